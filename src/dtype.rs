@@ -1,0 +1,510 @@
+//! Element types: the run-time [`DType`], the compile-time [`Element`], torch's promotion rules,
+//! and the macro that goes from the one to the other.
+//!
+//! A new type is one line in `element!` plus its row in [`DType`]; ops name the lists below
+//! (`dispatch_floats!`, `dispatch_numbers!`, `dispatch_all!`) and never single types.
+
+use std::fmt;
+
+/// The type of a tensor's elements.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum DType {
+    /// One byte, zero or one.
+    Bool,
+    /// Unsigned 8-bit integer.
+    U8,
+    /// Signed 8-bit integer.
+    I8,
+    /// Signed 16-bit integer.
+    I16,
+    /// Signed 32-bit integer.
+    I32,
+    /// Signed 64-bit integer.
+    I64,
+    /// IEEE single precision.
+    F32,
+    /// IEEE double precision.
+    F64,
+}
+
+/// Kinds of dtypes, in the order in which promotion prefers them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
+pub enum Kind {
+    /// Truth values.
+    Bool,
+    /// Integers.
+    Int,
+    /// Real floating point.
+    Float,
+}
+
+impl DType {
+    /// Every dtype, in declaration order.
+    pub const ALL: [DType; 8] = [DType::Bool, DType::U8, DType::I8, DType::I16, DType::I32, DType::I64, DType::F32, DType::F64];
+
+    /// Size of one element in bytes.
+    pub const fn size(self) -> usize {
+        match self {
+            DType::Bool | DType::U8 | DType::I8 => 1,
+            DType::I16 => 2,
+            DType::I32 | DType::F32 => 4,
+            DType::I64 | DType::F64 => 8,
+        }
+    }
+
+    /// Whether it is a truth value, an integer or a floating-point number.
+    pub const fn kind(self) -> Kind {
+        match self {
+            DType::Bool => Kind::Bool,
+            DType::U8 | DType::I8 | DType::I16 | DType::I32 | DType::I64 => Kind::Int,
+            DType::F32 | DType::F64 => Kind::Float,
+        }
+    }
+
+    /// Whether it holds floating-point numbers, which alone can have gradients.
+    pub const fn is_float(self) -> bool {
+        matches!(self.kind(), Kind::Float)
+    }
+
+    /// Torch's name without the module: `float32`, `int64`, ….
+    pub const fn name(self) -> &'static str {
+        match self {
+            DType::Bool => "bool",
+            DType::U8 => "uint8",
+            DType::I8 => "int8",
+            DType::I16 => "int16",
+            DType::I32 => "int32",
+            DType::I64 => "int64",
+            DType::F32 => "float32",
+            DType::F64 => "float64",
+        }
+    }
+
+    /// The C++-era word torch uses in many messages and in the typed constructors: `Float`, `Long`, ….
+    pub const fn type_word(self) -> &'static str {
+        match self {
+            DType::Bool => "Bool",
+            DType::U8 => "Byte",
+            DType::I8 => "Char",
+            DType::I16 => "Short",
+            DType::I32 => "Int",
+            DType::I64 => "Long",
+            DType::F32 => "Float",
+            DType::F64 => "Double",
+        }
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The smallest dtype that holds both, by torch's lattice: kind first, then width;
+/// `uint8` with a signed type takes the next signed type that holds both.
+pub fn promote(a: DType, b: DType) -> DType {
+    use DType::{I8, I16, U8};
+    match (a, b) {
+        _ if a == b => a,
+        (U8, I8) | (I8, U8) => I16,
+        // Declaration order is the order of the lattice but for the pair above.
+        _ => a.max(b),
+    }
+}
+
+/// The dtypes of the operands seen so far, in torch's three categories
+/// (tensors with dimensions, 0-d tensors, Python numbers).
+///
+/// A category decides only if the ones before it have a lower kind:
+/// `int64 tensor + 1.5` is the default float, `float32 tensor + float64 0-d` stays float32.
+#[derive(Clone, Copy, Default)]
+pub struct Promotion {
+    with_dims: Option<DType>,
+    zero_dim: Option<DType>,
+    number: Option<DType>,
+}
+
+impl Promotion {
+    /// Takes in one operand.
+    pub fn add(&mut self, dtype: DType, rank: usize, is_number: bool) {
+        let slot = if is_number {
+            &mut self.number
+        } else if rank == 0 {
+            &mut self.zero_dim
+        } else {
+            &mut self.with_dims
+        };
+        *slot = Some(slot.map_or(dtype, |seen| promote(seen, dtype)));
+    }
+
+    /// The dtype of the result. A Python float counts as the default float dtype.
+    pub fn result(self, default_float: DType) -> DType {
+        let number = self.number.map(|dtype| if dtype.is_float() { default_float } else { dtype });
+        let combine = |higher: Option<DType>, lower: Option<DType>| match (higher, lower) {
+            (Some(h), Some(l)) if l.kind() > h.kind() => Some(promote(h, l)),
+            (None, l) => l,
+            (h, _) => h,
+        };
+        combine(combine(self.with_dims, self.zero_dim), number).unwrap_or(default_float)
+    }
+}
+
+/// A truth value in memory: any byte that is not zero counts as true, so memory lent by others is safe to read.
+#[derive(Clone, Copy, Default, Debug)]
+#[repr(transparent)]
+pub struct Bool(u8);
+
+impl Bool {
+    /// As Rust's type.
+    #[inline(always)]
+    pub fn get(self) -> bool {
+        self.0 != 0
+    }
+}
+
+impl From<bool> for Bool {
+    #[inline(always)]
+    fn from(value: bool) -> Bool {
+        Bool(value as u8)
+    }
+}
+
+impl PartialEq for Bool {
+    #[inline(always)]
+    fn eq(&self, other: &Bool) -> bool {
+        self.get() == other.get()
+    }
+}
+
+impl PartialOrd for Bool {
+    #[inline(always)]
+    fn partial_cmp(&self, other: &Bool) -> Option<std::cmp::Ordering> {
+        self.get().partial_cmp(&other.get())
+    }
+}
+
+/// A Python number, or one element of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Scalar {
+    /// `True` or `False`.
+    Bool(bool),
+    /// An `int`.
+    Int(i64),
+    /// A `float`.
+    Float(f64),
+}
+
+impl Scalar {
+    /// The dtype a tensor of this number would have, given the default float.
+    pub fn dtype(self, default_float: DType) -> DType {
+        match self {
+            Scalar::Bool(_) => DType::Bool,
+            Scalar::Int(_) => DType::I64,
+            Scalar::Float(_) => default_float,
+        }
+    }
+
+    /// As a float, rounded if it is a large integer.
+    pub fn to_f64(self) -> f64 {
+        match self {
+            Scalar::Bool(v) => v as u8 as f64,
+            Scalar::Int(v) => v as f64,
+            Scalar::Float(v) => v,
+        }
+    }
+
+    /// As an element type, with C's conversions.
+    #[inline(always)]
+    pub fn to<T: Element>(self) -> T {
+        match self {
+            Scalar::Bool(v) => T::from_i64(v as i64),
+            Scalar::Int(v) => T::from_i64(v),
+            Scalar::Float(v) => T::from_f64(v),
+        }
+    }
+}
+
+/// A Rust type that tensors hold.
+pub trait Element: Copy + Default + Send + Sync + PartialEq + PartialOrd + fmt::Debug + 'static {
+    /// Its run-time name.
+    const DTYPE: DType;
+    /// C's conversion from a 64-bit integer: wraps.
+    fn from_i64(value: i64) -> Self;
+    /// C's conversion from a double: truncates; what does not fit becomes the lowest 64-bit integer, then wraps.
+    fn from_f64(value: f64) -> Self;
+    /// Exact but for floats, which convert as in `from_f64`.
+    fn to_i64(self) -> i64;
+    /// Rounded if it is a large integer.
+    fn to_f64(self) -> f64;
+    /// As a number of Python's.
+    fn scalar(self) -> Scalar;
+    /// C's conversion between element types.
+    #[inline(always)]
+    fn cast<U: Element>(self) -> U {
+        if Self::DTYPE.is_float() { U::from_f64(self.to_f64()) } else { U::from_i64(self.to_i64()) }
+    }
+    /// Whether it is a floating-point NaN.
+    #[inline(always)]
+    #[allow(clippy::eq_op)]
+    fn is_nan(self) -> bool {
+        self != self
+    }
+    /// Whether it differs from zero (NaN does).
+    #[inline(always)]
+    fn truth(self) -> bool {
+        self != Self::default()
+    }
+}
+
+/// Truncation as x86's `cvttsd2si` does it.
+#[inline(always)]
+fn truncate(value: f64) -> i64 {
+    const LIMIT: f64 = 9_223_372_036_854_775_808.0; // 2^63
+    if (-LIMIT..LIMIT).contains(&value) { value as i64 } else { i64::MIN }
+}
+
+macro_rules! element {
+    ($ty:ty, $dtype:ident, int) => {
+        impl Element for $ty {
+            const DTYPE: DType = DType::$dtype;
+            #[inline(always)]
+            fn from_i64(value: i64) -> Self {
+                value as $ty
+            }
+            #[inline(always)]
+            fn from_f64(value: f64) -> Self {
+                truncate(value) as $ty
+            }
+            #[inline(always)]
+            fn to_i64(self) -> i64 {
+                self as i64
+            }
+            #[inline(always)]
+            fn to_f64(self) -> f64 {
+                self as f64
+            }
+            #[inline(always)]
+            fn scalar(self) -> Scalar {
+                Scalar::Int(self as i64)
+            }
+        }
+    };
+    ($ty:ty, $dtype:ident, float) => {
+        impl Element for $ty {
+            const DTYPE: DType = DType::$dtype;
+            #[inline(always)]
+            fn from_i64(value: i64) -> Self {
+                value as $ty
+            }
+            #[inline(always)]
+            fn from_f64(value: f64) -> Self {
+                value as $ty
+            }
+            #[inline(always)]
+            fn to_i64(self) -> i64 {
+                truncate(self as f64)
+            }
+            #[inline(always)]
+            fn to_f64(self) -> f64 {
+                self as f64
+            }
+            #[inline(always)]
+            fn scalar(self) -> Scalar {
+                Scalar::Float(self as f64)
+            }
+        }
+    };
+}
+
+element!(u8, U8, int);
+element!(i8, I8, int);
+element!(i16, I16, int);
+element!(i32, I32, int);
+element!(i64, I64, int);
+element!(f32, F32, float);
+element!(f64, F64, float);
+
+impl Element for Bool {
+    const DTYPE: DType = DType::Bool;
+    #[inline(always)]
+    fn from_i64(value: i64) -> Self {
+        Bool::from(value != 0)
+    }
+    #[inline(always)]
+    fn from_f64(value: f64) -> Self {
+        Bool::from(value != 0.0)
+    }
+    #[inline(always)]
+    fn to_i64(self) -> i64 {
+        self.get() as i64
+    }
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        self.get() as u8 as f64
+    }
+    #[inline(always)]
+    fn scalar(self) -> Scalar {
+        Scalar::Bool(self.get())
+    }
+}
+
+/// Arithmetic that every element type has: integers wrap, truth values add as "or" and multiply as "and".
+pub trait Number: Element {
+    /// Zero, or false.
+    const ZERO: Self;
+    /// One, or true.
+    const ONE: Self;
+    /// The smallest value (minus infinity for floats), where a maximum starts.
+    const LOWEST: Self;
+    /// The largest value (infinity for floats), where a minimum starts.
+    const HIGHEST: Self;
+    /// Sum.
+    fn add(self, other: Self) -> Self;
+    /// Difference.
+    fn sub(self, other: Self) -> Self;
+    /// Product.
+    fn mul(self, other: Self) -> Self;
+    /// The larger one; NaN if one is NaN.
+    #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        if self > other || self.is_nan() { self } else { other }
+    }
+    /// The smaller one; NaN if one is NaN.
+    #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        if self < other || self.is_nan() { self } else { other }
+    }
+}
+
+macro_rules! number {
+    (int $($ty:ty)+) => {$(
+        impl Number for $ty {
+            const ZERO: Self = 0;
+            const ONE: Self = 1;
+            const LOWEST: Self = <$ty>::MIN;
+            const HIGHEST: Self = <$ty>::MAX;
+            #[inline(always)]
+            fn add(self, other: Self) -> Self { self.wrapping_add(other) }
+            #[inline(always)]
+            fn sub(self, other: Self) -> Self { self.wrapping_sub(other) }
+            #[inline(always)]
+            fn mul(self, other: Self) -> Self { self.wrapping_mul(other) }
+        }
+    )+};
+    (float $($ty:ty)+) => {$(
+        impl Number for $ty {
+            const ZERO: Self = 0.0;
+            const ONE: Self = 1.0;
+            const LOWEST: Self = <$ty>::NEG_INFINITY;
+            const HIGHEST: Self = <$ty>::INFINITY;
+            #[inline(always)]
+            fn add(self, other: Self) -> Self { self + other }
+            #[inline(always)]
+            fn sub(self, other: Self) -> Self { self - other }
+            #[inline(always)]
+            fn mul(self, other: Self) -> Self { self * other }
+        }
+    )+};
+}
+
+number!(int u8 i8 i16 i32 i64);
+number!(float f32 f64);
+
+impl Number for Bool {
+    const ZERO: Self = Bool(0);
+    const ONE: Self = Bool(1);
+    const LOWEST: Self = Bool(0);
+    const HIGHEST: Self = Bool(1);
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        Bool::from(self.get() | other.get())
+    }
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        Bool::from(self.get() ^ other.get())
+    }
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        Bool::from(self.get() & other.get())
+    }
+}
+
+/// Runs an expression with `$T` bound to the element type of a run-time dtype, out of a list of types.
+#[macro_export]
+macro_rules! dispatch {
+    ($dtype:expr, $op:expr, $T:ident in [$($ty:ty),+] => $body:expr) => {{
+        let dtype: $crate::dtype::DType = $dtype;
+        $(if dtype == <$ty as $crate::dtype::Element>::DTYPE { type $T = $ty; $body } else)+
+        { Err($crate::error::Error::DType { op: $op, got: dtype, expected: stringify!($($ty),+) }) }
+    }};
+}
+
+/// [`dispatch!`] over the floating-point types.
+#[macro_export]
+macro_rules! dispatch_floats {
+    ($dtype:expr, $op:expr, $T:ident => $body:expr) => { $crate::dispatch!($dtype, $op, $T in [f32, f64] => $body) };
+}
+
+/// [`dispatch!`] over the integer types.
+#[macro_export]
+macro_rules! dispatch_ints {
+    ($dtype:expr, $op:expr, $T:ident => $body:expr) => { $crate::dispatch!($dtype, $op, $T in [i64, i32, i16, i8, u8] => $body) };
+}
+
+/// [`dispatch!`] over all types but bool.
+#[macro_export]
+macro_rules! dispatch_numbers {
+    ($dtype:expr, $op:expr, $T:ident => $body:expr) => {
+        $crate::dispatch!($dtype, $op, $T in [f32, f64, i64, i32, i16, i8, u8] => $body)
+    };
+}
+
+/// [`dispatch!`] over all types.
+#[macro_export]
+macro_rules! dispatch_all {
+    ($dtype:expr, $op:expr, $T:ident => $body:expr) => {
+        $crate::dispatch!($dtype, $op, $T in [f32, f64, i64, i32, i16, i8, u8, $crate::dtype::Bool] => $body)
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn promotion_follows_the_lattice() {
+        assert_eq!(promote(DType::U8, DType::I8), DType::I16);
+        assert_eq!(promote(DType::U8, DType::I32), DType::I32);
+        assert_eq!(promote(DType::I64, DType::F32), DType::F32);
+        assert_eq!(promote(DType::Bool, DType::U8), DType::U8);
+        for a in DType::ALL {
+            for b in DType::ALL {
+                assert_eq!(promote(a, b), promote(b, a));
+            }
+        }
+    }
+
+    #[test]
+    fn categories_decide_by_kind() {
+        let result = |operands: &[(DType, usize, bool)]| {
+            let mut p = Promotion::default();
+            operands.iter().for_each(|&(dtype, rank, number)| p.add(dtype, rank, number));
+            p.result(DType::F32)
+        };
+        assert_eq!(result(&[(DType::I32, 1, false), (DType::I64, 0, true)]), DType::I32);
+        assert_eq!(result(&[(DType::I32, 1, false), (DType::F64, 0, true)]), DType::F32);
+        assert_eq!(result(&[(DType::F32, 1, false), (DType::F64, 0, false)]), DType::F32);
+        assert_eq!(result(&[(DType::I64, 1, false), (DType::F64, 0, false)]), DType::F64);
+        assert_eq!(result(&[(DType::Bool, 1, false), (DType::I64, 0, true)]), DType::I64);
+    }
+
+    #[test]
+    fn conversions_are_those_of_c_on_x86() {
+        assert_eq!((-1.5f32).cast::<u8>(), 255);
+        assert_eq!(f64::NAN.cast::<i64>(), i64::MIN);
+        assert_eq!(300i64.cast::<u8>(), 44);
+        assert!(0.1f32.cast::<Bool>().get());
+    }
+}

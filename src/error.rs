@@ -1,0 +1,122 @@
+//! The one error type. Each variant carries what its message needs; `python/errors.rs` maps it to torch's class.
+
+use std::fmt;
+
+use crate::dtype::DType;
+
+/// What an op answers.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why an op could not answer. The comment names the Python class.
+#[non_exhaustive]
+#[derive(Debug)]
+pub enum Error {
+    /// Shapes that do not broadcast. RuntimeError.
+    Broadcast {
+        /// The op.
+        op: &'static str,
+        /// Shape of the first operand.
+        lhs: Vec<usize>,
+        /// Shape of the second operand.
+        rhs: Vec<usize>,
+    },
+    /// A dimension out of range. IndexError.
+    Dim {
+        /// The op.
+        op: &'static str,
+        /// The dimension as given.
+        dim: isize,
+        /// The number of dimensions.
+        rank: usize,
+    },
+    /// A dtype the op does not take. RuntimeError.
+    DType {
+        /// The op.
+        op: &'static str,
+        /// The dtype as given.
+        got: DType,
+        /// The accepted ones.
+        expected: &'static str,
+    },
+    /// A value that backward needs has been written to. RuntimeError.
+    Modified {
+        /// What was modified, as `torch.FloatTensor [2, 3]`.
+        what: String,
+        /// The version now.
+        found: u32,
+        /// The version when it was saved.
+        expected: u32,
+    },
+    /// An op without a derivative. RuntimeError.
+    NoDerivative {
+        /// The op.
+        op: &'static str,
+    },
+    /// A derivative rule failed: a bug of ours. RuntimeError.
+    Rule {
+        /// The op's node.
+        op: String,
+        /// Which input.
+        input: usize,
+        /// What went wrong.
+        cause: Box<Error>,
+    },
+    /// Memory ran out. MemoryError.
+    Memory {
+        /// How much was asked for.
+        bytes: usize,
+    },
+    /// Anything else that torch answers with a RuntimeError.
+    Runtime(String),
+    /// An index out of range. IndexError.
+    Index(String),
+    /// A value out of its domain. ValueError.
+    Value(String),
+    /// An argument of the wrong type. TypeError.
+    Type(String),
+    /// Something torch declares as not implemented. NotImplementedError.
+    NotImplemented(String),
+    /// An exception that came from Python code (a hook, say) and goes back there as it is.
+    External(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// `Err(Error::Runtime(format!(…)))`.
+#[macro_export]
+macro_rules! runtime_error {
+    ($($arg:tt)+) => { Err($crate::error::Error::Runtime(format!($($arg)+))) };
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Broadcast { op, lhs, rhs } => {
+                write!(
+                    f,
+                    "{op}: shapes {lhs:?} and {rhs:?} do not broadcast (sizes must be equal or 1, counted from the last dimension)"
+                )
+            }
+            Error::Dim { op, dim, rank } => {
+                let reach = (*rank).max(1) as isize;
+                write!(f, "{op}: dim {dim} is out of range (expected {}..={} for a {rank}-d tensor)", -reach, reach - 1)
+            }
+            Error::DType { op, got, expected } => write!(f, "{op}: not available for dtype {got} (expected one of {expected})"),
+            Error::Modified { what, found, expected } => write!(
+                f,
+                "one of the variables needed for gradient computation has been modified by an inplace operation: \
+                 [{what}] is at version {found}; expected version {expected} instead. \
+                 Hint: clone the tensor before changing it, or change it after backward"
+            ),
+            Error::NoDerivative { op } => write!(f, "{op}: has no derivative; detach its input if none is wanted"),
+            Error::Rule { op, input, cause } => {
+                write!(f, "{op}: the derivative for input {input} failed ({cause}); this is a bug of ferrograd, please report it")
+            }
+            Error::Memory { bytes } => write!(f, "not enough memory: could not allocate {bytes} bytes"),
+            Error::Runtime(text) | Error::Index(text) | Error::Value(text) | Error::Type(text) | Error::NotImplemented(text) => {
+                f.write_str(text)
+            }
+            Error::External(cause) => write!(f, "{cause}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,305 @@
+//! One pass over the elements of some tensors of equal (broadcast) shape.
+//!
+//! A kernel is a loop over contiguous runs; everything about strides is here, once, and knows only element sizes.
+//! Operands that are not contiguous in the order of the output are gathered into small blocks first (and the output
+//! scattered from one), so each loop is compiled once and always vectorises.
+
+use std::mem::MaybeUninit;
+
+use smallvec::SmallVec;
+
+use super::par;
+use crate::layout::Strides;
+
+/// Elements in a block that a strided operand is gathered into.
+const BLOCK: usize = 512;
+/// Inner runs at least this long are worked on in place, row by row.
+const LONG_ROW: usize = 48;
+/// Elements below which waking another thread costs more than it brings.
+const GRAIN: usize = 32 * 1024;
+/// Operands at the most: one output and three inputs.
+pub const MAX_ARGS: usize = 4;
+
+/// One operand: its first element, its strides in elements (broadcast to the common shape) and its element size.
+pub struct Arg {
+    /// Address of the first element.
+    pub start: *mut u8,
+    /// One stride per dimension of the common shape.
+    pub strides: Strides,
+    /// Size of an element in bytes.
+    pub size: usize,
+}
+
+/// A loop over runs: addresses of the operands' first elements (the output's first), and the length.
+pub type Run<'a> = &'a (dyn Fn(&[*mut u8; MAX_ARGS], usize) + Sync);
+
+/// The dimensions that are left after merging, innermost first.
+struct Nest {
+    sizes: SmallVec<[usize; 5]>,
+    /// `strides[arg][dim]`, in bytes.
+    strides: SmallVec<[Strides; MAX_ARGS]>,
+    starts: SmallVec<[*mut u8; MAX_ARGS]>,
+    elem: SmallVec<[usize; MAX_ARGS]>,
+    numel: usize,
+}
+
+// SAFETY: the addresses are used by one range each; see `run`.
+unsafe impl Sync for Nest {}
+
+/// Runs a loop over all elements; `args[0]` is the output.
+///
+/// # Safety
+/// Every operand must be valid for its strides over `shape`, the output for writes; the output must not overlap an
+/// input but where both have the same place for each element, and no two elements of it may share a place.
+pub unsafe fn run(shape: &[usize], args: &[Arg], body: Run<'_>) {
+    let nest = Nest::new(shape, args);
+    if nest.numel == 0 {
+        return;
+    }
+    if nest.numel <= BLOCK {
+        // The common small case without the parallel machinery.
+        return nest.range(0, nest.numel, body);
+    }
+    par::for_ranges(nest.numel, GRAIN, &|range| nest.range(range.start, range.end, body));
+}
+
+impl Nest {
+    fn new(shape: &[usize], args: &[Arg]) -> Nest {
+        let mut order: SmallVec<[usize; 5]> = (0..shape.len()).rev().filter(|&d| shape[d] != 1).collect();
+        // Walk in the order of the output's memory; ties and broadcast dims keep their order.
+        order.sort_by_key(|&d| args[0].strides[d].unsigned_abs());
+        let mut sizes: SmallVec<[usize; 5]> = SmallVec::new();
+        let mut strides: SmallVec<[Strides; MAX_ARGS]> = args.iter().map(|_| Strides::new()).collect();
+        for d in order {
+            let merges = sizes.last().is_some_and(|&inner| {
+                args.iter().zip(&strides).all(|(arg, done)| {
+                    done.last().is_some_and(|&step| arg.strides[d] * arg.size as isize == step * inner as isize)
+                })
+            });
+            match (merges, sizes.last_mut()) {
+                (true, Some(inner)) => *inner *= shape[d],
+                _ => {
+                    sizes.push(shape[d]);
+                    for (arg, list) in args.iter().zip(&mut strides) {
+                        list.push(arg.strides[d] * arg.size as isize);
+                    }
+                }
+            }
+        }
+        if sizes.is_empty() {
+            sizes.push(1);
+            args.iter().zip(&mut strides).for_each(|(arg, list)| list.push(arg.size as isize));
+        }
+        let numel = shape.iter().product();
+        Nest {
+            sizes,
+            strides,
+            starts: args.iter().map(|arg| arg.start).collect(),
+            elem: args.iter().map(|arg| arg.size).collect(),
+            numel,
+        }
+    }
+
+    /// The elements `from..to`, in the nest's order.
+    fn range(&self, from: usize, to: usize, body: Run<'_>) {
+        let flat = self.sizes.len() == 1;
+        let unit = |arg: usize| self.strides[arg][0] == self.elem[arg] as isize;
+        if flat && (0..self.starts.len()).all(unit) {
+            let mut ptrs = [std::ptr::null_mut(); MAX_ARGS];
+            for (arg, ptr) in ptrs.iter_mut().enumerate().take(self.starts.len()) {
+                *ptr = self.starts[arg].wrapping_add(from * self.elem[arg]);
+            }
+            return body(&ptrs, to - from);
+        }
+        if flat || self.sizes[0] >= LONG_ROW { self.rows(from, to, body) } else { self.blocks(from, to, body) }
+    }
+
+    /// Row by row: operands with unit inner stride are used in place.
+    fn rows(&self, from: usize, to: usize, body: Run<'_>) {
+        let row = self.sizes[0];
+        let mut buffers = Buffers::new();
+        let mut at = from;
+        // What a broadcast operand's buffer is filled with, so that a number is spread only once.
+        let mut spread: [(*mut u8, usize); MAX_ARGS] = [(std::ptr::null_mut(), 0); MAX_ARGS];
+        while at < to {
+            let column = at % row;
+            let length = (row - column).min(to - at);
+            let starts = self.addresses(at - column);
+            let direct = (0..self.starts.len()).all(|arg| self.strides[arg][0] == self.elem[arg] as isize);
+            let step = if direct { length } else { length.min(BLOCK) };
+            let mut done = 0;
+            while done < length {
+                let count = step.min(length - done);
+                let mut ptrs = [std::ptr::null_mut(); MAX_ARGS];
+                for arg in 0..self.starts.len() {
+                    let (stride, size) = (self.strides[arg][0], self.elem[arg]);
+                    let first = starts[arg].wrapping_offset((column + done) as isize * stride);
+                    ptrs[arg] = if stride == size as isize {
+                        first
+                    } else {
+                        let buffer = buffers.get(arg);
+                        if arg > 0 && !(stride == 0 && spread[arg].0 == first && spread[arg].1 >= count) {
+                            // SAFETY: the operand is valid for these elements, the buffer holds BLOCK of 16 bytes.
+                            unsafe { gather(buffer, first, stride, count, size) };
+                            spread[arg] = if stride == 0 { (first, count) } else { (std::ptr::null_mut(), 0) };
+                        }
+                        buffer
+                    };
+                }
+                body(&ptrs, count);
+                if ptrs[0] == buffers.get(0) {
+                    let first = starts[0].wrapping_offset((column + done) as isize * self.strides[0][0]);
+                    // SAFETY: as above; the output is valid for writes.
+                    unsafe { scatter(first, self.strides[0][0], buffers.get(0), count, self.elem[0]) };
+                }
+                done += count;
+            }
+            at += length;
+        }
+    }
+
+    /// Block by block across short rows.
+    fn blocks(&self, from: usize, to: usize, body: Run<'_>) {
+        let mut buffers = Buffers::new();
+        let mut at = from;
+        while at < to {
+            let count = BLOCK.min(to - at);
+            let mut ptrs = [std::ptr::null_mut(); MAX_ARGS];
+            for (arg, ptr) in ptrs.iter_mut().enumerate().take(self.starts.len()) {
+                *ptr = if self.is_flat(arg) {
+                    self.starts[arg].wrapping_add(at * self.elem[arg])
+                } else {
+                    let buffer = buffers.get(arg);
+                    if arg > 0 {
+                        self.each_row_piece(arg, at, count, |first, stride, offset, n| {
+                            // SAFETY: the operand is valid for these elements; offset + n <= BLOCK.
+                            unsafe { gather(buffer.add(offset * self.elem[arg]), first, stride, n, self.elem[arg]) }
+                        });
+                    }
+                    buffer
+                };
+            }
+            body(&ptrs, count);
+            if !self.is_flat(0) {
+                let buffer = buffers.get(0);
+                self.each_row_piece(0, at, count, |first, stride, offset, n| {
+                    // SAFETY: as above; the output is valid for writes.
+                    unsafe { scatter(first, stride, buffer.add(offset * self.elem[0]), n, self.elem[0]) }
+                });
+            }
+            at += count;
+        }
+    }
+
+    /// Whether an operand's elements follow each other in memory in the nest's order.
+    fn is_flat(&self, arg: usize) -> bool {
+        let mut step = self.elem[arg] as isize;
+        self.sizes.iter().zip(&self.strides[arg]).all(|(&size, &stride)| {
+            let fits = stride == step;
+            step *= size as isize;
+            fits
+        })
+    }
+
+    /// The operands' addresses of the element with a given number.
+    fn addresses(&self, number: usize) -> [*mut u8; MAX_ARGS] {
+        let mut out = [std::ptr::null_mut(); MAX_ARGS];
+        for (arg, ptr) in out.iter_mut().enumerate().take(self.starts.len()) {
+            *ptr = self.address(arg, number);
+        }
+        out
+    }
+
+    fn address(&self, arg: usize, number: usize) -> *mut u8 {
+        let (mut rest, mut ptr) = (number, self.starts[arg]);
+        for (&size, &stride) in self.sizes.iter().zip(&self.strides[arg]) {
+            ptr = ptr.wrapping_offset((rest % size) as isize * stride);
+            rest /= size;
+        }
+        ptr
+    }
+
+    /// Cuts elements `at..at + count` of an operand into pieces of rows: address, stride, offset in the block, length.
+    fn each_row_piece(&self, arg: usize, at: usize, count: usize, mut piece: impl FnMut(*mut u8, isize, usize, usize)) {
+        let row = self.sizes[0];
+        let stride = self.strides[arg][0];
+        let column = at % row;
+        let mut index: SmallVec<[usize; 5]> = SmallVec::new();
+        let mut rest = at / row;
+        for &size in &self.sizes[1..] {
+            index.push(rest % size);
+            rest /= size;
+        }
+        let mut base = self.address(arg, at - column);
+        let mut done = 0;
+        let mut first = column;
+        while done < count {
+            let n = (row - first).min(count - done);
+            piece(base.wrapping_offset(first as isize * stride), stride, done, n);
+            done += n;
+            first = 0;
+            for (d, place) in index.iter_mut().enumerate() {
+                let (size, step) = (self.sizes[d + 1], self.strides[arg][d + 1]);
+                *place += 1;
+                base = base.wrapping_offset(step);
+                if *place < size {
+                    break;
+                }
+                *place = 0;
+                base = base.wrapping_offset(-step * size as isize);
+            }
+        }
+    }
+}
+
+/// One aligned block per operand, on the stack.
+#[repr(align(64))]
+struct Buffers([MaybeUninit<[u128; BLOCK]>; MAX_ARGS]);
+
+impl Buffers {
+    #[allow(clippy::large_stack_frames)]
+    fn new() -> Buffers {
+        Buffers([const { MaybeUninit::uninit() }; MAX_ARGS])
+    }
+
+    fn get(&mut self, arg: usize) -> *mut u8 {
+        self.0[arg].as_mut_ptr().cast()
+    }
+}
+
+/// Copies `n` elements of `size` bytes from a strided place to a contiguous one.
+unsafe fn gather(to: *mut u8, from: *const u8, stride: isize, n: usize, size: usize) {
+    // SAFETY: the caller answers for both places; element types have no alignment beyond their size.
+    unsafe {
+        match size {
+            1 => strided_copy::<u8>(to.cast(), 1, from.cast(), stride, n),
+            2 => strided_copy::<u16>(to.cast(), 2, from.cast(), stride, n),
+            4 => strided_copy::<u32>(to.cast(), 4, from.cast(), stride, n),
+            8 => strided_copy::<u64>(to.cast(), 8, from.cast(), stride, n),
+            _ => strided_copy::<u128>(to.cast(), 16, from.cast(), stride, n),
+        }
+    }
+}
+
+/// Copies `n` elements of `size` bytes from a contiguous place to a strided one.
+unsafe fn scatter(to: *mut u8, stride: isize, from: *const u8, n: usize, size: usize) {
+    // SAFETY: as in `gather`.
+    unsafe {
+        match size {
+            1 => strided_copy::<u8>(to.cast(), stride, from.cast(), 1, n),
+            2 => strided_copy::<u16>(to.cast(), stride, from.cast(), 2, n),
+            4 => strided_copy::<u32>(to.cast(), stride, from.cast(), 4, n),
+            8 => strided_copy::<u64>(to.cast(), stride, from.cast(), 8, n),
+            _ => strided_copy::<u128>(to.cast(), stride, from.cast(), 16, n),
+        }
+    }
+}
+
+/// The loop of both; strides in bytes. Memory lent by others may be unaligned.
+#[inline(always)]
+unsafe fn strided_copy<W: Copy>(to: *mut W, to_stride: isize, from: *const W, from_stride: isize, n: usize) {
+    for i in 0..n as isize {
+        // SAFETY: the caller answers for `n` elements at both places.
+        unsafe { to.byte_offset(i * to_stride).write_unaligned(from.byte_offset(i * from_stride).read_unaligned()) }
+    }
+}

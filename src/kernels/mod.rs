@@ -1,0 +1,10 @@
+//! Plain generic loops over memory. They know no tensor, no dtype enum, no error and no Python.
+
+pub mod elementwise;
+mod interpreter;
+pub mod map;
+pub mod par;
+pub mod reduce;
+pub mod vector;
+
+pub use interpreter::{set_release, without_interpreter};

@@ -1,0 +1,136 @@
+use super::*;
+use std::sync::atomic::AtomicU32;
+
+/// The number of threads is one setting of the process: tests that change it take turns.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn check_cover(n: usize, grain: usize) {
+    let hits: Vec<AtomicU32> = (0..n).map(|_| AtomicU32::new(0)).collect();
+    for_ranges(n, grain, &|range| {
+        assert!(range.start < range.end && range.start.is_multiple_of(grain));
+        assert!(range.end == n || range.end.is_multiple_of(grain));
+        for hit in &hits[range] {
+            hit.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    assert!(hits.iter().all(|hit| hit.load(Ordering::Relaxed) == 1), "n {n}, grain {grain}");
+}
+
+#[test]
+fn ranges_cover_everything_once() {
+    let _turn = lock(&TURN);
+    for threads in [1, 2, 5, 2] {
+        set_num_threads(threads);
+        for n in [0, 1, 2, 3, 7, 64, 100, 1000, 4097] {
+            for grain in [1, 2, 3, 16, 64, 999, 5000] {
+                check_cover(n, grain);
+            }
+        }
+    }
+}
+
+#[test]
+fn several_threads_take_part() {
+    let _turn = lock(&TURN);
+    set_num_threads(3);
+    let seen = Mutex::new(std::collections::HashSet::new());
+    for_ranges(24, 1, &|_| {
+        lock(&seen).insert(thread::current().id());
+        thread::sleep(Duration::from_millis(2));
+    });
+    assert!(lock(&seen).len() > 1);
+    set_num_threads(1);
+    lock(&seen).clear();
+    for_ranges(24, 1, &|_| {
+        lock(&seen).insert(thread::current().id());
+    });
+    assert_eq!(lock(&seen).len(), 1);
+}
+
+#[test]
+fn parked_workers_wake_up() {
+    let _turn = lock(&TURN);
+    set_num_threads(2);
+    for pause in [0, 50, 100, 150, 1000, 20_000] {
+        for _ in 0..20 {
+            check_cover(512, 4);
+            thread::sleep(Duration::from_micros(pause));
+        }
+    }
+}
+
+#[test]
+fn nested_loops_and_several_callers() {
+    let _turn = lock(&TURN);
+    set_num_threads(3);
+    let count = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..200 {
+                    for_ranges(8, 1, &|outer| {
+                        for _ in outer {
+                            for_ranges(16, 2, &|inner| {
+                                count.fetch_add(inner.len(), Ordering::Relaxed);
+                            });
+                        }
+                    });
+                }
+            });
+        }
+    });
+    assert_eq!(count.load(Ordering::Relaxed), 4 * 200 * 8 * 16);
+}
+
+#[test]
+fn panics_reach_the_caller() {
+    let _turn = lock(&TURN);
+    set_num_threads(2);
+    let caller = thread::current().id();
+    for in_caller in [true, false] {
+        let result = catch_unwind(|| {
+            for_ranges(64, 1, &|_| {
+                thread::sleep(Duration::from_micros(500));
+                // The worker takes part for certain: the caller's pieces alone take 32 ms.
+                if (thread::current().id() == caller) == in_caller {
+                    resume_unwind(Box::new("on purpose"));
+                }
+            });
+        });
+        let cause = result.expect_err("must panic");
+        assert_eq!(cause.downcast_ref::<&str>(), Some(&"on purpose"));
+        check_cover(1000, 1);
+    }
+}
+
+#[test]
+fn settings_are_read_as_numbers() {
+    assert_eq!(positive("4"), Some(4));
+    assert_eq!(positive(" 2,1 "), Some(2));
+    assert_eq!([positive("0"), positive("-1"), positive(""), positive("all")], [None; 4]);
+}
+
+#[cfg(unix)]
+#[test]
+fn works_after_fork() {
+    unsafe extern "C" {
+        fn fork() -> i32;
+        fn waitpid(process: i32, status: *mut i32, options: i32) -> i32;
+        fn _exit(status: i32) -> !;
+    }
+    let _turn = lock(&TURN);
+    set_num_threads(2);
+    check_cover(1000, 1);
+    // SAFETY: the child only runs loops, starts threads and leaves by `_exit`.
+    let child = unsafe { fork() };
+    if child == 0 {
+        let good = catch_unwind(|| (0..50).for_each(|_| check_cover(1000, 1))).is_ok();
+        // SAFETY: ends the child without running the test harness's cleanup.
+        unsafe { _exit(if good { 0 } else { 1 }) }
+    }
+    assert!(child > 0);
+    let mut status = -1;
+    // SAFETY: `child` is our own child and `status` a local of the right type.
+    assert_eq!(unsafe { waitpid(child, &mut status, 0) }, child);
+    assert_eq!(status, 0);
+}

@@ -1,0 +1,313 @@
+//! From tensors to kernels: outputs, promotion, broadcasting, locks.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use smallvec::SmallVec;
+
+use crate::dtype::{DType, Element, Promotion, Scalar};
+use crate::error::{Error, Result};
+use crate::kernels::elementwise::Arg;
+use crate::kernels::{map, without_interpreter};
+use crate::layout::{Shape, Strides, broadcast_shapes, contiguous_strides};
+use crate::storage::Access;
+use crate::tensor::Tensor;
+use crate::vjp;
+
+static DEFAULT_DTYPE: AtomicU8 = AtomicU8::new(DType::F32 as u8);
+
+/// The dtype of new float tensors.
+pub fn default_dtype() -> DType {
+    if DEFAULT_DTYPE.load(Ordering::Relaxed) == DType::F64 as u8 { DType::F64 } else { DType::F32 }
+}
+
+/// Sets the dtype of new float tensors.
+pub fn set_default_dtype(dtype: DType) -> Result<()> {
+    if !dtype.is_float() {
+        return Err(Error::Type(format!(
+            "set_default_dtype: only floating-point types are supported as the default type, got {dtype}"
+        )));
+    }
+    DEFAULT_DTYPE.store(dtype as u8, Ordering::Relaxed);
+    Ok(())
+}
+
+/// y = f(x) over the float dtypes; integers are converted to the default float first.
+macro_rules! float_map {
+    ($op:expr, $x:expr, $f:expr) => {{
+        let x = $x.to_float()?;
+        $crate::dispatch_floats!(x.dtype(), $op, T => $crate::ops::kernel::unary::<T, T>($op, &x, $f))
+    }};
+}
+
+/// y = f(x) over all dtypes but bool, which is kept.
+macro_rules! number_map {
+    ($op:expr, $x:expr, $f:expr) => {
+        $crate::dispatch_numbers!($x.dtype(), $op, T => $crate::ops::kernel::unary::<T, T>($op, &$x, $f))
+    };
+}
+
+/// y = f(a, b) over all dtypes; a and b have one dtype, which y has too.
+macro_rules! zip_map {
+    ($op:expr, $a:expr, $b:expr, $f:expr) => {
+        $crate::dispatch_all!($a.dtype(), $op, T => $crate::ops::kernel::binary::<T, T, T>($op, &$a, &$b, $f))
+    };
+}
+
+/// y = f(a, b) over all dtypes but bool.
+macro_rules! number_zip_map {
+    ($op:expr, $a:expr, $b:expr, $f:expr) => {
+        $crate::dispatch_numbers!($a.dtype(), $op, T => $crate::ops::kernel::binary::<T, T, T>($op, &$a, &$b, $f))
+    };
+}
+
+/// y = f(a, b) over the float dtypes.
+macro_rules! float_zip_map {
+    ($op:expr, $a:expr, $b:expr, $f:expr) => {
+        $crate::dispatch_floats!($a.dtype(), $op, T => $crate::ops::kernel::binary::<T, T, T>($op, &$a, &$b, $f))
+    };
+}
+
+/// y = f(a, b), a bool, over all dtypes.
+macro_rules! compare_map {
+    ($op:expr, $a:expr, $b:expr, $f:expr) => {
+        $crate::dispatch_all!($a.dtype(), $op, T =>
+            $crate::ops::kernel::binary::<T, T, $crate::dtype::Bool>($op, &$a, &$b, |a: T, b: T| $crate::dtype::Bool::from($f(a, b))))
+    };
+}
+
+fn arg(x: &Tensor, shape: &[usize]) -> Arg {
+    Arg { start: x.byte_ptr(), strides: x.layout().expand_strides(shape), size: x.dtype().size() }
+}
+
+/// The tensor that an elementwise kernel writes to: an operand marked for reuse if it fits, else a new one whose
+/// strides follow the operands' (a transposed input gives a transposed output, as in torch).
+fn output(op: &'static str, shape: &[usize], dtype: DType, inputs: &[&Tensor]) -> Result<Tensor> {
+    let fits = |x: &&Tensor| x.is_reusable() && x.dtype() == dtype && x.shape() == shape;
+    if let Some(x) = inputs.iter().copied().find(fits) {
+        let safe = inputs
+            .iter()
+            .all(|other| std::ptr::eq(*other, x) || !other.storage().same(x.storage()) || other.layout() == x.layout());
+        if safe {
+            return Ok(x.with_layout(x.layout().clone()));
+        }
+    }
+    if inputs.iter().all(|x| x.is_contiguous() || x.shape() != shape) {
+        return Tensor::uninitialized(op, shape, dtype);
+    }
+    Tensor::uninitialized_strided(op, shape, strides_like(shape, inputs), dtype)
+}
+
+/// Dense strides in the order of the operands' strides, the first operand deciding where it can.
+fn strides_like(shape: &[usize], inputs: &[&Tensor]) -> Strides {
+    let rank = shape.len();
+    let expanded: SmallVec<[Strides; 4]> = inputs.iter().map(|x| x.layout().expand_strides(shape)).collect();
+    // Negative if dim a is inside dim b, by the first operand that can tell.
+    let inside = |a: usize, b: usize| -> i32 {
+        for strides in &expanded {
+            let (s, t) = (strides[a], strides[b]);
+            if s == 0 || t == 0 {
+                continue;
+            }
+            if s != t {
+                return if s < t { -1 } else { 1 };
+            }
+            if shape[a] > shape[b] {
+                return 1;
+            }
+        }
+        0
+    };
+    // Insertion sort from the innermost dim, stable where operands cannot tell.
+    let mut order: SmallVec<[usize; 5]> = (0..rank).rev().collect();
+    for i in 1..rank {
+        let mut place = i;
+        for j in (0..i).rev() {
+            match inside(order[j], order[place]) {
+                1 => {
+                    order.swap(j, place);
+                    place = j;
+                }
+                -1 => break,
+                _ => {}
+            }
+        }
+    }
+    let mut strides: Strides = contiguous_strides(shape);
+    let mut step = 1isize;
+    for d in order {
+        strides[d] = step;
+        step *= shape[d].max(1) as isize;
+    }
+    strides
+}
+
+/// y = f(x) for tensors whose dtypes are known to be these.
+pub fn unary<T: Element, U: Element>(op: &'static str, x: &Tensor, f: impl Fn(T) -> U + Sync + Copy + Send) -> Result<Tensor> {
+    x.check_saved()?;
+    let y = output(op, x.shape(), U::DTYPE, &[x])?;
+    let args = [arg(&y, x.shape()), arg(x, x.shape())];
+    let access = Access::new(&[x.storage()], &[y.storage()]);
+    // SAFETY: both are locked and valid for the shape; y is fresh or exactly x.
+    without_interpreter(x.numel(), || unsafe { map::map1::<T, U>(x.shape(), &args, f) });
+    drop(access);
+    Ok(y)
+}
+
+/// y = f(a, b), broadcasting, for tensors whose dtypes are known to be these.
+pub fn binary<A: Element, B: Element, U: Element>(
+    op: &'static str,
+    a: &Tensor,
+    b: &Tensor,
+    f: impl Fn(A, B) -> U + Sync + Copy + Send,
+) -> Result<Tensor> {
+    a.check_saved()?;
+    b.check_saved()?;
+    let shape = broadcast_shapes(op, a.shape(), b.shape())?;
+    let y = output(op, &shape, U::DTYPE, &[a, b])?;
+    let args = [arg(&y, &shape), arg(a, &shape), arg(b, &shape)];
+    let access = Access::new(&[a.storage(), b.storage()], &[y.storage()]);
+    // SAFETY: all are locked and valid for the shape; y is fresh or exactly one of them.
+    without_interpreter(y.numel(), || unsafe { map::map2::<A, B, U>(&shape, &args, f) });
+    drop(access);
+    Ok(y)
+}
+
+/// y = f(a, b, c), broadcasting, for tensors whose dtypes are known to be these.
+pub fn ternary<A: Element, B: Element, C: Element, U: Element>(
+    op: &'static str,
+    a: &Tensor,
+    b: &Tensor,
+    c: &Tensor,
+    f: impl Fn(A, B, C) -> U + Sync + Copy + Send,
+) -> Result<Tensor> {
+    for x in [a, b, c] {
+        x.check_saved()?;
+    }
+    let shape = broadcast_shapes(op, &broadcast_shapes(op, a.shape(), b.shape())?, c.shape())?;
+    let y = output(op, &shape, U::DTYPE, &[a, b, c])?;
+    let args = [arg(&y, &shape), arg(a, &shape), arg(b, &shape), arg(c, &shape)];
+    let access = Access::new(&[a.storage(), b.storage(), c.storage()], &[y.storage()]);
+    // SAFETY: all are locked and valid for the shape; y is fresh or exactly one of them.
+    without_interpreter(y.numel(), || unsafe { map::map3::<A, B, C, U>(&shape, &args, f) });
+    drop(access);
+    Ok(y)
+}
+
+/// Writes f of nothing but the target: a constant, say.
+pub fn fill(y: &Tensor, value: Scalar) -> Result<()> {
+    crate::dispatch_all!(y.dtype(), "fill_", T => {
+        let value: T = value.to();
+        let args = [arg(y, y.shape()), arg(y, y.shape())];
+        let _access = Access::new(&[], &[y.storage()]);
+        // SAFETY: y is locked for writing and valid for its shape.
+        without_interpreter(y.numel(), || unsafe { map::map1::<T, T>(y.shape(), &args, move |_| value) });
+        Ok(())
+    })
+}
+
+impl Tensor {
+    /// Copies the elements of `x`, which must broadcast to this shape, into this memory, converting the dtype. Not recorded.
+    pub(crate) fn write(&self, x: &Tensor) -> Result<()> {
+        x.check_saved()?;
+        let shape: Shape = self.shape().into();
+        if broadcast_shapes("copy_", &shape, x.shape())? != shape {
+            return Err(Error::Broadcast { op: "copy_", lhs: shape.to_vec(), rhs: x.shape().to_vec() });
+        }
+        // Overlapping source and target would read what was just written.
+        let same = self.storage().same(x.storage());
+        if same && self.layout() == x.layout() && self.dtype() == x.dtype() {
+            return Ok(());
+        }
+        if same {
+            return self.write(&crate::tape::without_recording(|| x.copied())?);
+        }
+        let args = [arg(self, &shape), arg(x, &shape)];
+        let _access = Access::new(&[x.storage()], &[self.storage()]);
+        crate::dispatch_all!(x.dtype(), "copy_", T => crate::dispatch_all!(self.dtype(), "copy_", U => {
+            // SAFETY: both are locked and valid for the shape; they are different memory.
+            without_interpreter(self.numel(), || unsafe { map::map1::<T, U>(&shape, &args, |v: T| v.cast::<U>()) });
+            Ok(())
+        }))
+    }
+
+    /// A copy in memory of its own, off the tape: dense strides are kept, others become contiguous.
+    pub(crate) fn copied(&self) -> Result<Tensor> {
+        let y = if self.layout().is_dense() {
+            Tensor::uninitialized_strided("clone", self.shape(), self.layout().strides.clone(), self.dtype())?
+        } else {
+            Tensor::uninitialized_strided("clone", self.shape(), strides_like(self.shape(), &[self]), self.dtype())?
+        };
+        y.write(self)?;
+        Ok(y)
+    }
+
+    /// This tensor as a float: integers become the default float.
+    pub(crate) fn to_float(&self) -> Result<Tensor> {
+        if self.dtype().is_float() { Ok(self.clone()) } else { self.to_dtype(default_dtype()) }
+    }
+
+    /// This tensor in another dtype; itself if it has it already.
+    pub fn to_dtype(&self, dtype: DType) -> Result<Tensor> {
+        if self.dtype() == dtype {
+            return Ok(self.clone());
+        }
+        let x = self;
+        if x.is_number() {
+            return Tensor::from_scalar(x.scalar()?, dtype);
+        }
+        let strides = strides_like(x.shape(), &[x]);
+        let y = Tensor::uninitialized_strided("to", x.shape(), strides, dtype)?;
+        y.write(x)?;
+        let source = x.dtype();
+        vjp!("to_copy", y, { x: |g| g.to_dtype(source) })
+    }
+
+    /// Whether an in-place result may be stored here: its kind must not be higher, and its shape the same.
+    pub(crate) fn check_result_fits(&self, op: &'static str, result: &Tensor) -> Result<()> {
+        if result.dtype().kind() > self.dtype().kind() {
+            let name = |dtype: DType| dtype.type_word();
+            return crate::runtime_error!(
+                "{op}: result type {} can't be cast to the desired output type {}",
+                name(result.dtype()),
+                name(self.dtype())
+            );
+        }
+        if broadcast_shapes(op, self.shape(), result.shape())?.as_slice() != self.shape() {
+            return crate::runtime_error!(
+                "{op}: output with shape {:?} doesn't match the broadcast shape {:?}",
+                self.shape(),
+                result.shape()
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The dtype that operands promote to.
+pub fn result_type(operands: &[&Tensor]) -> DType {
+    if let [a, b] = operands
+        && a.dtype() == b.dtype()
+        && !a.is_number()
+        && !b.is_number()
+    {
+        return a.dtype();
+    }
+    let mut promotion = Promotion::default();
+    for x in operands {
+        promotion.add(x.dtype(), x.rank(), x.is_number());
+    }
+    promotion.result(default_dtype())
+}
+
+/// Two operands in their common dtype.
+pub fn promoted(a: &Tensor, b: &Tensor) -> Result<(Tensor, Tensor)> {
+    let dtype = result_type(&[a, b]);
+    Ok((a.to_dtype(dtype)?, b.to_dtype(dtype)?))
+}
+
+/// Two operands in their common dtype, integers as the default float.
+pub fn promoted_float(a: &Tensor, b: &Tensor) -> Result<(Tensor, Tensor)> {
+    let dtype = result_type(&[a, b]);
+    let dtype = if dtype.is_float() { dtype } else { default_dtype() };
+    Ok((a.to_dtype(dtype)?, b.to_dtype(dtype)?))
+}

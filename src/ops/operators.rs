@@ -1,0 +1,75 @@
+//! `+ - * /` and unary `-` for derivative rules: on tensors and numbers, each answering a `Result`.
+
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+use super::arguments::Operand;
+use crate::dtype::Scalar;
+use crate::error::Result;
+use crate::tensor::Tensor;
+
+/// What may stand at the right of an operator.
+pub trait IntoOperand {
+    /// As an operand.
+    fn operand(self) -> Result<Operand>;
+}
+
+impl IntoOperand for &Tensor {
+    fn operand(self) -> Result<Operand> {
+        Ok(Operand::Tensor(self.clone()))
+    }
+}
+
+impl IntoOperand for Tensor {
+    fn operand(self) -> Result<Operand> {
+        Ok(Operand::Tensor(self))
+    }
+}
+
+impl IntoOperand for Result<Tensor> {
+    fn operand(self) -> Result<Operand> {
+        self.map(Operand::Tensor)
+    }
+}
+
+impl IntoOperand for f64 {
+    fn operand(self) -> Result<Operand> {
+        Ok(Operand::from(self))
+    }
+}
+
+macro_rules! operator {
+    ($trait:ident, $method:ident, |$a:ident, $b:ident| $body:expr) => {
+        impl<R: IntoOperand> $trait<R> for &Tensor {
+            type Output = Result<Tensor>;
+            fn $method(self, other: R) -> Result<Tensor> {
+                let ($a, $b) = (self, other.operand()?);
+                $body
+            }
+        }
+        impl<R: IntoOperand> $trait<R> for Tensor {
+            type Output = Result<Tensor>;
+            fn $method(self, other: R) -> Result<Tensor> {
+                $trait::$method(&self, other)
+            }
+        }
+        impl $trait<&Tensor> for f64 {
+            type Output = Result<Tensor>;
+            fn $method(self, other: &Tensor) -> Result<Tensor> {
+                let ($a, $b) = (&Tensor::from_number(Scalar::Float(self))?, Operand::from(other));
+                $body
+            }
+        }
+    };
+}
+
+operator!(Add, add, |a, b| a.add(&b.tensor()?));
+operator!(Sub, sub, |a, b| a.sub(&b.tensor()?));
+operator!(Mul, mul, |a, b| a.mul(&b.tensor()?));
+operator!(Div, div, |a, b| a.div(&b.tensor()?));
+
+impl Neg for &Tensor {
+    type Output = Result<Tensor>;
+    fn neg(self) -> Result<Tensor> {
+        Tensor::neg(self)
+    }
+}

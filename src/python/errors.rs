@@ -1,0 +1,30 @@
+//! Which Python exception an error is: torch's class for each.
+
+use pyo3::exceptions::{PyIndexError, PyMemoryError, PyNotImplementedError, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+
+use crate::error::Error;
+
+impl From<Error> for PyErr {
+    fn from(error: Error) -> PyErr {
+        let text = error.to_string();
+        match error {
+            Error::Dim { .. } | Error::Index(_) => PyIndexError::new_err(text),
+            Error::Memory { .. } => PyMemoryError::new_err(text),
+            Error::Value(_) => PyValueError::new_err(text),
+            Error::Type(_) => PyTypeError::new_err(text),
+            Error::NotImplemented(_) => PyNotImplementedError::new_err(text),
+            Error::External(cause) => match cause.downcast::<PyErr>() {
+                Ok(exception) => *exception,
+                Err(cause) => PyRuntimeError::new_err(cause.to_string()),
+            },
+            _ => PyRuntimeError::new_err(text),
+        }
+    }
+}
+
+impl From<PyErr> for Error {
+    fn from(exception: PyErr) -> Error {
+        Error::External(Box::new(exception))
+    }
+}

@@ -1,0 +1,38 @@
+//! The interpreter lock: how kernels let other Python threads run.
+
+use std::cell::Cell;
+
+use pyo3::ffi;
+
+thread_local! {
+    static RELEASED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Tells the kernels how to release the lock.
+pub fn install() {
+    crate::kernels::set_release(release);
+}
+
+/// Takes the lock back when dropped, also when a panic passes.
+struct Released(*mut ffi::PyThreadState);
+
+impl Drop for Released {
+    fn drop(&mut self) {
+        RELEASED.set(false);
+        // SAFETY: the state is the one that `PyEval_SaveThread` gave on this thread.
+        unsafe { ffi::PyEval_RestoreThread(self.0) }
+    }
+}
+
+/// Runs `body` without the lock. On a thread that does not hold it, a kernel's worker say, just runs it.
+fn release(body: &mut dyn FnMut()) {
+    // SAFETY: callable at any time once the interpreter is initialised, which it is: it loaded this module.
+    let held = unsafe { ffi::Py_IsInitialized() != 0 && ffi::PyGILState_Check() != 0 };
+    if !held || RELEASED.get() {
+        return body();
+    }
+    RELEASED.set(true);
+    // SAFETY: this thread holds the lock; `Released` takes it back before anything of Python is touched.
+    let _released = Released(unsafe { ffi::PyEval_SaveThread() });
+    body();
+}

@@ -1,0 +1,92 @@
+//! Drawing categories with given, unnormalised probabilities: `torch.multinomial`.
+//!
+//! Without replacement, or for a single draw, each category gets the score p / q with q exponential, and the
+//! highest scores win (Efraimidis and Spirakis, "Weighted random sampling with a reservoir", 2006). With
+//! replacement each draw looks a uniform number up among the running sums.
+//!
+//! Categories of probability 0 score 0 and are only drawn once nothing else is left; equal scores come in the
+//! order in which torch's selection leaves them (see `top`).
+
+use super::generator::Generator;
+use super::top::top;
+use super::uniform::Real;
+
+/// Draws `samples` category numbers for each row of `categories` probabilities, rows one after the other.
+///
+/// Fails as torch does if a probability is negative, infinite or not a number, if a row has sum 0, or if more
+/// samples than categories are asked for without replacement.
+pub fn multinomial<T: Real>(
+    rng: &mut Generator,
+    probs: &[T],
+    categories: usize,
+    samples: usize,
+    replacement: bool,
+) -> Result<Vec<i64>, String> {
+    if categories == 0 || samples == 0 {
+        return Err("cannot sample n_sample <= 0 samples, or from no categories".into());
+    }
+    if !replacement && samples > categories {
+        return Err("cannot sample n_sample > prob_dist.size(-1) samples without replacement".into());
+    }
+    let rows = probs.chunks_exact(categories);
+    let mut out = Vec::with_capacity(rows.len() * samples);
+    if replacement && samples > 1 {
+        let mut sums = Vec::with_capacity(categories);
+        for row in rows {
+            check(row)?;
+            cumulate(row, &mut sums);
+            for _ in 0..samples {
+                let u: f64 = rng.rand();
+                out.push(sums.partition_point(|sum| sum.to_f64() < u) as i64);
+            }
+        }
+    } else {
+        rows.clone().try_for_each(check)?;
+        for row in rows {
+            let score = |&p: &T| p / T::from_f64(rng.exponential(1.0));
+            let scores: Vec<T> = row.iter().map(score).collect();
+            push_highest(&scores, samples, &mut out);
+        }
+    }
+    Ok(out)
+}
+
+/// What makes a row of probabilities invalid, in torch's words.
+fn check<T: Real>(row: &[T]) -> Result<(), String> {
+    if !row.iter().all(|&p| p >= T::ZERO && p.to_f64() < f64::INFINITY) {
+        return Err("probability tensor contains either `inf`, `nan` or element < 0".into());
+    }
+    if !row.iter().any(|&p| p > T::ZERO) {
+        return Err("invalid multinomial distribution (sum of probabilities <= 0)".into());
+    }
+    Ok(())
+}
+
+/// Running sums in the dtype, divided by the total, the last one set to 1.
+fn cumulate<T: Real>(row: &[T], sums: &mut Vec<T>) {
+    sums.clear();
+    let mut total = T::ZERO;
+    for &p in row {
+        total += p;
+        sums.push(total);
+    }
+    sums.iter_mut().for_each(|sum| *sum = *sum / total);
+    if let Some(last) = sums.last_mut() {
+        *last = T::ONE;
+    }
+}
+
+/// Appends the indices of the `k` highest scores, highest first. Not a number counts as highest, as in torch.
+fn push_highest<T: Real>(scores: &[T], k: usize, out: &mut Vec<i64>) {
+    let is_nan = |v: T| v.to_f64().is_nan();
+    let before = |a: &(T, usize), b: &(T, usize)| a.0 > b.0 || is_nan(a.0) && !is_nan(b.0);
+    let numbered = scores.iter().copied().zip(0..);
+    if k == 1 {
+        // The first of equal ones.
+        let best = numbered.reduce(|best, next| if before(&next, &best) { next } else { best });
+        return out.extend(best.map(|(_, index)| index as i64));
+    }
+    let mut pairs: Vec<(T, usize)> = numbered.collect();
+    top(&mut pairs, k, before);
+    out.extend(pairs[..k].iter().map(|&(_, index)| index as i64));
+}

@@ -1,0 +1,351 @@
+//! Memory of tensors: aligned buffers from a caching allocator, or memory lent by numpy or DLPack,
+//! each with a lock for kernels and a version counter for the tape.
+//!
+//! The lock makes Rust's rule (many readers or one writer) hold between Python threads while a kernel runs
+//! without the interpreter lock. Kernels never wait for the interpreter lock while they hold it, so a thread
+//! that waits for a storage always gets it. What numpy does to shared memory meanwhile is beyond its reach.
+
+use std::alloc::Layout as MemoryLayout;
+use std::any::Any;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+use crate::error::{Error, Result};
+
+/// Alignment of every buffer of ours: a cache line, and the widest vector register.
+pub const ALIGN: usize = 64;
+
+/// Shared memory of one or more tensors.
+#[derive(Clone)]
+pub struct Storage(Arc<Buffer>);
+
+struct Buffer {
+    start: NonNull<u8>,
+    bytes: usize,
+    version: AtomicU32,
+    /// Number of readers, or `WRITER`.
+    lock: AtomicU32,
+    /// Keeps lent memory alive; `None` if the memory is ours.
+    lender: Option<Box<dyn Any + Send + Sync>>,
+}
+
+const WRITER: u32 = u32::MAX;
+
+// SAFETY: the memory is reached only through `Access`, whose lock gives one writer or many readers.
+unsafe impl Send for Buffer {}
+// SAFETY: as above.
+unsafe impl Sync for Buffer {}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if self.lender.is_none() {
+            cache::give_back(self.start, self.bytes);
+        }
+    }
+}
+
+impl Storage {
+    /// Fresh memory with arbitrary contents.
+    pub fn uninitialized(bytes: usize) -> Result<Storage> {
+        let start = cache::take(bytes)?;
+        Ok(Storage(Arc::new(Buffer { start, bytes, version: AtomicU32::new(0), lock: AtomicU32::new(0), lender: None })))
+    }
+
+    /// Memory that belongs to somebody else, kept alive by `lender`.
+    ///
+    /// # Safety
+    /// `start` must be valid for reads and writes of `bytes` bytes for as long as `lender` lives.
+    pub unsafe fn lent(start: NonNull<u8>, bytes: usize, lender: Box<dyn Any + Send + Sync>) -> Storage {
+        Storage(Arc::new(Buffer { start, bytes, version: AtomicU32::new(0), lock: AtomicU32::new(0), lender: Some(lender) }))
+    }
+
+    /// Address of the first byte.
+    pub fn start(&self) -> *mut u8 {
+        self.0.start.as_ptr()
+    }
+
+    /// Size in bytes.
+    pub fn bytes(&self) -> usize {
+        self.0.bytes
+    }
+
+    /// Whether both are the same memory.
+    pub fn same(&self, other: &Storage) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Whether no other tensor holds this memory, and it is ours.
+    pub fn is_unique(&self) -> bool {
+        Arc::strong_count(&self.0) == 1 && self.0.lender.is_none()
+    }
+
+    /// How often the memory has been written to by in-place ops.
+    pub fn version(&self) -> u32 {
+        self.0.version.load(Ordering::Acquire)
+    }
+
+    /// Counts one in-place write.
+    pub fn bump_version(&self) {
+        self.0.version.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn try_read(&self) -> bool {
+        let lock = &self.0.lock;
+        let readers = lock.load(Ordering::Relaxed);
+        readers < WRITER - 1 && lock.compare_exchange(readers, readers + 1, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    fn try_write(&self) -> bool {
+        self.0.lock.compare_exchange(0, WRITER, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+}
+
+/// The right to read some storages and write others, held while a kernel runs.
+///
+/// Locks are taken in the order of their addresses, so two ops never wait for each other.
+pub struct Access<'a> {
+    held: SmallVec<[(&'a Storage, bool); 4]>,
+}
+
+impl<'a> Access<'a> {
+    /// Waits until all are free. A storage that is in both lists is taken for writing.
+    pub fn new(reads: &[&'a Storage], writes: &[&'a Storage]) -> Access<'a> {
+        let mut held: SmallVec<[(&'a Storage, bool); 4]> = SmallVec::new();
+        let wanted = writes.iter().map(|&s| (s, true)).chain(reads.iter().map(|&s| (s, false)));
+        for (storage, write) in wanted {
+            if !held.iter().any(|(other, _)| other.same(storage)) {
+                held.push((storage, write));
+            }
+        }
+        held.sort_unstable_by_key(|(storage, _)| Arc::as_ptr(&storage.0));
+        for (storage, write) in &held {
+            let mut tries = 0u32;
+            while !(if *write { storage.try_write() } else { storage.try_read() }) {
+                tries += 1;
+                if tries < 100 { std::hint::spin_loop() } else { std::thread::sleep(std::time::Duration::from_micros(20)) }
+            }
+        }
+        Access { held }
+    }
+}
+
+impl Drop for Access<'_> {
+    fn drop(&mut self) {
+        for (storage, write) in &self.held {
+            if *write {
+                storage.0.lock.store(0, Ordering::Release);
+            } else {
+                storage.0.lock.fetch_sub(1, Ordering::Release);
+            }
+        }
+    }
+}
+
+/// The caching allocator: freed buffers wait in lists by size class, the last freed is the first reused.
+///
+/// Fresh pages cost more than most kernels that fill them, so a training loop should touch none after its first steps.
+mod cache {
+    use super::*;
+    use std::cell::RefCell;
+
+    /// Buffers up to this size are kept per thread, without a lock.
+    const SMALL: usize = 4096;
+    /// How many buffers of one small class a thread keeps.
+    const SMALL_KEPT: usize = 64;
+    /// How many bytes of large buffers are kept in all.
+    const LARGE_KEPT: usize = 1 << 30;
+    /// Buffers larger than this go back to the system at once.
+    const LARGEST: usize = 1 << 29;
+
+    struct Free(NonNull<u8>);
+    // SAFETY: a free buffer is plain memory that nobody else knows of.
+    unsafe impl Send for Free {}
+
+    struct Large {
+        lists: Vec<(usize, Vec<Free>)>,
+        bytes: usize,
+    }
+
+    static LARGE: Mutex<Large> = Mutex::new(Large { lists: Vec::new(), bytes: 0 });
+
+    thread_local! {
+        static SMALL_LISTS: RefCell<SmallLists> = const { RefCell::new(SmallLists([const { Vec::new() }; SMALL / ALIGN + 1])) };
+    }
+
+    struct SmallLists([Vec<Free>; SMALL / ALIGN + 1]);
+
+    impl Drop for SmallLists {
+        fn drop(&mut self) {
+            for (class, list) in self.0.iter_mut().enumerate() {
+                for free in list.drain(..) {
+                    release(free.0, class * ALIGN);
+                }
+            }
+        }
+    }
+
+    /// The size really allocated: a multiple of `ALIGN`, and above `SMALL` one of eight steps per power of two.
+    fn class(bytes: usize) -> usize {
+        let step = if bytes <= SMALL { ALIGN } else { (bytes.next_power_of_two() / 16).max(ALIGN) };
+        bytes.max(1).next_multiple_of(step)
+    }
+
+    fn layout(size: usize) -> Result<MemoryLayout> {
+        MemoryLayout::from_size_align(size, ALIGN).map_err(|_| Error::Memory { bytes: size })
+    }
+
+    pub(super) fn take(bytes: usize) -> Result<NonNull<u8>> {
+        if bytes > isize::MAX as usize / 2 {
+            return Err(Error::Memory { bytes });
+        }
+        let size = class(bytes);
+        let cached = if size <= SMALL {
+            SMALL_LISTS.try_with(|lists| lists.borrow_mut().0[size / ALIGN].pop()).ok().flatten()
+        } else {
+            take_large(size)
+        };
+        match cached {
+            Some(free) => Ok(free.0),
+            None => allocate(size).or_else(|_| {
+                empty();
+                allocate(size).map_err(|_| Error::Memory { bytes })
+            }),
+        }
+    }
+
+    fn take_large(size: usize) -> Option<Free> {
+        let mut large = LARGE.lock();
+        let list = large.lists.iter_mut().find(|(class, _)| *class == size).map(|(_, list)| list)?;
+        let free = list.pop()?;
+        large.bytes -= size;
+        Some(free)
+    }
+
+    pub(super) fn give_back(start: NonNull<u8>, bytes: usize) {
+        let size = class(bytes);
+        let kept = if size <= SMALL { keep_small(start, size) } else { keep_large(start, size) };
+        if !kept {
+            release(start, size);
+        }
+    }
+
+    fn keep_small(start: NonNull<u8>, size: usize) -> bool {
+        let keep = |lists: &RefCell<SmallLists>| {
+            let list = &mut lists.borrow_mut().0[size / ALIGN];
+            let room = list.len() < SMALL_KEPT;
+            if room {
+                list.push(Free(start));
+            }
+            room
+        };
+        SMALL_LISTS.try_with(keep).unwrap_or(false)
+    }
+
+    fn keep_large(start: NonNull<u8>, size: usize) -> bool {
+        let mut large = LARGE.lock();
+        if size > LARGEST || large.bytes + size > LARGE_KEPT {
+            return false;
+        }
+        large.bytes += size;
+        match large.lists.iter_mut().find(|(class, _)| *class == size) {
+            Some((_, list)) => list.push(Free(start)),
+            None => large.lists.push((size, vec![Free(start)])),
+        }
+        true
+    }
+
+    /// Gives all large cached buffers back to the system.
+    fn empty() {
+        let lists = {
+            let mut large = LARGE.lock();
+            large.bytes = 0;
+            std::mem::take(&mut large.lists)
+        };
+        for (size, list) in lists {
+            list.into_iter().for_each(|free| release(free.0, size));
+        }
+    }
+
+    fn allocate(size: usize) -> Result<NonNull<u8>> {
+        let layout = layout(size)?;
+        // SAFETY: the size is not zero.
+        let start = unsafe { std::alloc::alloc(layout) };
+        let start = NonNull::new(start).ok_or(Error::Memory { bytes: size })?;
+        advise_huge_pages(start, size);
+        Ok(start)
+    }
+
+    /// From a few megabytes on, huge pages make the first touch several times cheaper.
+    fn advise_huge_pages(start: NonNull<u8>, size: usize) {
+        const HUGE: usize = 2 << 20;
+        #[cfg(target_os = "linux")]
+        if size >= 2 * HUGE {
+            let first = (start.as_ptr() as usize).next_multiple_of(HUGE);
+            let end = start.as_ptr() as usize + size;
+            // SAFETY: the range lies within the buffer just allocated; the call is a hint and changes no contents.
+            unsafe { libc::madvise(first as *mut libc::c_void, end - first, libc::MADV_HUGEPAGE) };
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = (start, size, HUGE);
+    }
+
+    fn release(start: NonNull<u8>, size: usize) {
+        if let Ok(layout) = layout(size) {
+            // SAFETY: `start` came from `allocate` with this size, and nobody uses it any more.
+            unsafe { std::alloc::dealloc(start.as_ptr(), layout) }
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn classes_hold_what_they_are_asked_for() {
+            for bytes in [0, 1, 64, 65, 4095, 4096, 4097, 5000, 1 << 20, (1 << 20) + 1, 123_456_789] {
+                let size = class(bytes);
+                assert!(size >= bytes && size % ALIGN == 0 && size <= bytes + bytes / 7 + ALIGN, "{bytes} {size}");
+                assert_eq!(class(size), size, "a class must be its own class");
+            }
+        }
+
+        #[test]
+        fn freed_buffers_are_reused() {
+            for bytes in [100usize, 1 << 20] {
+                let first = take(bytes).unwrap();
+                give_back(first, bytes);
+                assert_eq!(take(bytes).unwrap(), first);
+                give_back(first, bytes);
+            }
+        }
+
+        #[test]
+        fn too_much_is_an_error() {
+            assert!(matches!(take(usize::MAX), Err(Error::Memory { .. })));
+            assert!(matches!(take(1 << 60), Err(Error::Memory { .. })));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readers_share_and_writers_wait() {
+        let s = Storage::uninitialized(8).unwrap();
+        let reading = Access::new(&[&s, &s], &[]);
+        assert!(s.try_read());
+        s.0.lock.fetch_sub(1, Ordering::Release);
+        assert!(!s.try_write());
+        drop(reading);
+        let writing = Access::new(&[&s], &[&s]);
+        assert!(!s.try_read());
+        drop(writing);
+        assert!(s.try_write());
+    }
+}

@@ -1,0 +1,330 @@
+//! Runs the tape backwards.
+//!
+//! Node numbers grow with time, so the newest node that has a gradient is always ready: no recursion, no
+//! topological sort. The engine adds gradients up, sums them to their input's shape and casts them to its dtype;
+//! the rules of the ops do none of this.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::meta::{Grad, Meta};
+use super::mode::ModeGuard;
+use super::record::{Edge, Node, Rules};
+use crate::error::{Error, Result};
+use crate::runtime_error;
+use crate::tensor::Tensor;
+
+/// The place of a leaf that is asked for and that nothing has flowed to.
+const NO_GRADIENT_YET: usize = usize::MAX;
+
+/// What a run is asked for.
+pub struct Options {
+    /// Keep the rules, so that the graph can be run again.
+    pub retain_graph: bool,
+    /// Record the backward pass itself.
+    pub create_graph: bool,
+}
+
+/// A node that has received gradients for some of its outputs.
+struct Pending {
+    node: Arc<Node>,
+    grads: SmallVec<[Option<Tensor>; 1]>,
+}
+
+struct Run {
+    pending: BTreeMap<u64, Pending>,
+    leaves: Vec<(Arc<Meta>, Tensor)>,
+    leaf_places: HashMap<*const Meta, usize>,
+    options: Options,
+    /// The nodes worth visiting; `None` for all.
+    wanted: Option<HashSet<u64>>,
+    /// Where to put gradients of non-leaf inputs: (node, output) to place in `captured`.
+    captures: HashMap<(u64, usize), Vec<usize>>,
+    captured: Vec<Option<Tensor>>,
+}
+
+/// Differentiates and adds the results to the `grad` of all leaves, or of `inputs` only.
+///
+/// Each root comes with the gradient to start from.
+pub fn backward(roots: Vec<(Tensor, Tensor)>, inputs: Option<&[Tensor]>, options: Options) -> Result<()> {
+    let targets = inputs.unwrap_or_default();
+    let mut run = Run::new(options, inputs)?;
+    run.execute(roots)?;
+    for (meta, grad) in std::mem::take(&mut run.leaves) {
+        let named = || targets.iter().any(|x| x.meta().is_some_and(|m| Arc::ptr_eq(m, &meta)));
+        if inputs.is_none() || named() {
+            accumulate(&meta, grad, run.options.create_graph)?;
+        }
+    }
+    for (x, grad) in targets.iter().zip(std::mem::take(&mut run.captured)) {
+        if let (Some(meta), Some(grad)) = (x.meta(), grad) {
+            accumulate(meta, grad, run.options.create_graph)?;
+        }
+    }
+    Ok(())
+}
+
+/// Differentiates with respect to `inputs`; `None` for those that the roots do not depend on. No `grad` is touched.
+pub fn grad(roots: Vec<(Tensor, Tensor)>, inputs: &[Tensor], options: Options) -> Result<Vec<Option<Tensor>>> {
+    let mut run = Run::new(options, Some(inputs))?;
+    run.execute(roots)?;
+    let of_leaf = |x: &Tensor| {
+        let place = run.leaf_places.get(&Arc::as_ptr(x.meta()?))?;
+        run.leaves.get(*place).map(|(_, grad)| grad.clone())
+    };
+    let mut out = Vec::with_capacity(inputs.len());
+    for (x, captured) in inputs.iter().zip(&run.captured) {
+        let found = captured.clone().or_else(|| of_leaf(x));
+        out.push(match (found, x.meta()) {
+            (Some(grad), Some(meta)) if meta.lock().node.is_none() => Some(run_leaf_hooks(meta, grad)?),
+            (found, _) => found,
+        });
+    }
+    Ok(out)
+}
+
+impl Run {
+    fn new(options: Options, inputs: Option<&[Tensor]>) -> Result<Run> {
+        let mut captures: HashMap<(u64, usize), Vec<usize>> = HashMap::new();
+        for (place, x) in inputs.unwrap_or_default().iter().enumerate() {
+            match x.edge() {
+                Edge::Node(node, output) => captures.entry((node.id, output)).or_default().push(place),
+                Edge::Leaf(_) => {}
+                Edge::None => return runtime_error!("One of the differentiated Tensors does not require grad (input {place})"),
+            }
+        }
+        let mut run = Run {
+            pending: BTreeMap::new(),
+            leaves: Vec::new(),
+            leaf_places: HashMap::new(),
+            options,
+            wanted: None,
+            captures,
+            captured: vec![None; inputs.map_or(0, <[Tensor]>::len)],
+        };
+        if let Some(inputs) = inputs {
+            run.wanted = Some(HashSet::new());
+            for x in inputs {
+                if let Edge::Leaf(meta) = x.edge() {
+                    run.leaf_places.insert(Arc::as_ptr(&meta), NO_GRADIENT_YET);
+                }
+            }
+        }
+        Ok(run)
+    }
+
+    fn execute(&mut self, roots: Vec<(Tensor, Tensor)>) -> Result<()> {
+        if self.wanted.is_some() {
+            self.wanted = Some(self.nodes_to_targets(&roots));
+        }
+        let _mode = ModeGuard::grad(self.options.create_graph);
+        for (root, grad) in roots {
+            self.send(&root.edge(), grad)?;
+        }
+        while let Some((_, pending)) = self.pending.pop_last() {
+            self.run_node(pending)?;
+        }
+        Ok(())
+    }
+
+    /// The nodes from which a target can be reached: ascending in time, each after all it leads to.
+    fn nodes_to_targets(&self, roots: &[(Tensor, Tensor)]) -> HashSet<u64> {
+        let mut nodes: BTreeMap<u64, Arc<Node>> = BTreeMap::new();
+        let mut stack: Vec<Arc<Node>> = Vec::new();
+        let mut visit = |edge: &Edge, stack: &mut Vec<Arc<Node>>| {
+            if let Edge::Node(node, _) = edge
+                && nodes.insert(node.id, node.clone()).is_none()
+            {
+                stack.push(node.clone());
+            }
+        };
+        roots.iter().for_each(|(root, _)| visit(&root.edge(), &mut stack));
+        while let Some(node) = stack.pop() {
+            node.inputs.iter().for_each(|input| visit(&input.edge, &mut stack));
+        }
+        let captured: HashSet<u64> = self.captures.keys().map(|(id, _)| *id).collect();
+        let mut wanted: HashSet<u64> = captured.clone();
+        for (id, node) in &nodes {
+            let leads = node.inputs.iter().any(|input| match &input.edge {
+                Edge::Node(child, _) => wanted.contains(&child.id),
+                Edge::Leaf(meta) => self.leaf_places.contains_key(&Arc::as_ptr(meta)),
+                Edge::None => false,
+            });
+            if leads {
+                wanted.insert(*id);
+            }
+        }
+        wanted
+    }
+
+    fn is_wanted(&self, edge: &Edge) -> bool {
+        match (edge, &self.wanted) {
+            (Edge::None, _) => false,
+            (_, None) => true,
+            (Edge::Node(node, _), Some(wanted)) => wanted.contains(&node.id),
+            (Edge::Leaf(meta), Some(_)) => self.leaf_places.contains_key(&Arc::as_ptr(meta)),
+        }
+    }
+
+    /// Adds a gradient to what an edge leads to.
+    fn send(&mut self, edge: &Edge, grad: Tensor) -> Result<()> {
+        let create_graph = self.options.create_graph;
+        match edge {
+            _ if !self.is_wanted(edge) => Ok(()),
+            Edge::None => Ok(()),
+            Edge::Node(node, output) => {
+                let pending = self
+                    .pending
+                    .entry(node.id)
+                    .or_insert_with(|| Pending { node: node.clone(), grads: SmallVec::from_elem(None, node.outputs) });
+                let slot = &mut pending.grads[*output];
+                *slot = Some(sum(slot.take(), grad, create_graph)?);
+                Ok(())
+            }
+            Edge::Leaf(meta) => {
+                let places = self.leaves.len();
+                let place = self.leaf_places.entry(Arc::as_ptr(meta)).or_insert(NO_GRADIENT_YET);
+                if *place == NO_GRADIENT_YET {
+                    *place = places;
+                    self.leaves.push((meta.clone(), grad));
+                } else {
+                    let slot = &mut self.leaves[*place].1;
+                    let before = std::mem::replace(slot, grad.clone());
+                    *slot = sum(Some(before), grad, create_graph)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn run_node(&mut self, pending: Pending) -> Result<()> {
+        let Pending { node, mut grads } = pending;
+        run_hooks(&node, &mut grads)?;
+        if !self.captures.is_empty() {
+            for (output, grad) in grads.iter().enumerate() {
+                for place in self.captures.get(&(node.id, output)).into_iter().flatten() {
+                    self.captured[*place] = grad.clone();
+                }
+            }
+        }
+        if !node.inputs.iter().any(|input| self.is_wanted(&input.edge)) {
+            return Ok(());
+        }
+        let rules = {
+            let mut rules = node.rules.lock();
+            if self.options.retain_graph || !node.saves { rules.clone() } else { std::mem::replace(&mut *rules, Rules::Freed) }
+        };
+        match rules {
+            Rules::Single(rules) => {
+                let Some(Some(g)) = grads.first() else { return Ok(()) };
+                for (i, rule) in rules.into_iter().enumerate() {
+                    let input = &node.inputs[i];
+                    if let Some(rule) = rule
+                        && self.is_wanted(&input.edge)
+                    {
+                        let grad = rule(g, &node).map_err(|cause| rule_error(&node, i, cause))?;
+                        let grad = self.fit(&node, i, grad)?;
+                        self.send(&input.edge, grad)?;
+                    }
+                }
+                Ok(())
+            }
+            Rules::Joint(rule) => {
+                let wanted: Vec<bool> = node.inputs.iter().map(|input| self.is_wanted(&input.edge)).collect();
+                let results = rule(&grads, &wanted).map_err(|cause| rule_error(&node, 0, cause))?;
+                for (i, grad) in results.into_iter().enumerate() {
+                    if let (Some(grad), true) = (grad, wanted.get(i).copied().unwrap_or(false)) {
+                        let grad = self.fit(&node, i, grad)?;
+                        self.send(&node.inputs[i].edge, grad)?;
+                    }
+                }
+                Ok(())
+            }
+            Rules::Freed => runtime_error!(
+                "Trying to backward through the graph a second time (or directly access saved tensors after they have \
+                 already been freed): {} has already run. Specify retain_graph=True if you need to backward through the \
+                 graph a second time",
+                node.name()
+            ),
+        }
+    }
+
+    /// Sums a gradient to the shape of its input and casts it to its dtype.
+    fn fit(&self, node: &Arc<Node>, i: usize, grad: Tensor) -> Result<Tensor> {
+        let input = &node.inputs[i];
+        let mut grad = grad;
+        if grad.shape() != input.shape.as_slice() {
+            grad = grad.sum_to_shape(&input.shape).map_err(|cause| rule_error(node, i, cause))?;
+        }
+        if grad.dtype() != input.dtype {
+            grad = grad.to_dtype(input.dtype)?;
+        }
+        Ok(grad)
+    }
+}
+
+fn rule_error(node: &Arc<Node>, input: usize, cause: Error) -> Error {
+    match cause {
+        // What the user did or asked for, and exceptions of the user's own code, pass as they are.
+        Error::Modified { .. }
+        | Error::NoDerivative { .. }
+        | Error::External(_)
+        | Error::Memory { .. }
+        | Error::NotImplemented(_) => cause,
+        cause => Error::Rule { op: node.name(), input, cause: Box::new(cause) },
+    }
+}
+
+fn run_hooks(node: &Arc<Node>, grads: &mut [Option<Tensor>]) -> Result<()> {
+    let hooks = node.hooks.lock().clone();
+    for (output, _, hook) in hooks {
+        if let Some(Some(grad)) = grads.get(output)
+            && let Some(replaced) = hook(grad)?
+        {
+            grads[output] = Some(replaced);
+        }
+    }
+    Ok(())
+}
+
+fn run_leaf_hooks(meta: &Arc<Meta>, mut grad: Tensor) -> Result<Tensor> {
+    let hooks = meta.lock().hooks.clone();
+    for (_, hook) in hooks {
+        if let Some(replaced) = hook(&grad)? {
+            grad = replaced;
+        }
+    }
+    Ok(grad)
+}
+
+/// The sum of two gradients, in the memory of the first if nobody else can see it.
+fn sum(before: Option<Tensor>, grad: Tensor, create_graph: bool) -> Result<Tensor> {
+    match before {
+        None => Ok(grad),
+        Some(before) if !create_graph && before.storage().is_unique() && before.layout().is_dense() => {
+            before.reusing().add(&grad)
+        }
+        Some(before) => before.add(&grad),
+    }
+}
+
+/// Adds to the gradient of a leaf. The first gradient is taken over as it is if nobody else holds its memory.
+fn accumulate(meta: &Arc<Meta>, grad: Tensor, create_graph: bool) -> Result<()> {
+    let grad = run_leaf_hooks(meta, grad)?;
+    let before = meta.lock().grad.clone();
+    match before {
+        None => {
+            let own = create_graph || (grad.storage().is_unique() && grad.is_contiguous());
+            let grad = if own { grad } else { grad.copied()? };
+            meta.lock().grad = Some(Grad::Native(grad.as_identity()));
+        }
+        Some(before) if create_graph => {
+            let sum = before.tensor()?.add(&grad)?;
+            meta.lock().grad = Some(Grad::Native(sum.as_identity()));
+        }
+        Some(before) => super::without_recording(|| before.tensor()?.add_in_place(&grad))?,
+    }
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! A tensor's place on the tape: what its gradient flows to, and its own gradient if it is a leaf.
+
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::record::{Edge, Node};
+use super::view::Base;
+use crate::error::Result;
+use crate::tensor::Tensor;
+
+/// Something called with a gradient, which it may replace.
+pub type Hook = Arc<dyn Fn(&Tensor) -> Result<Option<Tensor>> + Send + Sync>;
+
+/// A gradient that lives in a Python object, which is the one to ask: its `data` may be assigned to.
+pub trait GradObject: Send + Sync {
+    /// The tensor that the object is now.
+    fn tensor(&self) -> Result<Tensor>;
+    /// The object itself, for the layer that made it.
+    fn as_any(&self) -> &dyn std::any::Any;
+}
+
+/// The gradient of a leaf.
+#[derive(Clone)]
+pub enum Grad {
+    /// Not yet seen by Python.
+    Native(Tensor),
+    /// Handed out to Python, which sees the same object each time.
+    Object(Arc<dyn GradObject>),
+}
+
+impl Grad {
+    /// The tensor.
+    pub fn tensor(&self) -> Result<Tensor> {
+        match self {
+            Grad::Native(tensor) => Ok(tensor.clone()),
+            Grad::Object(object) => object.tensor(),
+        }
+    }
+}
+
+/// Shared by the handles that are one tensor to the user.
+#[derive(Default)]
+pub struct Meta {
+    state: Mutex<MetaState>,
+}
+
+/// What a [`Meta`] guards.
+#[derive(Default)]
+pub struct MetaState {
+    /// The flag a user sets on a leaf.
+    pub requires_grad: bool,
+    /// The op that made this tensor and which of its outputs it is; `None` for a leaf.
+    pub node: Option<(Arc<Node>, usize)>,
+    /// The gradient, for leaves and for tensors that retain it.
+    pub grad: Option<Grad>,
+    /// Whether `retain_grad` was called.
+    pub retains_grad: bool,
+    /// Hooks of a leaf; those of other tensors are with their node.
+    pub hooks: Vec<(u64, Hook)>,
+    /// The tensor this one is a view of.
+    pub base: Option<Base>,
+}
+
+impl Meta {
+    /// Of a leaf.
+    pub fn leaf(requires_grad: bool) -> Arc<Meta> {
+        Arc::new(Meta { state: Mutex::new(MetaState { requires_grad, ..Default::default() }) })
+    }
+
+    /// Of an op's output.
+    pub fn of_node(node: Arc<Node>, output: usize) -> Arc<Meta> {
+        Arc::new(Meta { state: Mutex::new(MetaState { node: Some((node, output)), ..Default::default() }) })
+    }
+
+    /// The state, locked. Hold it briefly and call nothing that may lock another.
+    pub fn lock(&self) -> MutexGuard<'_, MetaState> {
+        self.state.lock()
+    }
+
+    /// Where a gradient for this tensor goes.
+    pub fn edge(self: &Arc<Meta>) -> Edge {
+        let state = self.lock();
+        match &state.node {
+            Some((node, output)) => Edge::Node(node.clone(), *output),
+            None if state.requires_grad => Edge::Leaf(self.clone()),
+            None => Edge::None,
+        }
+    }
+}

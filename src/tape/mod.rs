@@ -1,0 +1,13 @@
+//! Reverse-mode differentiation: ops record nodes, the engine runs them backwards.
+//!
+//! Knows the tensor; knows nothing of kernels or Python.
+
+pub mod engine;
+pub mod meta;
+pub mod mode;
+pub mod record;
+pub mod view;
+
+pub use meta::{Grad, GradObject, Hook, Meta};
+pub use mode::{is_recording, without_recording};
+pub use record::{Edge, Node, Recorder, SavedOutput};

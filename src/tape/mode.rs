@@ -1,0 +1,54 @@
+//! Whether ops are recorded, per thread: `no_grad`, `enable_grad`, `inference_mode`.
+
+use std::cell::Cell;
+
+/// The state that the context managers save and restore.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mode {
+    /// Whether ops on tensors that require a gradient are recorded.
+    pub grad: bool,
+    /// Whether tensors are made that can never take part in a recording.
+    pub inference: bool,
+}
+
+thread_local! {
+    static MODE: Cell<Mode> = const { Cell::new(Mode { grad: true, inference: false }) };
+}
+
+/// This thread's mode.
+pub fn mode() -> Mode {
+    MODE.get()
+}
+
+/// Sets this thread's mode and returns the one before.
+pub fn set_mode(mode: Mode) -> Mode {
+    MODE.replace(mode)
+}
+
+/// Whether ops are being recorded on this thread.
+#[inline]
+pub fn is_recording() -> bool {
+    MODE.get().grad
+}
+
+/// Restores the mode when dropped.
+pub struct ModeGuard(Mode);
+
+impl ModeGuard {
+    /// Switches recording on or off until the guard is dropped.
+    pub fn grad(enabled: bool) -> ModeGuard {
+        ModeGuard(MODE.replace(Mode { grad: enabled, ..MODE.get() }))
+    }
+}
+
+impl Drop for ModeGuard {
+    fn drop(&mut self) {
+        MODE.set(self.0);
+    }
+}
+
+/// Runs something whose ops are not recorded.
+pub fn without_recording<R>(body: impl FnOnce() -> R) -> R {
+    let _guard = ModeGuard::grad(false);
+    body()
+}

@@ -1,0 +1,324 @@
+//! The tensor: storage, layout and place on the tape. Cloning a handle is cheap and copies no element.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use pyo3::prelude::*;
+
+use crate::dtype::{DType, Element, Scalar};
+use crate::error::{Error, Result};
+use crate::layout::{Layout, Strides, checked_numel};
+use crate::runtime_error;
+use crate::storage::{Access, Storage};
+use crate::tape::{Edge, Meta, mode};
+
+/// An n-dimensional array of one dtype that can take part in differentiation.
+#[pyclass(module = "ferrograd", subclass, dict, weakref, name = "Tensor")]
+#[derive(Clone)]
+pub struct Tensor {
+    storage: Storage,
+    layout: Layout,
+    dtype: DType,
+    /// Made from a Python number: takes part in promotion by its kind only.
+    is_number: bool,
+    /// The next kernel may write its result over this operand.
+    reusable: bool,
+    /// Saved for backward: the version that the memory must still have when it is read.
+    saved_version: Option<u32>,
+    /// A version counter of its own, for `x.data`; otherwise the storage's counts.
+    own_version: Option<Arc<AtomicU32>>,
+    meta: OnceLock<Arc<Meta>>,
+}
+
+impl Tensor {
+    /// A tensor over existing memory. The layout must lie within the storage.
+    pub fn from_parts(storage: Storage, layout: Layout, dtype: DType) -> Tensor {
+        debug_assert!(layout.end() * dtype.size() <= storage.bytes());
+        Tensor {
+            storage,
+            layout,
+            dtype,
+            is_number: false,
+            reusable: false,
+            saved_version: None,
+            own_version: None,
+            meta: OnceLock::new(),
+        }
+    }
+
+    /// A contiguous tensor with arbitrary contents.
+    pub fn uninitialized(op: &'static str, shape: &[usize], dtype: DType) -> Result<Tensor> {
+        let numel = checked_numel(op, shape)?;
+        let storage = Storage::uninitialized(numel * dtype.size())?;
+        Ok(Tensor::from_parts(storage, Layout::contiguous(shape), dtype))
+    }
+
+    /// A tensor with arbitrary contents whose strides are dense in some order of dimensions.
+    pub fn uninitialized_strided(op: &'static str, shape: &[usize], strides: Strides, dtype: DType) -> Result<Tensor> {
+        let numel = checked_numel(op, shape)?;
+        let storage = Storage::uninitialized(numel * dtype.size())?;
+        let layout = Layout { shape: shape.into(), strides, offset: 0 };
+        Ok(Tensor::from_parts(storage, layout, dtype))
+    }
+
+    /// A contiguous tensor of the values of a slice.
+    pub fn from_slice<T: Element>(shape: &[usize], values: &[T]) -> Result<Tensor> {
+        let y = Tensor::uninitialized("tensor", shape, T::DTYPE)?;
+        if values.len() != y.numel() {
+            return runtime_error!("tensor: {} values do not fill the shape {shape:?}", values.len());
+        }
+        // SAFETY: the memory is fresh, aligned, and as large as `values`.
+        unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), y.ptr::<T>(), values.len()) };
+        Ok(y)
+    }
+
+    /// A 0-d tensor of one number.
+    pub fn from_scalar(value: Scalar, dtype: DType) -> Result<Tensor> {
+        crate::dispatch_all!(dtype, "tensor", T => Tensor::from_slice::<T>(&[], &[value.to::<T>()]))
+    }
+
+    /// A Python number as an operand: 0-d, with the dtype that promotion looks at.
+    pub fn from_number(value: Scalar) -> Result<Tensor> {
+        let dtype = match value {
+            Scalar::Bool(_) => DType::Bool,
+            Scalar::Int(_) => DType::I64,
+            Scalar::Float(_) => DType::F64,
+        };
+        Ok(Tensor { is_number: true, ..Tensor::from_scalar(value, dtype)? })
+    }
+
+    /// The element type.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Shape, strides and offset.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The sizes.
+    pub fn shape(&self) -> &[usize] {
+        &self.layout.shape
+    }
+
+    /// The strides, in elements.
+    pub fn strides(&self) -> &[isize] {
+        &self.layout.strides
+    }
+
+    /// The number of dimensions.
+    pub fn rank(&self) -> usize {
+        self.layout.rank()
+    }
+
+    /// The number of elements.
+    pub fn numel(&self) -> usize {
+        self.layout.numel()
+    }
+
+    /// The memory.
+    pub fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    /// Whether it was made from a Python number.
+    pub fn is_number(&self) -> bool {
+        self.is_number
+    }
+
+    /// Whether the elements lie in row-major order without gaps.
+    pub fn is_contiguous(&self) -> bool {
+        self.layout.is_contiguous()
+    }
+
+    /// The place on the tape, if there ever was need of one.
+    pub fn meta(&self) -> Option<&Arc<Meta>> {
+        self.meta.get()
+    }
+
+    /// The place on the tape.
+    pub fn meta_or_new(&self) -> Arc<Meta> {
+        self.meta.get_or_init(|| Meta::leaf(false)).clone()
+    }
+
+    /// This handle at another place on the tape.
+    pub fn with_meta(mut self, meta: Arc<Meta>) -> Tensor {
+        self.meta = OnceLock::from(meta);
+        self
+    }
+
+    /// This handle off the tape.
+    pub fn without_meta(mut self) -> Tensor {
+        self.meta = OnceLock::new();
+        self
+    }
+
+    /// This handle with a snapshot of where `x` is on the tape now.
+    pub fn with_meta_of(self, x: &Tensor) -> Tensor {
+        let node = x.meta().and_then(|meta| meta.lock().node.clone());
+        match node {
+            Some((node, output)) => self.with_meta(Meta::of_node(node, output)),
+            None => self,
+        }
+    }
+
+    /// This handle with a place on the tape that its later clones share.
+    pub fn as_identity(self) -> Tensor {
+        self.meta_or_new();
+        self
+    }
+
+    /// Whether gradients flow to or through this tensor.
+    pub fn requires_grad(&self) -> bool {
+        match self.meta.get() {
+            None => false,
+            Some(meta) => {
+                self.refresh_history();
+                let state = meta.lock();
+                state.requires_grad || state.node.is_some()
+            }
+        }
+    }
+
+    /// Where a gradient for this tensor goes.
+    pub fn edge(&self) -> Edge {
+        self.refresh_history();
+        self.meta.get().map_or(Edge::None, Meta::edge)
+    }
+
+    /// How often the memory has been written to by in-place ops.
+    pub fn version(&self) -> u32 {
+        self.own_version.as_ref().map_or_else(|| self.storage.version(), |own| own.load(Ordering::Acquire))
+    }
+
+    /// Counts one in-place write.
+    pub fn bump_version(&self) {
+        match &self.own_version {
+            Some(own) => {
+                own.fetch_add(1, Ordering::AcqRel);
+            }
+            None => self.storage.bump_version(),
+        }
+    }
+
+    /// The same elements off the tape: `detach` shares the version counter, `data` does not.
+    pub fn detached(&self, own_version: bool) -> Tensor {
+        let mut y = self.clone().without_meta();
+        y.saved_version = None;
+        y.reusable = false;
+        if own_version {
+            y.own_version = Some(Arc::new(AtomicU32::new(0)));
+        }
+        y
+    }
+
+    /// A handle for a derivative rule: reading it later fails if the memory has been written to meanwhile.
+    pub fn save(&self) -> Tensor {
+        let mut y = self.clone();
+        y.reusable = false;
+        if mode::is_recording() && y.saved_version.is_none() {
+            y.saved_version = Some(self.version());
+        }
+        // A place on the tape may change by in-place ops: keep the one of now.
+        match self.meta.get().map(|meta| (meta.lock().node.clone(), meta)) {
+            Some((Some((node, output)), _)) => y.with_meta(Meta::of_node(node, output)),
+            _ => y,
+        }
+    }
+
+    /// A handle whose memory the next kernel may use for its result.
+    pub fn reusing(&self) -> Tensor {
+        Tensor { reusable: true, ..self.clone() }
+    }
+
+    /// Whether the next kernel may write its result here.
+    pub fn is_reusable(&self) -> bool {
+        self.reusable
+    }
+
+    /// The same memory with another layout, off the tape.
+    pub fn with_layout(&self, layout: Layout) -> Tensor {
+        debug_assert!(layout.end() * self.dtype.size() <= self.storage.bytes());
+        let mut y = self.clone().without_meta();
+        y.layout = layout;
+        y.reusable = false;
+        y.is_number = false;
+        y
+    }
+
+    /// Address of the first element, for kernels that hold [`Tensor::access`].
+    pub fn ptr<T>(&self) -> *mut T {
+        debug_assert_eq!(size_of::<T>(), self.dtype.size());
+        self.byte_ptr().cast()
+    }
+
+    /// Address of the first byte of the first element.
+    pub fn byte_ptr(&self) -> *mut u8 {
+        self.storage.start().wrapping_add(self.layout.offset * self.dtype.size())
+    }
+
+    /// Fails if this is a saved tensor whose memory has been written to since.
+    pub fn check_saved(&self) -> Result<()> {
+        match self.saved_version {
+            Some(expected) if expected != self.version() => {
+                let what = format!("torch.{}Tensor {:?}", self.dtype.type_word(), self.shape());
+                Err(Error::Modified { what, found: self.version(), expected })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The elements of a contiguous tensor as a slice.
+    ///
+    /// # Safety
+    /// The caller holds an [`Access`] to the storage (or is its only owner) for as long as the slice lives.
+    pub unsafe fn slice<T: Element>(&self) -> &[T] {
+        debug_assert!(self.is_contiguous() && T::DTYPE == self.dtype);
+        if self.numel() == 0 {
+            return &[];
+        }
+        // SAFETY: contiguous and within the storage; the caller answers for the lock.
+        unsafe { std::slice::from_raw_parts(self.ptr(), self.numel()) }
+    }
+
+    /// The elements of a contiguous tensor as a mutable slice.
+    ///
+    /// # Safety
+    /// The caller holds an [`Access`] for writing (or is the only owner) for as long as the slice lives.
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn slice_mut<T: Element>(&self) -> &mut [T] {
+        debug_assert!(self.is_contiguous() && T::DTYPE == self.dtype);
+        if self.numel() == 0 {
+            return &mut [];
+        }
+        // SAFETY: contiguous and within the storage; the caller answers for the lock.
+        unsafe { std::slice::from_raw_parts_mut(self.ptr(), self.numel()) }
+    }
+
+    /// All elements in row-major order.
+    pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
+        let x = self.detached(false).to_dtype(T::DTYPE)?.contiguous()?;
+        let _access = Access::new(&[x.storage()], &[]);
+        // SAFETY: contiguous, of this dtype, and locked for reading.
+        Ok(unsafe { x.slice::<T>() }.to_vec())
+    }
+
+    /// The one element of a tensor that has just one.
+    pub fn scalar(&self) -> Result<Scalar> {
+        if self.numel() != 1 {
+            return runtime_error!("a Tensor with {} elements cannot be converted to Scalar", self.numel());
+        }
+        self.check_saved()?;
+        let _access = Access::new(&[&self.storage], &[]);
+        // SAFETY: there is one element, within the storage, which is locked for reading.
+        crate::dispatch_all!(self.dtype, "item", T => Ok(unsafe { *self.ptr::<T>() }.scalar()))
+    }
+
+    /// Makes this handle show what `other` shows: `x.data = other`.
+    pub(crate) fn set_data(&mut self, other: &Tensor) {
+        self.storage = other.storage.clone();
+        self.layout = other.layout.clone();
+        self.dtype = other.dtype;
+    }
+}
