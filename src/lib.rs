@@ -13,6 +13,7 @@ pub mod kernels;
 pub mod layout;
 pub mod ops;
 pub mod python;
+pub mod random;
 pub mod storage;
 pub mod tape;
 pub mod tensor;
