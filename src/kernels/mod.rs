@@ -3,8 +3,10 @@
 pub mod elementwise;
 mod interpreter;
 pub mod map;
+pub mod matmul;
 pub mod par;
 pub mod reduce;
+pub mod simd;
 pub mod vector;
 
 pub use interpreter::{set_release, without_interpreter};

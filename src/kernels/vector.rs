@@ -1,21 +1,19 @@
 //! Compiles a loop for several instruction sets and picks one at run time.
 
+use super::simd::{Isa, isa};
+
 /// Runs `body` in the widest instruction set of this processor. `body` must inline to gain anything.
 #[inline(always)]
 pub fn vectorize<R>(body: impl FnOnce() -> R) -> R {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::is_x86_feature_detected as has;
-        if has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") && has!("fma") {
-            // SAFETY: the features were just detected (std keeps the answers).
-            return unsafe { avx512(body) };
-        }
-        if has!("avx2") && has!("fma") {
-            // SAFETY: as above.
-            return unsafe { avx2(body) };
-        }
+    match isa() {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the processor has it.
+        Isa::Avx512 => unsafe { avx512(body) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the processor has it.
+        Isa::Avx2 => unsafe { avx2(body) },
+        _ => body(),
     }
-    body()
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -1,0 +1,223 @@
+//! The loops of the general product.
+//!
+//! ```text
+//! loop 1  over n in blocks of columns: the block of B stays in the second-level cache
+//! loop 2    over k in blocks of depth: a strip of A stays in the first-level cache
+//!             B's block is packed, unless its rows can be read where they are
+//! loop 3      over m in strips of TILE_ROWS         \ these two are one loop over tiles,
+//! loop 4        over the block's panels of columns  / split among the threads
+//! loop 5          over k: the microkernel
+//! ```
+//!
+//! A is never copied: the microkernel reads one number at a time, at any stride. Strips and panels are divided
+//! evenly, so that there is no narrow one at the end with too few registers to hide the latency of the adders.
+
+use super::microkernel::Tile;
+use super::vector::Vector;
+use super::{MatRef, Number, PARALLEL_FLOPS, Product, pack};
+use crate::kernels::par;
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+/// Loop 2: bytes in a row of A's block. Eight rows are 16 KB, a third of a first-level cache.
+const DEPTH_BYTES: usize = 2048;
+/// Loop 1: bytes in B's block: half of a second-level cache.
+const BLOCK_BYTES: usize = 512 << 10;
+/// B is packed from this size on even if its rows are contiguous: read in place, rows a power of two apart would
+/// crowd into few cache sets, and each be on a page of its own.
+const PACK_BYTES: usize = 1 << 20;
+/// With fewer rows of A than this, packing is not repaid unless needed.
+const PACK_ROWS: usize = 64;
+/// Tiles are given to threads in portions of at least this many operations.
+const PORTION_FLOPS: f64 = 1e5;
+
+/// `0..total` in `count` even parts: where part `i` starts.
+fn part(total: usize, count: usize, i: usize) -> usize {
+    total / count * i + (total % count).min(i)
+}
+
+/// What loops 3 to 5 work on: a block of B, with the A and C it belongs to.
+struct Block<V: Vector> {
+    p: Product<V::Float>,
+    /// The packed block, or null if B is read in place.
+    packed: *mut V::Float,
+    strips: usize,
+    panels: usize,
+    /// Registers in a row of B.
+    vectors: usize,
+    /// Whether neighbouring tiles are of one panel, rather than of one strip.
+    by_panels: bool,
+}
+
+// SAFETY: threads work on disjoint tiles of C and panels of `packed`, and only read the rest.
+unsafe impl<V: Vector> Sync for Block<V> {}
+
+/// Computes a product with m, n, k >= 1.
+///
+/// # Safety
+/// As [`super::gemm`]; the processor must have the instruction set of V.
+pub(super) unsafe fn product<V: Vector>(p: &Product<V::Float>) {
+    let size = size_of::<V::Float>();
+    let pack_b = p.b.col_stride != 1 || (p.k * p.n * size > PACK_BYTES && p.m >= PACK_ROWS);
+    let depths = p.k.div_ceil(DEPTH_BYTES / size);
+    let depth = p.k.div_ceil(depths);
+    let blocks = if pack_b { (p.n * depth * size).div_ceil(BLOCK_BYTES) } else { 1 };
+    let vectors = p.n.div_ceil(V::LANES);
+    let blocks = blocks.min(vectors);
+    let widest = vectors.div_ceil(blocks) * V::LANES;
+    let run = |packed: *mut V::Float| {
+        // Loop 1
+        for block in 0..blocks {
+            let cols = part(vectors, blocks, block) * V::LANES..(part(vectors, blocks, block + 1) * V::LANES).min(p.n);
+            // Loop 2
+            for d in 0..depths {
+                let ks = part(p.k, depths, d)..part(p.k, depths, d + 1);
+                // SAFETY: the block is within the product; blocks follow one another on this thread.
+                unsafe { Block::<V>::new(p, ks, cols.clone(), packed).run() };
+            }
+        }
+    };
+    if pack_b { pack::with_buffer(depth * widest, run) } else { run(std::ptr::null_mut()) }
+}
+
+impl<V: Vector> Block<V> {
+    fn new(p: &Product<V::Float>, ks: Range<usize>, cols: Range<usize>, packed: *mut V::Float) -> Self {
+        let block = Product {
+            k: ks.len(),
+            n: cols.len(),
+            a: p.a.from(0, ks.start),
+            b: p.b.from(ks.start, cols.start),
+            c: p.c.from(0, cols.start),
+            // The first block applies beta, later ones add.
+            beta: if ks.start == 0 { p.beta } else { V::Float::ONE },
+            ..*p
+        };
+        let vectors = block.n.div_ceil(V::LANES);
+        Block {
+            strips: block.m.div_ceil(V::TILE_ROWS),
+            panels: vectors.div_ceil(V::TILE_VECTORS),
+            vectors,
+            by_panels: block.n > block.m,
+            p: block,
+            packed,
+        }
+    }
+
+    /// # Safety
+    /// As [`product`].
+    unsafe fn run(&self) {
+        let tiles = self.strips * self.panels;
+        let flops = self.p.flops();
+        // SAFETY: ranges given to the closures are within what they count, and disjoint.
+        let (pack, compute) = (|r| unsafe { self.pack_panels(r) }, |r| unsafe { self.compute_tiles(r) });
+        if flops < PARALLEL_FLOPS {
+            if !self.packed.is_null() {
+                pack(0..self.panels);
+            }
+            return compute(0..tiles);
+        }
+        if !self.packed.is_null() {
+            par::for_ranges(self.panels, 1, &pack);
+        }
+        let grain = (PORTION_FLOPS * tiles as f64 / flops).ceil() as usize;
+        par::for_ranges(tiles, grain, &compute);
+    }
+
+    /// The columns of a panel of B.
+    fn cols(&self, panel: usize) -> Range<usize> {
+        let start = |i| (part(self.vectors, self.panels, i) * V::LANES).min(self.p.n);
+        start(panel)..start(panel + 1)
+    }
+
+    /// Where a panel is, and the distance of its rows.
+    fn panel(&self, cols: &Range<usize>) -> (*mut V::Float, usize) {
+        let width = cols.len().next_multiple_of(V::LANES);
+        (self.packed.wrapping_add(cols.start * self.p.k), width)
+    }
+
+    /// # Safety
+    /// As [`product`]; no other thread may be on these panels.
+    unsafe fn pack_panels(&self, panels: Range<usize>) {
+        for panel in panels {
+            let cols = self.cols(panel);
+            let (to, width) = self.panel(&cols);
+            // SAFETY: the panel is within B, and before it are only the `cols.start * k` elements of others.
+            unsafe { pack::pack::<V>(self.p.b.from(0, cols.start), self.p.k, cols.len(), to, width) };
+        }
+    }
+
+    /// Loops 3 and 4, for some of the tiles.
+    ///
+    /// # Safety
+    /// As [`product`]; no other thread may be on these tiles.
+    unsafe fn compute_tiles(&self, tiles: Range<usize>) {
+        for tile in tiles {
+            let (strip, panel) =
+                if self.by_panels { (tile % self.strips, tile / self.strips) } else { (tile / self.panels, tile % self.panels) };
+            let rows = part(self.p.m, self.strips, strip)..part(self.p.m, self.strips, strip + 1);
+            // SAFETY: the tile is within C.
+            unsafe { self.compute_tile(rows, self.cols(panel)) };
+        }
+    }
+
+    /// # Safety
+    /// As [`Self::compute_tiles`].
+    #[inline]
+    unsafe fn compute_tile(&self, rows: Range<usize>, cols: Range<usize>) {
+        let p = &self.p;
+        let (b, b_stride) = if self.packed.is_null() {
+            (p.b.offset(0, cols.start), p.b.row_stride)
+        } else {
+            let (panel, width) = self.panel(&cols);
+            (panel.cast_const(), width as isize)
+        };
+        let vectors = cols.len().div_ceil(V::LANES);
+        let last_lanes = cols.len() - (vectors - 1) * V::LANES;
+        let c = p.c.from(rows.start, cols.start);
+        let mut tile = Tile {
+            k: p.k,
+            a: p.a.from(rows.start, 0),
+            b,
+            b_stride,
+            c: c.ptr,
+            c_stride: c.row_stride,
+            last_lanes,
+            alpha: p.alpha,
+            beta: p.beta,
+        };
+        let kernel = V::tile_kernel(rows.len(), vectors, last_lanes < V::LANES);
+        if c.col_stride == 1 {
+            // SAFETY: the tile's rows and columns are within the product, and its C is contiguous in rows.
+            return unsafe { kernel(&tile) };
+        }
+        let mut scratch = Scratch::<V::Float>::uninit();
+        tile.c = scratch.as_mut_ptr().cast();
+        tile.c_stride = (vectors * V::LANES) as isize;
+        tile.beta = V::Float::ZERO;
+        // SAFETY: `scratch` has room for the largest tile, of which `kernel` writes what is then read.
+        unsafe {
+            kernel(&tile);
+            let result = MatRef { ptr: tile.c.cast_const(), row_stride: tile.c_stride, col_stride: 1 };
+            add_scattered(result, rows.len(), cols.len(), p.beta, c);
+        }
+    }
+}
+
+/// Room for the largest tile: 8 rows of 3 registers of 16 floats.
+type Scratch<T> = MaybeUninit<[T; 8 * 48]>;
+
+/// C = beta C + `tile`, where the rows of C are not contiguous.
+///
+/// # Safety
+/// Both must be valid, C also initialised unless beta is 0.
+unsafe fn add_scattered<T: Number>(tile: MatRef<T>, rows: usize, cols: usize, beta: T, c: super::MatMut<T>) {
+    for j in 0..cols {
+        for i in 0..rows {
+            // SAFETY: (i, j) is within both.
+            unsafe {
+                let (x, c) = (*tile.offset(i, j), c.offset(i, j));
+                *c = if beta == T::ZERO { x } else { x.plus(beta.times(*c)) };
+            }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Registers in plain Rust: four floats that the compiler puts where it can.
+
+use super::super::microkernel::{TileKernel, tile_kernels};
+use super::{Number, Vector, sum_halves};
+
+/// Four lanes without any particular instruction set; multiplies and adds in two roundings.
+#[derive(Clone, Copy)]
+pub(in super::super) struct Plain<T>([T; 4]);
+
+macro_rules! plain {
+    ($float:ty) => {
+        // SAFETY: uses no instruction set beyond that of the whole build.
+        unsafe impl Vector for Plain<$float> {
+            type Float = $float;
+            type Mask = usize;
+            const LANES: usize = 4;
+            const TILE_ROWS: usize = 4;
+            const TILE_VECTORS: usize = 2;
+            const SQUARE: usize = 4;
+
+            #[inline(always)]
+            unsafe fn run<R>(body: impl FnOnce() -> R) -> R {
+                body()
+            }
+
+            tile_kernels!(Plain<$float>, rows 1 2 3 4, vectors [1 2]);
+
+            #[inline(always)]
+            unsafe fn zero() -> Self {
+                Plain([<$float>::ZERO; 4])
+            }
+            #[inline(always)]
+            unsafe fn splat(x: $float) -> Self {
+                Plain([x; 4])
+            }
+            #[inline(always)]
+            unsafe fn mask(lanes: usize) -> usize {
+                lanes
+            }
+            #[inline(always)]
+            unsafe fn load(from: *const $float) -> Self {
+                // SAFETY: the caller gives four floats; arrays have the alignment of their elements.
+                Plain(unsafe { *from.cast::<[$float; 4]>() })
+            }
+            #[inline(always)]
+            unsafe fn load_masked(from: *const $float, mask: usize) -> Self {
+                let mut lanes = [<$float>::ZERO; 4];
+                for (i, lane) in lanes.iter_mut().enumerate().take(mask) {
+                    // SAFETY: the caller gives `mask` floats.
+                    *lane = unsafe { *from.add(i) };
+                }
+                Plain(lanes)
+            }
+            #[inline(always)]
+            unsafe fn store(self, to: *mut $float) {
+                // SAFETY: as in `load`.
+                unsafe { *to.cast::<[$float; 4]>() = self.0 };
+            }
+            #[inline(always)]
+            unsafe fn store_masked(self, to: *mut $float, mask: usize) {
+                for (i, &lane) in self.0.iter().enumerate().take(mask) {
+                    // SAFETY: the caller gives `mask` floats.
+                    unsafe { *to.add(i) = lane };
+                }
+            }
+            #[inline(always)]
+            unsafe fn add(self, other: Self) -> Self {
+                Plain(std::array::from_fn(|i| self.0[i] + other.0[i]))
+            }
+            #[inline(always)]
+            unsafe fn mul(self, other: Self) -> Self {
+                Plain(std::array::from_fn(|i| self.0[i] * other.0[i]))
+            }
+            #[inline(always)]
+            unsafe fn mul_add(self, other: Self, sum: Self) -> Self {
+                Plain(std::array::from_fn(|i| self.0[i] * other.0[i] + sum.0[i]))
+            }
+            #[inline(always)]
+            unsafe fn sum(self) -> $float {
+                sum_halves(self.0)
+            }
+        }
+    };
+}
+
+plain!(f32);
+plain!(f64);
