@@ -303,3 +303,83 @@ unsafe fn strided_copy<W: Copy>(to: *mut W, to_stride: isize, from: *const W, fr
         unsafe { to.byte_offset(i * to_stride).write_unaligned(from.byte_offset(i * from_stride).read_unaligned()) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A buffer with room around it, and a view on it.
+    struct Operand {
+        memory: Vec<i32>,
+        strides: Vec<isize>,
+    }
+
+    impl Operand {
+        fn new(strides: &[isize], shape: &[usize], first: i32) -> Operand {
+            let reach: isize = strides.iter().zip(shape).map(|(&s, &n)| s * (n.max(1) as isize - 1)).sum();
+            Operand { memory: (0..=reach as i32).map(|i| first + i).collect(), strides: strides.to_vec() }
+        }
+
+        fn arg(&mut self) -> Arg {
+            Arg { start: self.memory.as_mut_ptr().cast(), strides: Strides::from_slice(&self.strides), size: 4 }
+        }
+
+        fn place(&self, index: &[usize]) -> usize {
+            index.iter().zip(&self.strides).map(|(&i, &s)| i as isize * s).sum::<isize>() as usize
+        }
+    }
+
+    fn each_index(shape: &[usize], mut visit: impl FnMut(&[usize])) {
+        let numel: usize = shape.iter().product();
+        let mut index = vec![0; shape.len()];
+        for number in 0..numel {
+            let mut rest = number;
+            for d in (0..shape.len()).rev() {
+                index[d] = rest % shape[d];
+                rest /= shape[d];
+            }
+            visit(&index);
+        }
+    }
+
+    /// y = 3 a - b against plain indexing.
+    fn check(shape: &[usize], strides: [&[isize]; 3]) {
+        let [mut y, mut a, mut b] = strides.map(|s| Operand::new(s, shape, s.len() as i32));
+        let untouched = y.memory.clone();
+        let args = [y.arg(), a.arg(), b.arg()];
+        let body = |p: &[*mut u8; MAX_ARGS], n: usize| {
+            let (y, a, b): (*mut i32, *const i32, *const i32) = (p[0].cast(), p[1].cast(), p[2].cast());
+            for i in 0..n {
+                // SAFETY: n elements each.
+                unsafe { *y.add(i) = 3 * *a.add(i) - *b.add(i) };
+            }
+        };
+        // SAFETY: each operand was made for its strides; only y is written, by no two indices at one place.
+        unsafe { run(shape, &args, &body) };
+        let mut expected = untouched;
+        each_index(shape, |index| expected[y.place(index)] = 3 * a.memory[a.place(index)] - b.memory[b.place(index)]);
+        assert_eq!(y.memory, expected, "{shape:?} {strides:?}");
+    }
+
+    #[test]
+    fn every_path_agrees_with_plain_indexing() {
+        check(&[], [&[], &[], &[]]);
+        check(&[7], [&[1], &[1], &[0]]);
+        check(&[0, 3], [&[3, 1], &[3, 1], &[3, 1]]);
+        check(&[1000], [&[2], &[3], &[1]]);
+        check(&[5, 100], [&[100, 1], &[1, 5], &[0, 1]]);
+        check(&[5, 100], [&[1, 5], &[100, 1], &[1, 0]]);
+        check(&[300, 3], [&[4, 1], &[3, 1], &[1, 300]]);
+        check(&[9, 7, 11], [&[77, 11, 1], &[1, 9, 63], &[0, 1, 7]]);
+        check(&[9, 7, 11], [&[1, 9, 63], &[77, 11, 1], &[0, 0, 2]]);
+        check(&[2, 1, 70], [&[70, 70, 1], &[140, 5, 2], &[1, 9, 0]]);
+        check(&[40, 50, 60], [&[3000, 60, 1], &[60, 2400, 1], &[0, 1, 50]]);
+    }
+
+    #[test]
+    fn loops_above_the_grain_run_in_parallel_and_agree() {
+        check(&[3, GRAIN], [&[GRAIN as isize, 1], &[GRAIN as isize, 1], &[0, 1]]);
+        check(&[GRAIN, 3], [&[3, 1], &[1, GRAIN as isize], &[3, 1]]);
+        check(&[2 * GRAIN + 5], [&[2], &[1], &[0]]);
+    }
+}

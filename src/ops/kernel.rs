@@ -207,7 +207,7 @@ pub fn fill(y: &Tensor, value: Scalar) -> Result<()> {
 
 impl Tensor {
     /// Copies the elements of `x`, which must broadcast to this shape, into this memory, converting the dtype. Not recorded.
-    pub(crate) fn write(&self, x: &Tensor) -> Result<()> {
+    pub fn write(&self, x: &Tensor) -> Result<()> {
         x.check_saved()?;
         let shape: Shape = self.shape().into();
         if broadcast_shapes("copy_", &shape, x.shape())? != shape {
