@@ -29,7 +29,7 @@ pub enum Error {
         /// The number of dimensions.
         rank: usize,
     },
-    /// A dtype the op does not take. RuntimeError.
+    /// A dtype the op does not take. NotImplementedError, which is a RuntimeError.
     DType {
         /// The op.
         op: &'static str,

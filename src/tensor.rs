@@ -232,6 +232,11 @@ impl Tensor {
         Tensor { reusable: true, ..self.clone() }
     }
 
+    /// A handle whose memory stays as it is: for ops that read it in more than one kernel.
+    pub fn kept(&self) -> Tensor {
+        Tensor { reusable: false, ..self.clone() }
+    }
+
     /// Whether the next kernel may write its result here.
     pub fn is_reusable(&self) -> bool {
         self.reusable

@@ -3,6 +3,7 @@
 pub mod elementwise;
 mod interpreter;
 pub mod map;
+pub mod math;
 pub mod matmul;
 pub mod par;
 pub mod reduce;

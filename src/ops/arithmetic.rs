@@ -86,6 +86,13 @@ impl Tensor {
     }
 }
 
+in_place! {
+    /// `self += alpha * other`; see `add`.
+    add_(other, *, alpha=Scalar::Int(1))(other: Operand, alpha: Scalar) [other] |x| x.add_scaled(other, alpha);
+}
+
+in_place! { neg_ neg }
+
 /// `alpha` must be of no higher kind than the result.
 pub(crate) fn check_alpha(op: &'static str, alpha: Scalar, dtype: DType) -> Result<()> {
     let kind = alpha.dtype(DType::F32).kind();

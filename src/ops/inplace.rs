@@ -1,31 +1,28 @@
 //! In-place forms: each is the op of the same name, its result written to the tensor itself.
+//! They stand with their ops; this is the macro that makes them.
 
-use pyo3::prelude::*;
-
-use super::arguments::Operand;
-use crate::dtype::Scalar;
-use crate::tape::view::in_place;
-use crate::tensor::Tensor;
-
-/// `name_(arguments)`: the signature as Python sees it, the tensors among the operands, and the op.
+/// `name_(signature)(arguments) [tensors among them] |x| op;`: the signature as Python sees it, and the op's answer.
+///
+/// The op may write its result right over `x`, so it must read `x` in one kernel only. An op that reads it in several
+/// says `x.kept()`.
 macro_rules! in_place {
     ($($(#[$doc:meta])* $name:ident($($sig:tt)*)($($arg:ident: $ty:ty),*) [$($operand:ident),*] |$x:ident| $body:expr;)+) => {$(
-        #[pymethods]
-        impl Tensor {
+        #[::pyo3::pymethods]
+        impl $crate::tensor::Tensor {
             $(#[$doc])*
             #[pyo3(signature = ($($sig)*))]
-            fn $name<'py>(slf: Bound<'py, Self>, $($arg: $ty),*) -> PyResult<Bound<'py, Self>> {
+            fn $name<'py>(slf: ::pyo3::Bound<'py, Self>, $($arg: $ty),*) -> ::pyo3::PyResult<::pyo3::Bound<'py, Self>> {
                 let on_tape = false $(|| $operand.requires_grad())*;
-                in_place(stringify!($name), &slf.borrow(), on_tape, |$x| $body)?;
+                $crate::tape::view::in_place(stringify!($name), &slf.borrow(), on_tape, |$x| $body)?;
                 Ok(slf)
             }
         }
     )+};
-}
-
-in_place! {
-    /// `self += alpha * other`; see `add`.
-    add_(other, *, alpha=Scalar::Int(1))(other: Operand, alpha: Scalar) [other] |x| x.add_scaled(other, alpha);
-    /// Opposite of each element; see `neg`.
-    neg_()() [] |x| x.neg();
+    // Ops of the tensor alone, whose in-place forms differ by their names only.
+    ($($name:ident $op:ident),+ $(,)?) => {
+        in_place! {$(
+            #[doc = concat!("In place; see `", stringify!($op), "`.")]
+            $name()() [] |x| x.$op();
+        )+}
+    };
 }

@@ -2,10 +2,11 @@
 
 #[macro_use]
 mod kernel;
+#[macro_use]
+pub mod inplace;
 
 pub mod arguments;
 pub mod arithmetic;
-pub mod inplace;
 pub mod operators;
 pub mod pointwise;
 pub mod reduce;

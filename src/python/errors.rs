@@ -13,7 +13,7 @@ impl From<Error> for PyErr {
             Error::Memory { .. } => PyMemoryError::new_err(text),
             Error::Value(_) => PyValueError::new_err(text),
             Error::Type(_) => PyTypeError::new_err(text),
-            Error::NotImplemented(_) => PyNotImplementedError::new_err(text),
+            Error::NotImplemented(_) | Error::DType { .. } => PyNotImplementedError::new_err(text),
             Error::External(cause) => match cause.downcast::<PyErr>() {
                 Ok(exception) => *exception,
                 Err(cause) => PyRuntimeError::new_err(cause.to_string()),
