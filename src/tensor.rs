@@ -27,6 +27,8 @@ pub struct Tensor {
     saved_version: Option<u32>,
     /// A version counter of its own, for `x.data`; otherwise the storage's counts.
     own_version: Option<Arc<AtomicU32>>,
+    /// Made in inference mode: may never take part in a recording.
+    inference: bool,
     meta: OnceLock<Arc<Meta>>,
 }
 
@@ -42,6 +44,7 @@ impl Tensor {
             reusable: false,
             saved_version: None,
             own_version: None,
+            inference: mode::is_inference(),
             meta: OnceLock::new(),
         }
     }
@@ -130,6 +133,17 @@ impl Tensor {
     /// Whether the elements lie in row-major order without gaps.
     pub fn is_contiguous(&self) -> bool {
         self.layout.is_contiguous()
+    }
+
+    /// Whether it was made in inference mode.
+    pub fn is_inference(&self) -> bool {
+        self.inference
+    }
+
+    /// A handle that shares its place on the tape with this one, from now on if there was none.
+    pub fn clone_identity(&self) -> Tensor {
+        self.meta_or_new();
+        self.clone()
     }
 
     /// The place on the tape, if there ever was need of one.
@@ -322,6 +336,7 @@ impl Tensor {
 
     /// Makes this handle show what `other` shows: `x.data = other`.
     pub(crate) fn set_data(&mut self, other: &Tensor) {
+        self.inference = other.inference;
         self.storage = other.storage.clone();
         self.layout = other.layout.clone();
         self.dtype = other.dtype;

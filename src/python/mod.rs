@@ -1,6 +1,7 @@
 //! The Python module: its tree, argument types, exceptions. Knows everything.
 
 mod arguments;
+mod autograd;
 mod errors;
 mod interpreter;
 
@@ -14,6 +15,15 @@ mod _C {
 
     #[pymodule_export]
     use crate::tensor::Tensor;
+
+    /// Differentiation; `ferrograd.autograd` is its public face.
+    #[pymodule]
+    mod _autograd {
+        #[pymodule_export]
+        use crate::python::autograd::{
+            _mode, _set_mode, PyNode, RemovableHandle, backward, grad, is_grad_enabled, is_inference_mode_enabled,
+        };
+    }
 
     #[pymodule_init]
     fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -202,6 +202,7 @@ impl Run {
     fn run_node(&mut self, pending: Pending) -> Result<()> {
         let Pending { node, mut grads } = pending;
         run_hooks(&node, &mut grads)?;
+        self.retain(&node, &grads)?;
         if !self.captures.is_empty() {
             for (output, grad) in grads.iter().enumerate() {
                 for place in self.captures.get(&(node.id, output)).into_iter().flatten() {
@@ -244,11 +245,23 @@ impl Run {
             }
             Rules::Freed => runtime_error!(
                 "Trying to backward through the graph a second time (or directly access saved tensors after they have \
-                 already been freed): {} has already run. Specify retain_graph=True if you need to backward through the \
-                 graph a second time",
+                 already been freed). Saved intermediate values of the graph are freed when you call .backward() or \
+                 autograd.grad(). Specify retain_graph=True if you need to backward through the graph a second time or if \
+                 you need to access saved tensors after calling backward. (The op: {})",
                 node.name()
             ),
         }
+    }
+
+    /// Keeps the gradients that were asked for by `retain_grad`.
+    fn retain(&self, node: &Arc<Node>, grads: &[Option<Tensor>]) -> Result<()> {
+        let retained = node.retained.lock().clone();
+        for (output, meta) in retained {
+            if let (Some(Some(grad)), Some(meta)) = (grads.get(output), meta.upgrade()) {
+                add_to_grad(&meta, grad.clone(), self.options.create_graph)?;
+            }
+        }
+        Ok(())
     }
 
     /// Sums a gradient to the shape of its input and casts it to its dtype.
@@ -313,6 +326,10 @@ fn sum(before: Option<Tensor>, grad: Tensor, create_graph: bool) -> Result<Tenso
 /// Adds to the gradient of a leaf. The first gradient is taken over as it is if nobody else holds its memory.
 fn accumulate(meta: &Arc<Meta>, grad: Tensor, create_graph: bool) -> Result<()> {
     let grad = run_leaf_hooks(meta, grad)?;
+    add_to_grad(meta, grad, create_graph)
+}
+
+fn add_to_grad(meta: &Arc<Meta>, grad: Tensor, create_graph: bool) -> Result<()> {
     let before = meta.lock().grad.clone();
     match before {
         None => {

@@ -60,6 +60,8 @@ pub struct MetaState {
     pub hooks: Vec<(u64, Hook)>,
     /// The tensor this one is a view of.
     pub base: Option<Base>,
+    /// The object that a leaf is to the layer that made it.
+    pub object: Option<Arc<dyn std::any::Any + Send + Sync>>,
 }
 
 impl Meta {

@@ -3,6 +3,7 @@
 //! Knows the tensor; knows nothing of kernels or Python.
 
 pub mod engine;
+pub mod leaf;
 pub mod meta;
 pub mod mode;
 pub mod record;

@@ -31,6 +31,12 @@ pub fn is_recording() -> bool {
     MODE.get().grad
 }
 
+/// Whether tensors made now are inference tensors.
+#[inline]
+pub fn is_inference() -> bool {
+    MODE.get().inference
+}
+
 /// Restores the mode when dropped.
 pub struct ModeGuard(Mode);
 

@@ -1,8 +1,8 @@
 //! Nodes of the tape and how ops record them: [`vjp!`](crate::vjp) over [`Recorder`].
 
 use std::cell::{Cell, RefCell};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -74,7 +74,12 @@ pub struct Node {
     pub rules: Mutex<Rules>,
     /// Hooks on outputs: (output, handle id, hook).
     pub hooks: Mutex<Vec<(usize, u64, Hook)>>,
+    /// Outputs whose gradients are kept, and where. Weak, as tensors hold their nodes.
+    pub retained: Mutex<Vec<(usize, Weak<Meta>)>>,
 }
+
+/// The op of a base whose view was written to; see [`super::view`].
+pub const COPY_SLICES: &str = "copy_slices";
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -86,6 +91,9 @@ pub fn next_id() -> u64 {
 impl Node {
     /// Torch's name: `max_dim.1` is `MaxDimBackward1`.
     pub fn name(&self) -> String {
+        if self.op == COPY_SLICES {
+            return "CopySlices".to_string();
+        }
         let (op, overload) = self.op.split_once('.').unwrap_or((self.op, "0"));
         let camel = op.split('_').filter(|part| !part.is_empty()).map(|part| {
             let (first, rest) = part.split_at(1);
@@ -166,7 +174,16 @@ impl Recorder {
 
 /// Makes a node.
 pub fn node(op: &'static str, outputs: usize, inputs: SmallVec<[Input; 2]>, saves: bool, rules: Rules) -> Arc<Node> {
-    Arc::new(Node { id: next_id(), op, outputs, inputs, saves, rules: Mutex::new(rules), hooks: Mutex::default() })
+    Arc::new(Node {
+        id: next_id(),
+        op,
+        outputs,
+        inputs,
+        saves,
+        rules: Mutex::new(rules),
+        hooks: Mutex::default(),
+        retained: Mutex::default(),
+    })
 }
 
 /// An output that the rules of its own op need. Holds no place on the tape, which would be a cycle.

@@ -39,6 +39,12 @@ impl Tensor {
         view
     }
 
+    /// The tensor that this is a view of, if the tape knows one.
+    pub fn base(&self) -> Option<Tensor> {
+        let base = self.meta()?.lock().base.clone()?;
+        Some(self.with_layout(base.layout).with_meta(base.meta))
+    }
+
     /// Whether this is a view that the tape knows of.
     pub fn is_view(&self) -> bool {
         self.meta().is_some_and(|meta| meta.lock().base.is_some())
@@ -170,5 +176,5 @@ fn copy_slices(history: Edge, written: Edge, base: &Layout, x: &Tensor) -> Arc<N
     let (layout2, window2) = (layout.clone(), window.clone());
     let rest: super::record::Rule = Arc::new(move |g, _| g.window_zeroed(&layout, &window));
     let part: super::record::Rule = Arc::new(move |g, _| g.window_of(&layout2, &window2));
-    node("copy_slices", 1, inputs, false, Rules::Single(smallvec::smallvec![Some(rest), Some(part)]))
+    node(super::record::COPY_SLICES, 1, inputs, false, Rules::Single(smallvec::smallvec![Some(rest), Some(part)]))
 }

@@ -1,0 +1,24 @@
+"""Differentiation: gradients of recorded operations, and what is recorded."""
+
+from ferrograd._C import _autograd
+from ferrograd._C._autograd import backward, grad
+from ferrograd.autograd import grad_mode, graph
+from ferrograd.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
+from ferrograd.autograd.variable import Variable
+
+is_grad_enabled = _autograd.is_grad_enabled
+is_inference_mode_enabled = _autograd.is_inference_mode_enabled
+
+__all__ = [
+    "Variable",
+    "backward",
+    "enable_grad",
+    "grad",
+    "grad_mode",
+    "graph",
+    "inference_mode",
+    "is_grad_enabled",
+    "is_inference_mode_enabled",
+    "no_grad",
+    "set_grad_enabled",
+]

@@ -1,0 +1,285 @@
+//! Differentiation as Python sees it: the tape's side of `Tensor`, and `backward` and `grad`.
+
+mod hooks;
+mod node;
+mod run;
+
+use std::any::Any;
+use std::sync::Arc;
+
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyUserWarning};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyWeakrefReference};
+
+pub use hooks::RemovableHandle;
+pub use node::PyNode;
+pub use run::{backward, grad};
+
+use crate::tape::mode::{self, Mode};
+use crate::tape::{Grad, GradObject, Meta};
+use crate::tensor::Tensor;
+
+/// A gradient that Python holds: the same object each time.
+struct PyGrad(Py<Tensor>);
+
+impl GradObject for PyGrad {
+    fn tensor(&self) -> crate::error::Result<Tensor> {
+        Python::attach(|py| Ok(self.0.bind(py).try_borrow().map_err(PyErr::from)?.clone()))
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// Remembers which Python object a leaf is, weakly, for those who find it from the graph.
+fn remember(slf: &Bound<'_, Tensor>, meta: &Arc<Meta>) -> PyResult<()> {
+    let unknown = meta.lock().object.is_none();
+    if unknown {
+        let reference: Py<PyWeakrefReference> = PyWeakrefReference::new(slf)?.unbind();
+        meta.lock().object = Some(Arc::new(reference));
+    }
+    Ok(())
+}
+
+/// The Python object of a leaf, if it still lives.
+fn remembered<'py>(py: Python<'py>, meta: &Arc<Meta>) -> Option<Bound<'py, PyAny>> {
+    use pyo3::types::PyWeakrefMethods;
+    let object = meta.lock().object.clone()?;
+    object.downcast_ref::<Py<PyWeakrefReference>>()?.bind(py).upgrade()
+}
+
+#[pymethods]
+impl Tensor {
+    /// Whether gradients flow to or through this tensor. May be set on leaves.
+    #[getter(requires_grad)]
+    fn get_requires_grad(&self) -> bool {
+        self.requires_grad()
+    }
+
+    #[setter(requires_grad)]
+    fn set_requires_grad(slf: &Bound<'_, Self>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let Ok(flag) = value.cast::<PyBool>() else {
+            return Err(PyRuntimeError::new_err("requires_grad must be a bool"));
+        };
+        let x = slf.borrow().clone_identity();
+        x.set_requires_grad_flag(flag.is_true(), flag.is_true())?;
+        remember(slf, &x.meta_or_new())
+    }
+
+    /// Sets whether gradients are wanted for this leaf; answers the tensor itself.
+    ///
+    /// Raises: RuntimeError if the dtype is not floating point, or to switch off a computed tensor.
+    #[pyo3(signature = (requires_grad=true))]
+    fn requires_grad_<'py>(slf: Bound<'py, Self>, requires_grad: bool) -> PyResult<Bound<'py, Self>> {
+        let x = slf.borrow().clone_identity();
+        x.set_requires_grad_flag(requires_grad, false)?;
+        remember(&slf, &x.meta_or_new())?;
+        Ok(slf)
+    }
+
+    /// Whether no recorded op made this tensor.
+    #[getter]
+    fn is_leaf(&self) -> bool {
+        self.node().is_none()
+    }
+
+    /// The gradient that `backward` has added up for this leaf, or None. The same object each time.
+    #[getter(grad)]
+    fn get_grad(slf: &Bound<'_, Self>) -> PyResult<Option<Py<Tensor>>> {
+        let py = slf.py();
+        let x = slf.borrow();
+        let Some(meta) = x.meta() else { return Ok(None) };
+        let (grad, computed) = {
+            let state = meta.lock();
+            (state.grad.clone(), state.node.is_some() && !state.retains_grad)
+        };
+        match grad {
+            None if computed => {
+                let text = c"The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute \
+                    won't be populated during autograd.backward(). If you indeed want the .grad field to be populated for a \
+                    non-leaf Tensor, use .retain_grad() on the non-leaf Tensor. If you access the non-leaf Tensor by mistake, \
+                    make sure you access the leaf Tensor instead.";
+                PyErr::warn(py, &py.get_type::<PyUserWarning>(), text, 1)?;
+                Ok(None)
+            }
+            None => Ok(None),
+            Some(Grad::Object(object)) => match object.as_any().downcast_ref::<PyGrad>() {
+                Some(grad) => Ok(Some(grad.0.clone_ref(py))),
+                None => Ok(Some(Py::new(py, object.tensor()?)?)),
+            },
+            Some(Grad::Native(tensor)) => {
+                let object = Py::new(py, tensor)?;
+                meta.lock().grad = Some(Grad::Object(Arc::new(PyGrad(object.clone_ref(py)))));
+                Ok(Some(object))
+            }
+        }
+    }
+
+    #[setter(grad)]
+    fn set_grad(slf: &Bound<'_, Self>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        if value.is_none() {
+            return Self::delete_grad(slf);
+        }
+        let Ok(grad) = value.cast::<Tensor>() else {
+            let name = value.get_type().name()?;
+            return Err(PyTypeError::new_err(format!("assigned grad expected to be a Tensor or None but got grad of type {name}")));
+        };
+        if grad.is(slf) {
+            return Err(PyRuntimeError::new_err("can't assign Variable as its own grad"));
+        }
+        let x = slf.borrow();
+        x.check_grad_fits(&*grad.borrow())?;
+        let before = x.meta_or_new().lock().grad.replace(Grad::Object(Arc::new(PyGrad(grad.clone().unbind()))));
+        drop(before);
+        Ok(())
+    }
+
+    #[deleter(grad)]
+    fn delete_grad(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let x = slf.borrow();
+        let before = x.meta().and_then(|meta| meta.lock().grad.take());
+        // Dropped only now, when nothing is locked: it may run Python code.
+        drop(before);
+        Ok(())
+    }
+
+    /// The op that made this tensor; None for a leaf.
+    #[getter]
+    fn grad_fn<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.node().map(|(node, _)| node::of_op(py, node)).transpose()
+    }
+
+    /// Which output of `grad_fn` this tensor is.
+    #[getter]
+    fn output_nr(&self) -> usize {
+        self.node().map_or(0, |(_, output)| output)
+    }
+
+    /// The same elements off the tape. Shares memory, and the count of in-place writes.
+    fn detach(&self) -> Tensor {
+        self.detached(false)
+    }
+
+    /// Takes this tensor off the tape.
+    ///
+    /// Raises: RuntimeError for a view.
+    fn detach_<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
+        slf.borrow().detach_self()?;
+        Ok(slf)
+    }
+
+    /// The same elements off the tape, with a count of in-place writes of their own: the tape does not see writes to it.
+    #[getter(data)]
+    fn get_data(&self) -> Tensor {
+        self.detached(true)
+    }
+
+    #[setter(data)]
+    fn set_data_of(slf: &Bound<'_, Self>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let Ok(other) = value.cast::<Tensor>() else {
+            let name = value.get_type().name()?;
+            return Err(PyTypeError::new_err(format!("Variable data has to be a tensor, but got {name}")));
+        };
+        let other = other.borrow().clone();
+        let mut x = slf.try_borrow_mut()?;
+        if x.requires_grad() && !other.dtype().is_float() {
+            return Err(PyRuntimeError::new_err(
+                "data set to a tensor that requires gradients must be floating point or complex dtype",
+            ));
+        }
+        x.set_data(&other);
+        Ok(())
+    }
+
+    #[deleter(data)]
+    fn delete_data(&self) -> PyResult<()> {
+        Err(PyRuntimeError::new_err("Deleting tensor data is not allowed. Delete tensor instead!"))
+    }
+
+    /// Differentiates this tensor and adds the results to the `grad` of all leaves it depends on, or of `inputs` only.
+    ///
+    /// `gradient` is the gradient to start from, 1 for a tensor of one element. The graph is freed unless
+    /// `retain_graph`, which defaults to `create_graph`: whether the backward pass is recorded itself. The latter makes
+    /// the gradients lead back to the leaves; reset `grad` to None afterwards to break the cycle.
+    ///
+    /// Raises: RuntimeError if nothing requires a gradient, if a shape does not match, if the graph has been freed, or if
+    /// a value that backward needs has been written to.
+    #[pyo3(name = "backward", signature = (gradient=None, retain_graph=None, create_graph=false, inputs=None))]
+    fn backward_from(
+        &self,
+        gradient: Option<run::Gradients>,
+        retain_graph: Option<bool>,
+        create_graph: bool,
+        inputs: Option<run::Tensors>,
+    ) -> PyResult<()> {
+        run::backward(run::Tensors::one(self.clone()), gradient, retain_graph, create_graph, None, inputs)
+    }
+
+    /// Makes `backward` keep the gradient of this computed tensor in its `grad`. Does nothing for leaves.
+    ///
+    /// Raises: RuntimeError if the tensor does not require a gradient.
+    fn retain_grad(&self) -> PyResult<()> {
+        Ok(self.retain_gradient()?)
+    }
+
+    /// Whether this is a computed tensor whose gradient will be kept.
+    #[getter]
+    fn retains_grad(&self) -> bool {
+        self.meta().is_some_and(|meta| {
+            let state = meta.lock();
+            state.retains_grad && state.node.is_some()
+        })
+    }
+
+    /// How often the memory has been written to by in-place ops.
+    #[getter]
+    fn _version(&self) -> PyResult<u32> {
+        if self.is_inference() {
+            return Err(PyRuntimeError::new_err("Inference tensors do not track version counter."));
+        }
+        Ok(self.version())
+    }
+
+    /// Whether this tensor was made in inference mode.
+    #[pyo3(name = "is_inference")]
+    fn is_inference_tensor(&self) -> bool {
+        self.is_inference()
+    }
+
+    /// Whether this tensor is a view of another.
+    fn _is_view(&self) -> bool {
+        self.is_view()
+    }
+
+    /// The tensor that this one is a view of.
+    #[getter]
+    fn _base(&self) -> Option<Tensor> {
+        self.base()
+    }
+}
+
+/// Whether ops on tensors that require a gradient are recorded on this thread.
+#[pyfunction]
+pub fn is_grad_enabled() -> bool {
+    mode::is_recording()
+}
+
+/// Whether this thread is in inference mode.
+#[pyfunction]
+pub fn is_inference_mode_enabled() -> bool {
+    mode::mode().inference
+}
+
+/// Sets whether ops are recorded and whether inference tensors are made; answers the state before.
+#[pyfunction]
+pub fn _set_mode(grad: bool, inference: bool) -> (bool, bool) {
+    let before = mode::set_mode(Mode { grad, inference });
+    (before.grad, before.inference)
+}
+
+/// The state that `_set_mode` sets.
+#[pyfunction]
+pub fn _mode() -> (bool, bool) {
+    (mode::mode().grad, mode::mode().inference)
+}

@@ -1,0 +1,111 @@
+//! Nodes of the tape as Python objects: `grad_fn` and `next_functions`.
+//!
+//! Each kind of node is a class with torch's name (`MulBackward0`), made when it is first asked for; an object is made
+//! when it is first asked for and then stays the same for as long as somebody holds it.
+
+use std::sync::Arc;
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyTuple, PyType};
+
+use crate::tape::{Edge, Meta, Node};
+
+#[derive(Clone)]
+enum Place {
+    Op(Arc<Node>),
+    Leaf(Arc<Meta>),
+}
+
+/// What the constructor of a node's class takes; nobody else has one.
+#[pyclass(frozen)]
+struct Token(Place);
+
+/// A recorded op, or the end of the tape at a leaf.
+#[pyclass(name = "Node", module = "ferrograd.autograd.graph", subclass, weakref, frozen)]
+pub struct PyNode(Place);
+
+#[pymethods]
+impl PyNode {
+    #[new]
+    fn new(token: &Bound<'_, PyAny>) -> PyResult<PyNode> {
+        match token.cast::<Token>() {
+            Ok(token) => Ok(PyNode(token.get().0.clone())),
+            Err(_) => Err(PyTypeError::new_err("a Node cannot be made by hand: ops make them")),
+        }
+    }
+
+    /// Torch's name of the op.
+    fn name(&self) -> String {
+        match &self.0 {
+            Place::Op(node) => node.name(),
+            Place::Leaf(_) => "torch::autograd::AccumulateGrad".to_string(),
+        }
+    }
+
+    /// For each input of the op, the node that its gradient goes to (None if none is wanted) and which of its outputs.
+    #[getter]
+    fn next_functions<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let Place::Op(node) = &self.0 else { return Ok(PyTuple::empty(py)) };
+        let next = node.inputs.iter().map(|input| match &input.edge {
+            Edge::None => Ok((None, 0)),
+            Edge::Node(node, output) => Ok((Some(of_op(py, node.clone())?), *output)),
+            Edge::Leaf(meta) => Ok((Some(of_leaf(py, meta.clone())?), 0)),
+        });
+        PyTuple::new(py, next.collect::<PyResult<Vec<_>>>()?)
+    }
+
+    /// The leaf, at the end of the tape; None if it no longer exists.
+    #[getter]
+    fn variable<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        match &self.0 {
+            Place::Leaf(meta) => Ok(super::remembered(py, meta)),
+            Place::Op(node) => {
+                let text = format!("'{}' object has no attribute 'variable'", node.name());
+                Err(pyo3::exceptions::PyAttributeError::new_err(text))
+            }
+        }
+    }
+
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        Ok(format!("<{} object at {:p}>", slf.get_type().name()?, slf.as_ptr()))
+    }
+}
+
+/// The Python object of an op's node.
+pub fn of_op<'py>(py: Python<'py>, node: Arc<Node>) -> PyResult<Bound<'py, PyAny>> {
+    object(py, Arc::as_ptr(&node) as usize, &node.name(), Place::Op(node))
+}
+
+/// The Python object of a leaf's end of the tape.
+fn of_leaf(py: Python<'_>, meta: Arc<Meta>) -> PyResult<Bound<'_, PyAny>> {
+    object(py, Arc::as_ptr(&meta) as usize, "AccumulateGrad", Place::Leaf(meta))
+}
+
+fn object<'py>(py: Python<'py>, address: usize, name: &str, place: Place) -> PyResult<Bound<'py, PyAny>> {
+    static CLASSES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
+    static OBJECTS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let objects = OBJECTS.get_or_try_init(py, || Ok::<_, PyErr>(py.import("weakref")?.getattr("WeakValueDictionary")?.call0()?.unbind()))?;
+    let objects = objects.bind(py);
+    // An object holds its node, so while it lives nothing else has this address.
+    let known = objects.call_method1("get", (address,))?;
+    if !known.is_none() {
+        return Ok(known);
+    }
+    let classes = CLASSES.get_or_init(py, || PyDict::new(py).unbind()).bind(py);
+    let class = match classes.get_item(name)? {
+        Some(class) => class,
+        None => {
+            let body = PyDict::new(py);
+            body.set_item("__slots__", ())?;
+            body.set_item("__module__", "ferrograd.autograd.graph")?;
+            let class = py.get_type::<PyType>().call1((name, (py.get_type::<PyNode>(),), body))?;
+            classes.set_item(name, &class)?;
+            class
+        }
+    };
+    let object = class.call1((Token(place),))?;
+    objects.set_item(address, &object)?;
+    Ok(object)
+}

@@ -1,0 +1,188 @@
+//! `backward` and `grad`: arguments, their checks, and the engine's answer.
+
+use pyo3::exceptions::{PyNotImplementedError, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use pyo3::{Borrowed, FromPyObject};
+
+use crate::dtype::Scalar;
+use crate::error::Result;
+use crate::layout::Shape;
+use crate::tape::engine::{self, Options};
+use crate::tensor::Tensor;
+
+/// A tensor or a sequence of tensors.
+pub struct Tensors(Vec<Tensor>);
+
+impl Tensors {
+    /// Just one.
+    pub fn one(tensor: Tensor) -> Tensors {
+        Tensors(vec![tensor])
+    }
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Tensors {
+    type Error = PyErr;
+
+    fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<Tensors> {
+        let Gradients(list) = ob.extract()?;
+        let none = || PyTypeError::new_err("expected a Tensor, got None");
+        list.into_iter().map(|item| item.ok_or_else(none)).collect::<PyResult<_>>().map(Tensors)
+    }
+}
+
+/// A tensor or a sequence of tensors and Nones.
+pub struct Gradients(Vec<Option<Tensor>>);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Gradients {
+    type Error = PyErr;
+
+    fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<Gradients> {
+        if let Ok(tensor) = ob.cast::<Tensor>() {
+            return Ok(Gradients(vec![Some(tensor.borrow().clone_identity())]));
+        }
+        let wrong = |ob: &Bound<'py, PyAny>| {
+            PyTypeError::new_err(format!("gradients can be either Tensors or None, but got {}", ob.get_type()))
+        };
+        let items = ob.try_iter().map_err(|_| wrong(&ob))?;
+        let one = |item: PyResult<Bound<'py, PyAny>>| -> PyResult<Option<Tensor>> {
+            let item = item?;
+            if item.is_none() {
+                return Ok(None);
+            }
+            let tensor = item.cast::<Tensor>().map_err(|_| wrong(&item))?.borrow().clone_identity();
+            Ok(Some(tensor))
+        };
+        items.map(one).collect::<PyResult<_>>().map(Gradients)
+    }
+}
+
+/// Each output with the gradient to start from.
+fn roots(outputs: Tensors, grads: Option<Gradients>) -> Result<Vec<(Tensor, Tensor)>> {
+    let outputs = outputs.0;
+    let mut grads = grads.map_or_else(|| vec![None; outputs.len()], |grads| grads.0);
+    if grads.len() == 1 && grads[0].is_none() {
+        grads = vec![None; outputs.len()];
+    }
+    if grads.len() != outputs.len() {
+        return crate::runtime_error!("got {} tensors and {} gradients", outputs.len(), grads.len());
+    }
+    let mut roots = Vec::with_capacity(outputs.len());
+    for (i, (output, grad)) in outputs.into_iter().zip(grads).enumerate() {
+        let grad = match grad {
+            Some(grad) if grad.shape() != output.shape() => {
+                return crate::runtime_error!(
+                    "Mismatch in shape: grad_output[{i}] has a shape of torch.Size({:?}) and output[{i}] has a shape of torch.Size({:?}).",
+                    grad.shape(),
+                    output.shape()
+                );
+            }
+            Some(grad) => grad.to_dtype(output.dtype())?,
+            None if output.requires_grad() && output.numel() != 1 => {
+                return crate::runtime_error!("grad can be implicitly created only for scalar outputs");
+            }
+            None => Tensor::from_scalar(Scalar::Float(1.0), output.dtype())?.expand_to("backward", output.shape())?,
+        };
+        roots.push((output, grad));
+    }
+    if let Some(i) = roots.iter().position(|(output, _)| !output.requires_grad()) {
+        return crate::runtime_error!("element {i} of tensors does not require grad and does not have a grad_fn");
+    }
+    Ok(roots)
+}
+
+fn options(retain_graph: Option<bool>, create_graph: bool) -> Options {
+    Options { retain_graph: retain_graph.unwrap_or(create_graph), create_graph }
+}
+
+/// Differentiates the sum of `tensors`, each times its gradient in `grad_tensors`, and adds the results to the `grad` of
+/// the leaves.
+///
+/// See `Tensor.backward`.
+#[pyfunction]
+#[pyo3(signature = (tensors, grad_tensors=None, retain_graph=None, create_graph=false, grad_variables=None, inputs=None))]
+pub fn backward(
+    tensors: Tensors,
+    grad_tensors: Option<Gradients>,
+    retain_graph: Option<bool>,
+    create_graph: bool,
+    grad_variables: Option<Gradients>,
+    inputs: Option<Tensors>,
+) -> PyResult<()> {
+    if grad_tensors.is_some() && grad_variables.is_some() {
+        return Err(PyRuntimeError::new_err(
+            "`grad_tensors` and `grad_variables` (deprecated) arguments both passed to `backward()`. Please only use `grad_tensors`.",
+        ));
+    }
+    if inputs.as_ref().is_some_and(|inputs| inputs.0.is_empty()) {
+        return Err(PyRuntimeError::new_err("`inputs` argument to `backward()` cannot be empty."));
+    }
+    let roots = roots(tensors, grad_tensors.or(grad_variables))?;
+    engine::backward(roots, inputs.as_ref().map(|inputs| inputs.0.as_slice()), options(retain_graph, create_graph))?;
+    Ok(())
+}
+
+/// The gradients of the sum of `outputs`, each times its gradient in `grad_outputs`, with respect to `inputs`.
+///
+/// No `grad` is touched. An input that the outputs do not depend on is an error unless `allow_unused`, which gives None
+/// for it; `materialize_grads` gives zeros. `retain_graph` and `create_graph` as for `Tensor.backward`.
+///
+/// Raises: RuntimeError as `Tensor.backward` does; NotImplementedError for `is_grads_batched`.
+#[pyfunction]
+#[pyo3(signature = (outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=false, only_inputs=true,
+                    allow_unused=None, is_grads_batched=false, materialize_grads=false))]
+#[allow(clippy::too_many_arguments)]
+pub fn grad<'py>(
+    py: Python<'py>,
+    outputs: Tensors,
+    inputs: Tensors,
+    grad_outputs: Option<Gradients>,
+    retain_graph: Option<bool>,
+    create_graph: bool,
+    only_inputs: bool,
+    allow_unused: Option<bool>,
+    is_grads_batched: bool,
+    materialize_grads: bool,
+) -> PyResult<Bound<'py, PyTuple>> {
+    if is_grads_batched {
+        return Err(PyNotImplementedError::new_err("grad: is_grads_batched is not supported; call grad once for each gradient"));
+    }
+    if !only_inputs {
+        return Err(PyNotImplementedError::new_err(
+            "grad: only_inputs=False is deprecated and not supported; to add to leaves' grad, call backward",
+        ));
+    }
+    if materialize_grads && allow_unused == Some(false) {
+        return Err(PyValueError::new_err(
+            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.",
+        ));
+    }
+    let inputs = inputs.0;
+    if inputs.is_empty() {
+        return Err(PyRuntimeError::new_err("`inputs` argument to `grad()` cannot be empty."));
+    }
+    let roots = roots(outputs, grad_outputs)?;
+    let grads = engine::grad(roots, &inputs, options(retain_graph, create_graph))?;
+    let allow_unused = allow_unused.unwrap_or(materialize_grads);
+    if let Some(i) = grads.iter().position(Option::is_none)
+        && !allow_unused
+    {
+        return Err(PyRuntimeError::new_err(format!(
+            "One of the differentiated Tensors (at index {i}) appears to not have been used in the graph. \
+             Set allow_unused=True if this is the desired behavior."
+        )));
+    }
+    let zeros = |x: &Tensor| -> Result<Tensor> {
+        let shape: Shape = x.shape().into();
+        let zero = Tensor::from_scalar(Scalar::Float(0.0), x.dtype())?.expand_to("grad", &shape)?;
+        zero.copied()
+    };
+    let mut out = Vec::with_capacity(grads.len());
+    for (grad, x) in grads.into_iter().zip(&inputs) {
+        out.push(match grad {
+            None if materialize_grads => Some(zeros(x)?),
+            grad => grad.map(|grad| grad.detached_unless(create_graph)),
+        });
+    }
+    PyTuple::new(py, out)
+}

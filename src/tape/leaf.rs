@@ -1,0 +1,95 @@
+//! What a user may ask and tell a tensor about its place on the tape.
+
+use std::sync::Arc;
+
+use super::record::Node;
+use crate::error::Result;
+use crate::runtime_error;
+use crate::tensor::Tensor;
+
+impl Tensor {
+    /// The op that made this tensor and which of its outputs it is.
+    pub fn node(&self) -> Option<(Arc<Node>, usize)> {
+        self.refresh_history();
+        self.meta().and_then(|meta| meta.lock().node.clone())
+    }
+
+    /// Sets the flag of a leaf. With `leaf_only`, telling a computed tensor what it does already is an error, too.
+    pub fn set_requires_grad_flag(&self, flag: bool, leaf_only: bool) -> Result<()> {
+        let computed = self.node().is_some();
+        if computed && !flag {
+            return runtime_error!(
+                "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a \
+                 subgraph that doesn't require differentiation use var_no_grad = var.detach()."
+            );
+        }
+        if computed && leaf_only {
+            return runtime_error!("you can only change requires_grad flags of leaf variables.");
+        }
+        if flag && !self.dtype().is_float() {
+            return runtime_error!("only Tensors of floating point dtype can require gradients, this one is of {}", self.dtype());
+        }
+        if flag && self.is_inference() && !super::mode::is_inference() {
+            return runtime_error!("Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.");
+        }
+        if !computed {
+            self.meta_or_new().lock().requires_grad = flag;
+        }
+        Ok(())
+    }
+
+    /// Whether `grad` may be assigned as the gradient of this tensor.
+    pub fn check_grad_fits(&self, grad: &Tensor) -> Result<()> {
+        if grad.dtype() != self.dtype() {
+            return runtime_error!(
+                "attempting to assign a gradient with dtype '{}' to a tensor with dtype '{}'. \
+                 Please ensure that the gradient and the tensor have the same dtype",
+                grad.dtype(),
+                self.dtype()
+            );
+        }
+        if grad.shape() != self.shape() {
+            return runtime_error!(
+                "attempting to assign a gradient of size '{:?}' to a tensor of size '{:?}'. \
+                 Please ensure that the gradient and the tensor are the same size",
+                grad.shape(),
+                self.shape()
+            );
+        }
+        Ok(())
+    }
+
+    /// Takes this tensor itself off the tape.
+    pub fn detach_self(&self) -> Result<()> {
+        if self.is_view() {
+            return runtime_error!("Can't detach views in-place. Use detach() instead.");
+        }
+        if let Some(meta) = self.meta() {
+            let mut state = meta.lock();
+            let node = state.node.take();
+            state.requires_grad = false;
+            drop(state);
+            drop(node);
+        }
+        Ok(())
+    }
+
+    /// Makes backward keep the gradient of a computed tensor.
+    pub fn retain_gradient(&self) -> Result<()> {
+        if !self.requires_grad() {
+            return runtime_error!("can't retain_grad on Tensor that has requires_grad=False");
+        }
+        let Some((node, output)) = self.node() else { return Ok(()) };
+        let meta = self.meta_or_new();
+        let known = std::mem::replace(&mut meta.lock().retains_grad, true);
+        if !known {
+            node.retained.lock().push((output, Arc::downgrade(&meta)));
+        }
+        Ok(())
+    }
+
+    /// A gradient as it is handed out: on the tape only if the graph of the derivative was asked for.
+    pub fn detached_unless(self, create_graph: bool) -> Tensor {
+        if create_graph { self } else { self.detached(false) }
+    }
+}
