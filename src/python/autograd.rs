@@ -123,7 +123,9 @@ impl Tensor {
         }
         let Ok(grad) = value.cast::<Tensor>() else {
             let name = value.get_type().name()?;
-            return Err(PyTypeError::new_err(format!("assigned grad expected to be a Tensor or None but got grad of type {name}")));
+            return Err(PyTypeError::new_err(format!(
+                "assigned grad expected to be a Tensor or None but got grad of type {name}"
+            )));
         };
         if grad.is(slf) {
             return Err(PyRuntimeError::new_err("can't assign Variable as its own grad"));

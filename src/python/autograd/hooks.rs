@@ -67,7 +67,11 @@ fn python_hook(function: Py<PyAny>) -> Hook {
             }
             let Ok(replaced) = answer.cast::<Tensor>() else {
                 let got = answer.get_type().name()?;
-                return Err(PyTypeError::new_err(format!("expected Variable, but hook '{}' returned '{got}'", name_of(function))).into());
+                return Err(PyTypeError::new_err(format!(
+                    "expected Variable, but hook '{}' returned '{got}'",
+                    name_of(function)
+                ))
+                .into());
             };
             let replaced = replaced.borrow().clone_identity();
             if replaced.shape() != g.shape() || replaced.dtype() != g.dtype() {

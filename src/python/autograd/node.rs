@@ -86,7 +86,8 @@ fn of_leaf(py: Python<'_>, meta: Arc<Meta>) -> PyResult<Bound<'_, PyAny>> {
 fn object<'py>(py: Python<'py>, address: usize, name: &str, place: Place) -> PyResult<Bound<'py, PyAny>> {
     static CLASSES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
     static OBJECTS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let objects = OBJECTS.get_or_try_init(py, || Ok::<_, PyErr>(py.import("weakref")?.getattr("WeakValueDictionary")?.call0()?.unbind()))?;
+    let objects = OBJECTS
+        .get_or_try_init(py, || Ok::<_, PyErr>(py.import("weakref")?.getattr("WeakValueDictionary")?.call0()?.unbind()))?;
     let objects = objects.bind(py);
     // An object holds its node, so while it lives nothing else has this address.
     let known = objects.call_method1("get", (address,))?;
