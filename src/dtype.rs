@@ -215,6 +215,24 @@ impl Scalar {
         }
     }
 
+    /// Whether it lies within the range of a dtype, as torch checks it: a negative integer may wrap in an unsigned type,
+    /// and a float may overflow to infinity.
+    pub fn fits(self, dtype: DType) -> bool {
+        let (low, high) = match dtype {
+            DType::Bool | DType::F32 | DType::F64 => return true,
+            DType::U8 => (0, u8::MAX as i64),
+            DType::I8 => (i8::MIN as i64, i8::MAX as i64),
+            DType::I16 => (i16::MIN as i64, i16::MAX as i64),
+            DType::I32 => (i32::MIN as i64, i32::MAX as i64),
+            DType::I64 => (i64::MIN, i64::MAX),
+        };
+        match self {
+            Scalar::Bool(_) => true,
+            Scalar::Int(v) => (if low == 0 { -high } else { low }..=high).contains(&v),
+            Scalar::Float(v) => (low as f64..=high as f64).contains(&v),
+        }
+    }
+
     /// As an element type, with C's conversions.
     #[inline(always)]
     pub fn to<T: Element>(self) -> T {

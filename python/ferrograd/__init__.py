@@ -1,7 +1,10 @@
 """Tensors, parallel CPU kernels and reverse-mode autograd with torch's names."""
 
+from ferrograd import _C
 from ferrograd._C import *  # noqa: F403
-from ferrograd._C import Tensor
+from ferrograd._C import Tensor, dtype
+from ferrograd._functions import function_forms
+from ferrograd._size import Size
 from ferrograd import autograd
 from ferrograd.autograd import (
     enable_grad,
@@ -11,3 +14,10 @@ from ferrograd.autograd import (
     no_grad,
     set_grad_enabled,
 )
+
+# A function that Rust exports under the same name stays: it knows more than the method.
+globals().update(
+    {name: form for name, form in function_forms(Tensor, _C._function_form).items() if not hasattr(_C, name)}
+)
+
+del function_forms

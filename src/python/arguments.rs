@@ -5,11 +5,12 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyTuple};
 use pyo3::{Borrowed, FromPyObject};
 
-use crate::dtype::{DType, Scalar};
+use crate::dtype::Scalar;
 use crate::ops::arguments::{Dims, Operand};
 use crate::tensor::Tensor;
 
-fn type_name(ob: &Bound<'_, PyAny>) -> String {
+/// The type of an object, for messages.
+pub fn type_name(ob: &Bound<'_, PyAny>) -> String {
     ob.get_type().to_string()
 }
 
@@ -69,13 +70,5 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Dims {
             return Ok(Dims(smallvec::smallvec![dim]));
         }
         Err(PyTypeError::new_err(format!("expected an int or a tuple of ints, got {}", type_name(&ob))))
-    }
-}
-
-impl<'a, 'py> FromPyObject<'a, 'py> for DType {
-    type Error = PyErr;
-
-    fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<DType> {
-        Err(PyTypeError::new_err(format!("expected a dtype, got {}", type_name(&ob))))
     }
 }

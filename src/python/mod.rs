@@ -2,8 +2,16 @@
 
 mod arguments;
 mod autograd;
+mod data;
+mod dtype;
 mod errors;
+mod function;
 mod interpreter;
+mod numpy;
+mod printing;
+mod properties;
+mod repr;
+mod size;
 
 use pyo3::prelude::*;
 
@@ -13,6 +21,14 @@ use pyo3::prelude::*;
 mod _C {
     use super::*;
 
+    #[pymodule_export]
+    use super::data::tensor;
+    #[pymodule_export]
+    use super::dtype::DTypeObject;
+    #[pymodule_export]
+    use super::function::_function_form;
+    #[pymodule_export]
+    use super::numpy::from_numpy;
     #[pymodule_export]
     use crate::tensor::Tensor;
 
@@ -26,8 +42,8 @@ mod _C {
     }
 
     #[pymodule_init]
-    fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         super::interpreter::install();
-        Ok(())
+        super::dtype::add_to(module)
     }
 }

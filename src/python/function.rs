@@ -1,0 +1,258 @@
+//! Function forms of methods: `ferrograd.exp(x)` for `x.exp()`.
+//!
+//! A function is an object with the vectorcall protocol: it hands its arguments on to the method descriptor without a
+//! Python frame or a tuple. What methods do not know is done here: `input=` as a keyword, a Python number as the first
+//! operand, and `out=`.
+
+use std::ffi::{c_char, c_void};
+use std::mem::offset_of;
+
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyUserWarning};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyString, PyTuple, PyType};
+
+use crate::error::Error;
+use crate::ops::arguments::Operand;
+use crate::tensor::Tensor;
+
+#[repr(C)]
+struct Function {
+    base: ffi::PyObject,
+    vectorcall: ffi::vectorcallfunc,
+    /// The method descriptor.
+    method: *mut ffi::PyObject,
+    name: *mut ffi::PyObject,
+    doc: *mut ffi::PyObject,
+    /// Whether a number may stand for the first tensor.
+    numbers: bool,
+}
+
+/// The class of the functions.
+fn class(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    CLASS.get_or_try_init(py, || make_class(py)).map(|class| class.bind(py))
+}
+
+fn make_class(py: Python<'_>) -> PyResult<Py<PyType>> {
+    let member = |name: &'static std::ffi::CStr, kind: i32, offset: usize| ffi::PyMemberDef {
+        name: name.as_ptr(),
+        type_code: kind,
+        offset: offset as ffi::Py_ssize_t,
+        flags: ffi::Py_READONLY,
+        doc: std::ptr::null(),
+    };
+    let object = ffi::Py_T_OBJECT_EX;
+    // The type reads the members for as long as it lives: for ever.
+    let members = Box::leak(Box::new([
+        member(c"__vectorcalloffset__", ffi::Py_T_PYSSIZET, offset_of!(Function, vectorcall)),
+        member(c"__name__", object, offset_of!(Function, name)),
+        member(c"__qualname__", object, offset_of!(Function, name)),
+        member(c"__doc__", object, offset_of!(Function, doc)),
+        member(c"__wrapped__", object, offset_of!(Function, method)),
+        ffi::PyMemberDef::default(),
+    ]));
+    let slot = |slot: i32, pfunc: *mut c_void| ffi::PyType_Slot { slot, pfunc };
+    let mut slots = [
+        slot(ffi::Py_tp_members, members.as_mut_ptr().cast()),
+        slot(ffi::Py_tp_call, ffi::PyVectorcall_Call as *mut c_void),
+        slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
+        slot(ffi::Py_tp_repr, repr as *mut c_void),
+        slot(0, std::ptr::null_mut()),
+    ];
+    let mut spec = ffi::PyType_Spec {
+        name: c"ferrograd.function".as_ptr() as *const c_char,
+        basicsize: size_of::<Function>() as i32,
+        itemsize: 0,
+        flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_VECTORCALL) as u32,
+        slots: slots.as_mut_ptr(),
+    };
+    // SAFETY: the spec describes `Function`: the offsets are those of its fields, the slots have C's signatures.
+    let class = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyType_FromSpec(&mut spec))? };
+    Ok(class.cast_into::<PyType>()?.unbind())
+}
+
+unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
+    // SAFETY: called once, for an object of the class, which owns a reference to each of these and one to its class.
+    unsafe {
+        let function = object.cast::<Function>();
+        ffi::Py_DECREF((*function).method);
+        ffi::Py_DECREF((*function).name);
+        ffi::Py_DECREF((*function).doc);
+        let class = ffi::Py_TYPE(object);
+        ffi::PyObject_Free(object.cast());
+        ffi::Py_DECREF(class.cast());
+    }
+}
+
+unsafe extern "C" fn repr(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: called for an object of the class, whose name is a string; %U takes one.
+    unsafe { ffi::PyUnicode_FromFormat(c"<function ferrograd.%U>".as_ptr(), (*object.cast::<Function>()).name) }
+}
+
+unsafe extern "C" fn call(
+    object: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    nargsf: usize,
+    kwnames: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: the vectorcall protocol: `object` is of the class, `args` holds as many borrowed references as `nargsf`
+    // and `kwnames` say, and the interpreter lock is held.
+    unsafe {
+        let py = Python::assume_attached();
+        let function = &*object.cast::<Function>();
+        let count = ffi::PyVectorcall_NARGS(nargsf) as usize;
+        if kwnames.is_null() && count > 0 {
+            let first = Borrowed::from_ptr(py, *args);
+            if first.is_instance_of::<Tensor>() {
+                return ffi::PyObject_Vectorcall(function.method, args, nargsf, kwnames);
+            }
+        }
+        let args = if args.is_null() { &[][..] } else { std::slice::from_raw_parts(args, count + keyword_count(kwnames)) };
+        match call_with_keywords(py, function, args, count, kwnames) {
+            Ok(result) => result.into_ptr(),
+            Err(error) => {
+                error.restore(py);
+                std::ptr::null_mut()
+            }
+        }
+    }
+}
+
+unsafe fn keyword_count(kwnames: *mut ffi::PyObject) -> usize {
+    // SAFETY: `kwnames` is null or a tuple.
+    if kwnames.is_null() { 0 } else { unsafe { ffi::PyTuple_GET_SIZE(kwnames) as usize } }
+}
+
+/// The general case: keywords, numbers, `out=`.
+///
+/// # Safety
+/// The arguments are those of a vectorcall on `function`.
+unsafe fn call_with_keywords<'py>(
+    py: Python<'py>,
+    function: &Function,
+    args: &[*mut ffi::PyObject],
+    count: usize,
+    kwnames: *mut ffi::PyObject,
+) -> PyResult<Bound<'py, PyAny>> {
+    // SAFETY: these are valid references for the whole call.
+    let (method, name, kwnames) = unsafe {
+        let borrow = |object: *mut ffi::PyObject| Bound::from_borrowed_ptr(py, object);
+        (borrow(function.method), borrow(function.name).cast_into::<PyString>()?, Bound::from_borrowed_ptr_or_opt(py, kwnames))
+    };
+    let name = name.to_str()?;
+    // SAFETY: as above.
+    let mut values = args.iter().map(|&arg| unsafe { Bound::from_borrowed_ptr(py, arg) });
+    let mut positional: Vec<Bound<'py, PyAny>> = values.by_ref().take(count).collect();
+    let keywords = PyDict::new(py);
+    let mut out = None;
+    if let Some(kwnames) = kwnames {
+        for (key, value) in kwnames.cast_into::<PyTuple>()?.iter().zip(values) {
+            let key = key.cast_into::<PyString>()?;
+            match key.to_str()? {
+                "out" => out = (!value.is_none()).then_some(value),
+                "input" if positional.is_empty() || keywords.is_empty() && count == 0 => positional.insert(0, value),
+                _ => keywords.set_item(key, value)?,
+            }
+        }
+    }
+    match positional.first_mut() {
+        None => return Err(PyTypeError::new_err(format!("{name}() missing 1 required positional arguments: \"input\""))),
+        Some(first) => {
+            if !first.is_instance_of::<Tensor>() {
+                *first = number_as_tensor(name, function.numbers, first)?;
+            }
+        }
+    }
+    let result = method.call(PyTuple::new(py, positional)?, Some(&keywords))?;
+    match out {
+        None => Ok(result),
+        Some(out) => {
+            write_outputs(name, &out, &result)?;
+            Ok(out)
+        }
+    }
+}
+
+fn number_as_tensor<'py>(name: &str, allowed: bool, first: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    if let (true, Ok(number)) = (allowed, first.extract::<Operand>()) {
+        return Ok(Bound::new(first.py(), number.tensor()?)?.into_any());
+    }
+    let got = first.get_type().name()?;
+    Err(PyTypeError::new_err(format!("{name}(): argument 'input' (position 1) must be Tensor, not {got}")))
+}
+
+/// Writes results to the tensors given as `out`: one, or a tuple of as many as there are results.
+fn write_outputs(name: &str, out: &Bound<'_, PyAny>, result: &Bound<'_, PyAny>) -> PyResult<()> {
+    if let (Ok(target), Ok(result)) = (out.cast::<Tensor>(), result.cast::<Tensor>()) {
+        return write_output(name, target, &result.borrow());
+    }
+    let wrong =
+        || PyTypeError::new_err(format!("{name}(): argument 'out' must be a Tensor, or a tuple of as many as there are results"));
+    let results = result.cast::<PyTuple>().map_err(|_| wrong())?;
+    let targets: Vec<Bound<'_, PyAny>> = out.try_iter().map_err(|_| wrong())?.collect::<PyResult<_>>()?;
+    if targets.len() != results.len() {
+        return Err(wrong());
+    }
+    for (target, result) in targets.iter().zip(results.iter()) {
+        let (target, result) = (target.cast::<Tensor>().map_err(|_| wrong())?, result.cast::<Tensor>().map_err(|_| wrong())?);
+        write_output(name, target, &result.borrow())?;
+    }
+    Ok(())
+}
+
+/// Writes one result: resized if the shape is another one, converted if the dtype allows it.
+pub fn write_output(name: &str, target: &Bound<'_, Tensor>, result: &Tensor) -> PyResult<()> {
+    let out = target.borrow().clone();
+    if crate::tape::is_recording() && (result.requires_grad() || out.requires_grad()) {
+        return Err(PyRuntimeError::new_err(format!(
+            "{name}(): functions with out=... arguments don't support automatic differentiation, but one of the arguments requires grad."
+        )));
+    }
+    if result.dtype().kind() > out.dtype().kind() {
+        let (from, to) = (result.dtype().type_word(), out.dtype().type_word());
+        return Err(Error::Runtime(format!("result type {from} can't be cast to the desired output type {to}")).into());
+    }
+    if out.shape() == result.shape() {
+        out.write(result)?;
+        out.bump_version();
+        return Ok(());
+    }
+    if out.numel() != 0 {
+        let text = format!(
+            "An output with one or more elements was resized since it had shape {:?}, which does not match the required output \
+             shape {:?}. This behavior is deprecated; resize it to zero elements first.",
+            out.shape(),
+            result.shape()
+        );
+        let text = std::ffi::CString::new(text)?;
+        PyErr::warn(target.py(), &target.py().get_type::<PyUserWarning>(), &text, 1)?;
+    }
+    let resized = Tensor::uninitialized("out", result.shape(), out.dtype())?;
+    resized.write(result)?;
+    target.try_borrow_mut()?.set_data(&resized);
+    Ok(())
+}
+
+/// The function form of a method. With `numbers`, its first argument may be a Python number.
+#[pyfunction]
+#[pyo3(signature = (method, numbers=false))]
+pub fn _function_form<'py>(method: &Bound<'py, PyAny>, numbers: bool) -> PyResult<Bound<'py, PyAny>> {
+    let py = method.py();
+    let name = method.getattr("__name__")?.cast_into::<PyString>()?;
+    let doc = method.getattr("__doc__")?;
+    let class = class(py)?.as_ptr().cast::<ffi::PyTypeObject>();
+    // SAFETY: the fresh object is of the class, laid out as `Function`; all fields are set before anybody sees it, the
+    // objects with a reference of their own.
+    unsafe {
+        let object = Bound::from_owned_ptr_or_err(py, ffi::PyType_GenericAlloc(class, 0))?;
+        let function = object.as_ptr().cast::<Function>();
+        (*function).vectorcall = call;
+        (*function).method = method.clone().into_ptr();
+        (*function).name = name.into_any().into_ptr();
+        (*function).doc = doc.into_ptr();
+        (*function).numbers = numbers;
+        Ok(object)
+    }
+}

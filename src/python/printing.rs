@@ -1,0 +1,53 @@
+//! `repr(tensor)` and `set_printoptions`.
+
+use pyo3::prelude::*;
+
+use super::properties::Reader;
+use super::repr::{DTypeNote, Frame, GradNote, Item, print_options, tensor_repr};
+use crate::dtype::{DType, Scalar};
+use crate::ops::default_dtype;
+use crate::tensor::Tensor;
+
+/// The text of a tensor, with what is to stand before the elements.
+pub fn text(x: &Tensor, prefix: &str) -> PyResult<String> {
+    x.check_saved()?;
+    let dtype = format!("torch.{}", x.dtype());
+    let dtype_note = match x.dtype() {
+        dtype if dtype == default_dtype() => DTypeNote::Omitted,
+        DType::I64 | DType::Bool => DTypeNote::IfEmpty,
+        _ => DTypeNote::Always,
+    };
+    x.requires_grad(); // brings the history of views up to date
+    let (node, leaf) = match x.meta() {
+        Some(meta) => {
+            let state = meta.lock();
+            (state.node.as_ref().map(|(node, _)| node.name()), state.requires_grad)
+        }
+        None => (None, false),
+    };
+    let grad = match &node {
+        Some(name) => GradNote::Node(name),
+        None if leaf => GradNote::Leaf,
+        None => GradNote::None,
+    };
+    let frame = Frame { prefix, shape: x.shape(), dtype: &dtype, dtype_note, grad };
+    let reader = Reader::new(x);
+    let fetch = |index: &[usize]| match reader.get(index) {
+        Scalar::Bool(v) => Item::Bool(v),
+        Scalar::Int(v) => Item::Int(v.into()),
+        Scalar::Float(v) => Item::Float(v),
+    };
+    Ok(tensor_repr(&frame, &print_options(), fetch))
+}
+
+#[pymethods]
+impl Tensor {
+    fn __repr__(&self) -> PyResult<String> {
+        text(self, "tensor(")
+    }
+
+    /// The text with another beginning than `tensor(`, for subclasses.
+    fn _text(&self, prefix: &str) -> PyResult<String> {
+        text(self, prefix)
+    }
+}

@@ -1,0 +1,242 @@
+//! What a tensor is: dtype, sizes, strides, memory; and its elements as Python numbers.
+
+use pyo3::exceptions::{PyIndexError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyTuple};
+
+use super::size::size_object;
+use crate::dtype::{DType, Element, Kind, Scalar};
+use crate::layout::normalize_dim;
+use crate::storage::Access;
+use crate::tensor::Tensor;
+
+impl<'py> IntoPyObject<'py> for Scalar {
+    type Target = PyAny;
+    type Output = Bound<'py, PyAny>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        Ok(match self {
+            Scalar::Bool(v) => PyBool::new(py, v).to_owned().into_any(),
+            Scalar::Int(v) => v.into_pyobject(py)?.into_any(),
+            Scalar::Float(v) => PyFloat::new(py, v).into_any(),
+        })
+    }
+}
+
+#[pymethods]
+impl Tensor {
+    /// The type of the elements.
+    #[getter(dtype)]
+    fn py_dtype(&self) -> DType {
+        self.dtype()
+    }
+
+    /// The sizes of all dims.
+    #[getter(shape)]
+    fn py_shape<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        size_object(py, self.shape())
+    }
+
+    /// The sizes of all dims, or that of `dim`.
+    ///
+    /// Raises: IndexError if `dim` is out of range.
+    #[pyo3(signature = (dim=None))]
+    fn size<'py>(&self, py: Python<'py>, dim: Option<isize>) -> PyResult<Bound<'py, PyAny>> {
+        match dim {
+            None => size_object(py, self.shape()),
+            Some(dim) => {
+                let d = strict_dim("size", dim, self.rank())?;
+                Ok(self.shape()[d].into_pyobject(py)?.into_any())
+            }
+        }
+    }
+
+    /// The steps between neighbours along each dim, or along `dim`, in elements.
+    ///
+    /// Raises: IndexError if `dim` is out of range.
+    #[pyo3(signature = (dim=None))]
+    fn stride<'py>(&self, py: Python<'py>, dim: Option<isize>) -> PyResult<Bound<'py, PyAny>> {
+        match dim {
+            None => Ok(PyTuple::new(py, self.strides())?.into_any()),
+            Some(dim) => {
+                let d = strict_dim("stride", dim, self.rank())?;
+                Ok(self.strides()[d].into_pyobject(py)?.into_any())
+            }
+        }
+    }
+
+    /// The number of dims.
+    fn dim(&self) -> usize {
+        self.rank()
+    }
+
+    /// The number of dims.
+    fn ndimension(&self) -> usize {
+        self.rank()
+    }
+
+    /// The number of dims.
+    #[getter]
+    fn ndim(&self) -> usize {
+        self.rank()
+    }
+
+    /// The number of elements.
+    #[pyo3(name = "numel")]
+    fn py_numel(&self) -> usize {
+        self.numel()
+    }
+
+    /// The number of elements.
+    fn nelement(&self) -> usize {
+        self.numel()
+    }
+
+    /// The place of the first element in the storage, in elements.
+    fn storage_offset(&self) -> usize {
+        self.layout().offset
+    }
+
+    /// The address of the first element; 0 if there is none.
+    fn data_ptr(&self) -> usize {
+        if self.numel() == 0 { 0 } else { self.byte_ptr() as usize }
+    }
+
+    /// The size of one element in bytes.
+    fn element_size(&self) -> usize {
+        self.dtype().size()
+    }
+
+    /// The size of one element in bytes.
+    #[getter]
+    fn itemsize(&self) -> usize {
+        self.dtype().size()
+    }
+
+    /// The size of all elements in bytes.
+    #[getter]
+    fn nbytes(&self) -> usize {
+        self.numel() * self.dtype().size()
+    }
+
+    /// Whether the dtype is a floating-point one.
+    fn is_floating_point(&self) -> bool {
+        self.dtype().is_float()
+    }
+
+    /// Whether the dtype is complex: never.
+    fn is_complex(&self) -> bool {
+        false
+    }
+
+    /// Whether the dtype has negative numbers.
+    fn is_signed(&self) -> bool {
+        !matches!(self.dtype(), DType::Bool | DType::U8)
+    }
+
+    /// The one element, as a Python number.
+    ///
+    /// Raises: RuntimeError if there is not just one.
+    fn item(&self) -> PyResult<Scalar> {
+        Ok(self.scalar()?)
+    }
+
+    /// The elements as nested lists of Python numbers; a number for a 0-d tensor.
+    fn tolist<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.check_saved()?;
+        let items: Vec<Scalar> = crate::dispatch_all!(self.dtype(), "tolist", T => {
+            Ok(self.to_vec::<T>()?.into_iter().map(Element::scalar).collect())
+        })?;
+        nested(py, self.shape(), &items)
+    }
+
+    fn __len__(&self) -> PyResult<usize> {
+        match self.shape().first() {
+            Some(&size) => Ok(size),
+            None => Err(PyTypeError::new_err("len() of a 0-d tensor")),
+        }
+    }
+
+    fn __bool__(&self) -> PyResult<bool> {
+        match self.numel() {
+            1 => Ok(self.scalar()?.to_f64() != 0.0),
+            0 => Err(crate::error::Error::Runtime("Boolean value of Tensor with no values is ambiguous".into()).into()),
+            _ => Err(crate::error::Error::Runtime("Boolean value of Tensor with more than one value is ambiguous".into()).into()),
+        }
+    }
+
+    fn __float__(&self) -> PyResult<f64> {
+        Ok(self.scalar()?.to_f64())
+    }
+
+    fn __int__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match self.scalar()? {
+            // Python's own conversion has the words for NaN and infinity.
+            Scalar::Float(v) => py.get_type::<PyInt>().call1((v,)),
+            Scalar::Bool(v) => (v as i64).into_pyobject(py).map(Bound::into_any).map_err(PyErr::from),
+            Scalar::Int(v) => v.into_pyobject(py).map(Bound::into_any).map_err(PyErr::from),
+        }
+    }
+
+    fn __index__(&self) -> PyResult<i64> {
+        let fits = self.dtype().kind() != Kind::Float && self.numel() == 1;
+        match self.scalar() {
+            Ok(Scalar::Int(v)) if fits => Ok(v),
+            Ok(Scalar::Bool(v)) if fits => Ok(v as i64),
+            _ => Err(PyTypeError::new_err("only integer tensors of a single element can be converted to an index")),
+        }
+    }
+
+    fn __hash__(slf: &Bound<'_, Self>) -> isize {
+        // Objects are aligned: the low bits say nothing.
+        (slf.as_ptr() as isize) >> 4
+    }
+}
+
+/// `dim` counted from the front, for questions that have no answer for 0-d tensors.
+fn strict_dim(op: &'static str, dim: isize, rank: usize) -> PyResult<usize> {
+    if rank == 0 {
+        return Err(PyIndexError::new_err(format!("{op}: dimension specified as {dim} but tensor has no dimensions")));
+    }
+    Ok(normalize_dim(op, dim, rank)?)
+}
+
+/// Lists of lists of the items, which come in row-major order.
+fn nested<'py>(py: Python<'py>, shape: &[usize], items: &[Scalar]) -> PyResult<Bound<'py, PyAny>> {
+    match shape {
+        [] => items.first().ok_or_else(|| PyValueError::new_err("tolist: no elements"))?.into_pyobject(py),
+        [_] => Ok(PyList::new(py, items.iter().copied())?.into_any()),
+        [size, inner @ ..] => {
+            let step = items.len() / (*size).max(1);
+            let rows = (0..*size).map(|i| nested(py, inner, &items[i * step..(i + 1) * step])).collect::<PyResult<Vec<_>>>()?;
+            Ok(PyList::new(py, rows)?.into_any())
+        }
+    }
+}
+
+/// Reads single elements, by index, while it holds the memory.
+pub struct Reader<'a> {
+    tensor: &'a Tensor,
+    _access: Access<'a>,
+}
+
+impl<'a> Reader<'a> {
+    /// Waits until the memory can be read.
+    pub fn new(tensor: &'a Tensor) -> Reader<'a> {
+        Reader { tensor, _access: Access::new(&[tensor.storage()], &[]) }
+    }
+
+    /// The element at an index, which must be within the shape.
+    pub fn get(&self, index: &[usize]) -> Scalar {
+        let steps = index.iter().zip(self.tensor.strides()).map(|(&i, &stride)| i as isize * stride).sum::<isize>();
+        let read = || {
+            crate::dispatch_all!(self.tensor.dtype(), "item", T => {
+                // SAFETY: the index is within the shape, so the element is within the storage, which is locked.
+                Ok(unsafe { *self.tensor.ptr::<T>().offset(steps) }.scalar())
+            })
+        };
+        let value: crate::error::Result<Scalar> = read();
+        value.unwrap_or(Scalar::Int(0))
+    }
+}
