@@ -44,6 +44,9 @@ mod _C {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         super::interpreter::install();
-        super::dtype::add_to(module)
+        super::dtype::add_to(module)?;
+        // Python finds modules by their full names; those within an extension are not files that it could look for.
+        let modules = module.py().import("sys")?.getattr("modules")?;
+        modules.set_item("ferrograd._C._autograd", module.getattr("_autograd")?)
     }
 }
