@@ -1,6 +1,7 @@
 //! Plain generic loops over memory. They know no tensor, no dtype enum, no error and no Python.
 
 pub mod elementwise;
+pub mod folds;
 mod interpreter;
 pub mod map;
 pub mod math;

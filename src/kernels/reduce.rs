@@ -1,9 +1,14 @@
-//! Reductions over any dims: fixed-size blocks, summed pairwise, so that the bits do not depend on the threads.
+//! Reductions over any dims: fixed-size blocks, combined pairwise, so that the bits do not depend on the threads.
 //!
 //! The kept and the reduced dims of the input are two nests of loops; every output element is folded over the
-//! reduced nest. The reduced nest is cut into leaves of [`LEAF`] elements, whose results are combined as a binary
+//! reduced nest. What is folded is cut into leaves of a fixed size, whose results are combined as a binary
 //! tree (the error of a sum grows with the logarithm of its length: Higham 1993, "The accuracy of floating point
-//! summation"). Inside a leaf, [`LANES`] accumulators run side by side.
+//! summation"). There are two ways to walk, chosen by strides alone:
+//!
+//! - along the reduced dims, several accumulators side by side in a leaf, one output after the other;
+//! - across them, whole rows of neighbouring outputs at once, where the kept dim is the contiguous one.
+//!
+//! What is computed is a [`Fold`]; those there are live in [`folds`](super::folds).
 
 use smallvec::SmallVec;
 
@@ -11,96 +16,213 @@ use super::par;
 use super::vector::vectorize;
 
 /// Elements folded one after the other (in lanes) before results are combined pairwise.
-const LEAF: usize = 1024;
-/// Accumulators in a leaf.
-const LANES: usize = 32;
+const LEAF: usize = 2048;
 /// Elements of input that are worth a thread.
 const GRAIN: usize = 32 * 1024;
+/// Neighbouring outputs that are folded together when walking across.
+pub const STRIP: usize = 256;
+/// Rows of a strip in a leaf.
+const ROWS: usize = 128;
 
 /// How values are folded: a start, a step that takes in one element, and a combination of two partial results.
 /// `combine` must be associative but for rounding, with `start` as its neutral element.
+///
+/// Each element comes with its number among those of its output, in the order of the reduced dims.
 pub trait Fold: Copy + Sync {
     /// Type of an element.
     type In: Copy + Send + Sync;
     /// Type of a partial result.
     type Acc: Copy + Send + Sync;
+    /// Whether numbers matter: the reduced dims are then walked in their own order, not in that of memory.
+    const ORDERED: bool = false;
+
     /// The result for no elements.
     fn start(self) -> Self::Acc;
     /// Takes in one element.
-    fn step(self, acc: Self::Acc, value: Self::In) -> Self::Acc;
+    fn step(self, acc: Self::Acc, value: Self::In, number: usize) -> Self::Acc;
     /// Joins two partial results.
     fn combine(self, a: Self::Acc, b: Self::Acc) -> Self::Acc;
-}
 
-/// Sizes and byte strides of some dims, innermost first.
-#[derive(Clone, Default)]
-pub struct Dims(SmallVec<[(usize, isize); 5]>);
-
-impl Dims {
-    /// Of (size, byte stride) pairs in any order; merges what is evenly spaced.
-    /// With `sorted`, the smallest stride comes innermost; otherwise the order given (outermost first) is kept.
-    pub fn new(dims: impl IntoIterator<Item = (usize, isize)>, sorted: bool) -> Dims {
-        let mut list: SmallVec<[(usize, isize); 5]> = dims.into_iter().filter(|&(size, _)| size != 1).collect();
-        list.reverse();
-        if sorted {
-            list.sort_by_key(|&(_, stride)| stride.unsigned_abs());
-        }
-        let mut merged: SmallVec<[(usize, isize); 5]> = SmallVec::new();
-        for (size, stride) in list {
-            match merged.last_mut() {
-                Some((inner, step)) if stride == *step * *inner as isize => *inner *= size,
-                _ => merged.push((size, stride)),
+    /// Folds `n` evenly spaced elements (`stride` in bytes), the first with number `first`.
+    ///
+    /// # Safety
+    /// `x` must be valid for reads at these places.
+    #[inline(always)]
+    unsafe fn run(self, x: *const Self::In, stride: isize, n: usize, first: usize) -> Self::Acc {
+        // Four registers of the widest kind, and no more than the sixteen of the next.
+        // SAFETY: passed on.
+        unsafe {
+            if size_of::<Self::Acc>() <= 4 {
+                in_lanes::<Self, 64>(self, x, stride, n, first)
+            } else {
+                in_lanes::<Self, 32>(self, x, stride, n, first)
             }
         }
-        Dims(merged)
     }
 
-    /// Number of elements.
-    pub fn numel(&self) -> usize {
-        self.0.iter().map(|&(size, _)| size).product()
-    }
-
-    /// Byte offset of the element with a given number.
-    pub fn offset(&self, mut number: usize) -> isize {
-        let mut offset = 0;
-        for &(size, stride) in &self.0 {
-            offset += (number % size) as isize * stride;
-            number /= size;
+    /// Folds `rows` rows (`stride` bytes apart) of as many neighbours as there are accumulators into these; the
+    /// numbers of the first row are `first`.
+    ///
+    /// # Safety
+    /// `x` must be valid for reads of all rows. There are at most [`STRIP`] accumulators and `ROWS` rows.
+    #[inline(always)]
+    unsafe fn rows(self, x: *const Self::In, stride: isize, rows: usize, first: usize, acc: &mut [Self::Acc]) {
+        // SAFETY: the caller answers for these rows and columns.
+        let at = |r: usize, i: usize| unsafe { x.byte_offset(r as isize * stride).add(i).read_unaligned() };
+        // Four rows for each time an accumulator is loaded and stored.
+        let whole = rows - rows % 4;
+        for r in (0..whole).step_by(4) {
+            for (i, slot) in acc.iter_mut().enumerate() {
+                let mut sum = *slot;
+                for j in 0..4 {
+                    sum = self.step(sum, at(r + j, i), first + r + j);
+                }
+                *slot = sum;
+            }
         }
-        offset
+        for r in whole..rows {
+            for (i, slot) in acc.iter_mut().enumerate() {
+                *slot = self.step(*slot, at(r, i), first + r);
+            }
+        }
     }
 }
 
-/// Folds the reduced dims for every element of the kept dims: `put(i, result)` for the i-th output in the kept
-/// dims' order (their last dim fastest).
+/// One run, with `LANES` accumulators side by side.
+#[inline(always)]
+unsafe fn in_lanes<F: Fold, const LANES: usize>(fold: F, x: *const F::In, stride: isize, n: usize, first: usize) -> F::Acc {
+    // SAFETY: the caller answers for n elements.
+    let at = |i: usize| unsafe { x.byte_offset(i as isize * stride).read_unaligned() };
+    let mut acc = fold.start();
+    let whole = n - n % LANES;
+    if whole > 0 {
+        let mut lanes = [fold.start(); LANES];
+        if stride == size_of::<F::In>() as isize {
+            // SAFETY: as above.
+            let next = |i: usize| unsafe { x.add(i).read_unaligned() };
+            for i in (0..whole).step_by(LANES) {
+                for (lane, slot) in lanes.iter_mut().enumerate() {
+                    *slot = fold.step(*slot, next(i + lane), first + i + lane);
+                }
+            }
+        } else {
+            for i in (0..whole).step_by(LANES) {
+                for (lane, slot) in lanes.iter_mut().enumerate() {
+                    *slot = fold.step(*slot, at(i + lane), first + i + lane);
+                }
+            }
+        }
+        let mut width = LANES / 2;
+        while width > 0 {
+            for lane in 0..width {
+                lanes[lane] = fold.combine(lanes[lane], lanes[lane + width]);
+            }
+            width /= 2;
+        }
+        acc = lanes[0];
+    }
+    for i in whole..n {
+        acc = fold.step(acc, at(i), first + i);
+    }
+    acc
+}
+
+/// A dim of the loops: its size, the byte stride of the input, and the stride of the output in elements.
+#[derive(Clone, Copy, Debug)]
+pub struct Loop {
+    /// Number of steps.
+    pub size: usize,
+    /// Bytes between neighbours in the input.
+    pub from: isize,
+    /// Elements between neighbours in the output; 0 for a reduced dim.
+    pub to: usize,
+}
+
+/// Nested loops, innermost first.
+#[derive(Clone, Default)]
+struct Nest(SmallVec<[Loop; 5]>);
+
+impl Nest {
+    /// Of loops given outermost first; with `sorted`, the smallest input stride goes innermost. Merges what it can.
+    fn new(loops: impl Iterator<Item = Loop>, sorted: bool) -> Nest {
+        let mut list: SmallVec<[Loop; 5]> = loops.filter(|l| l.size != 1).collect();
+        list.reverse();
+        if sorted {
+            list.sort_by_key(|l| l.from.unsigned_abs());
+        }
+        let mut merged: SmallVec<[Loop; 5]> = SmallVec::new();
+        for l in list {
+            match merged.last_mut() {
+                Some(inner) if l.from == inner.from * inner.size as isize && l.to == inner.to * inner.size => {
+                    inner.size *= l.size
+                }
+                _ => merged.push(l),
+            }
+        }
+        Nest(merged)
+    }
+
+    fn numel(&self) -> usize {
+        self.0.iter().map(|l| l.size).product()
+    }
+
+    /// Offsets, in the input in bytes and in the output in elements, of the step with a given number.
+    fn offsets(&self, mut number: usize) -> (isize, usize) {
+        let (mut from, mut to) = (0, 0);
+        for l in &self.0 {
+            let place = number % l.size;
+            number /= l.size;
+            from += place as isize * l.from;
+            to += place * l.to;
+        }
+        (from, to)
+    }
+
+    /// Calls `body` with the offsets of the steps `start..end` one after the other.
+    #[inline(always)]
+    fn walk(&self, start: usize, end: usize, mut body: impl FnMut(isize, usize)) {
+        let [inner, outer @ ..] = self.0.as_slice() else { return body(0, 0) };
+        let mut at = start;
+        while at < end {
+            let place = at % inner.size;
+            let n = (inner.size - place).min(end - at);
+            let (mut from, mut to) = self.offsets(at);
+            for _ in 0..n {
+                body(from, to);
+                from += inner.from;
+                to += inner.to;
+            }
+            at += n;
+            if outer.is_empty() {
+                return;
+            }
+        }
+    }
+}
+
+/// Folds the reduced dims of `x` for every element of the kept dims: `put(place, result)` with the place in the
+/// output. Loops are given outermost first.
 ///
 /// # Safety
 /// `x` must be valid for reads at every combination of offsets; `put` must be callable from several threads for
-/// different `i`.
-pub unsafe fn reduce<F: Fold>(x: *const F::In, kept: &Dims, reduced: &Dims, fold: F, put: impl Fn(usize, F::Acc) + Sync) {
-    let (outputs, length) = (kept.numel(), reduced.numel());
-    let x = Address(x);
-    if outputs == 0 {
+/// different places.
+pub unsafe fn reduce<F: Fold>(
+    x: *const F::In,
+    kept: impl Iterator<Item = Loop>,
+    reduced: impl Iterator<Item = Loop>,
+    fold: F,
+    put: &(impl Fn(usize, F::Acc) + Sync),
+) {
+    let (kept, reduced) = (Nest::new(kept, true), Nest::new(reduced, !F::ORDERED));
+    if kept.numel() == 0 {
         return;
     }
-    let vertical = reduced.0.first().is_some_and(|&(_, stride)| stride != size_of::<F::In>() as isize)
-        && kept.0.first().is_some_and(|&(size, stride)| stride == size_of::<F::In>() as isize && size >= 8);
-    if vertical {
-        // SAFETY: passed on.
-        return unsafe { columns(x, kept, reduced, fold, &put) };
-    }
-    if outputs == 1 {
-        // SAFETY: passed on.
-        put(0, unsafe { tree(x, reduced, fold) });
-        return;
-    }
-    par::for_ranges(outputs, (GRAIN / length.max(1)).max(1), &|range| {
-        for i in range {
-            let start = Address(x.get().wrapping_byte_offset(kept.offset(i)));
-            // SAFETY: passed on.
-            put(i, unsafe { piece(start, reduced, 0, length, fold) });
-        }
-    });
+    let unit = size_of::<F::In>() as isize;
+    let across =
+        reduced.0.first().is_some_and(|l| l.from != unit) && kept.0.first().is_some_and(|l| l.from == unit && l.size >= 4);
+    let job = Job { x: Address(x), kept, reduced, fold };
+    // SAFETY: passed on.
+    unsafe { if across { job.across(put) } else { job.along(put) } }
 }
 
 #[derive(Clone, Copy)]
@@ -111,29 +233,10 @@ unsafe impl<T> Send for Address<T> {}
 unsafe impl<T> Sync for Address<T> {}
 
 impl<T> Address<T> {
-    fn get(self) -> *const T {
-        self.0
+    #[inline(always)]
+    fn at(self, bytes: isize) -> *const T {
+        self.0.wrapping_byte_offset(bytes)
     }
-}
-
-/// One long fold, its leaves in parallel, combined in a fixed tree.
-unsafe fn tree<F: Fold>(x: Address<F::In>, reduced: &Dims, fold: F) -> F::Acc {
-    let length = reduced.numel();
-    let chunk = GRAIN;
-    if length <= chunk {
-        // SAFETY: passed on.
-        return unsafe { piece(x, reduced, 0, length, fold) };
-    }
-    let chunks = length.div_ceil(chunk);
-    let mut partial = vec![fold.start(); chunks];
-    let slots = Slots(partial.as_mut_ptr());
-    par::for_ranges(chunks, 1, &|range| {
-        for c in range {
-            // SAFETY: passed on; each chunk has its own slot.
-            unsafe { *slots.get().add(c) = piece(x, reduced, c * chunk, length.min((c + 1) * chunk), fold) };
-        }
-    });
-    pairwise(&partial, fold)
 }
 
 struct Slots<T>(*mut T);
@@ -141,8 +244,222 @@ struct Slots<T>(*mut T);
 unsafe impl<T> Sync for Slots<T> {}
 
 impl<T> Slots<T> {
-    fn get(&self) -> *mut T {
-        self.0
+    /// # Safety
+    /// `i` must be in bounds, and no other thread may use this slot.
+    unsafe fn set(&self, i: usize, value: T) {
+        // SAFETY: the caller answers for it.
+        unsafe { self.0.add(i).write(value) }
+    }
+}
+
+/// One reduction.
+struct Job<F: Fold> {
+    x: Address<F::In>,
+    kept: Nest,
+    reduced: Nest,
+    fold: F,
+}
+
+impl<F: Fold> Job<F> {
+    /// One output after the other.
+    unsafe fn along(&self, put: &(impl Fn(usize, F::Acc) + Sync)) {
+        let (outputs, length) = (self.kept.numel(), self.reduced.numel());
+        if length > GRAIN && outputs < 16 {
+            // SAFETY: passed on.
+            return self.kept.walk(0, outputs, |from, to| put(to, unsafe { self.in_chunks(self.x.at(from)) }));
+        }
+        par::for_ranges(outputs, (GRAIN / length.max(1)).max(1), &|range| {
+            let single = match self.reduced.0.as_slice() {
+                [] => Some(0),
+                [one] if length <= LEAF => Some(one.from),
+                _ => None,
+            };
+            match single {
+                // Short rows: the instruction set is chosen once for all of them.
+                Some(stride) => vectorize(
+                    #[inline(always)]
+                    || {
+                        // SAFETY: passed on.
+                        self.kept.walk(range.start, range.end, |from, to| unsafe {
+                            put(to, self.fold.run(self.x.at(from), stride, length, 0))
+                        })
+                    },
+                ),
+                // SAFETY: passed on.
+                None => {
+                    self.kept.walk(range.start, range.end, |from, to| unsafe { put(to, self.piece(self.x.at(from), 0, length)) })
+                }
+            }
+        });
+    }
+
+    /// One long fold, its chunks in parallel, combined in a fixed tree.
+    unsafe fn in_chunks(&self, x: *const F::In) -> F::Acc {
+        let length = self.reduced.numel();
+        let chunks = length.div_ceil(GRAIN);
+        let mut partial = vec![self.fold.start(); chunks];
+        let (slots, x) = (Slots(partial.as_mut_ptr()), Address(x));
+        par::for_ranges(chunks, 1, &|range| {
+            for c in range {
+                // SAFETY: passed on; each chunk has its own slot.
+                unsafe { slots.set(c, self.piece(x.at(0), c * GRAIN, length.min((c + 1) * GRAIN))) };
+            }
+        });
+        pairwise(&partial, self.fold)
+    }
+
+    /// Elements `from..to` of one fold, halved down to leaves.
+    unsafe fn piece(&self, x: *const F::In, from: usize, to: usize) -> F::Acc {
+        // SAFETY: passed on.
+        unsafe {
+            if to - from <= LEAF {
+                return self.leaf(x, from, to);
+            }
+            let middle = from + ((to - from) / 2).next_multiple_of(LEAF);
+            self.fold.combine(self.piece(x, from, middle), self.piece(x, middle, to))
+        }
+    }
+
+    unsafe fn leaf(&self, x: *const F::In, from: usize, to: usize) -> F::Acc {
+        vectorize(
+            #[inline(always)]
+            || {
+                let mut acc = self.fold.start();
+                self.each_run(from, to, |offset, stride, n, first| {
+                    // SAFETY: passed on.
+                    let part = unsafe { self.fold.run(x.wrapping_byte_offset(offset), stride, n, first) };
+                    acc = if first == from { part } else { self.fold.combine(acc, part) };
+                });
+                acc
+            },
+        )
+    }
+
+    /// Cuts the elements `from..to` of the reduced nest into evenly spaced runs: byte offset, stride, length, number.
+    #[inline(always)]
+    fn each_run(&self, from: usize, to: usize, mut body: impl FnMut(isize, isize, usize, usize)) {
+        let Some(&Loop { size: row, from: stride, .. }) = self.reduced.0.first() else {
+            return if from < to {
+                body(0, 0, 1, from)
+            };
+        };
+        let mut at = from;
+        while at < to {
+            let n = (row - at % row).min(to - at);
+            body(self.reduced.offsets(at).0, stride, n, at);
+            at += n;
+        }
+    }
+
+    /// Rows of neighbouring outputs at once.
+    unsafe fn across(&self, put: &(dyn Fn(usize, F::Acc) + Sync)) {
+        let (outputs, length) = (self.kept.numel(), self.reduced.numel());
+        let (row, step) = (self.kept.0[0].size, self.kept.0[0].to);
+        // Rows that lie one after the other in memory are folded several at a time if they are short.
+        let unit = size_of::<F::In>() as isize;
+        let adjacent = self.reduced.0.len() == 1 && self.reduced.0[0].from == row as isize * unit;
+        if adjacent && outputs == row && row <= STRIP / 4 && !F::ORDERED && length >= 4 * (STRIP / row) {
+            // SAFETY: passed on.
+            return unsafe { self.side_by_side(row, STRIP / row, put) };
+        }
+        let strips_per_row = row.div_ceil(STRIP);
+        let strips = outputs / row * strips_per_row;
+        let width = STRIP.min(row);
+        // With few strips there would be little to share among threads: cut the rows into chunks, too.
+        let chunk = if strips < 16 { (GRAIN / width).next_multiple_of(ROWS) } else { length.max(1) };
+        let chunks = length.div_ceil(chunk).max(1);
+        let place = |strip: usize| {
+            let column = strip % strips_per_row * STRIP;
+            let (from, to) = self.kept.offsets(strip / strips_per_row * row + column);
+            (self.x.at(from), to, STRIP.min(row - column))
+        };
+        if chunks == 1 {
+            return par::for_ranges(strips, (GRAIN / (length * width).max(1)).max(1), &|range| {
+                for strip in range {
+                    let (x, to, width) = place(strip);
+                    let mut acc = [self.fold.start(); STRIP];
+                    // SAFETY: passed on.
+                    unsafe { self.strip(x, 0, length, &mut acc[..width]) };
+                    acc.iter().take(width).enumerate().for_each(|(i, &value)| put(to + i * step, value));
+                }
+            });
+        }
+        let mut partial = vec![[self.fold.start(); STRIP]; strips * chunks];
+        let slots = Slots(partial.as_mut_ptr());
+        par::for_ranges(strips * chunks, 1, &|range| {
+            for unit in range {
+                let (x, _, width) = place(unit / chunks);
+                let from = unit % chunks * chunk;
+                let mut acc = [self.fold.start(); STRIP];
+                // SAFETY: passed on; each unit has its own slot.
+                unsafe {
+                    self.strip(x, from, length.min(from + chunk), &mut acc[..width]);
+                    slots.set(unit, acc);
+                }
+            }
+        });
+        for strip in 0..strips {
+            let (_, to, width) = place(strip);
+            let sums = &mut partial[strip * chunks..(strip + 1) * chunks];
+            combine_rows(sums, width, self.fold);
+            (0..width).for_each(|i| put(to + i * step, sums[0][i]));
+        }
+    }
+
+    /// Adjacent short rows, `count` at a time as one long row, whose parts are combined at the end.
+    unsafe fn side_by_side(&self, row: usize, count: usize, put: &(dyn Fn(usize, F::Acc) + Sync)) {
+        let length = self.reduced.numel();
+        let unit = size_of::<F::In>() as isize;
+        let (width, groups) = (row * count, length / count);
+        let wide = Job {
+            x: self.x,
+            kept: Nest::new([Loop { size: width, from: unit, to: 1 }].into_iter(), true),
+            reduced: Nest::new([Loop { size: groups, from: unit * width as isize, to: 0 }].into_iter(), true),
+            fold: self.fold,
+        };
+        let mut parts = vec![self.fold.start(); width];
+        let slots = Slots(parts.as_mut_ptr());
+        // SAFETY: passed on; `width` slots, one for each output.
+        unsafe { wide.across(&|i, value| slots.set(i, value)) };
+        let mut column: SmallVec<[F::Acc; STRIP]> = SmallVec::new();
+        for i in 0..row {
+            column.clear();
+            column.extend((0..count).map(|k| parts[k * row + i]));
+            let rest = (groups * count..length).fold(self.fold.start(), |acc, r| {
+                // SAFETY: passed on.
+                let value = unsafe { self.x.at((r * row + i) as isize * unit).read_unaligned() };
+                self.fold.step(acc, value, r)
+            });
+            put(i * self.kept.0[0].to, self.fold.combine(pairwise(&column, self.fold), rest));
+        }
+    }
+
+    /// Rows `from..to` of a strip of columns, halved down to leaves of rows.
+    unsafe fn strip(&self, x: *const F::In, from: usize, to: usize, acc: &mut [F::Acc]) {
+        if to - from > ROWS {
+            let middle = from + ((to - from) / 2).next_multiple_of(ROWS);
+            let mut other = [self.fold.start(); STRIP];
+            let other = &mut other[..acc.len()];
+            // SAFETY: passed on.
+            unsafe {
+                self.strip(x, from, middle, acc);
+                self.strip(x, middle, to, other);
+            }
+            vectorize(
+                #[inline(always)]
+                || acc.iter_mut().zip(other.iter()).for_each(|(a, b)| *a = self.fold.combine(*a, *b)),
+            );
+            return;
+        }
+        vectorize(
+            #[inline(always)]
+            || {
+                self.each_run(from, to, |offset, stride, n, first| {
+                    // SAFETY: passed on.
+                    unsafe { self.fold.rows(x.wrapping_byte_offset(offset), stride, n, first, acc) }
+                })
+            },
+        );
     }
 }
 
@@ -157,134 +474,15 @@ fn pairwise<F: Fold>(partial: &[F::Acc], fold: F) -> F::Acc {
     }
 }
 
-/// Elements `from..to` of one fold, halved down to leaves.
-unsafe fn piece<F: Fold>(x: Address<F::In>, reduced: &Dims, from: usize, to: usize, fold: F) -> F::Acc {
-    let length = to - from;
-    if length <= LEAF {
-        // SAFETY: passed on.
-        return unsafe { leaf(x, reduced, from, to, fold) };
+/// The same for rows of results, into the first.
+fn combine_rows<F: Fold>(partial: &mut [[F::Acc; STRIP]], width: usize, fold: F) {
+    if partial.len() > 1 {
+        let (a, b) = partial.split_at_mut(partial.len().div_ceil(2));
+        combine_rows(a, width, fold);
+        combine_rows(b, width, fold);
+        a[0].iter_mut().zip(&b[0]).take(width).for_each(|(a, b)| *a = fold.combine(*a, *b));
     }
-    let half = (length / 2).next_multiple_of(LEAF).min(length - 1);
-    // SAFETY: passed on.
-    unsafe { fold.combine(piece(x, reduced, from, from + half, fold), piece(x, reduced, from + half, to, fold)) }
 }
 
-unsafe fn leaf<F: Fold>(x: Address<F::In>, reduced: &Dims, from: usize, to: usize, fold: F) -> F::Acc {
-    let Some(&(row, stride)) = reduced.0.first() else {
-        // SAFETY: a 0-d reduction reads the one element.
-        return if from < to { fold.step(fold.start(), unsafe { x.get().read_unaligned() }) } else { fold.start() };
-    };
-    let mut acc = fold.start();
-    let mut at = from;
-    while at < to {
-        let n = (row - at % row).min(to - at);
-        let start = x.get().wrapping_byte_offset(reduced.offset(at));
-        // SAFETY: the elements of this row are valid for reads.
-        let part = unsafe {
-            if stride == size_of::<F::In>() as isize {
-                vectorize(|| run(start, size_of::<F::In>() as isize, n, fold))
-            } else {
-                run(start, stride, n, fold)
-            }
-        };
-        acc = if at == from { part } else { fold.combine(acc, part) };
-        at += n;
-    }
-    acc
-}
-
-/// One evenly spaced run in lanes.
-#[inline(always)]
-unsafe fn run<F: Fold>(x: *const F::In, stride: isize, n: usize, fold: F) -> F::Acc {
-    // SAFETY: the caller answers for n elements.
-    let at = |i: usize| unsafe { x.byte_offset(i as isize * stride).read_unaligned() };
-    let mut acc = fold.start();
-    let whole = n - n % LANES;
-    if whole > 0 {
-        let mut lanes = [fold.start(); LANES];
-        let mut i = 0;
-        while i < whole {
-            for (lane, slot) in lanes.iter_mut().enumerate() {
-                *slot = fold.step(*slot, at(i + lane));
-            }
-            i += LANES;
-        }
-        let mut width = LANES / 2;
-        while width > 0 {
-            for lane in 0..width {
-                lanes[lane] = fold.combine(lanes[lane], lanes[lane + width]);
-            }
-            width /= 2;
-        }
-        acc = lanes[0];
-    }
-    for i in whole..n {
-        acc = fold.step(acc, at(i));
-    }
-    acc
-}
-
-/// The kept dim is the contiguous one: whole rows are folded into rows of accumulators.
-unsafe fn columns<F: Fold>(x: Address<F::In>, kept: &Dims, reduced: &Dims, fold: F, put: &(impl Fn(usize, F::Acc) + Sync)) {
-    const STRIP: usize = 64;
-    let (row, _) = kept.0[0];
-    let (outputs, length) = (kept.numel(), reduced.numel());
-    let strips_per_row = row.div_ceil(STRIP);
-    let strips = outputs / row * strips_per_row;
-    par::for_ranges(strips, (GRAIN / (length * STRIP).max(1)).max(1), &|range| {
-        for strip in range {
-            let (outer, column) = (strip / strips_per_row, strip % strips_per_row * STRIP);
-            let first = outer * row + column;
-            let width = STRIP.min(row - column);
-            let start = Address(x.get().wrapping_byte_offset(kept.offset(first)));
-            let mut acc = [fold.start(); STRIP];
-            // SAFETY: passed on.
-            unsafe { strip_piece(start, width, reduced, 0, length, fold, &mut acc) };
-            for (i, &value) in acc.iter().enumerate().take(width) {
-                put(first + i, value);
-            }
-        }
-    });
-}
-
-/// Rows `from..to` of a strip of columns, halved down to leaves of rows.
-unsafe fn strip_piece<F: Fold>(
-    x: Address<F::In>,
-    width: usize,
-    reduced: &Dims,
-    from: usize,
-    to: usize,
-    fold: F,
-    acc: &mut [F::Acc; 64],
-) {
-    const ROWS: usize = 128;
-    if to - from > ROWS {
-        let half = ((to - from) / 2).next_multiple_of(ROWS).min(to - from - 1);
-        let mut other = [fold.start(); 64];
-        // SAFETY: passed on.
-        unsafe {
-            strip_piece(x, width, reduced, from, from + half, fold, acc);
-            strip_piece(x, width, reduced, from + half, to, fold, &mut other);
-        }
-        for (a, b) in acc.iter_mut().zip(other) {
-            *a = fold.combine(*a, b);
-        }
-        return;
-    }
-    vectorize(|| {
-        for r in from..to {
-            let row = x.get().wrapping_byte_offset(reduced.offset(r));
-            if width == 64 {
-                for (i, slot) in acc.iter_mut().enumerate() {
-                    // SAFETY: passed on.
-                    *slot = fold.step(*slot, unsafe { row.add(i).read_unaligned() });
-                }
-            } else {
-                for (i, slot) in acc.iter_mut().enumerate().take(width) {
-                    // SAFETY: passed on.
-                    *slot = fold.step(*slot, unsafe { row.add(i).read_unaligned() });
-                }
-            }
-        }
-    });
-}
+#[cfg(test)]
+mod tests;

@@ -1,15 +1,75 @@
-//! Reductions.
+//! Sums, products and truth over dims, and what all reductions share.
 
 use pyo3::prelude::*;
+use smallvec::SmallVec;
 
 use super::arguments::Dims;
-use crate::dtype::{DType, Element, Number};
+use crate::dtype::{Bool, DType, Element};
 use crate::error::Result;
-use crate::kernels::{reduce as kernels, without_interpreter};
-use crate::layout::{Layout, Shape};
-use crate::storage::Access;
+use crate::kernels::folds::{All, Any, CountNonzero, NanSum, Product, Sum};
+use crate::kernels::reduce::{self as kernels, Fold, Loop};
+use crate::kernels::without_interpreter;
+use crate::layout::{Layout, Shape, contiguous_strides};
+use crate::runtime_error;
+use crate::storage::{Access, Storage};
 use crate::tensor::Tensor;
 use crate::vjp;
+
+/// Which dims of a shape are reduced, and whether they stay with size 1.
+#[derive(Clone)]
+pub struct Reduction {
+    /// The reduced dims, ascending.
+    pub dims: SmallVec<[usize; 5]>,
+    /// Whether they stay.
+    pub keepdim: bool,
+    /// The shape before.
+    pub full: Shape,
+}
+
+impl Reduction {
+    /// Over the dims given; over all for `None` and an empty list.
+    pub fn new(op: &'static str, x: &Tensor, dims: Option<&[isize]>, keepdim: bool) -> Result<Reduction> {
+        Ok(Reduction { dims: x.layout().dims(op, dims)?, keepdim, full: x.shape().into() })
+    }
+
+    /// Over the dims given, over all for `None`, and over none for an empty list.
+    pub fn literal(op: &'static str, x: &Tensor, dims: Option<&[isize]>, keepdim: bool) -> Result<Reduction> {
+        let mut reduction = Reduction::new(op, x, dims, keepdim)?;
+        if dims.is_some_and(<[isize]>::is_empty) {
+            reduction.dims.clear();
+        }
+        Ok(reduction)
+    }
+
+    /// How many elements become one.
+    pub fn count(&self) -> usize {
+        self.dims.iter().map(|&d| self.full[d]).product()
+    }
+
+    /// A fresh result, which has the reduced dims with size 1, in the shape that was asked for. Not recorded.
+    pub fn finish(&self, y: Tensor) -> Tensor {
+        if self.keepdim || self.dims.is_empty() {
+            return y;
+        }
+        let kept = || (0..y.rank()).filter(|d| !self.dims.contains(d));
+        let layout = Layout {
+            shape: kept().map(|d| y.shape()[d]).collect(),
+            strides: kept().map(|d| y.strides()[d]).collect(),
+            offset: y.layout().offset,
+        };
+        y.with_layout(layout)
+    }
+
+    /// A result or its gradient with the reduced dims at size 1, so that it broadcasts to the shape before.
+    pub fn restore(&self, g: &Tensor) -> Result<Tensor> {
+        if self.keepdim { Ok(g.clone()) } else { g.view_as_shape(&reduced_shape(&self.full, &self.dims)) }
+    }
+
+    /// The gradient of a result, spread over the shape before.
+    pub fn spread(&self, g: &Tensor) -> Result<Tensor> {
+        self.restore(g)?.expand_to("expand", &self.full)
+    }
+}
 
 /// Folds the reduced dims of `x`; the result keeps them with size 1. `finish` turns a partial result into an element.
 pub fn fold<F, U>(
@@ -20,72 +80,139 @@ pub fn fold<F, U>(
     finish: impl Fn(F::Acc) -> U + Sync + Send,
 ) -> Result<Tensor>
 where
-    F: kernels::Fold + Send,
+    F: Fold + Send,
     F::In: Element,
     U: Element,
 {
-    x.check_saved()?;
-    let shape: Shape = (0..x.rank()).map(|d| if dims.contains(&d) { 1 } else { x.shape()[d] }).collect();
-    let y = Tensor::uninitialized(op, &shape, U::DTYPE)?;
-    let size = x.dtype().size() as isize;
-    let of =
-        |wanted: bool| (0..x.rank()).filter(move |d| dims.contains(d) == wanted).map(|d| (x.shape()[d], x.strides()[d] * size));
-    let (kept, reduced) = (kernels::Dims::new(of(false), false), kernels::Dims::new(of(true), true));
-    let _access = Access::new(&[x.storage()], &[]);
-    let (from, to) = (x.ptr::<F::In>() as usize, y.ptr::<U>() as usize);
-    without_interpreter(x.numel(), || {
-        let put = |i: usize, acc: F::Acc| {
-            // SAFETY: y is fresh, and i is below its number of elements; each i is written once.
-            unsafe { (to as *mut U).add(i).write(finish(acc)) }
-        };
-        // SAFETY: x is locked for reading and valid for its layout.
-        unsafe { kernels::reduce(from as *const F::In, &kept, &reduced, fold, put) }
-    });
+    let y = Tensor::uninitialized(op, &reduced_shape(x.shape(), dims), U::DTYPE)?;
+    fold_into(x, dims, fold, &[&y], |acc, i, outputs| {
+        // SAFETY: the output has this dtype; each element is written once.
+        unsafe { outputs[0].cast::<U>().add(i).write(finish(acc)) }
+    })?;
     Ok(y)
 }
 
-/// A sum in its own type.
-#[derive(Clone, Copy)]
-pub struct Sum<T>(std::marker::PhantomData<T>);
+/// The same with two outputs.
+pub fn fold_pair<F, U, V>(
+    op: &'static str,
+    x: &Tensor,
+    dims: &[usize],
+    fold: F,
+    finish: impl Fn(F::Acc) -> (U, V) + Sync + Send,
+) -> Result<(Tensor, Tensor)>
+where
+    F: Fold + Send,
+    F::In: Element,
+    U: Element,
+    V: Element,
+{
+    let shape = reduced_shape(x.shape(), dims);
+    let (y, z) = (Tensor::uninitialized(op, &shape, U::DTYPE)?, Tensor::uninitialized(op, &shape, V::DTYPE)?);
+    fold_into(x, dims, fold, &[&y, &z], |acc, i, outputs| {
+        let (first, second) = finish(acc);
+        // SAFETY: the outputs have these dtypes; each element is written once.
+        unsafe {
+            outputs[0].cast::<U>().add(i).write(first);
+            outputs[1].cast::<V>().add(i).write(second);
+        }
+    })?;
+    Ok((y, z))
+}
 
-impl<T: Number> kernels::Fold for Sum<T> {
-    type In = T;
-    type Acc = T;
-    #[inline(always)]
-    fn start(self) -> T {
-        T::ZERO
-    }
-    #[inline(always)]
-    fn step(self, acc: T, value: T) -> T {
-        acc.add(value)
-    }
-    #[inline(always)]
-    fn combine(self, a: T, b: T) -> T {
-        a.add(b)
-    }
+/// The shape with the reduced dims at size 1.
+pub fn reduced_shape(shape: &[usize], dims: &[usize]) -> Shape {
+    shape.iter().enumerate().map(|(d, &size)| if dims.contains(&d) { 1 } else { size }).collect()
+}
+
+/// Addresses of fresh outputs, to which the threads of one reduction write.
+struct Outputs(SmallVec<[*mut u8; 2]>);
+// SAFETY: each element is written by one thread.
+unsafe impl Sync for Outputs {}
+// SAFETY: as above.
+unsafe impl Send for Outputs {}
+
+/// Folds into fresh contiguous outputs: `put` gets a result, its place and the outputs' addresses.
+fn fold_into<F>(
+    x: &Tensor,
+    dims: &[usize],
+    fold: F,
+    outputs: &[&Tensor],
+    put: impl Fn(F::Acc, usize, &[*mut u8]) + Sync + Send,
+) -> Result<()>
+where
+    F: Fold + Send,
+    F::In: Element,
+{
+    x.check_saved()?;
+    let steps = &contiguous_strides(&reduced_shape(x.shape(), dims));
+    let unit = size_of::<F::In>() as isize;
+    let of = |reduced: bool| {
+        (0..x.rank()).filter(move |d| dims.contains(d) == reduced).map(move |d| {
+            let to = if reduced { 0 } else { steps[d] as usize };
+            Loop { size: x.shape()[d], from: x.strides()[d] * unit, to }
+        })
+    };
+    let to = Outputs(outputs.iter().map(|y| y.byte_ptr()).collect());
+    let from = x.ptr::<F::In>() as usize;
+    let _access = Access::new(&[x.storage()], outputs_of(outputs).as_slice());
+    without_interpreter(x.numel(), || {
+        let to = &to;
+        // SAFETY: x is locked for reading and valid for its layout; places are those of the outputs' elements.
+        unsafe { kernels::reduce(from as *const F::In, of(false), of(true), fold, &|i, acc| put(acc, i, &to.0)) }
+    });
+    Ok(())
+}
+
+fn outputs_of<'a>(outputs: &[&'a Tensor]) -> SmallVec<[&'a Storage; 2]> {
+    outputs.iter().map(|y| y.storage()).collect()
 }
 
 impl Tensor {
-    /// Without reduced dims, unless they are to be kept with size 1.
-    pub(crate) fn drop_dims(&self, dims: &[usize], keepdim: bool) -> Result<Tensor> {
-        if keepdim || dims.is_empty() { Ok(self.clone()) } else { self.squeeze_dims(dims) }
-    }
-
-    /// Sum over dims that are kept with size 1.
-    pub(crate) fn sum_keeping(&self, dims: &[usize]) -> Result<Tensor> {
+    /// The sum of a reduction in a dtype that is the input's own, or int64 for integers.
+    fn sum_of(&self, r: &Reduction, name: &'static str) -> Result<Tensor> {
         let x = self;
-        let y =
-            crate::dispatch_numbers!(x.dtype(), "sum", T => fold("sum", x, dims, Sum::<T>(std::marker::PhantomData), |acc| acc))?;
-        let full: Shape = x.shape().into();
-        vjp!("sum", y, { x: |g| g.expand_to("sum", &full) })
+        let y = if x.dtype().is_float() {
+            crate::dispatch_floats!(x.dtype(), "sum", T => fold("sum", x, &r.dims, Sum::<T, T>::default(), |acc| acc))?
+        } else {
+            crate::dispatch!(x.dtype(), "sum", T in [i64, i32, i16, i8, u8, Bool] => fold("sum", x, &r.dims, Sum::<T, i64>::default(), |acc| acc))?
+        };
+        let r = r.clone();
+        vjp!(name, r.finish(y), { x: |g| r.spread(g) })
     }
 
     /// Sum over the dims by which this shape is larger than `shape`, which must broadcast to it.
     pub fn sum_to_shape(&self, shape: &[usize]) -> Result<Tensor> {
         let lead = self.rank().saturating_sub(shape.len());
-        let dims: Vec<usize> = (0..self.rank()).filter(|&d| d < lead || (shape[d - lead] == 1 && self.shape()[d] != 1)).collect();
-        self.sum_keeping(&dims)?.view_as_shape(shape)
+        let dims = (0..self.rank()).filter(|&d| d < lead || (shape[d - lead] == 1 && self.shape()[d] != 1)).collect();
+        let r = Reduction { dims, keepdim: true, full: self.shape().into() };
+        self.sum_of(&r, "sum.1")?.view_as_shape(shape)
     }
+
+    /// The dims of an "all" or "any", then the fold; bytes stay bytes.
+    fn truth<'a>(&self, r: &Reduction, over: impl Fn() -> Result<Tensor> + 'a) -> Result<Tensor> {
+        let y = r.finish(over()?);
+        if self.dtype() == DType::U8 { y.to_dtype(DType::U8) } else { Ok(y) }
+    }
+
+    /// This tensor with zeros where the mask, a bool of the same shape, is true.
+    pub(crate) fn zeroed_where(&self, mask: &Tensor) -> Result<Tensor> {
+        let x = self;
+        let y = crate::dispatch_floats!(x.dtype(), "masked_fill", T =>
+            super::kernel::binary::<T, Bool, T>("masked_fill", x, mask, |v, m| if m.get() { 0.0 } else { v }))?;
+        let mask = mask.detached(false);
+        vjp!("masked_fill", y, { x: |g| g.zeroed_where(&mask) })
+    }
+}
+
+/// The mean of integers has no dtype.
+pub(crate) fn check_float(op: &str, what: &str, dtype: DType) -> Result<()> {
+    if dtype.is_float() {
+        return Ok(());
+    }
+    runtime_error!(
+        "{op}(): could not infer output dtype. {what} dtype must be either a floating point or complex dtype. Got: {}",
+        dtype.type_word()
+    )
 }
 
 #[pymethods]
@@ -96,9 +223,119 @@ impl Tensor {
     /// Raises: IndexError if a dim is out of range.
     #[pyo3(signature = (dim=None, keepdim=false, *, dtype=None))]
     pub fn sum(&self, dim: Option<Dims>, keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
-        let dims = self.layout().dims("sum", dim.as_deref())?;
-        let dtype = dtype.unwrap_or(if self.dtype().is_float() { self.dtype() } else { DType::I64 });
-        self.to_dtype(dtype)?.sum_keeping(&dims)?.drop_dims(&dims, keepdim)
+        let r = Reduction::new("sum", self, dim.as_deref(), keepdim)?;
+        let name = if dim.is_none() && !keepdim { "sum" } else { "sum.1" };
+        match dtype {
+            Some(dtype) if !dtype.is_float() => self.sum_of_ints(&r, dtype),
+            Some(dtype) => self.to_dtype(dtype)?.sum_of(&r, name),
+            None => self.sum_of(&r, name),
+        }
+    }
+
+    /// Arithmetic mean over `dim`, over everything if None; NaN for no elements.
+    ///
+    /// Dtype: float, or any with a float `dtype`, in which it is then computed.
+    /// Raises: RuntimeError for integers without a float `dtype`.
+    #[pyo3(signature = (dim=None, keepdim=false, *, dtype=None))]
+    pub fn mean(&self, dim: Option<Dims>, keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
+        check_float("mean", if dtype.is_some() { "Optional" } else { "Input" }, dtype.unwrap_or(self.dtype()))?;
+        let x = self.to_dtype(dtype.unwrap_or(self.dtype()))?;
+        let r = Reduction::new("mean", &x, dim.as_deref(), keepdim)?;
+        let count = r.count() as f64;
+        let y = crate::dispatch_floats!(x.dtype(), "mean", T =>
+            fold("mean", &x, &r.dims, Sum::<T, T>::default(), move |acc| acc / count as T))?;
+        let name = if dim.is_none() && !keepdim { "mean" } else { "mean.1" };
+        vjp!(name, r.finish(y), { x: |g| r.spread(&(g / count)?) })
+    }
+
+    /// Sum over `dim` with NaN as zero, over everything if None.
+    ///
+    /// Dtype: as `sum`. Derivative: 0 where the input is NaN.
+    #[pyo3(signature = (dim=None, keepdim=false, *, dtype=None))]
+    pub fn nansum(&self, dim: Option<Dims>, keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
+        if !self.dtype().is_float() {
+            return self.sum(dim, keepdim, dtype);
+        }
+        let x = self.to_dtype(dtype.unwrap_or(self.dtype()))?;
+        let r = Reduction::new("nansum", &x, dim.as_deref(), keepdim)?;
+        if !x.dtype().is_float() {
+            return x.sum_of_ints(&r, x.dtype());
+        }
+        let y =
+            crate::dispatch_floats!(x.dtype(), "nansum", T => fold("nansum", &x, &r.dims, NanSum::<T, T>::default(), |acc| acc))?;
+        vjp!("nansum", r.finish(y), { x: |g| r.spread(g)?.zeroed_where(&x.nan_mask()?) })
+    }
+
+    /// Mean over `dim` of what is not NaN, over everything if None.
+    ///
+    /// Dtype: float.
+    #[pyo3(signature = (dim=None, keepdim=false, *, dtype=None))]
+    pub fn nanmean(&self, dim: Option<Dims>, keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
+        if !self.dtype().is_float() {
+            return runtime_error!(
+                "nanmean(): expected input to have floating point or complex dtype but got {}",
+                self.dtype().type_word()
+            );
+        }
+        let count = self.detached(false).nan_mask()?.is_zero()?.sum(dim.clone(), keepdim, None)?;
+        self.nansum(dim, keepdim, dtype)? / count
+    }
+
+    /// Whether all elements are true (not zero) over `dim`, over everything if None.
+    ///
+    /// Dtype: bool; uint8 for uint8.
+    #[pyo3(signature = (dim=None, keepdim=false))]
+    pub fn all(&self, dim: Option<Dims>, keepdim: bool) -> Result<Tensor> {
+        let r = Reduction::literal("all", self, dim.as_deref(), keepdim)?;
+        self.truth(
+            &r,
+            || crate::dispatch_all!(self.dtype(), "all", T => fold("all", self, &r.dims, All::<T>::default(), Bool::from)),
+        )
+    }
+
+    /// Whether an element is true (not zero) over `dim`, over everything if None.
+    ///
+    /// Dtype: bool; uint8 for uint8.
+    #[pyo3(signature = (dim=None, keepdim=false))]
+    pub fn any(&self, dim: Option<Dims>, keepdim: bool) -> Result<Tensor> {
+        let r = Reduction::literal("any", self, dim.as_deref(), keepdim)?;
+        self.truth(
+            &r,
+            || crate::dispatch_all!(self.dtype(), "any", T => fold("any", self, &r.dims, Any::<T>::default(), Bool::from)),
+        )
+    }
+
+    /// How many elements are not zero over `dim`, over everything if None.
+    ///
+    /// Dtype: int64.
+    #[pyo3(signature = (dim=None))]
+    pub fn count_nonzero(&self, dim: Option<Dims>) -> Result<Tensor> {
+        let x = self;
+        let r = Reduction::new("count_nonzero", x, dim.as_deref(), false)?;
+        let y = crate::dispatch_all!(x.dtype(), "count_nonzero", T =>
+            fold("count_nonzero", x, &r.dims, CountNonzero::<T>::default(), |acc| acc))?;
+        Ok(r.finish(y))
+    }
+}
+
+impl Tensor {
+    /// A sum in an integer dtype, which has no derivative.
+    fn sum_of_ints(&self, r: &Reduction, dtype: DType) -> Result<Tensor> {
+        let x = self.detached(false).to_dtype(dtype)?;
+        let y = crate::dispatch!(dtype, "sum", T in [i64, i32, i16, i8, u8, Bool] => fold("sum", &x, &r.dims, Sum::<T, T>::default(), |acc| acc))?;
+        Ok(r.finish(y))
+    }
+
+    /// Where the elements are NaN, off the tape.
+    pub(crate) fn nan_mask(&self) -> Result<Tensor> {
+        crate::dispatch_all!(self.dtype(), "isnan", T =>
+            super::kernel::unary::<T, Bool>("isnan", self, |v: T| Bool::from(v.is_nan())))
+    }
+
+    /// Where the elements are zero, off the tape.
+    pub(crate) fn is_zero(&self) -> Result<Tensor> {
+        crate::dispatch_all!(self.dtype(), "eq", T =>
+            super::kernel::unary::<T, Bool>("eq", self, |v: T| Bool::from(!v.truth())))
     }
 }
 

@@ -1,0 +1,386 @@
+//! What reductions compute: each a [`Fold`].
+
+use std::marker::PhantomData;
+
+use super::reduce::{Fold, STRIP};
+use crate::dtype::{Element, Number};
+
+/// Folds of the form "map, then an associative operation", by a few expressions each.
+macro_rules! fold {
+    ($(#[$doc:meta])* $name:ident<$T:ident: $bound:ident $(, $A:ident: $bound2:ident)?>
+     ($In:ty => $Acc:ty) start $start:expr; |$v:ident| $map:expr; |$a:ident, $b:ident| $join:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy)]
+        pub struct $name<$T $(, $A)?>(PhantomData<($T, $($A)?)>);
+
+        impl<$T $(, $A)?> Default for $name<$T $(, $A)?> {
+            fn default() -> Self {
+                $name(PhantomData)
+            }
+        }
+
+        impl<$T: $bound $(, $A: $bound2)?> Fold for $name<$T $(, $A)?> {
+            type In = $In;
+            type Acc = $Acc;
+            #[inline(always)]
+            fn start(self) -> $Acc {
+                $start
+            }
+            #[inline(always)]
+            fn step(self, $a: $Acc, $v: $In, _: usize) -> $Acc {
+                let $b: $Acc = $map;
+                $join
+            }
+            #[inline(always)]
+            fn combine(self, $a: $Acc, $b: $Acc) -> $Acc {
+                $join
+            }
+        }
+    };
+}
+
+fold!(
+    /// The sum, in a type of its own.
+    Sum<T: Element, A: Number>(T => A) start A::ZERO; |v| v.cast(); |a, b| a.add(b)
+);
+fold!(
+    /// The sum of what is not NaN.
+    NanSum<T: Element, A: Number>(T => A) start A::ZERO; |v| if v.is_nan() { A::ZERO } else { v.cast() }; |a, b| a.add(b)
+);
+fold!(
+    /// The product, in a type of its own.
+    Product<T: Element, A: Number>(T => A) start A::ONE; |v| v.cast(); |a, b| a.mul(b)
+);
+fold!(
+    /// The largest element; NaN if there is one.
+    Max<T: Number>(T => T) start T::LOWEST; |v| v; |a, b| a.max(b)
+);
+fold!(
+    /// The smallest element; NaN if there is one.
+    Min<T: Number>(T => T) start T::HIGHEST; |v| v; |a, b| a.min(b)
+);
+fold!(
+    /// Whether an element is not zero.
+    Any<T: Element>(T => bool) start false; |v| v.truth(); |a, b| a | b
+);
+fold!(
+    /// Whether no element is zero.
+    All<T: Element>(T => bool) start true; |v| v.truth(); |a, b| a & b
+);
+fold!(
+    /// How many elements are not zero.
+    CountNonzero<T: Element>(T => i64) start 0; |v| v.truth() as i64; |a, b| a + b
+);
+
+/// Which of two values is wanted. NaN is wanted before any number.
+pub trait Order: Copy + Send + Sync + Default {
+    /// Whether `a` is to be preferred to `b`.
+    fn better<T: Number>(a: T, b: T) -> bool;
+    /// The preferred one of two.
+    fn best<T: Number>(a: T, b: T) -> T;
+    /// What any value is as good as.
+    fn worst<T: Number>() -> T;
+}
+
+/// Large values first.
+#[derive(Clone, Copy, Default)]
+pub struct Largest;
+
+/// Small values first.
+#[derive(Clone, Copy, Default)]
+pub struct Smallest;
+
+impl Order for Largest {
+    #[inline(always)]
+    fn better<T: Number>(a: T, b: T) -> bool {
+        a > b || (a.is_nan() && !b.is_nan())
+    }
+    #[inline(always)]
+    fn best<T: Number>(a: T, b: T) -> T {
+        a.max(b)
+    }
+    fn worst<T: Number>() -> T {
+        T::LOWEST
+    }
+}
+
+impl Order for Smallest {
+    #[inline(always)]
+    fn better<T: Number>(a: T, b: T) -> bool {
+        a < b || (a.is_nan() && !b.is_nan())
+    }
+    #[inline(always)]
+    fn best<T: Number>(a: T, b: T) -> T {
+        a.min(b)
+    }
+    fn worst<T: Number>() -> T {
+        T::HIGHEST
+    }
+}
+
+/// A value and the number of the element that has it; -1 if there was none yet.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Place<T> {
+    /// The value.
+    pub value: T,
+    /// Which element it is.
+    pub number: i64,
+}
+
+/// The extreme element and the first place it stands at.
+#[derive(Clone, Copy, Default)]
+pub struct Best<T, O>(PhantomData<(T, O)>);
+
+impl<T: Number, O: Order> Fold for Best<T, O> {
+    type In = T;
+    type Acc = Place<T>;
+    const ORDERED: bool = true;
+
+    #[inline(always)]
+    fn start(self) -> Place<T> {
+        Place { value: O::worst(), number: -1 }
+    }
+
+    #[inline(always)]
+    fn step(self, acc: Place<T>, value: T, number: usize) -> Place<T> {
+        if acc.number < 0 || O::better(value, acc.value) { Place { value, number: number as i64 } } else { acc }
+    }
+
+    #[inline(always)]
+    fn combine(self, a: Place<T>, b: Place<T>) -> Place<T> {
+        let tie = !O::better(a.value, b.value) && !O::better(b.value, a.value);
+        let second =
+            if a.number < 0 || b.number < 0 { a.number < 0 } else { O::better(b.value, a.value) || (tie && b.number < a.number) };
+        if second { b } else { a }
+    }
+
+    /// The value first, by a fold that vectorises, then its place.
+    #[inline(always)]
+    unsafe fn run(self, x: *const T, stride: isize, n: usize, first: usize) -> Place<T> {
+        if n == 0 {
+            return self.start();
+        }
+        // SAFETY: the caller answers for n elements.
+        let at = |i: usize| unsafe { x.byte_offset(i as isize * stride).read_unaligned() };
+        if n < 16 {
+            return (0..n).fold(self.start(), |acc, i| self.step(acc, at(i), first + i));
+        }
+        // SAFETY: as above.
+        let value = unsafe { Extreme::<T, O>(PhantomData).run(x, stride, n, first) };
+        let is_it = |v: T| (v == value) | (v.is_nan() & value.is_nan());
+        let mut from = 0;
+        const BLOCK: usize = 64;
+        while from + BLOCK <= n && !(0..BLOCK).fold(false, |found, i| found | is_it(at(from + i))) {
+            from += BLOCK;
+        }
+        let place = (from..n).find(|&i| is_it(at(i))).unwrap_or(0);
+        Place { value: at(place), number: (first + place) as i64 }
+    }
+
+    /// Values and places in arrays of their own, so that the loop vectorises.
+    #[inline(always)]
+    unsafe fn rows(self, x: *const T, stride: isize, rows: usize, first: usize, acc: &mut [Place<T>]) {
+        let width = acc.len().min(STRIP);
+        let (mut values, mut places) = ([O::worst::<T>(); STRIP], [-1i32; STRIP]);
+        for r in 0..rows {
+            // SAFETY: the caller answers for the rows.
+            let row = unsafe { x.byte_offset(r as isize * stride) };
+            for i in 0..width {
+                // SAFETY: as above.
+                let value = unsafe { row.add(i).read_unaligned() };
+                let better = (places[i] < 0) | O::better(value, values[i]);
+                values[i] = if better { value } else { values[i] };
+                places[i] = if better { r as i32 } else { places[i] };
+            }
+        }
+        for (i, slot) in acc.iter_mut().enumerate().take(width) {
+            if places[i] >= 0 {
+                *slot = self.combine(*slot, Place { value: values[i], number: first as i64 + places[i] as i64 });
+            }
+        }
+    }
+}
+
+/// The extreme value alone.
+#[derive(Clone, Copy, Default)]
+pub struct Extreme<T, O>(PhantomData<(T, O)>);
+
+impl<T: Number, O: Order> Fold for Extreme<T, O> {
+    type In = T;
+    type Acc = T;
+    #[inline(always)]
+    fn start(self) -> T {
+        O::worst()
+    }
+    #[inline(always)]
+    fn step(self, acc: T, value: T, _: usize) -> T {
+        O::best(acc, value)
+    }
+    #[inline(always)]
+    fn combine(self, a: T, b: T) -> T {
+        O::best(a, b)
+    }
+}
+
+/// Smallest and largest element at once; NaN if there is one.
+#[derive(Clone, Copy, Default)]
+pub struct Extent<T>(PhantomData<T>);
+
+impl<T: Number> Fold for Extent<T> {
+    type In = T;
+    type Acc = (T, T);
+    #[inline(always)]
+    fn start(self) -> (T, T) {
+        (T::HIGHEST, T::LOWEST)
+    }
+    #[inline(always)]
+    fn step(self, acc: (T, T), value: T, _: usize) -> (T, T) {
+        (acc.0.min(value), acc.1.max(value))
+    }
+    #[inline(always)]
+    fn combine(self, a: (T, T), b: (T, T)) -> (T, T) {
+        (a.0.min(b.0), a.1.max(b.1))
+    }
+}
+
+/// Number, mean and sum of squared deviations of some elements.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Spread {
+    /// How many.
+    pub count: f64,
+    /// Their mean.
+    pub mean: f64,
+    /// The sum of (x - mean)².
+    pub squares: f64,
+}
+
+impl Spread {
+    /// Of `count` elements with known sums of `x - shift` and its square.
+    #[inline(always)]
+    fn shifted(count: f64, shift: f64, sum: f64, squares: f64) -> Spread {
+        let mean = sum / count;
+        // `max` would lose a NaN.
+        let rest = squares - sum * mean;
+        Spread { count, mean: shift + mean, squares: if rest < 0.0 { 0.0 } else { rest } }
+    }
+}
+
+/// Mean and variance: two passes over a leaf while it is in the cache, leaves joined pairwise
+/// (Chan, Golub, LeVeque 1983, "Algorithms for computing the sample variance").
+#[derive(Clone, Copy, Default)]
+pub struct Moments<T>(PhantomData<T>);
+
+impl<T: Element> Fold for Moments<T> {
+    type In = T;
+    type Acc = Spread;
+
+    #[inline(always)]
+    fn start(self) -> Spread {
+        Spread::default()
+    }
+
+    #[inline(always)]
+    fn step(self, acc: Spread, value: T, _: usize) -> Spread {
+        self.combine(acc, Spread { count: 1.0, mean: value.to_f64(), squares: 0.0 })
+    }
+
+    #[inline(always)]
+    fn combine(self, a: Spread, b: Spread) -> Spread {
+        if a.count == 0.0 {
+            return b;
+        }
+        if b.count == 0.0 {
+            return a;
+        }
+        let (count, delta) = (a.count + b.count, b.mean - a.mean);
+        Spread {
+            count,
+            mean: a.mean + delta * (b.count / count),
+            squares: a.squares + b.squares + delta * delta * (a.count * b.count / count),
+        }
+    }
+
+    /// The mean, then the deviations from it; what rounding left in their sum is taken out of their squares.
+    #[inline(always)]
+    unsafe fn run(self, x: *const T, stride: isize, n: usize, first: usize) -> Spread {
+        if n == 0 {
+            return self.start();
+        }
+        // SAFETY: the caller answers for n elements.
+        let sums = unsafe { Deviations::<T> { from: 0.0, of: PhantomData }.run(x, stride, n, first) };
+        let mean = sums.0 / n as f64;
+        // SAFETY: as above.
+        let (sum, squares) = unsafe { Deviations::<T> { from: mean, of: PhantomData }.run(x, stride, n, first) };
+        Spread::shifted(n as f64, mean, sum, squares)
+    }
+
+    /// In one pass, with the first row as the shift: it loses at most log₂ of the number of rows in bits.
+    #[inline(always)]
+    unsafe fn rows(self, x: *const T, stride: isize, rows: usize, first: usize, acc: &mut [Spread]) {
+        let _ = first;
+        let width = acc.len().min(STRIP);
+        let (mut shift, mut sums, mut squares) = ([0f64; STRIP], [0f64; STRIP], [0f64; STRIP]);
+        // SAFETY: the caller answers for the rows.
+        let at = |r: usize, i: usize| unsafe { x.byte_offset(r as isize * stride).add(i).read_unaligned() }.to_f64();
+        if rows == 0 {
+            return;
+        }
+        (0..width).for_each(|i| shift[i] = at(0, i));
+        for r in 1..rows {
+            for i in 0..width {
+                let d = at(r, i) - shift[i];
+                sums[i] += d;
+                squares[i] += d * d;
+            }
+        }
+        for (i, slot) in acc.iter_mut().enumerate().take(width) {
+            *slot = self.combine(*slot, Spread::shifted(rows as f64, shift[i], sums[i], squares[i]));
+        }
+    }
+}
+
+/// Sums of `x - from` and of its square.
+#[derive(Clone, Copy)]
+struct Deviations<T> {
+    from: f64,
+    of: PhantomData<T>,
+}
+
+impl<T: Element> Fold for Deviations<T> {
+    type In = T;
+    type Acc = (f64, f64);
+    #[inline(always)]
+    fn start(self) -> (f64, f64) {
+        (0.0, 0.0)
+    }
+    #[inline(always)]
+    fn step(self, acc: (f64, f64), value: T, _: usize) -> (f64, f64) {
+        let d = value.to_f64() - self.from;
+        (acc.0 + d, acc.1 + d * d)
+    }
+    #[inline(always)]
+    fn combine(self, a: (f64, f64), b: (f64, f64)) -> (f64, f64) {
+        (a.0 + b.0, a.1 + b.1)
+    }
+}
+
+/// The sum of a function of the elements.
+#[derive(Clone, Copy)]
+pub struct SumOf<T, G>(pub G, pub PhantomData<T>);
+
+impl<T: Number, G: Fn(T) -> T + Copy + Sync> Fold for SumOf<T, G> {
+    type In = T;
+    type Acc = T;
+    #[inline(always)]
+    fn start(self) -> T {
+        T::ZERO
+    }
+    #[inline(always)]
+    fn step(self, acc: T, value: T, _: usize) -> T {
+        acc.add((self.0)(value))
+    }
+    #[inline(always)]
+    fn combine(self, a: T, b: T) -> T {
+        a.add(b)
+    }
+}
