@@ -99,7 +99,7 @@ impl fmt::Display for Error {
                 let reach = (*rank).max(1) as isize;
                 write!(f, "{op}: dim {dim} is out of range (expected {}..={} for a {rank}-d tensor)", -reach, reach - 1)
             }
-            Error::DType { op, got, expected } => write!(f, "{op}: not available for dtype {got} (expected one of {expected})"),
+            Error::DType { op, got, expected } => write!(f, "{op}: not implemented for dtype {got} (expected one of {expected})"),
             Error::Modified { what, found, expected } => write!(
                 f,
                 "one of the variables needed for gradient computation has been modified by an inplace operation: \

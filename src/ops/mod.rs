@@ -7,6 +7,7 @@ pub mod inplace;
 
 pub mod arguments;
 pub mod arithmetic;
+pub mod matmul;
 pub mod operators;
 pub mod pointwise;
 pub mod reduce;

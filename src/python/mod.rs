@@ -30,6 +30,8 @@ mod _C {
     #[pymodule_export]
     use super::numpy::from_numpy;
     #[pymodule_export]
+    use crate::ops::matmul::linear;
+    #[pymodule_export]
     use crate::tensor::Tensor;
 
     /// Differentiation; `ferrograd.autograd` is its public face.
