@@ -5,7 +5,7 @@ from ferrograd._C import *  # noqa: F403
 from ferrograd._C import Tensor, dtype
 from ferrograd._functions import function_forms
 from ferrograd._size import Size
-from ferrograd import autograd
+from ferrograd import autograd, nn
 from ferrograd.autograd import (
     enable_grad,
     inference_mode,

@@ -86,7 +86,15 @@ fn multiply(op: &'static str, a: &Tensor, b: &Tensor, shape: &[usize]) -> Result
 }
 
 /// beta input + alpha a b, of shape `shape`. If beta is 0 the input is not read, so its NaN do not spread.
-fn add_multiply(op: &'static str, input: &Tensor, a: &Tensor, b: &Tensor, alpha: Scalar, beta: Scalar, shape: &[usize]) -> Result<Tensor> {
+fn add_multiply(
+    op: &'static str,
+    input: &Tensor,
+    a: &Tensor,
+    b: &Tensor,
+    alpha: Scalar,
+    beta: Scalar,
+    shape: &[usize],
+) -> Result<Tensor> {
     check_dtypes(op, input, a)?;
     check_dtypes(op, a, b)?;
     if broadcast_shapes(op, input.shape(), shape)?.as_slice() != shape {
@@ -109,7 +117,10 @@ fn scaled(g: &Tensor, factor: Scalar) -> Result<Tensor> {
 fn factor_of(name: &str, factor: Scalar, dtype: DType) -> Result<Scalar> {
     match (factor, dtype.kind()) {
         (Scalar::Float(_), Kind::Bool | Kind::Int) => {
-            runtime_error!("addr: for integral input tensors, argument {name} must not be a floating point number, got {}", factor.to_f64())
+            runtime_error!(
+                "addr: for integral input tensors, argument {name} must not be a floating point number, got {}",
+                factor.to_f64()
+            )
         }
         (_, Kind::Bool) => Ok(Scalar::Bool(factor.to_f64() != 0.0)),
         _ => Ok(factor),
@@ -150,7 +161,11 @@ fn check_matrix_vector(op: &'static str, a: &Tensor, v: &Tensor) -> Result<()> {
     check_rank(op, "the matrix", a, 2)?;
     check_rank(op, "the vector", v, 1)?;
     if a.shape()[1] != v.shape()[0] {
-        return runtime_error!("{op}: size mismatch, got a matrix of shape {:?} and a vector of size {}", a.shape(), v.shape()[0]);
+        return runtime_error!(
+            "{op}: size mismatch, got a matrix of shape {:?} and a vector of size {}",
+            a.shape(),
+            v.shape()[0]
+        );
     }
     Ok(())
 }
@@ -364,7 +379,11 @@ impl Tensor {
             return a.mul(b);
         };
         if n != m {
-            return runtime_error!("inner: the last dims of the operands must match, got shapes {:?} and {:?}", a.shape(), b.shape());
+            return runtime_error!(
+                "inner: the last dims of the operands must match, got shapes {:?} and {:?}",
+                a.shape(),
+                b.shape()
+            );
         }
         let shape: Shape = rest.iter().chain(b_rest).copied().collect();
         let rows = |rest: &[usize]| rest.iter().product::<usize>();

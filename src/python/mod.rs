@@ -30,8 +30,6 @@ mod _C {
     #[pymodule_export]
     use super::numpy::from_numpy;
     #[pymodule_export]
-    use crate::ops::matmul::linear;
-    #[pymodule_export]
     use crate::tensor::Tensor;
 
     /// Differentiation; `ferrograd.autograd` is its public face.
@@ -43,12 +41,22 @@ mod _C {
         };
     }
 
+    /// Functions for layers; `ferrograd.nn.functional` is their public face.
+    #[pymodule]
+    mod _nn {
+        #[pymodule_export]
+        use crate::ops::matmul::linear;
+    }
+
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         super::interpreter::install();
         super::dtype::add_to(module)?;
         // Python finds modules by their full names; those within an extension are not files that it could look for.
         let modules = module.py().import("sys")?.getattr("modules")?;
-        modules.set_item("ferrograd._C._autograd", module.getattr("_autograd")?)
+        for name in ["_autograd", "_nn"] {
+            modules.set_item(format!("ferrograd._C.{name}"), module.getattr(name)?)?;
+        }
+        Ok(())
     }
 }
