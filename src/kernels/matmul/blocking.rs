@@ -9,10 +9,11 @@
 //! loop 5          over k: the microkernel
 //! ```
 //!
-//! A is never copied: the microkernel reads one number at a time, at any stride. Strips and panels are divided
-//! evenly, so that there is no narrow one at the end with too few registers to hide the latency of the adders.
+//! The microkernel reads A one number at a time, at any stride; a strip of it is copied only if its columns are far
+//! apart and it is used often. Strips and panels are divided evenly, so that there is no narrow one at the end with too
+//! few registers to hide the latency of the adders.
 
-use super::microkernel::Tile;
+use super::microkernel::{RowOffsets, Tile, row_offsets};
 use super::vector::Vector;
 use super::{MatRef, Number, PARALLEL_FLOPS, Product, pack};
 use crate::kernels::par;
@@ -25,9 +26,13 @@ const DEPTH_BYTES: usize = 2048;
 const BLOCK_BYTES: usize = 512 << 10;
 /// B is packed from this size on even if its rows are contiguous: read in place, rows a power of two apart would
 /// crowd into few cache sets, and each be on a page of its own.
-const PACK_BYTES: usize = 1 << 20;
+const PACK_BYTES: usize = 640 << 10;
 /// With fewer rows of A than this, packing is not repaid unless needed.
 const PACK_ROWS: usize = 64;
+/// A strip of A is copied if its columns are at least this many bytes apart ...
+const PACK_A_STRIDE: usize = 2048;
+/// ... and at least this many panels use it.
+const PACK_A_PANELS: usize = 4;
 /// Tiles are given to threads in portions of at least this many operations.
 const PORTION_FLOPS: f64 = 1e5;
 
@@ -41,6 +46,9 @@ struct Block<V: Vector> {
     p: Product<V::Float>,
     /// The packed block, or null if B is read in place.
     packed: *mut V::Float,
+    a_rows: RowOffsets,
+    /// Whether to copy each strip of A before its tiles.
+    pack_a: bool,
     strips: usize,
     panels: usize,
     /// Registers in a row of B.
@@ -93,11 +101,16 @@ impl<V: Vector> Block<V> {
             ..*p
         };
         let vectors = block.n.div_ceil(V::LANES);
+        let panels = vectors.div_ceil(V::TILE_VECTORS);
+        let a_apart = p.a.col_stride.unsigned_abs() * size_of::<V::Float>();
+        let pack_a = a_apart >= PACK_A_STRIDE && panels >= PACK_A_PANELS;
         Block {
+            a_rows: row_offsets(p.a.row_stride),
+            pack_a,
             strips: block.m.div_ceil(V::TILE_ROWS),
-            panels: vectors.div_ceil(V::TILE_VECTORS),
+            panels,
             vectors,
-            by_panels: block.n > block.m,
+            by_panels: block.n > block.m && !pack_a,
             p: block,
             packed,
         }
@@ -151,19 +164,56 @@ impl<V: Vector> Block<V> {
     /// # Safety
     /// As [`product`]; no other thread may be on these tiles.
     unsafe fn compute_tiles(&self, tiles: Range<usize>) {
+        if self.pack_a {
+            // SAFETY: the same contract.
+            return unsafe { self.compute_tiles_packing_a(tiles) };
+        }
+        let p = &self.p;
         for tile in tiles {
             let (strip, panel) =
                 if self.by_panels { (tile % self.strips, tile / self.strips) } else { (tile / self.panels, tile % self.panels) };
-            let rows = part(self.p.m, self.strips, strip)..part(self.p.m, self.strips, strip + 1);
+            let rows = self.rows(strip);
+            let a = Strip { ptr: p.a.offset(rows.start, 0), stride: p.a.col_stride, rows: &self.a_rows };
             // SAFETY: the tile is within C.
-            unsafe { self.compute_tile(rows, self.cols(panel)) };
+            unsafe { self.compute_tile(&a, rows, self.cols(panel)) };
         }
+    }
+
+    /// [`Self::compute_tiles`] where strips of A are copied; tiles of one strip are neighbours.
+    ///
+    /// # Safety
+    /// As [`Self::compute_tiles`].
+    #[inline(never)] // the copy is not to be on the stack of small products
+    unsafe fn compute_tiles_packing_a(&self, tiles: Range<usize>) {
+        let mut memory = MaybeUninit::<[[u64; DEPTH_BYTES / 8]; STRIP_ROWS]>::uninit();
+        let copy: *mut V::Float = memory.as_mut_ptr().cast();
+        let copy_rows = row_offsets(1);
+        let a = Strip { ptr: copy.cast_const(), stride: STRIP_ROWS as isize, rows: &copy_rows };
+        let mut copied = None;
+        for tile in tiles {
+            let (strip, panel) = (tile / self.panels, tile % self.panels);
+            let rows = self.rows(strip);
+            // SAFETY: the strip and the tile are within the product; a strip has at most `STRIP_ROWS` rows and
+            // `DEPTH_BYTES` bytes a row.
+            unsafe {
+                if copied != Some(strip) {
+                    copied = Some(strip);
+                    pack::pack_strip::<_, STRIP_ROWS>(self.p.a.from(rows.start, 0), rows.len(), self.p.k, copy);
+                }
+                self.compute_tile(&a, rows, self.cols(panel));
+            }
+        }
+    }
+
+    /// The rows of a strip of A.
+    fn rows(&self, strip: usize) -> Range<usize> {
+        part(self.p.m, self.strips, strip)..part(self.p.m, self.strips, strip + 1)
     }
 
     /// # Safety
     /// As [`Self::compute_tiles`].
     #[inline]
-    unsafe fn compute_tile(&self, rows: Range<usize>, cols: Range<usize>) {
+    unsafe fn compute_tile(&self, a: &Strip<'_, V::Float>, rows: Range<usize>, cols: Range<usize>) {
         let p = &self.p;
         let (b, b_stride) = if self.packed.is_null() {
             (p.b.offset(0, cols.start), p.b.row_stride)
@@ -176,7 +226,9 @@ impl<V: Vector> Block<V> {
         let c = p.c.from(rows.start, cols.start);
         let mut tile = Tile {
             k: p.k,
-            a: p.a.from(rows.start, 0),
+            a: a.ptr,
+            a_stride: a.stride,
+            a_rows: a.rows,
             b,
             b_stride,
             c: c.ptr,
@@ -202,6 +254,17 @@ impl<V: Vector> Block<V> {
         }
     }
 }
+
+/// Rows of A for the tiles of one strip, as they are or copied.
+struct Strip<'a, T> {
+    ptr: *const T,
+    /// From one column to the next.
+    stride: isize,
+    rows: &'a RowOffsets,
+}
+
+/// The most rows that a strip has.
+const STRIP_ROWS: usize = size_of::<RowOffsets>() / size_of::<isize>();
 
 /// Room for the largest tile: 8 rows of 3 registers of 16 floats.
 type Scratch<T> = MaybeUninit<[T; 8 * 48]>;

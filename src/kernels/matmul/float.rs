@@ -58,6 +58,10 @@ unsafe fn product<V: Vector>(p: &Product<V::Float>) {
             gemv::product::<V>(p);
         } else if p.m == 1 && gemv::suits(&p.transposed()) {
             gemv::product::<V>(&p.transposed());
+        } else if few_vectors(p) {
+            gemv::few_vectors::<V>(p);
+        } else if few_vectors(&p.transposed()) {
+            gemv::few_vectors::<V>(&p.transposed());
         } else if cost::<V>(&p.transposed()) < cost::<V>(p) {
             blocking::product::<V>(&p.transposed());
         } else {
@@ -66,11 +70,17 @@ unsafe fn product<V: Vector>(p: &Product<V::Float>) {
     }
 }
 
+/// Whether `p` is a matrix with contiguous rows times so few vectors that they would leave most of a register unused.
+fn few_vectors<T>(p: &Product<T>) -> bool {
+    p.n <= gemv::MAX_VECTORS && p.a.col_stride == 1 && (p.b.row_stride == 1 || p.m >= 8) && p.k >= 16
+}
+
 /// About how long the blocked product takes this way round, in multiply-adds of registers.
 fn cost<V: Vector>(p: &Product<V::Float>) -> f64 {
     let (m, k, n) = (p.m as f64, p.k as f64, p.n as f64);
     let multiply = m * p.n.div_ceil(V::LANES) as f64 * k;
     let pack = if p.b.col_stride == 1 { 0.0 } else { k * n };
     let scatter = if p.c.col_stride == 1 { 0.0 } else { 2.0 * m * n };
-    multiply + pack + scatter
+    let jump = if p.a.col_stride == 1 { 0.0 } else { 2.0 * m * k };
+    multiply + pack + scatter + jump
 }

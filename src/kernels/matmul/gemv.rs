@@ -1,10 +1,10 @@
 //! Matrix times vector, and dot product: limited by memory, so the matrix is read once, in its own order.
 //!
 //! A product with n = 1. If the rows of A are contiguous, every element of the result is a dot product; if its
-//! columns are, the result is a sum of columns.
+//! columns are, the result is a sum of columns. Up to [`MAX_VECTORS`] vectors can share one pass over A by rows.
 
 use super::vector::Vector;
-use super::{Number, Product, Shared, pack};
+use super::{MatRef, Number, Product, Shared, pack};
 use crate::kernels::par;
 use std::ops::Range;
 
@@ -12,6 +12,8 @@ use std::ops::Range;
 const PARALLEL: usize = 1 << 15;
 /// A single dot product is cut into blocks of this many elements, whose sums are added in order.
 const DOT_BLOCK: usize = 1 << 14;
+/// How many vectors one pass over A serves.
+pub(super) const MAX_VECTORS: usize = 4;
 /// Rows that a sum of columns handles at a time: the sums stay in the first-level cache.
 const CHUNK: usize = 1024;
 
@@ -30,25 +32,62 @@ pub(super) unsafe fn product<V: Vector>(p: &Product<V::Float>) {
         let chunks = Shared(|rows: Range<usize>| unsafe { sum_columns::<V>(p, rows) });
         return split(p, CHUNK / 4, &|rows| chunks.call(rows));
     }
-    let run = |x: *const V::Float| {
-        if p.m == 1 && p.k > DOT_BLOCK {
-            // SAFETY: m = 1, and `x` holds k numbers.
-            return unsafe { long_dot::<V>(p, x) };
-        }
-        // SAFETY: `split` gives disjoint ranges within 0..m.
-        let rows = Shared(move |rows: Range<usize>| unsafe { V::run(|| dot_rows::<V>(p, x, rows)) });
-        split(p, (4096 / p.k).max(2).next_multiple_of(2), &|r| rows.call(r));
-    };
+    // SAFETY: the caller's promise; rows of A are contiguous.
+    unsafe { few_vectors::<V>(p) }
+}
+
+/// Computes a product with 1 <= n <= [`MAX_VECTORS`] and m, k >= 1, of which the rows of A are contiguous.
+///
+/// # Safety
+/// As [`super::gemm`]; the processor must have the instruction set of V.
+pub(super) unsafe fn few_vectors<V: Vector>(p: &Product<V::Float>) {
     if p.b.row_stride == 1 {
-        return run(p.b.ptr);
+        // SAFETY: the same contract.
+        return unsafe { contiguous_vectors::<V>(p) };
     }
-    pack::with_buffer(p.k, |x: *mut V::Float| {
-        for i in 0..p.k {
-            // SAFETY: `x` has room for k; (i, 0) is within B.
-            unsafe { *x.add(i) = *p.b.offset(i, 0) };
+    pack::with_buffer(p.k * p.n, |copy: *mut V::Float| {
+        // SAFETY: the copy has room for the n columns of B, k elements each; then the same contract.
+        unsafe {
+            pack::pack::<V>(p.b.transposed(), p.n, p.k, copy, p.k);
+            let b = MatRef { ptr: copy.cast_const(), row_stride: 1, col_stride: p.k as isize };
+            contiguous_vectors::<V>(&Product { b, ..*p });
         }
-        run(x);
     });
+}
+
+/// [`few_vectors`] where the columns of B are contiguous too.
+///
+/// # Safety
+/// As [`few_vectors`].
+unsafe fn contiguous_vectors<V: Vector>(p: &Product<V::Float>) {
+    if p.m == 1 && p.n == 1 && p.k > DOT_BLOCK {
+        // SAFETY: the same contract.
+        return unsafe { long_dot::<V>(p) };
+    }
+    let rows = Shared(|rows: Range<usize>| {
+        // SAFETY: `split` gives disjoint ranges within 0..m; X is n.
+        unsafe {
+            match p.n {
+                1 => V::run(
+                    #[inline(always)]
+                    || dot_rows::<V, 1, 4>(p, rows),
+                ),
+                2 => V::run(
+                    #[inline(always)]
+                    || dot_rows::<V, 2, 2>(p, rows),
+                ),
+                3 => V::run(
+                    #[inline(always)]
+                    || dot_rows::<V, 3, 1>(p, rows),
+                ),
+                _ => V::run(
+                    #[inline(always)]
+                    || dot_rows::<V, MAX_VECTORS, 1>(p, rows),
+                ),
+            }
+        }
+    });
+    split(p, (4096 / p.k).max(2).next_multiple_of(2), &|r| rows.call(r));
 }
 
 /// Calls `body` on ranges of rows, in parallel if A is large.
@@ -56,78 +95,100 @@ fn split<T>(p: &Product<T>, grain: usize, body: &(dyn Fn(Range<usize>) + Sync)) 
     if p.m * p.k < PARALLEL { body(0..p.m) } else { par::for_ranges(p.m, grain, body) }
 }
 
-/// C = beta C + alpha `sum` in one row.
+/// C = beta C + alpha `sum` in one element.
 ///
 /// # Safety
-/// As [`super::gemm`], for this row.
+/// As [`super::gemm`], for this element.
 #[inline(always)]
-unsafe fn put<T: Number>(p: &Product<T>, row: usize, sum: T) {
-    let c = p.c.offset(row, 0);
+unsafe fn put<T: Number>(p: &Product<T>, row: usize, col: usize, sum: T) {
+    let c = p.c.offset(row, col);
     let sum = p.alpha.times(sum);
     // SAFETY: the caller's promise; C is initialised if beta is not 0.
     unsafe { *c = if p.beta == T::ZERO { sum } else { p.beta.times(*c).plus(sum) } };
 }
 
+/// Some rows of a product of which B has X columns, U registers of sums for each element.
+///
 /// # Safety
-/// As [`product`], for these rows; `x` holds k numbers.
+/// As [`contiguous_vectors`], for these rows; B has X columns.
 #[inline(always)]
-unsafe fn dot_rows<V: Vector>(p: &Product<V::Float>, x: *const V::Float, rows: Range<usize>) {
+#[allow(clippy::needless_range_loop)] // the columns are X, as in `dots`
+unsafe fn dot_rows<V: Vector, const X: usize, const U: usize>(p: &Product<V::Float>, rows: Range<usize>) {
     let mut row = rows.start;
     // SAFETY: the rows are within A.
     unsafe {
         while row + 2 <= rows.end {
-            let sums = dots::<V, 2>(p.a.offset(row, 0), p.a.row_stride, x, p.k);
-            put(p, row, sums[0]);
-            put(p, row + 1, sums[1]);
+            let sums = dots::<V, 2, X, U>(p.a.from(row, 0), p.b, p.k);
+            for x in 0..X {
+                put(p, row, x, sums[0][x]);
+                put(p, row + 1, x, sums[1][x]);
+            }
             row += 2;
         }
         if row < rows.end {
-            put(p, row, dots::<V, 1>(p.a.offset(row, 0), 0, x, p.k)[0]);
+            let sums = dots::<V, 1, X, U>(p.a.from(row, 0), p.b, p.k);
+            for x in 0..X {
+                put(p, row, x, sums[0][x]);
+            }
         }
     }
 }
 
-/// The dot products of R rows of `k` numbers with `x`: four registers of sums a row, whatever R.
+/// The dot products of R contiguous rows of `a` with X contiguous columns of `b`, `k` long: the order of summation
+/// depends on U only.
 ///
 /// # Safety
 /// All must be readable, and the processor have the instruction set.
 #[inline(always)]
-unsafe fn dots<V: Vector, const R: usize>(a: *const V::Float, stride: isize, x: *const V::Float, k: usize) -> [V::Float; R] {
+#[allow(clippy::needless_range_loop)] // through iterators, the compiler keeps the sums in memory
+unsafe fn dots<V: Vector, const R: usize, const X: usize, const U: usize>(
+    a: MatRef<V::Float>,
+    b: MatRef<V::Float>,
+    k: usize,
+) -> [[V::Float; X]; R] {
     let lanes = V::LANES;
-    let mut result = [V::Float::ZERO; R];
+    let mut result = [[V::Float::ZERO; X]; R];
     // SAFETY: accesses end before `k`.
     unsafe {
-        let mut sums = [[V::zero(); 4]; R];
+        let mut sums = [[[V::zero(); U]; X]; R];
         let mut at = 0;
-        while at + 4 * lanes <= k {
-            for u in 0..4 {
-                let v = V::load(x.add(at + u * lanes));
-                for (i, sums) in sums.iter_mut().enumerate() {
-                    let row = a.wrapping_offset(i as isize * stride);
-                    sums[u] = V::load(row.add(at + u * lanes)).mul_add(v, sums[u]);
+        while at + U * lanes <= k {
+            for u in 0..U {
+                for i in 0..R {
+                    let v = V::load(a.offset(i, 0).add(at + u * lanes));
+                    for x in 0..X {
+                        sums[i][x][u] = v.mul_add(V::load(b.offset(0, x).add(at + u * lanes)), sums[i][x][u]);
+                    }
                 }
             }
-            at += 4 * lanes;
+            at += U * lanes;
         }
         while at < k {
             let mask = V::mask((k - at).min(lanes));
-            let v = V::load_masked(x.add(at), mask);
-            for (i, sums) in sums.iter_mut().enumerate() {
-                let row = a.wrapping_offset(i as isize * stride);
-                sums[0] = V::load_masked(row.add(at), mask).mul_add(v, sums[0]);
+            for i in 0..R {
+                let v = V::load_masked(a.offset(i, 0).add(at), mask);
+                for x in 0..X {
+                    sums[i][x][0] = v.mul_add(V::load_masked(b.offset(0, x).add(at), mask), sums[i][x][0]);
+                }
             }
             at += lanes;
         }
-        for (result, s) in result.iter_mut().zip(sums) {
-            *result = s[0].add(s[1]).add(s[2].add(s[3])).sum();
+        for i in 0..R {
+            for x in 0..X {
+                let mut sum = sums[i][x][0];
+                for u in 1..U {
+                    sum = sum.add(sums[i][x][u]);
+                }
+                result[i][x] = sum.sum();
+            }
         }
     }
     result
 }
 
 /// # Safety
-/// As [`product`], with m = 1; `x` holds k numbers.
-unsafe fn long_dot<V: Vector>(p: &Product<V::Float>, x: *const V::Float) {
+/// As [`contiguous_vectors`], with m = n = 1.
+unsafe fn long_dot<V: Vector>(p: &Product<V::Float>) {
     let blocks = p.k.div_ceil(DOT_BLOCK);
     let mut partial = vec![V::Float::ZERO; blocks];
     let to = partial.as_mut_ptr();
@@ -135,14 +196,19 @@ unsafe fn long_dot<V: Vector>(p: &Product<V::Float>, x: *const V::Float) {
         for block in range {
             let start = block * DOT_BLOCK;
             let len = DOT_BLOCK.min(p.k - start);
-            // SAFETY: the block is within row 0 of A and within x; `partial` has a place for each.
-            unsafe { *to.add(block) = V::run(|| dots::<V, 1>(p.a.offset(0, start), 0, x.add(start), len)[0]) };
+            // SAFETY: the block is within the row of A and the column of B; `partial` has a place for each.
+            unsafe {
+                *to.add(block) = V::run(
+                    #[inline(always)]
+                    || dots::<V, 1, 1, 4>(p.a.from(0, start), p.b.from(start, 0), len)[0][0],
+                )
+            };
         }
     });
     par::for_ranges(blocks, 1, &|range| run.call(range));
     let sum = partial.iter().fold(V::Float::ZERO, |sum, &x| sum.plus(x));
     // SAFETY: row 0 is there.
-    unsafe { put(p, 0, sum) };
+    unsafe { put(p, 0, 0, sum) };
 }
 
 /// # Safety
@@ -153,9 +219,12 @@ unsafe fn sum_columns<V: Vector>(p: &Product<V::Float>, rows: Range<usize>) {
         let len = CHUNK.min(rows.end - start);
         // SAFETY: the rows are within A and C.
         unsafe {
-            V::run(|| add_columns::<V>(p, start, &mut sums[..len]));
+            V::run(
+                #[inline(always)]
+                || add_columns::<V>(p, start, &mut sums[..len]),
+            );
             for (i, sum) in sums[..len].iter_mut().enumerate() {
-                put(p, start + i, *sum);
+                put(p, start + i, 0, *sum);
                 *sum = V::Float::ZERO;
             }
         }

@@ -4,16 +4,21 @@
 //! instruction set has registers for, so that nothing is wasted at the lower edge of C; at its right edge, the last
 //! register of each row is masked.
 
+use super::Number;
 use super::vector::Vector;
-use super::{MatRef, Number};
 
 /// One tile to compute: C = alpha A B + beta C, with A of R rows, and B and C of V registers a row.
 ///
 /// Rows of B and of C are contiguous; A may have any strides.
-pub(super) struct Tile<T> {
+pub(super) struct Tile<'a, T> {
     /// How many columns of A (rows of B) there are.
     pub k: usize,
-    pub a: MatRef<T>,
+    /// Element (0, 0) of A.
+    pub a: *const T,
+    /// From one column of A to the next.
+    pub a_stride: isize,
+    /// From row 0 of A to each row, as [`row_offsets`] gives it.
+    pub a_rows: &'a RowOffsets,
     pub b: *const T,
     /// From one row of B to the next.
     pub b_stride: isize,
@@ -27,12 +32,22 @@ pub(super) struct Tile<T> {
     pub beta: T,
 }
 
+/// Where rows of A start, relative to the first: read from memory and not computed in the kernel, because there the
+/// compiler would derive each row's address from the previous row's, in a chain of additions longer than the
+/// multiply-adds take.
+pub(super) type RowOffsets = [isize; 8];
+
+/// The offsets of rows `row_stride` apart.
+pub(super) fn row_offsets(row_stride: isize) -> RowOffsets {
+    [0, 1, 2, 3, 4, 5, 6, 7].map(|i: isize| i.wrapping_mul(row_stride))
+}
+
 /// A compiled microkernel.
 ///
 /// # Safety
 /// The processor must have the kernel's instruction set, and the memory described by the tile must be valid for
 /// reading, that of C for writing. Nothing beyond the last lane in use is touched.
-pub(super) type TileKernel<T> = unsafe fn(&Tile<T>);
+pub(super) type TileKernel<T> = unsafe fn(&Tile<'_, T>);
 
 /// Implements `Vector::tile_kernel` for the given tile sizes.
 macro_rules! tile_kernels {
@@ -61,31 +76,36 @@ pub(super) use {tile_kernels, tile_row};
 ///
 /// # Safety
 /// As [`TileKernel`].
-pub(super) unsafe fn tile<V: Vector, const R: usize, const N: usize, const MASKED: bool>(t: &Tile<V::Float>) {
+pub(super) unsafe fn tile<V: Vector, const R: usize, const N: usize, const MASKED: bool>(t: &Tile<'_, V::Float>) {
     // SAFETY: the contract of this function is that of `run` and of the body.
-    unsafe { V::run(|| tile_body::<V, R, N, MASKED>(t)) }
+    unsafe {
+        V::run(
+            #[inline(always)]
+            || tile_body::<V, R, N, MASKED>(t),
+        )
+    }
 }
 
 /// # Safety
 /// As [`TileKernel`].
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // through iterators, the compiler keeps the sums in memory
-unsafe fn tile_body<V: Vector, const R: usize, const N: usize, const MASKED: bool>(t: &Tile<V::Float>) {
+unsafe fn tile_body<V: Vector, const R: usize, const N: usize, const MASKED: bool>(t: &Tile<'_, V::Float>) {
     // SAFETY: loads stay within the k rows of A and B, stores within the R rows of C; each row is read and written in
     // N registers, of which the last is masked to the lanes in use.
     unsafe {
         let mask = V::mask(t.last_lanes);
         let mut sums = [[V::zero(); N]; R];
-        let (mut a, mut b) = (t.a.ptr, t.b);
+        let (mut a, mut b) = (t.a, t.b);
         for _ in 0..t.k {
             let row = load_row::<V, N, MASKED>(b, mask);
             for i in 0..R {
-                let x = V::splat(*a.wrapping_offset(i as isize * t.a.row_stride));
+                let x = V::splat(*a.wrapping_offset(t.a_rows[i]));
                 for j in 0..N {
                     sums[i][j] = x.mul_add(row[j], sums[i][j]);
                 }
             }
-            a = a.wrapping_offset(t.a.col_stride);
+            a = a.wrapping_offset(t.a_stride);
             b = b.wrapping_offset(t.b_stride);
         }
         let (alpha, beta) = (V::splat(t.alpha), V::splat(t.beta));

@@ -41,13 +41,33 @@ pub(super) unsafe fn pack<V: Vector>(b: MatRef<V::Float>, rows: usize, cols: usi
                 std::ptr::copy_nonoverlapping(b.offset(k, 0), to.add(k * width), cols);
             }
         } else if b.row_stride == 1 {
-            V::run(|| pack_transposed::<V>(b, rows, cols, to, width));
+            V::run(
+                #[inline(always)]
+                || pack_transposed::<V>(b, rows, cols, to, width),
+            );
         } else {
             copy_each(b, rows, cols, to, width);
         }
     }
 }
 
+/// Writes the first `cols` columns of `a` to `to`, one after the other, each with its first `rows` elements and R long.
+///
+/// # Safety
+/// The elements of `a` must be readable and `to` have room for `cols * R` numbers, `rows <= R`.
+pub(super) unsafe fn pack_strip<T: Number, const R: usize>(a: MatRef<T>, rows: usize, cols: usize, to: *mut T) {
+    if rows < R || a.row_stride != 1 {
+        // SAFETY: the caller's promise.
+        return unsafe { copy_each(a.transposed(), cols, rows, to, R) };
+    }
+    for k in 0..cols {
+        // SAFETY: column k of `a` has R contiguous elements, and `to` room for `cols` times as many.
+        unsafe { std::ptr::copy_nonoverlapping(a.offset(0, k), to.add(k * R), R) };
+    }
+}
+
+/// [`pack`] for any strides, element by element.
+///
 /// # Safety
 /// As [`pack`].
 unsafe fn copy_each<T: Number>(b: MatRef<T>, rows: usize, cols: usize, to: *mut T, width: usize) {

@@ -3,7 +3,7 @@
 //! Inputs are small whole numbers and factors are powers of two, so every order of summation gives the same bits
 //! and results are compared exactly. Memory that must not be read or written is filled with a marker.
 
-use super::microkernel::Tile;
+use super::microkernel::{Tile, row_offsets};
 use super::vector::{Vector, plain::Plain};
 use super::*;
 
@@ -167,7 +167,19 @@ where
                 let p = Product { m: rows, k, n, alpha, a: a.mat_ref(), b: b.mat_ref(), beta, c: c.mat_mut() };
                 let want = expected(&p, &a, &b, &c);
                 let (b, b_stride, c_stride) = (p.b.ptr, p.b.row_stride, p.c.row_stride);
-                let tile = Tile { k, a: p.a, b, b_stride, c: p.c.ptr, c_stride, last_lanes, alpha, beta };
+                let tile = Tile {
+                    k,
+                    a: p.a.ptr,
+                    a_stride: p.a.col_stride,
+                    a_rows: &row_offsets(p.a.row_stride),
+                    b,
+                    b_stride,
+                    c: p.c.ptr,
+                    c_stride,
+                    last_lanes,
+                    alpha,
+                    beta,
+                };
                 for masked in if last_lanes == V::LANES { vec![false, true] } else { vec![true] } {
                     let before = c.memory.clone();
                     // SAFETY: callers run this only where the instruction set is available.
@@ -236,7 +248,17 @@ fn all_layouts() {
     for isa in isas() {
         for (a, b) in inputs.into_iter().flat_map(|a| inputs.map(|b| (a, b))) {
             for c in outputs {
-                for size in [(5, 9, 21), (1, 40, 70), (70, 40, 1), (1, 150, 1), (19, 1, 3), (3, 33, 50)] {
+                for size in [
+                    (5, 9, 21),
+                    (1, 40, 70),
+                    (70, 40, 1),
+                    (1, 150, 1),
+                    (19, 1, 3),
+                    (3, 33, 50),
+                    (9, 150, 3),
+                    (2, 150, 9),
+                    (5, 150, 4),
+                ] {
                     check::<f32>(isa, size, [a, b, c], 1.0, -0.5);
                     check::<f64>(isa, size, [a, b, c], -0.5, 0.0);
                 }
@@ -270,6 +292,9 @@ fn across_blocks() {
             check::<f32>(isa, (65, 600, 700), [Columns, Apart, Columns], 1.0, 0.0);
             check::<f64>(isa, (130, 520, 300), [Rows, Sparse, Sparse], -0.5, 1.0);
             check::<f64>(isa, (300, 257, 90), [Columns, Columns, Rows], 1.0, 0.0);
+            // Columns of A far apart: its strips are copied.
+            check::<f64>(isa, (300, 257, 200), [Columns, Rows, Rows], 1.0, 0.0);
+            check::<f32>(isa, (603, 70, 300), [Columns, Rows, Apart], 1.0, 1.0);
             check::<f32>(isa, (1, 40_000, 1), [Rows, Columns, Rows], 1.0, 1.0);
             check::<f32>(isa, (1, 300, 2100), [Rows, Rows, Rows], 1.0, 0.0);
             check::<f32>(isa, (500, 300, 1), [Rows, Sparse, Rows], 1.0, 0.0);

@@ -58,6 +58,23 @@ fn several_threads_take_part() {
     assert_eq!(lock(&seen).len(), 1);
 }
 
+/// The caller has little to do, and must wait for what the workers have begun.
+#[test]
+fn slow_workers_are_waited_for() {
+    let _turn = turn();
+    set_num_threads(3);
+    let caller = thread::current().id();
+    for _ in 0..30 {
+        let done = AtomicUsize::new(0);
+        for_ranges(12, 1, &|range| {
+            let in_caller = thread::current().id() == caller;
+            thread::sleep(Duration::from_micros(if in_caller { 50 } else { 3000 }));
+            done.fetch_add(range.len(), Ordering::Relaxed);
+        });
+        assert_eq!(done.load(Ordering::Relaxed), 12);
+    }
+}
+
 #[test]
 fn parked_workers_wake_up() {
     let _turn = turn();
