@@ -3,6 +3,7 @@
 pub mod elementwise;
 pub mod folds;
 mod interpreter;
+pub mod lines;
 pub mod map;
 pub mod math;
 pub mod matmul;

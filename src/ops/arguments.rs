@@ -52,3 +52,44 @@ impl std::ops::Deref for Dims {
         &self.0
     }
 }
+
+/// What `max` and `min` take first: a dim, or another tensor.
+pub enum DimOrTensor {
+    /// A dim.
+    Dim(isize),
+    /// Another tensor.
+    Tensor(Tensor),
+}
+
+/// What `var` and `std` take first: dims, or whether to divide by one less than the number of elements.
+pub enum DimsOrFlag {
+    /// Dims.
+    Dims(Dims),
+    /// `unbiased`.
+    Flag(bool),
+}
+
+/// Two results that Python sees as one of `ferrograd.return_types`.
+pub struct Pair {
+    /// The name of that type.
+    pub name: &'static str,
+    /// Its first field.
+    pub first: Tensor,
+    /// Its second field.
+    pub second: Tensor,
+}
+
+impl Pair {
+    /// Values and indices.
+    pub fn new(name: &'static str, values: Tensor, indices: Tensor) -> Pair {
+        Pair { name, first: values, second: indices }
+    }
+}
+
+/// What `max` and `min` answer.
+pub enum Extremum {
+    /// A tensor.
+    One(Tensor),
+    /// Values and indices.
+    Two(Pair),
+}

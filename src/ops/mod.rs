@@ -5,12 +5,16 @@ mod kernel;
 #[macro_use]
 pub mod inplace;
 
+mod along;
 pub mod arguments;
 pub mod arithmetic;
 pub mod matmul;
+pub mod extremum;
 pub mod operators;
 pub mod pointwise;
 pub mod reduce;
+pub mod scan;
 pub mod shape;
+pub mod statistics;
 
 pub use kernel::{default_dtype, set_default_dtype};

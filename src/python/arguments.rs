@@ -6,7 +6,7 @@ use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyTuple};
 use pyo3::{Borrowed, FromPyObject};
 
 use crate::dtype::Scalar;
-use crate::ops::arguments::{Dims, Operand};
+use crate::ops::arguments::{DimOrTensor, Dims, DimsOrFlag, Operand};
 use crate::tensor::Tensor;
 
 /// The type of an object, for messages.
@@ -70,5 +70,29 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Dims {
             return Ok(Dims(smallvec::smallvec![dim]));
         }
         Err(PyTypeError::new_err(format!("expected an int or a tuple of ints, got {}", type_name(&ob))))
+    }
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for DimOrTensor {
+    type Error = PyErr;
+
+    fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<DimOrTensor> {
+        if let Ok(tensor) = ob.cast::<Tensor>() {
+            return Ok(DimOrTensor::Tensor(tensor.borrow().clone()));
+        }
+        if !ob.is_instance_of::<PyBool>()
+            && let Ok(dim) = ob.extract::<isize>()
+        {
+            return Ok(DimOrTensor::Dim(dim));
+        }
+        Err(PyTypeError::new_err(format!("expected an int or a Tensor, got {}", type_name(&ob))))
+    }
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for DimsOrFlag {
+    type Error = PyErr;
+
+    fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<DimsOrFlag> {
+        if ob.is_instance_of::<PyBool>() { ob.extract().map(DimsOrFlag::Flag) } else { ob.extract().map(DimsOrFlag::Dims) }
     }
 }

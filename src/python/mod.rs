@@ -11,6 +11,7 @@ mod numpy;
 mod printing;
 mod properties;
 mod repr;
+mod results;
 mod size;
 
 use pyo3::prelude::*;

@@ -1,0 +1,110 @@
+//! Elements picked along a dim by their number, and their gradients put back: for rules of ops that select.
+
+use smallvec::SmallVec;
+
+use crate::dtype::{DType, Element, Number};
+use crate::error::Result;
+use crate::kernels::lines::{Lines, pick};
+use crate::kernels::without_interpreter;
+use crate::layout::Shape;
+use crate::storage::Access;
+use crate::tensor::Tensor;
+use crate::vjp;
+
+/// An address that the threads of one kernel write to, each at places of its own.
+pub(crate) struct Target<T>(*mut T);
+// SAFETY: the kernel hands each place to one thread.
+unsafe impl<T> Sync for Target<T> {}
+// SAFETY: as above.
+unsafe impl<T> Send for Target<T> {}
+
+impl<T: Copy> Target<T> {
+    /// Of a tensor of this dtype, which the caller keeps locked.
+    pub fn of(x: &Tensor) -> Target<T> {
+        Target(x.ptr())
+    }
+
+    /// # Safety
+    /// `i` must be in bounds, and used by no other thread.
+    #[inline(always)]
+    pub unsafe fn get(&self, i: usize) -> T {
+        // SAFETY: the caller answers for it; lent memory may be unaligned.
+        unsafe { self.0.add(i).read_unaligned() }
+    }
+
+    /// # Safety
+    /// As for `get`.
+    #[inline(always)]
+    pub unsafe fn set(&self, i: usize, value: T) {
+        // SAFETY: the caller answers for it.
+        unsafe { self.0.add(i).write_unaligned(value) }
+    }
+}
+
+/// A tensor of zeros.
+pub(crate) fn zeros(op: &'static str, shape: &[usize], dtype: DType) -> Result<Tensor> {
+    let y = Tensor::uninitialized(op, shape, dtype)?;
+    let bytes = y.numel() * dtype.size();
+    // SAFETY: fresh memory of at least this size; zero bytes are zero in every dtype.
+    unsafe { std::ptr::write_bytes(y.byte_ptr(), 0, bytes) };
+    Ok(y)
+}
+
+impl Tensor {
+    /// The elements whose numbers along `dim` are in `index` (of the same shape but along `dim`), which are in range.
+    pub(crate) fn take_along(&self, dim: usize, index: &Tensor) -> Result<Tensor> {
+        let x = self;
+        let (values, index) = (x.detached_read()?.contiguous()?, index.detached(false).contiguous()?);
+        let y = Tensor::uninitialized("gather", index.shape(), x.dtype())?;
+        let (lines, size) = (Lines::new(index.shape(), dim), x.shape().get(dim).copied().unwrap_or(1));
+        crate::dispatch_all!(x.dtype(), "gather", T => {
+            let _access = Access::new(&[values.storage(), index.storage()], &[y.storage()]);
+            let (from, to) = (Target::<T>::of(&values), Target::<T>::of(&y));
+            // SAFETY: contiguous int64, locked for reading.
+            let numbers = unsafe { index.slice::<i64>() };
+            // SAFETY: places are within the tensors; each output has a place of its own.
+            without_interpreter(y.numel(), || pick(lines, size, numbers, |i, j| unsafe { to.set(i, from.get(j)) }));
+            Ok(())
+        })?;
+        vjp!("gather", y, { x: |g| g.add_along(dim, &index, size) })
+    }
+
+    /// Zeros with `size` elements along `dim`, to which these elements are added at the numbers in `index`.
+    pub(crate) fn add_along(&self, dim: usize, index: &Tensor, size: usize) -> Result<Tensor> {
+        let x = self;
+        let (values, index) = (x.detached_read()?.contiguous()?, index.detached(false).contiguous()?);
+        let mut shape: Shape = index.shape().into();
+        if let Some(along) = shape.get_mut(dim) {
+            *along = size;
+        }
+        let y = zeros("scatter_add", &shape, x.dtype())?;
+        let lines = Lines::new(index.shape(), dim);
+        crate::dispatch_all!(x.dtype(), "scatter_add", T => {
+            let _access = Access::new(&[values.storage(), index.storage()], &[y.storage()]);
+            let (from, to) = (Target::<T>::of(&values), Target::<T>::of(&y));
+            // SAFETY: contiguous int64, locked for reading.
+            let numbers = unsafe { index.slice::<i64>() };
+            // SAFETY: places are within the tensors; those of one block of outputs are used by one thread.
+            without_interpreter(y.numel(), || pick(lines, size, numbers, |i, j| unsafe { to.set(j, to.get(j).add(from.get(i))) }));
+            Ok(())
+        })?;
+        vjp!("scatter_add", y, { x: |g| g.take_along(dim, &index) })
+    }
+
+    /// This tensor off the tape, after the check that it is as it was when saved.
+    pub(crate) fn detached_read(&self) -> Result<Tensor> {
+        self.check_saved()?;
+        Ok(self.detached(false))
+    }
+
+    /// The gradient of elements selected by a reduction over `dim` to the input of shape `full`.
+    pub(crate) fn unselect(&self, dim: usize, index: &Tensor, full: &[usize], keepdim: bool) -> Result<Tensor> {
+        if full.is_empty() {
+            return Ok(self.clone());
+        }
+        let mut shape: SmallVec<[usize; 5]> = full.into();
+        shape[dim] = 1;
+        let g = if keepdim { self.clone() } else { self.view_as_shape(&shape)? };
+        g.add_along(dim, &index.view_as_shape(&shape)?, full[dim])
+    }
+}

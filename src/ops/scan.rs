@@ -1,0 +1,288 @@
+//! Running results along a dim: cumulative sums, products, extremes.
+//!
+//! The rules for products divide by nothing: they are made of [`Tensor::shifted`] and [`Tensor::unrolled`], a pair
+//! that is closed under differentiation, so zeros are as good as any number, in every order.
+
+use pyo3::prelude::*;
+
+use super::along::Target;
+use super::arguments::Pair;
+use crate::dtype::{DType, Element, Number};
+use crate::error::{Error, Result};
+use crate::kernels::folds::{Largest, Order, Smallest};
+use crate::kernels::lines::{Lines, scan};
+use crate::kernels::{math, without_interpreter};
+use crate::storage::Access;
+use crate::tensor::Tensor;
+use crate::vjp;
+
+/// A type in which running results are kept: doubles for floats, 64 bits for integers, as torch.
+trait Wide: Number {
+    type Type: Number;
+}
+
+macro_rules! wide {
+    ($($ty:ty => $wide:ty),+) => { $(impl Wide for $ty { type Type = $wide; })+ };
+}
+wide!(f32 => f64, f64 => f64, i64 => i64, i32 => i64, i16 => i64, i8 => i64, u8 => i64, crate::dtype::Bool => crate::dtype::Bool);
+
+/// A fresh contiguous tensor filled along `dim` by a running state: `step(state, element, number)` gives the next one,
+/// `out(state)` the element of the result.
+fn running<T: Element, U: Element, S: Copy + Send + Sync>(
+    op: &'static str,
+    x: &Tensor,
+    dim: usize,
+    reverse: bool,
+    start: S,
+    step: impl Fn(S, T, usize) -> S + Sync + Copy + Send,
+    out: impl Fn(S) -> U + Sync + Copy + Send,
+) -> Result<Tensor> {
+    let x = x.detached_read()?.contiguous()?;
+    let y = Tensor::uninitialized(op, x.shape(), U::DTYPE)?;
+    let _access = Access::new(&[x.storage()], &[]);
+    let (from, to) = (Target::<T>::of(&x), Target::<U>::of(&y));
+    let lines = Lines::new(x.shape(), dim);
+    without_interpreter(x.numel(), || {
+        let (from, to) = (&from, &to);
+        scan(
+            lines,
+            reverse,
+            start,
+            #[inline(always)]
+            move |state, place, number| {
+                // SAFETY: places are within the tensors, each visited once.
+                unsafe {
+                    let state = step(state, from.get(place), number);
+                    to.set(place, out(state));
+                    state
+                }
+            },
+        )
+    });
+    Ok(y)
+}
+
+impl Tensor {
+    /// Running sum from the start of a dim, or from its end.
+    pub(crate) fn cumsum_along(&self, dim: usize, reverse: bool) -> Result<Tensor> {
+        let x = self;
+        let y = crate::dispatch_all!(x.dtype(), "cumsum", T => running::<T, T, _>(
+            "cumsum", x, dim, reverse, <T as Wide>::Type::ZERO, |sum, v, _| sum.add(v.cast()), |sum| sum.cast()))?;
+        vjp!("cumsum", y, { x: |g| g.cumsum_along(dim, !reverse) })
+    }
+
+    /// Running product from the start of a dim, or from its end.
+    ///
+    /// With L_k the product before k, and S_k = g_k + x_{k+1} S_{k+1}, the derivative is L S.
+    pub(crate) fn cumprod_along(&self, dim: usize, reverse: bool) -> Result<Tensor> {
+        let x = self;
+        let y = crate::dispatch_all!(x.dtype(), "cumprod", T => running::<T, T, _>(
+            "cumprod", x, dim, reverse, <T as Wide>::Type::ONE, |product, v, _| product.mul(v.cast()), |product| product.cast()))?;
+        vjp!("cumprod", y, { x: |g, y| y.shifted(dim, reverse, 1.0)? * x.unrolled(g, dim, !reverse, false)? })
+    }
+
+    /// The elements moved by one place along a dim, up (or down, if `reverse`), with `fill` where nothing comes from.
+    pub(crate) fn shifted(&self, dim: usize, reverse: bool, fill: f64) -> Result<Tensor> {
+        let x = self;
+        let y = crate::dispatch_floats!(x.dtype(), "shift", T => running::<T, T, _>(
+            "shift", x, dim, reverse, (fill as T, fill as T), |(_, last), v, _| (last, v), |(before, _)| before))?;
+        vjp!("shift", y, { x: |g| g.shifted(dim, !reverse, 0.0) })
+    }
+
+    /// The linear recurrence s_k = b_k + a s_{k-1} along a dim (s_{k+1} if `reverse`), with self as a: its element k if
+    /// `own`, else that at the place that s comes from.
+    pub(crate) fn unrolled(&self, b: &Tensor, dim: usize, reverse: bool, own: bool) -> Result<Tensor> {
+        let (a, b) = (self, b);
+        let y = crate::dispatch_floats!(a.dtype(), "recurrence", T => {
+            let (a, b) = (a.detached_read()?.contiguous()?, b.detached_read()?.contiguous()?);
+            let y = Tensor::uninitialized("recurrence", a.shape(), a.dtype())?;
+            let _access = Access::new(&[a.storage(), b.storage()], &[]);
+            let (factors, terms, to) = (Target::<T>::of(&a), Target::<T>::of(&b), Target::<T>::of(&y));
+            let lines = Lines::new(a.shape(), dim);
+            without_interpreter(a.numel(), || {
+                let (factors, terms, to) = (&factors, &terms, &to);
+                scan(lines, reverse, (0.0f64, 0.0f64), #[inline(always)] move |(sum, before), place, _| {
+                    // SAFETY: places are within the tensors, each visited once.
+                    unsafe {
+                        let factor = factors.get(place) as f64;
+                        let sum = terms.get(place) as f64 + if own { factor } else { before } * sum;
+                        to.set(place, sum as T);
+                        (sum, factor)
+                    }
+                })
+            });
+            Ok(y)
+        })?;
+        vjp!("recurrence", y, {
+            a: |g, s| {
+                let t = a.unrolled(g, dim, !reverse, !own)?;
+                if own { t * s.shifted(dim, reverse, 0.0)? } else { t.shifted(dim, !reverse, 0.0)? * s }
+            },
+            b: |g| a.unrolled(g, dim, !reverse, !own)
+        })
+    }
+
+    /// Running log of the sum of exponentials, from the start of a dim or from its end.
+    fn logcumsumexp_along(&self, dim: usize, reverse: bool) -> Result<Tensor> {
+        let x = self;
+        let y = crate::dispatch_floats!(x.dtype(), "logcumsumexp", T => running::<T, T, _>(
+            "logcumsumexp", x, dim, reverse, f64::NEG_INFINITY, |sum, v, _| log_add_exp(sum, v as f64), |sum| sum as T))?;
+        // dx_k = exp(x_k) sum_{i>=k} g_i exp(-y_i), with the sums of positive and negative g in logarithms.
+        vjp!("logcumsumexp", y, { x: |g, y| {
+            let part = |g: &Tensor| -> Result<Tensor> {
+                let logs = (g.log_or_lowest()? - y)?;
+                (logs.logcumsumexp_along(dim, !reverse)? + &x)?.exp()
+            };
+            part(g)? - part(&g.neg()?)?
+        } })
+    }
+
+    /// The logarithm, minus infinity for what is not positive, there with derivative 0.
+    fn log_or_lowest(&self) -> Result<Tensor> {
+        let x = self;
+        let y = crate::dispatch_floats!(x.dtype(), "log", T => super::kernel::unary::<T, T>(
+            "log", x, |v| if v > 0.0 { math::ln(v) } else { T::NEG_INFINITY }))?;
+        vjp!("log", y, { x: |g| {
+            let mask = crate::dispatch_floats!(x.dtype(), "log", T =>
+                super::kernel::unary::<T, crate::dtype::Bool>("gt", &x, |v| (v <= 0.0).into()))?;
+            (g / &x)?.zeroed_where(&mask)
+        } })
+    }
+
+    fn cumulative_extreme<O: Order + 'static>(&self, op: &'static str, dim: isize) -> Result<Pair> {
+        let x = self;
+        let dim = x.layout().dim(op, dim)?;
+        let (values, indices) = crate::dispatch_all!(x.dtype(), op, T => {
+            let x = x.detached_read()?.contiguous()?;
+            let (values, indices) = (Tensor::uninitialized(op, x.shape(), T::DTYPE)?, Tensor::uninitialized(op, x.shape(), DType::I64)?);
+            let _access = Access::new(&[x.storage()], &[]);
+            let (from, to, numbers) = (Target::<T>::of(&x), Target::<T>::of(&values), Target::<i64>::of(&indices));
+            let lines = Lines::new(x.shape(), dim);
+            without_interpreter(x.numel(), || {
+                let (from, to, numbers) = (&from, &to, &numbers);
+                scan(lines, false, (O::worst::<T>(), -1i64), move |(best, at), place, number| {
+                    // SAFETY: places are within the tensors, each visited once.
+                    unsafe {
+                        let v = from.get(place);
+                        // Of equal elements the last one counts, as in torch.
+                        let (best, at) = if at < 0 || !O::better(best, v) { (v, number as i64) } else { (best, at) };
+                        to.set(place, best);
+                        numbers.set(place, at);
+                        (best, at)
+                    }
+                })
+            });
+            Ok((values, indices))
+        })?;
+        let numbers = indices.clone();
+        let size = x.shape().get(dim).copied().unwrap_or(1);
+        let values = vjp!(op, values, { x: |g| g.add_along(dim, &numbers, size) })?;
+        Ok(Pair::new(op, values, indices))
+    }
+
+    /// The input of a running sum or product: integers become int64, unless a dtype is asked for.
+    fn to_running(&self, dtype: Option<DType>) -> Result<Tensor> {
+        self.to_dtype(dtype.unwrap_or(if self.dtype().is_float() { self.dtype() } else { DType::I64 }))
+    }
+
+    /// The product of a reduction over one dim or all, in the dtype of the input.
+    fn product(&self, name: &'static str, dim: Option<isize>, keepdim: bool) -> Result<Tensor> {
+        use super::reduce::{Reduction, fold};
+        let x = self;
+        let dims = dim.map(|dim| super::arguments::Dims(smallvec::smallvec![dim]));
+        let r = Reduction::new("prod", x, dims.as_deref(), keepdim)?;
+        let y = crate::dispatch_all!(x.dtype(), "prod", T =>
+            fold("prod", x, &r.dims, crate::kernels::folds::Product::<T, T>::default(), |acc| acc))?;
+        vjp!(name, r.finish(y), { x: |g, y| {
+            let g = r.spread(g)?;
+            if x.rank() == 0 {
+                return Ok(g);
+            }
+            let zeros = x.detached_read()?.is_zero()?.any(None, false)?;
+            if zeros.scalar()? == crate::dtype::Scalar::Bool(false) {
+                return g * (r.restore(y)? / &x)?;
+            }
+            // The product of all others, without a division.
+            let flat = match dim {
+                Some(_) => x.clone(),
+                None => x.reshape_to(&[x.numel()])?,
+            };
+            let along = r.dims[0] * dim.is_some() as usize;
+            let before = flat.cumprod_along(along, false)?.shifted(along, false, 1.0)?;
+            let after = flat.cumprod_along(along, true)?.shifted(along, true, 1.0)?;
+            g * (before * after)?.view_as_shape(x.shape())?
+        } })
+    }
+}
+
+/// log(exp(a) + exp(b)).
+fn log_add_exp(a: f64, b: f64) -> f64 {
+    let (low, high) = if a < b || b.is_nan() { (a, b) } else { (b, a) };
+    if low.is_nan() || high.is_nan() {
+        f64::NAN
+    } else if low != high || low.is_finite() {
+        high + math::log1p(math::exp(low - high))
+    } else {
+        high
+    }
+}
+
+#[pymethods]
+impl Tensor {
+    /// Running sum along `dim`.
+    ///
+    /// Dtype: integers and bools are summed as int64, unless `dtype` says otherwise.
+    #[pyo3(signature = (dim, *, dtype=None))]
+    pub fn cumsum(&self, dim: isize, dtype: Option<DType>) -> Result<Tensor> {
+        let dim = self.layout().dim("cumsum", dim)?;
+        self.to_running(dtype)?.cumsum_along(dim, false)
+    }
+
+    /// Running product along `dim`.
+    ///
+    /// Dtype: integers and bools are multiplied as int64, unless `dtype` says otherwise.
+    /// Derivative: exact with zeros in the input, too.
+    #[pyo3(signature = (dim, *, dtype=None))]
+    pub fn cumprod(&self, dim: isize, dtype: Option<DType>) -> Result<Tensor> {
+        let dim = self.layout().dim("cumprod", dim)?;
+        self.to_running(dtype)?.cumprod_along(dim, false)
+    }
+
+    /// Logarithm of the running sum of exponentials along `dim`.
+    ///
+    /// Dtype: float.
+    pub fn logcumsumexp(&self, dim: isize) -> Result<Tensor> {
+        let dim = self.layout().dim("logcumsumexp", dim)?;
+        if !self.dtype().is_float() {
+            return Err(Error::NotImplemented(format!("logcumsumexp: not implemented for '{}'", self.dtype().type_word())));
+        }
+        self.logcumsumexp_along(dim, false)
+    }
+
+    /// Largest element so far along `dim`, and the number of the last one that has it: a pair (values, indices).
+    ///
+    /// From a NaN on, all is NaN. Derivative: that of the element at the index.
+    pub fn cummax(&self, dim: isize) -> Result<Pair> {
+        self.cumulative_extreme::<Largest>("cummax", dim)
+    }
+
+    /// Smallest element so far along `dim`, and the number of the last one that has it: a pair (values, indices).
+    ///
+    /// From a NaN on, all is NaN. Derivative: that of the element at the index.
+    pub fn cummin(&self, dim: isize) -> Result<Pair> {
+        self.cumulative_extreme::<Smallest>("cummin", dim)
+    }
+
+    /// Product over `dim`, over everything if None.
+    ///
+    /// Dtype: integers and bools are multiplied as int64, unless `dtype` says otherwise.
+    /// Derivative: exact with zeros in the input, too.
+    #[pyo3(signature = (dim=None, keepdim=None, *, dtype=None))]
+    pub fn prod(&self, dim: Option<isize>, keepdim: Option<bool>, dtype: Option<DType>) -> Result<Tensor> {
+        if dim.is_none() && keepdim.is_some() {
+            return Err(Error::Type("prod() takes keepdim only with a dim".into()));
+        }
+        let name = if dim.is_none() { "prod" } else { "prod.1" };
+        self.to_running(dtype)?.product(name, dim, keepdim.unwrap_or(false))
+    }
+}

@@ -1,0 +1,184 @@
+//! Variance and standard deviation.
+
+use pyo3::prelude::*;
+
+use super::arguments::DimsOrFlag;
+use super::reduce::{Reduction, fold_pair};
+use crate::dtype::Scalar;
+use crate::error::{Error, Result};
+use crate::kernels::folds::{Moments, Spread};
+use crate::runtime_error;
+use crate::tensor::Tensor;
+use crate::vjp;
+
+/// What is wanted of the elements' squared deviations from their mean.
+#[derive(Clone)]
+struct Deviation {
+    op: &'static str,
+    r: Reduction,
+    /// What the number of elements is lessened by before it divides.
+    correction: f64,
+    /// Whether dims were named.
+    dims_given: bool,
+    root: bool,
+}
+
+impl Deviation {
+    /// From the arguments that `var` and its relatives share.
+    fn new(
+        op: &'static str,
+        x: &Tensor,
+        dim: Option<DimsOrFlag>,
+        unbiased: Option<bool>,
+        keepdim: bool,
+        correction: Option<Scalar>,
+    ) -> Result<Deviation> {
+        if !x.dtype().is_float() {
+            return runtime_error!("std and var only support floating point and complex dtypes, got {}", x.dtype());
+        }
+        let (dims, unbiased) = match (dim, unbiased) {
+            (Some(DimsOrFlag::Flag(flag)), None) => (None, Some(flag)),
+            (Some(DimsOrFlag::Dims(dims)), unbiased) => (Some(dims), unbiased),
+            (None, unbiased) => (None, unbiased),
+            (Some(DimsOrFlag::Flag(_)), Some(_)) => return Err(Error::Type(format!("{op}(): unbiased was given twice"))),
+        };
+        let correction = match (unbiased, correction) {
+            (Some(_), Some(_)) => return Err(Error::Type(format!("{op}() takes unbiased or correction, not both"))),
+            (Some(unbiased), None) => unbiased as u8 as f64,
+            (None, correction) => correction.map_or(1.0, Scalar::to_f64),
+        };
+        let r = Reduction::new(op, x, dims.as_deref(), keepdim)?;
+        Ok(Deviation { op, r, correction, dims_given: dims.is_some(), root: op.starts_with("std") })
+    }
+
+    fn of(&self, spread: Spread) -> f64 {
+        let variance = spread.squares / (self.r.count() as f64 - self.correction).max(0.0);
+        if self.root { variance.sqrt() } else { variance }
+    }
+
+    /// Both results, not recorded: variance (or its root) and mean.
+    fn compute(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
+        let empty = self.r.count() == 0;
+        let (y, mean) = crate::dispatch_floats!(x.dtype(), self.op, T => {
+            fold_pair(self.op, x, &self.r.dims, Moments::<T>::default(), |spread| {
+                (self.of(spread) as T, if empty { T::NAN } else { spread.mean as T })
+            })
+        })?;
+        Ok((self.r.finish(y), self.r.finish(mean)))
+    }
+
+    fn record(&self, x: &Tensor, y: Tensor) -> Result<Tensor> {
+        let it = self.clone();
+        if self.root {
+            vjp!(self.op, y, { x: |g, y| {
+                let zero = y.detached_read()?.is_zero()?;
+                it.variance_rule(&(g / (y * 2.0)?)?.zeroed_where(&zero)?, &x)
+            } })
+        } else {
+            vjp!(self.op, y, { x: |g| it.variance_rule(g, &x) })
+        }
+    }
+
+    /// From the gradient of the variance to that of the input: 2/(n - correction) g (x - mean).
+    fn variance_rule(&self, g: &Tensor, x: &Tensor) -> Result<Tensor> {
+        let dims = super::arguments::Dims(self.r.dims.iter().map(|&d| d as isize).collect());
+        let deviation = (x - x.mean(Some(dims), true, None)?)?;
+        let degrees = self.r.count() as f64 - self.correction;
+        let g = self.r.restore(g)?;
+        if degrees <= 0.0 && (!self.dims_given || x.rank() == 0) {
+            let slope = crate::dispatch_floats!(x.dtype(), self.op, T => super::kernel::unary::<T, T>(
+                self.op, &deviation.detached(false), |d: T| if d == 0.0 { T::NAN } else { T::INFINITY }))?;
+            return &g * slope;
+        }
+        (&g * (2.0 / degrees))? * deviation
+    }
+}
+
+impl Tensor {
+    fn deviation(
+        &self,
+        op: &'static str,
+        dim: Option<DimsOrFlag>,
+        unbiased: Option<bool>,
+        keepdim: bool,
+        correction: Option<Scalar>,
+    ) -> Result<Tensor> {
+        let deviation = Deviation::new(op, self, dim, unbiased, keepdim, correction)?;
+        let (y, _) = deviation.compute(self)?;
+        deviation.record(self, y)
+    }
+
+    fn deviation_and_mean(
+        &self,
+        op: &'static str,
+        dim: Option<DimsOrFlag>,
+        unbiased: Option<bool>,
+        keepdim: bool,
+        correction: Option<Scalar>,
+    ) -> Result<(Tensor, Tensor)> {
+        let x = self;
+        let deviation = Deviation::new(op, x, dim, unbiased, keepdim, correction)?;
+        let (y, mean) = deviation.compute(x)?;
+        let r = deviation.r.clone();
+        let count = r.count() as f64;
+        let mean = vjp!(op, mean, { x: |g| r.spread(&(g / count)?) })?;
+        Ok((deviation.record(x, y)?, mean))
+    }
+}
+
+#[pymethods]
+impl Tensor {
+    /// Variance over `dim`, over everything if None: the sum of squared deviations from the mean, divided by their
+    /// number less `correction` (1, or 0 if not `unbiased`).
+    ///
+    /// Dtype: float. No degrees of freedom give NaN or infinity.
+    /// Source: Chan, Golub, LeVeque 1983, for the pairwise combination.
+    #[pyo3(signature = (dim=None, unbiased=None, keepdim=false, *, correction=None))]
+    pub fn var(
+        &self,
+        dim: Option<DimsOrFlag>,
+        unbiased: Option<bool>,
+        keepdim: bool,
+        correction: Option<Scalar>,
+    ) -> Result<Tensor> {
+        self.deviation("var", dim, unbiased, keepdim, correction)
+    }
+
+    /// Standard deviation over `dim`, over everything if None: the square root of `var`.
+    ///
+    /// Dtype: float. Derivative: 0 where the result is 0.
+    #[pyo3(signature = (dim=None, unbiased=None, keepdim=false, *, correction=None))]
+    pub fn std(
+        &self,
+        dim: Option<DimsOrFlag>,
+        unbiased: Option<bool>,
+        keepdim: bool,
+        correction: Option<Scalar>,
+    ) -> Result<Tensor> {
+        self.deviation("std", dim, unbiased, keepdim, correction)
+    }
+
+    /// Variance and mean, from one pass; see `var`.
+    #[pyo3(signature = (dim=None, unbiased=None, keepdim=false, *, correction=None))]
+    pub fn var_mean(
+        &self,
+        dim: Option<DimsOrFlag>,
+        unbiased: Option<bool>,
+        keepdim: bool,
+        correction: Option<Scalar>,
+    ) -> Result<(Tensor, Tensor)> {
+        self.deviation_and_mean("var_mean", dim, unbiased, keepdim, correction)
+    }
+
+    /// Standard deviation and mean, from one pass; see `std`.
+    #[pyo3(signature = (dim=None, unbiased=None, keepdim=false, *, correction=None))]
+    pub fn std_mean(
+        &self,
+        dim: Option<DimsOrFlag>,
+        unbiased: Option<bool>,
+        keepdim: bool,
+        correction: Option<Scalar>,
+    ) -> Result<(Tensor, Tensor)> {
+        self.deviation_and_mean("std_mean", dim, unbiased, keepdim, correction)
+    }
+}

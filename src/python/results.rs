@@ -1,0 +1,33 @@
+//! Results of ops that are more than one tensor, as Python objects.
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyTuple;
+
+use crate::ops::arguments::{Extremum, Pair};
+
+impl<'py> IntoPyObject<'py> for Pair {
+    type Target = PyAny;
+    type Output = Bound<'py, PyAny>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        static TYPES: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+        let types = TYPES.get_or_try_init(py, || py.import("ferrograd.return_types").map(Bound::unbind))?;
+        let items = PyTuple::new(py, [Bound::new(py, self.first)?, Bound::new(py, self.second)?])?;
+        types.bind(py).getattr(self.name)?.call1((items,))
+    }
+}
+
+impl<'py> IntoPyObject<'py> for Extremum {
+    type Target = PyAny;
+    type Output = Bound<'py, PyAny>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match self {
+            Extremum::One(tensor) => Ok(Bound::new(py, tensor)?.into_any()),
+            Extremum::Two(pair) => pair.into_pyobject(py),
+        }
+    }
+}
