@@ -28,6 +28,14 @@ impl Operand {
     pub fn requires_grad(&self) -> bool {
         matches!(self, Operand::Tensor(tensor) if tensor.requires_grad())
     }
+
+    /// Fails if it is a tensor that shares part of the memory of `x`, which is to be written to.
+    pub fn check_overlap(&self, x: &Tensor) -> Result<()> {
+        match self {
+            Operand::Tensor(tensor) => tensor.check_overlap(x),
+            Operand::Number(_) => Ok(()),
+        }
+    }
 }
 
 impl From<&Tensor> for Operand {

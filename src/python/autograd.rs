@@ -131,7 +131,7 @@ impl Tensor {
             return Err(PyRuntimeError::new_err("can't assign Variable as its own grad"));
         }
         let x = slf.borrow();
-        x.check_grad_fits(&*grad.borrow())?;
+        x.check_grad_fits(&grad.borrow())?;
         let before = x.meta_or_new().lock().grad.replace(Grad::Object(Arc::new(PyGrad(grad.clone().unbind()))));
         drop(before);
         Ok(())

@@ -286,6 +286,7 @@ fn rule_error(node: &Arc<Node>, input: usize, cause: Error) -> Error {
         | Error::External(_)
         | Error::Memory { .. }
         | Error::NotImplemented(_) => cause,
+        cause if node.op == super::record::FROZEN_VIEW => cause,
         cause => Error::Rule { op: node.name(), input, cause: Box::new(cause) },
     }
 }

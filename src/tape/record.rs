@@ -80,6 +80,8 @@ pub struct Node {
 
 /// The op of a base whose view was written to; see [`super::view`].
 pub const COPY_SLICES: &str = "copy_slices";
+/// The op of a view that must no longer be differentiated.
+pub const FROZEN_VIEW: &str = "frozen_view";
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -91,8 +93,10 @@ pub fn next_id() -> u64 {
 impl Node {
     /// Torch's name: `max_dim.1` is `MaxDimBackward1`.
     pub fn name(&self) -> String {
-        if self.op == COPY_SLICES {
-            return "CopySlices".to_string();
+        match self.op {
+            COPY_SLICES => return "CopySlices".to_string(),
+            "copy" => return "CopyBackwards".to_string(),
+            _ => {}
         }
         let (op, overload) = self.op.split_once('.').unwrap_or((self.op, "0"));
         let camel = op.split('_').filter(|part| !part.is_empty()).map(|part| {

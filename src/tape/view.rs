@@ -2,17 +2,30 @@
 //!
 //! A view shares memory with its base. Writing to either changes both, so both must see the write on the tape:
 //! the base gets a node that passes the gradient of the written part to the op that wrote it and of the rest to
-//! the old history, and a view whose base has been written to since gets a new history, a window on the base.
+//! the old history, and a view whose base has been written to since gets a new history, a window on the base,
+//! when it is next asked for.
 
 use std::sync::Arc;
 
+use smallvec::smallvec;
+
 use super::meta::Meta;
-use super::record::{Edge, Input, Node, Rules, node};
+use super::record::{COPY_SLICES, Edge, FROZEN_VIEW, Input, Node, Rule, Rules, node};
+use crate::dtype::Scalar;
 use crate::error::Result;
 use crate::layout::{Layout, Shape};
 use crate::runtime_error;
 use crate::tape;
 use crate::tensor::Tensor;
+
+/// Why the outputs of ops with several views may not be written to.
+pub const ONE_OF_SEVERAL: &str = "This view is the output of a function that returns multiple views. Such functions do not allow \
+    the output views to be modified inplace. You should replace the inplace operation by an out-of-place one.";
+
+/// Why views made while nothing was recorded may not be written to.
+const MADE_UNRECORDED: &str = "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code \
+    by moving both the view and the inplace either both inside the no_grad block (if you don't want the inplace to be tracked) or \
+    both outside (if you want the inplace to be tracked).";
 
 /// What a view knows of the tensor it is a view of.
 #[derive(Clone)]
@@ -21,8 +34,8 @@ pub struct Base {
     pub meta: Arc<Meta>,
     /// The base's shape and strides.
     pub layout: Layout,
-    /// The storage's version when the view's history was made.
-    pub version: u32,
+    /// The storage's version when the view's history was made; `None` if that is no longer its history.
+    pub version: Option<u32>,
     /// Whether the view may not be written to while recording, and why.
     pub frozen: Option<&'static str>,
 }
@@ -30,12 +43,23 @@ pub struct Base {
 impl Tensor {
     /// Marks `view`, a fresh result with the memory of `self`, as a view of `self` (or of its base).
     pub(crate) fn as_base_of(&self, view: Tensor, frozen: Option<&'static str>) -> Tensor {
+        if super::mode::is_inference() {
+            return view;
+        }
+        let recording = tape::is_recording();
+        let frozen = frozen.or((!recording).then_some(MADE_UNRECORDED));
         let parent = self.meta_or_new();
+        let version = Some(self.version());
         let base = match parent.lock().base.clone() {
-            Some(base) => Base { version: self.version(), frozen: frozen.or(base.frozen), ..base },
-            None => Base { meta: parent.clone(), layout: self.layout().clone(), version: self.version(), frozen },
+            Some(base) => Base { version, frozen: frozen.or(base.frozen), ..base },
+            None => Base { meta: parent.clone(), layout: self.layout().clone(), version, frozen },
         };
-        view.meta_or_new().lock().base = Some(base);
+        let leaf = !recording && self.requires_grad();
+        let meta = view.meta_or_new();
+        let mut state = meta.lock();
+        state.base = Some(base);
+        state.requires_grad |= leaf;
+        drop(state);
         view
     }
 
@@ -53,18 +77,41 @@ impl Tensor {
     /// Gives a view the history its base has now, if the memory has been written to since the view was made.
     pub(crate) fn refresh_history(&self) {
         let Some(meta) = self.meta() else { return };
-        let Some(base) = meta.lock().base.clone() else { return };
         let version = self.version();
-        if base.version == version {
-            return;
+        let (base, output) = {
+            let state = meta.lock();
+            match &state.base {
+                Some(base) if base.version != Some(version) => (base.clone(), state.node.as_ref().map_or(0, |(_, i)| *i)),
+                _ => return,
+            }
+        };
+        let history = base.meta.lock().node.clone();
+        let new = history.map(|(node, i)| match base.frozen {
+            None => window_node(Edge::Node(node, i), &base.layout, self),
+            Some(reason) => frozen_node(self, output, reason),
+        });
+        if let Some(new) = new {
+            meta.set_node(new, 0);
         }
-        let edge = base.meta.edge();
-        let mut state = meta.lock();
-        if let Some(base) = &mut state.base {
-            base.version = version;
+        if let Some(base) = &mut meta.lock().base {
+            base.version = Some(version);
         }
-        if edge.is_some() && base.meta.lock().node.is_some() {
-            state.node = Some((window_node(edge, &base.layout, self), 0));
+    }
+}
+
+impl Meta {
+    /// Changes the history. Gradients that were to be kept are kept from there.
+    fn set_node(self: &Arc<Meta>, node: Arc<Node>, output: usize) {
+        let (before, retains) = {
+            let mut state = self.lock();
+            state.requires_grad = false;
+            (state.node.replace((node.clone(), output)), state.retains_grad)
+        };
+        if retains {
+            if let Some((before, _)) = &before {
+                before.retained.lock().retain(|(_, meta)| !std::ptr::eq(meta.as_ptr(), Arc::as_ptr(self)));
+            }
+            node.retained.lock().push((output, Arc::downgrade(self)));
         }
     }
 }
@@ -73,8 +120,24 @@ impl Tensor {
 fn window_node(edge: Edge, base: &Layout, view: &Tensor) -> Arc<Node> {
     let (base_layout, layout) = (base.clone(), view.layout().clone());
     let input = Input { edge, shape: base.shape.clone(), dtype: view.dtype() };
-    let rule: super::record::Rule = Arc::new(move |g, _| g.window_backward(&base_layout, &layout));
-    node("as_strided", 1, smallvec::smallvec![input], false, Rules::Single(smallvec::smallvec![Some(rule)]))
+    let rule: Rule = Arc::new(move |g, _| g.window_backward(&base_layout, &layout));
+    node("as_strided", 1, smallvec![input], false, Rules::Single(smallvec![Some(rule)]))
+}
+
+/// The history of a view that must not be used after a write to its base: an error, as soon as it is differentiated.
+fn frozen_node(view: &Tensor, output: usize, reason: &'static str) -> Arc<Node> {
+    let place = if reason == MADE_UNRECORDED {
+        "A view was created in no_grad mode and its base or another view of its base has been modified inplace with grad mode \
+         enabled."
+            .to_string()
+    } else {
+        format!("Output {output} of a function is a view and its base or another view of its base has been modified inplace.")
+    };
+    let rule: Rule = Arc::new(move |_, _| runtime_error!("{place} {reason}"));
+    // It leads nowhere, but must be run to say so.
+    let edge = Edge::Leaf(Meta::leaf(true));
+    let input = Input { edge, shape: Shape::from_slice(view.shape()), dtype: view.dtype() };
+    node(FROZEN_VIEW, 1, smallvec![input], false, Rules::Single(smallvec![Some(rule)]))
 }
 
 /// Runs an in-place op: `f` computes the new values of `x`, which are then put in its memory, and on the tape.
@@ -87,17 +150,8 @@ pub fn in_place(
     others_require_grad: bool,
     f: impl FnOnce(&Tensor) -> Result<Tensor>,
 ) -> Result<()> {
-    if x.layout().may_overlap() {
-        return runtime_error!(
-            "{op}: unsupported operation: more than one element of the written-to tensor refers to a single memory \
-             location (shape {:?}, strides {:?}). Please clone() the tensor before performing the operation.",
-            x.shape(),
-            x.strides()
-        );
-    }
-    x.refresh_history();
-    let recorded = tape::is_recording() && x.dtype().is_float() && (x.requires_grad() || others_require_grad);
-    if !recorded {
+    check_places(x)?;
+    if !begin(op, x, others_require_grad)? {
         let result = tape::without_recording(|| f(&x.reusing()))?;
         x.check_result_fits(op, &result)?;
         if !(result.storage().same(x.storage()) && result.layout() == x.layout()) {
@@ -106,75 +160,168 @@ pub fn in_place(
         x.bump_version();
         return Ok(());
     }
-    check_writable(op, x)?;
     let before = x.copied()?.with_meta_of(x);
     let result = f(&before)?;
     x.check_result_fits(op, &result)?;
-    let result = result.expand_to(op, x.shape())?.to_dtype(x.dtype())?;
+    let result = result.to_dtype(x.dtype())?;
     x.write(&result)?;
     x.bump_version();
-    rebase(x, &result);
+    rebase(op, x, &result, false);
     Ok(())
 }
 
+/// Writes `value`, which must broadcast to the shape of `x`, to `x`, in its dtype.
+pub fn overwrite(op: &'static str, x: &Tensor, value: &Tensor) -> Result<()> {
+    if begin(op, x, value.requires_grad())? {
+        let value = value.to_dtype(x.dtype())?;
+        // Taken before the write: an operand may be `x` itself.
+        let value = if value.storage().same(x.storage()) { value.copied()?.with_meta_of(&value) } else { value };
+        x.write(&value)?;
+        x.bump_version();
+        rebase(op, x, &value, true);
+    } else {
+        x.write(value)?;
+        x.bump_version();
+    }
+    Ok(())
+}
+
+/// Sets every element of `x` to a number.
+pub fn overwrite_with(op: &'static str, x: &Tensor, value: Scalar) -> Result<()> {
+    let recorded = begin(op, x, false)?;
+    x.fill(value)?;
+    x.bump_version();
+    if recorded {
+        rebase(op, x, &Tensor::from_scalar(value, x.dtype())?, true);
+    }
+    Ok(())
+}
+
+/// Fails if two elements of `x` share a place.
+pub fn check_places(x: &Tensor) -> Result<()> {
+    if x.layout().may_overlap() {
+        return runtime_error!(
+            "unsupported operation: more than one element of the written-to tensor refers to a single memory location \
+             (shape {:?}, strides {:?}). Please clone() the tensor before performing the operation.",
+            x.shape(),
+            x.strides()
+        );
+    }
+    Ok(())
+}
+
+/// Whether a write to `x` is to be recorded; fails if it must not be done.
+fn begin(op: &'static str, x: &Tensor, others_require_grad: bool) -> Result<bool> {
+    if x.is_inference() && !super::mode::is_inference() {
+        return runtime_error!(
+            "{op}: Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone to get a normal \
+             tensor before doing inplace update."
+        );
+    }
+    let recorded = tape::is_recording() && x.dtype().is_float() && (x.requires_grad() || others_require_grad);
+    if recorded {
+        check_writable(x)?;
+    }
+    Ok(recorded)
+}
+
 /// Torch's conditions for writing to `x` while recording.
-fn check_writable(op: &'static str, x: &Tensor) -> Result<()> {
+fn check_writable(x: &Tensor) -> Result<()> {
     let Some(meta) = x.meta() else { return Ok(()) };
-    let (is_leaf, base) = {
+    let (node, leaf, base) = {
         let state = meta.lock();
-        (state.node.is_none() && state.requires_grad, state.base.clone())
+        (state.node.clone(), state.node.is_none() && state.requires_grad, state.base.clone())
     };
     if let Some(base) = &base {
-        let base_state = base.meta.lock();
-        if base_state.node.is_none() && base_state.requires_grad {
-            return runtime_error!("{op}: a view of a leaf Variable that requires grad is being used in an in-place operation.");
+        match base.frozen {
+            Some(MADE_UNRECORDED) => {
+                return runtime_error!(
+                    "A view was created in no_grad mode and is being modified inplace with grad mode enabled. {MADE_UNRECORDED}"
+                );
+            }
+            Some(reason) => {
+                let (name, output) = node.map_or(("a function".to_string(), 0), |(node, output)| (node.name(), output));
+                return runtime_error!("Output {output} of {name} is a view and is being modified inplace. {reason}");
+            }
+            None => {}
         }
-        if let Some(reason) = base.frozen {
-            return runtime_error!("{op}: {reason}");
+        let state = base.meta.lock();
+        if state.node.is_none() && state.requires_grad {
+            return runtime_error!("a view of a leaf Variable that requires grad is being used in an in-place operation.");
         }
     }
-    if is_leaf {
-        return runtime_error!("{op}: a leaf Variable that requires grad is being used in an in-place operation.");
+    if leaf {
+        return runtime_error!("a leaf Variable that requires grad is being used in an in-place operation.");
     }
     Ok(())
 }
 
 /// Gives `x`, and its base if it is a view, the history of a result that was written to it.
-fn rebase(x: &Tensor, result: &Tensor) {
+///
+/// A result that was there before (`borrowed`), or that has no history, gets a node of its own.
+fn rebase(op: &'static str, x: &Tensor, result: &Tensor, borrowed: bool) {
     let meta = x.meta_or_new();
-    let Some(base) = meta.lock().base.clone() else {
-        let place = result.meta().and_then(|m| m.lock().node.clone());
-        let mut state = meta.lock();
-        state.node = place;
-        state.requires_grad = false;
-        return;
-    };
-    let history = base.meta.edge();
-    let copied = copy_slices(history, result.edge(), &base.layout, x);
-    {
-        let mut state = base.meta.lock();
-        state.node = Some((copied, 0));
-        state.requires_grad = false;
+    let base = meta.lock().base.clone();
+    match base {
+        Some(base) => {
+            let copied = copy_slices(base.meta.edge(), result, &base.layout, x);
+            base.meta.set_node(copied, 0);
+            if let Some(base) = &mut meta.lock().base {
+                base.version = None;
+            }
+        }
+        None => match result.node() {
+            Some((node, output)) if !borrowed => meta.set_node(node, output),
+            _ => meta.set_node(overwritten(op, x, meta.edge(), result), 0),
+        },
     }
-    let window = window_node(base.meta.edge(), &base.layout, x);
-    let mut state = meta.lock();
-    state.node = Some((window, 0));
-    if let Some(base) = &mut state.base {
-        base.version = x.version();
-    }
+}
+
+/// The node of a tensor that was overwritten: its old history gets zeros, the written values the gradient.
+fn overwritten(op: &'static str, x: &Tensor, history: Edge, written: &Tensor) -> Arc<Node> {
+    let (shape, dtype) = (Shape::from_slice(x.shape()), x.dtype());
+    let inputs = smallvec![
+        Input { edge: history, shape: shape.clone(), dtype },
+        Input { edge: written.edge(), shape: Shape::from_slice(written.shape()), dtype },
+    ];
+    let zeros: Rule = Arc::new(move |_, _| Tensor::from_scalar(Scalar::Int(0), dtype)?.expand_to("zeros", &shape));
+    let same: Rule = Arc::new(|g, _| Ok(g.clone()));
+    let name = op.strip_suffix('_').unwrap_or(op);
+    node(name, 1, inputs, false, Rules::Single(smallvec![Some(zeros), Some(same)]))
 }
 
 /// The node of a base of which the window `x` has been written: to the old history goes the gradient without the
 /// window, to the written values that of the window.
-fn copy_slices(history: Edge, written: Edge, base: &Layout, x: &Tensor) -> Arc<Node> {
+fn copy_slices(history: Edge, written: &Tensor, base: &Layout, x: &Tensor) -> Arc<Node> {
     let (layout, window) = (base.clone(), x.layout().clone());
     let dtype = x.dtype();
-    let inputs = smallvec::smallvec![
+    let inputs = smallvec![
         Input { edge: history, shape: layout.shape.clone(), dtype },
-        Input { edge: written, shape: Shape::from_slice(x.shape()), dtype },
+        Input { edge: written.edge(), shape: Shape::from_slice(written.shape()), dtype },
     ];
     let (layout2, window2) = (layout.clone(), window.clone());
-    let rest: super::record::Rule = Arc::new(move |g, _| g.window_zeroed(&layout, &window));
-    let part: super::record::Rule = Arc::new(move |g, _| g.window_of(&layout2, &window2));
-    node(super::record::COPY_SLICES, 1, inputs, false, Rules::Single(smallvec::smallvec![Some(rest), Some(part)]))
+    let rest: Rule = Arc::new(move |g, _| g.window_zeroed(&layout, &window));
+    let part: Rule = Arc::new(move |g, _| g.window_of(&layout2, &window2));
+    node(COPY_SLICES, 1, inputs, false, Rules::Single(smallvec![Some(rest), Some(part)]))
+}
+
+impl Tensor {
+    /// Fails if this shows some of the memory of `x`, but not all of it in the same way, so that writing to `x` would
+    /// change this while it is read. Only for memory without gaps, as in torch; elsewhere a copy is made.
+    pub fn check_overlap(&self, x: &Tensor) -> Result<()> {
+        let (a, b) = (x.layout(), self.layout());
+        let apart = !x.storage().same(self.storage()) || a == b || x.numel() == 0 || self.numel() == 0;
+        if apart || !a.is_dense() || !b.is_dense() {
+            return Ok(());
+        }
+        let same_range = a.offset == b.offset && a.end() == b.end();
+        let overlap = if same_range { a.strides != b.strides } else { a.offset < b.end() && b.offset < a.end() };
+        if overlap {
+            return runtime_error!(
+                "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory \
+                 location. Please clone() the tensor before performing the operation."
+            );
+        }
+        Ok(())
+    }
 }
