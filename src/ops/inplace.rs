@@ -84,10 +84,9 @@ impl Tensor {
         match value {
             Operand::Number(value) => slf.borrow().fill_with(value)?,
             Operand::Tensor(value) if value.rank() == 0 => view::overwrite("fill_", &slf.borrow(), &value)?,
-            Operand::Tensor(value) => runtime_error!(
-                "fill_ only supports 0-dimension value tensor but got tensor with {} dimensions.",
-                value.rank()
-            )?,
+            Operand::Tensor(value) => {
+                runtime_error!("fill_ only supports 0-dimension value tensor but got tensor with {} dimensions.", value.rank())?
+            }
         }
         Ok(slf)
     }
