@@ -3,6 +3,7 @@
 mod arguments;
 mod autograd;
 mod data;
+mod dlpack;
 mod dtype;
 mod errors;
 mod function;
@@ -24,6 +25,8 @@ mod _C {
 
     #[pymodule_export]
     use super::data::tensor;
+    #[pymodule_export]
+    use super::dlpack::from_dlpack;
     #[pymodule_export]
     use super::dtype::DTypeObject;
     #[pymodule_export]
