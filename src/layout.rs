@@ -112,6 +112,11 @@ impl Layout {
         true
     }
 
+    /// Whether the strides are these, but for dims of one element, whose stride does not matter.
+    pub fn has_strides(&self, strides: &[isize]) -> bool {
+        self.numel() == 0 || self.shape.iter().zip(&self.strides).zip(strides).all(|((&size, a), b)| size == 1 || a == b)
+    }
+
     /// Whether the elements fill a block of memory without gaps or overlaps, in whatever order.
     pub fn is_dense(&self) -> bool {
         let mut dims: SmallVec<[(isize, usize); 5]> =

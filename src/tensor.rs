@@ -1,5 +1,6 @@
 //! The tensor: storage, layout and place on the tape. Cloning a handle is cheap and copies no element.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -7,6 +8,7 @@ use pyo3::prelude::*;
 
 use crate::dtype::{DType, Element, Scalar};
 use crate::error::{Error, Result};
+use crate::kernels::{par, without_interpreter};
 use crate::layout::{Layout, Strides, checked_numel};
 use crate::runtime_error;
 use crate::storage::{Access, Storage};
@@ -264,6 +266,26 @@ impl Tensor {
         y.reusable = false;
         y.is_number = false;
         y
+    }
+
+    /// The same bytes as elements of another dtype, off the tape. The layout counts in the new elements.
+    pub(crate) fn reinterpreted(&self, layout: Layout, dtype: DType) -> Tensor {
+        debug_assert!(layout.end() * dtype.size() <= self.storage.bytes());
+        let mut y = self.clone().without_meta();
+        (y.layout, y.dtype) = (layout, dtype);
+        y.reusable = false;
+        y.is_number = false;
+        y
+    }
+
+    /// A contiguous tensor of zeros.
+    pub(crate) fn zeroed(op: &'static str, shape: &[usize], dtype: DType) -> Result<Tensor> {
+        let y = Tensor::uninitialized(op, shape, dtype)?;
+        let (start, bytes) = (y.byte_ptr() as usize, y.numel() * dtype.size());
+        // SAFETY: the memory is fresh, and zero bytes are a zero of every dtype.
+        let clear = |range: Range<usize>| unsafe { std::ptr::write_bytes((start as *mut u8).add(range.start), 0, range.len()) };
+        without_interpreter(bytes / 8, || par::for_ranges(bytes, 1 << 18, &clear));
+        Ok(y)
     }
 
     /// Address of the first element, for kernels that hold [`Tensor::access`].

@@ -2,14 +2,17 @@
 
 pub mod elementwise;
 pub mod folds;
+pub mod gather;
 mod interpreter;
 pub mod lines;
+pub mod join;
 pub mod map;
 pub mod math;
 pub mod matmul;
 pub mod par;
 pub mod reduce;
 pub mod simd;
+pub mod triangle;
 pub mod vector;
 
 pub use interpreter::{set_release, without_interpreter};

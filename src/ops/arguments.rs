@@ -2,8 +2,9 @@
 
 use smallvec::SmallVec;
 
-use crate::dtype::Scalar;
-use crate::error::Result;
+use crate::dtype::{DType, Scalar};
+use crate::error::{Error, Result};
+use crate::layout::{Shape, Strides, contiguous_strides};
 use crate::tensor::Tensor;
 
 /// A tensor or a number.
@@ -100,4 +101,85 @@ pub enum Extremum {
     One(Tensor),
     /// Values and indices.
     Two(Pair),
+}
+
+/// Sizes (or dims) given one by one or as a sequence, or by keyword instead.
+#[derive(Clone, Debug, Default)]
+pub struct Sizes(pub Option<Dims>);
+
+impl Sizes {
+    /// What was given, once.
+    pub fn or(self, named: Option<Dims>, op: &str, name: &str) -> Result<Dims> {
+        match (self.0, named) {
+            (Some(sizes), None) | (None, Some(sizes)) => Ok(sizes),
+            (None, None) => Err(Error::Type(format!("{op}: missing argument '{name}'"))),
+            (Some(_), Some(_)) => Err(Error::Type(format!("{op}: argument '{name}' was given twice"))),
+        }
+    }
+}
+
+/// What `view` is asked for.
+#[derive(Clone, Debug)]
+pub enum ViewAs {
+    /// Another shape.
+    Shape(Dims),
+    /// Another dtype of the same bytes.
+    DType(DType),
+    /// Nothing; the keyword arguments say it.
+    Nothing,
+}
+
+/// One whole number, or several.
+#[derive(Clone, Debug)]
+pub enum IntOrInts {
+    /// One.
+    Int(isize),
+    /// Several.
+    Ints(Dims),
+}
+
+/// Some tensors, given one by one or as a sequence.
+#[derive(Clone)]
+pub struct Tensors(pub Vec<Tensor>, /** Whether they came as a sequence. */ pub bool);
+
+/// Some tensors as a result: a tuple in Python.
+pub struct Several(pub Vec<Tensor>);
+
+/// Some shapes.
+pub struct Shapes(pub Vec<Dims>);
+
+/// In which order the elements of a tensor lie in memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MemoryFormat {
+    /// Row-major.
+    Contiguous,
+    /// As in the input, if its elements fill their memory.
+    Preserve,
+    /// The dims N, C, H, W stored as N, H, W, C.
+    ChannelsLast,
+    /// The dims N, C, D, H, W stored as N, D, H, W, C.
+    ChannelsLast3d,
+}
+
+impl MemoryFormat {
+    /// The strides of a tensor in this format; none are asked for by `Preserve`.
+    pub fn strides(self, op: &str, shape: &[usize]) -> Result<Option<Strides>> {
+        let (rank, name) = match self {
+            MemoryFormat::Preserve => return Ok(None),
+            MemoryFormat::Contiguous => return Ok(Some(contiguous_strides(shape))),
+            MemoryFormat::ChannelsLast => (4, "channels_last"),
+            MemoryFormat::ChannelsLast3d => (5, "channels_last_3d"),
+        };
+        if shape.len() != rank {
+            return Err(Error::Runtime(format!("{op}: required rank {rank} tensor to use {name} format, got {}", shape.len())));
+        }
+        let mut moved = Shape::from_slice(shape);
+        let channels = moved.remove(1);
+        moved.push(channels);
+        let mut strides = contiguous_strides(&moved);
+        if let Some(stride) = strides.pop() {
+            strides.insert(1, stride);
+        }
+        Ok(Some(strides))
+    }
 }

@@ -338,23 +338,3 @@ impl Tensor {
             super::kernel::unary::<T, Bool>("eq", self, |v: T| Bool::from(!v.truth())))
     }
 }
-
-impl Tensor {
-    /// The gradient of a window on a tensor with `base` layout: zero but in the window.
-    pub(crate) fn window_backward(&self, base: &Layout, window: &Layout) -> Result<Tensor> {
-        let _ = (base, window);
-        Ok(self.clone())
-    }
-
-    /// The gradient of a base with the part in the window set to zero.
-    pub(crate) fn window_zeroed(&self, base: &Layout, window: &Layout) -> Result<Tensor> {
-        let _ = (base, window);
-        Ok(self.clone())
-    }
-
-    /// The part of a base's gradient that a window shows.
-    pub(crate) fn window_of(&self, base: &Layout, window: &Layout) -> Result<Tensor> {
-        let _ = (base, window);
-        Ok(self.clone())
-    }
-}

@@ -1,10 +1,14 @@
-//! Views: the same elements with another shape, order or extent.
+//! Views: the same elements with another shape or extent, sharing memory.
+//!
+//! The functions for Rust callers take normalized arguments and return the tensor itself where nothing changes;
+//! the methods for Python always answer a new view, as torch does.
 
 use pyo3::prelude::*;
 
-use super::arguments::Dims;
+use super::arguments::{Dims, Sizes, ViewAs};
+use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::layout::{Layout, Shape, Strides, broadcast_shapes, infer_shape};
+use crate::layout::{Layout, Shape, Strides, broadcast_shapes, infer_shape, normalize_dim};
 use crate::runtime_error;
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -12,10 +16,12 @@ use crate::vjp;
 impl Tensor {
     /// A view with this shape; the strides must allow it.
     pub(crate) fn view_as_shape(&self, shape: &[usize]) -> Result<Tensor> {
+        if self.shape() == shape { Ok(self.clone()) } else { self.viewed("view", shape) }
+    }
+
+    /// A new view with this shape, even if it is the one there is.
+    pub(crate) fn viewed(&self, op: &'static str, shape: &[usize]) -> Result<Tensor> {
         let x = self;
-        if x.shape() == shape {
-            return Ok(x.clone());
-        }
         let Some(strides) = x.layout().view_strides(shape) else {
             return runtime_error!(
                 "view: size {shape:?} is not compatible with the input's size {:?} and strides {:?} (at least one dimension spans \
@@ -26,28 +32,42 @@ impl Tensor {
         };
         let y = x.with_layout(Layout { shape: shape.into(), strides, offset: x.layout().offset });
         let old: Shape = x.shape().into();
-        let y = vjp!("view", y, { x: |g| g.reshape_to(&old) })?;
+        let y = vjp!(op, y, { x: |g| g.reshape_to(&old) })?;
         Ok(self.as_base_of(y, None))
     }
 
-    /// A view if the strides allow it, else a copy.
+    /// A view if the strides allow it, else a copy; the tensor itself if it has the shape.
     pub(crate) fn reshape_to(&self, shape: &[usize]) -> Result<Tensor> {
-        if self.layout().view_strides(shape).is_some() {
-            self.view_as_shape(shape)
-        } else {
-            self.contiguous()?.view_as_shape(shape)
-        }
+        if self.shape() == shape { Ok(self.clone()) } else { self.reshaped(shape) }
     }
 
-    /// Broadcast to a shape.
-    pub fn expand_to(&self, op: &'static str, shape: &[usize]) -> Result<Tensor> {
+    /// A new view if the strides allow it, else a copy.
+    pub(crate) fn reshaped(&self, shape: &[usize]) -> Result<Tensor> {
+        if self.layout().view_strides(shape).is_some() {
+            return self.viewed("view", shape);
+        }
         let x = self;
-        if x.shape() == shape {
-            return Ok(x.clone());
+        let y = Tensor::uninitialized("reshape", x.shape(), x.dtype())?;
+        y.write(x)?;
+        let old: Shape = x.shape().into();
+        // The copy is nobody else's, so this is no view to the tape.
+        vjp!("unsafe_view", y.with_layout(Layout::contiguous(shape)), { x: |g| g.reshape_to(&old) })
+    }
+
+    /// Broadcast to a shape; the tensor itself if it has it.
+    pub fn expand_to(&self, op: &'static str, shape: &[usize]) -> Result<Tensor> {
+        if self.shape() == shape {
+            return Ok(self.clone());
         }
-        if broadcast_shapes(op, x.shape(), shape)?.as_slice() != shape {
-            return Err(Error::Broadcast { op, lhs: x.shape().to_vec(), rhs: shape.to_vec() });
+        if broadcast_shapes(op, self.shape(), shape)?.as_slice() != shape {
+            return Err(Error::Broadcast { op, lhs: self.shape().to_vec(), rhs: shape.to_vec() });
         }
+        self.expanded(shape)
+    }
+
+    /// A new view with a shape that this one's broadcasts to.
+    fn expanded(&self, shape: &[usize]) -> Result<Tensor> {
+        let x = self;
         let strides = x.layout().expand_strides(shape);
         let y = x.with_layout(Layout { shape: shape.into(), strides, offset: x.layout().offset });
         // The engine sums the gradient to the input's shape.
@@ -57,6 +77,10 @@ impl Tensor {
 
     /// Without these dims, which have size 1.
     pub(crate) fn squeeze_dims(&self, dims: &[usize]) -> Result<Tensor> {
+        self.squeezed("squeeze.1", dims)
+    }
+
+    fn squeezed(&self, op: &'static str, dims: &[usize]) -> Result<Tensor> {
         let x = self;
         let kept = || (0..x.rank()).filter(|d| !dims.contains(d));
         let layout = Layout {
@@ -65,48 +89,225 @@ impl Tensor {
             offset: x.layout().offset,
         };
         let old: Shape = x.shape().into();
-        let y = vjp!("squeeze", x.with_layout(layout), { x: |g| g.reshape_to(&old) })?;
+        let y = vjp!(op, x.with_layout(layout), { x: |g| g.reshape_to(&old) })?;
         Ok(self.as_base_of(y, None))
+    }
+
+    /// With a dim of size 1 inserted at `dim`.
+    pub(crate) fn unsqueeze_at(&self, dim: usize) -> Result<Tensor> {
+        let x = self;
+        let mut layout = x.layout().clone();
+        let stride = if dim < x.rank() { x.strides()[dim] * x.shape()[dim] as isize } else { 1 };
+        layout.shape.insert(dim, 1);
+        layout.strides.insert(dim, stride);
+        let y = vjp!("unsqueeze", x.with_layout(layout), { x: |g| g.squeeze_dims(&[dim]) })?;
+        Ok(self.as_base_of(y, None))
+    }
+
+    /// The sizes that `expand` asks for, with -1 replaced by the size there is.
+    fn expand_sizes(&self, sizes: &[isize]) -> Result<Shape> {
+        let Some(lead) = sizes.len().checked_sub(self.rank()) else {
+            return runtime_error!(
+                "expand: the number of sizes provided ({}) must be greater or equal to the number of dimensions in the tensor ({})",
+                sizes.len(),
+                self.rank()
+            );
+        };
+        let size_of = |(d, &wanted): (usize, &isize)| -> Result<usize> {
+            let size = d.checked_sub(lead).map(|d| self.shape()[d]);
+            match (size, wanted) {
+                (Some(size), -1) => Ok(size),
+                (Some(1) | None, wanted) if wanted >= 0 => Ok(wanted as usize),
+                (Some(size), wanted) if wanted == size as isize => Ok(size),
+                (None, _) => runtime_error!(
+                    "expand: the expanded size of the tensor ({wanted}) isn't allowed in a leading, non-existing dimension {d}"
+                ),
+                (Some(size), _) => runtime_error!(
+                    "expand: the expanded size of the tensor ({wanted}) must match the existing size ({size}) at non-singleton \
+                     dimension {d}. Target sizes: {sizes:?}. Tensor sizes: {:?}",
+                    self.shape()
+                ),
+            }
+        };
+        sizes.iter().enumerate().map(size_of).collect()
     }
 }
 
 #[pymethods]
 impl Tensor {
-    /// The same elements with another shape, sharing memory; one size may be -1.
+    /// The same elements with another shape, sharing memory; one size may be -1. With a dtype: the same bytes read as
+    /// elements of that dtype, the last dim growing or shrinking with the element size.
     ///
     /// Raises: RuntimeError if the strides do not allow it.
-    #[pyo3(signature = (*shape))]
-    pub fn view(&self, shape: Dims) -> Result<Tensor> {
-        self.view_as_shape(&infer_shape("view", &shape, self.numel())?)
+    #[pyo3(signature = (*shape, dtype=None, size=None))]
+    pub fn view(&self, shape: ViewAs, dtype: Option<DType>, size: Option<Dims>) -> Result<Tensor> {
+        match (shape, dtype, size) {
+            (ViewAs::DType(dtype), None, None) | (ViewAs::Nothing, Some(dtype), None) => self.view_as_dtype(dtype),
+            (ViewAs::Shape(sizes), None, None) | (ViewAs::Nothing, None, Some(sizes)) => {
+                self.viewed("view", &infer_shape("view", &sizes, self.numel())?)
+            }
+            _ => Err(Error::Type("view: expected either a shape or a dtype".into())),
+        }
     }
 
-    /// The dims in another order.
+    /// A view with the shape of `other`; see `view`.
+    pub fn view_as(&self, other: &Tensor) -> Result<Tensor> {
+        self.viewed("view", &infer_shape("view_as", &sizes_of(other), self.numel())?)
+    }
+
+    /// The same elements with another shape: a view if the strides allow it, else a copy. One size may be -1.
+    #[pyo3(signature = (*sizes, shape=None))]
+    pub fn reshape(&self, sizes: Sizes, shape: Option<Dims>) -> Result<Tensor> {
+        self.reshaped(&infer_shape("reshape", &sizes.or(shape, "reshape", "shape")?, self.numel())?)
+    }
+
+    /// The same elements with the shape of `other`; see `reshape`.
+    pub fn reshape_as(&self, other: &Tensor) -> Result<Tensor> {
+        self.reshaped(&infer_shape("reshape_as", &sizes_of(other), self.numel())?)
+    }
+
+    /// Dims `start_dim` to `end_dim` made one; a 0-d tensor gets one dim.
     ///
-    /// Raises: RuntimeError if a dim is missing or appears twice.
-    #[pyo3(signature = (*dims))]
-    pub fn permute(&self, dims: Dims) -> Result<Tensor> {
-        let x = self;
-        let dims = crate::layout::normalize_dims("permute", &dims, x.rank())?;
-        if dims.len() != x.rank() {
-            return runtime_error!("permute: {} dims were given for a {}-d tensor", dims.len(), x.rank());
+    /// Raises: IndexError if a dim is out of range, RuntimeError if they are in the wrong order.
+    #[pyo3(signature = (start_dim=0, end_dim=-1))]
+    pub fn flatten(&self, start_dim: isize, end_dim: isize) -> Result<Tensor> {
+        let first = normalize_dim("flatten", start_dim, self.rank())?;
+        let last = normalize_dim("flatten", end_dim, self.rank())?;
+        if first > last {
+            return runtime_error!("flatten: start_dim {start_dim} cannot come after end_dim {end_dim}");
         }
-        let shape: Shape = dims.iter().map(|&d| x.shape()[d]).collect();
-        let strides: Strides = dims.iter().map(|&d| x.strides()[d]).collect();
-        let y = x.with_layout(Layout { shape, strides, offset: x.layout().offset });
-        let mut inverse = Dims(smallvec::smallvec![0; dims.len()]);
-        dims.iter().enumerate().for_each(|(i, &d)| inverse.0[d] = i as isize);
-        let y = vjp!("permute", y, { x: |g| g.permute(inverse.clone()) })?;
-        Ok(self.as_base_of(y, None))
+        if self.rank() == 0 {
+            return self.reshaped(&[1]);
+        }
+        if first == last {
+            return Ok(self.clone());
+        }
+        let mut shape = Shape::from_slice(&self.shape()[..first]);
+        shape.push(self.shape()[first..=last].iter().product());
+        shape.extend_from_slice(&self.shape()[last + 1..]);
+        self.reshaped(&shape)
     }
 
-    /// The tensor itself if its elements lie in row-major order, else a copy that does.
-    pub fn contiguous(&self) -> Result<Tensor> {
-        let x = self;
-        if x.is_contiguous() {
-            return Ok(x.clone());
-        }
-        let y = Tensor::uninitialized("contiguous", x.shape(), x.dtype())?;
-        y.write(x)?;
-        vjp!("clone", y, { x: |g| Ok(g.clone()) })
+    /// All dims made one: a view of a contiguous tensor, else a copy.
+    pub fn ravel(&self) -> Result<Tensor> {
+        self.contiguous()?.viewed("view", &[self.numel()])
     }
+
+    /// One dim made several; one of the sizes may be -1.
+    ///
+    /// Raises: RuntimeError if the sizes do not multiply to the dim's.
+    pub fn unflatten(&self, dim: isize, sizes: Dims) -> Result<Tensor> {
+        let d = normalize_dim("unflatten", dim, self.rank())?;
+        if sizes.is_empty() {
+            return runtime_error!("unflatten: sizes must be non-empty");
+        }
+        let size = self.shape().get(d).copied().unwrap_or(1);
+        let Ok(inner) = infer_shape("unflatten", &sizes, size) else {
+            return runtime_error!(
+                "unflatten: Provided sizes {:?} don't multiply up to the size of dim {d} ({size}) in the input tensor",
+                &*sizes
+            );
+        };
+        let mut shape = Shape::from_slice(&self.shape()[..d.min(self.rank())]);
+        shape.extend_from_slice(&inner);
+        shape.extend_from_slice(self.shape().get(d + 1..).unwrap_or_default());
+        self.viewed("view", &shape)
+    }
+
+    /// Broadcast to the given sizes without copying; -1 keeps a size. New dims come in front.
+    ///
+    /// Derivative: the gradient is summed over the expanded dims.
+    /// Raises: RuntimeError if a dim of another size than 1 would have to change.
+    #[pyo3(signature = (*sizes, size=None, implicit=false))]
+    pub fn expand(&self, sizes: Sizes, size: Option<Dims>, implicit: bool) -> Result<Tensor> {
+        let _ = implicit; // Torch's, without effect on the result.
+        self.expanded(&self.expand_sizes(&sizes.or(size, "expand", "size")?)?)
+    }
+
+    /// Broadcast to the shape of `other`; see `expand`.
+    pub fn expand_as(&self, other: &Tensor) -> Result<Tensor> {
+        self.expanded(&self.expand_sizes(&sizes_of(other))?)
+    }
+
+    /// Broadcast to `size`; see `expand`.
+    pub fn broadcast_to(&self, size: Dims) -> Result<Tensor> {
+        self.expanded(&self.expand_sizes(&size)?)
+    }
+
+    /// Without the dims of size 1: all of them, or those of the given ones that have size 1.
+    ///
+    /// Raises: IndexError if a dim is out of range.
+    #[pyo3(signature = (dim=None))]
+    pub fn squeeze(&self, dim: Option<Dims>) -> Result<Tensor> {
+        let of_size_1 = |d: &usize| self.shape().get(*d) == Some(&1);
+        let (op, dims) = match &dim {
+            None => ("squeeze", (0..self.rank()).filter(of_size_1).collect()),
+            Some(dims) => {
+                let wanted = crate::layout::normalize_dims("squeeze", dims, self.rank())?;
+                let op = if dims.len() == 1 { "squeeze.1" } else { "squeeze.2" };
+                (op, wanted.into_iter().filter(of_size_1).collect::<Shape>())
+            }
+        };
+        self.squeezed(op, &dims)
+    }
+
+    /// With a dim of size 1 inserted at `dim`.
+    ///
+    /// Raises: IndexError if `dim` is out of range.
+    pub fn unsqueeze(&self, dim: isize) -> Result<Tensor> {
+        self.unsqueeze_at(normalize_dim("unsqueeze", dim, self.rank() + 1)?)
+    }
+}
+
+impl Tensor {
+    /// The same bytes as elements of another dtype.
+    fn view_as_dtype(&self, dtype: DType) -> Result<Tensor> {
+        let (old, new) = (self.dtype().size(), dtype.size());
+        if self.dtype() == dtype {
+            return self.viewed("view", self.shape());
+        }
+        let mut layout = self.layout().clone();
+        if old != new {
+            layout = resized_elements(layout, old, new)?;
+        }
+        Ok(self.as_base_of(self.reinterpreted(layout, dtype), None))
+    }
+}
+
+/// The layout of the same bytes with elements of another size.
+fn resized_elements(mut layout: Layout, old: usize, new: usize) -> Result<Layout> {
+    let Some(last) = layout.rank().checked_sub(1) else {
+        return runtime_error!("view: self.dim() cannot be 0 to view a dtype of {old} bytes as one of {new} bytes");
+    };
+    if layout.strides[last] != 1 {
+        return runtime_error!("view: self.stride(-1) must be 1 to view a dtype of {old} bytes as one of {new} bytes");
+    }
+    let scale = |strides: &mut Strides, f: &dyn Fn(isize) -> isize| strides[..last].iter_mut().for_each(|s| *s = f(*s));
+    if old > new {
+        let ratio = old / new;
+        layout.shape[last] *= ratio;
+        layout.offset *= ratio;
+        scale(&mut layout.strides, &|s| s * ratio as isize);
+    } else {
+        let ratio = new / old;
+        let fits = |n: usize| n.is_multiple_of(ratio);
+        let strides_fit = layout.strides[..last].iter().all(|&s| fits(s.unsigned_abs()));
+        if !fits(layout.shape[last]) || !fits(layout.offset) || !strides_fit {
+            return runtime_error!(
+                "view: the last size ({}), the strides ({:?}) and the offset ({}) must be divisible by {ratio} to view a dtype of \
+                 {old} bytes as one of {new} bytes",
+                layout.shape[last],
+                layout.strides,
+                layout.offset
+            );
+        }
+        layout.shape[last] /= ratio;
+        layout.offset /= ratio;
+        scale(&mut layout.strides, &|s| s / ratio as isize);
+    }
+    Ok(layout)
+}
+
+fn sizes_of(x: &Tensor) -> Vec<isize> {
+    x.shape().iter().map(|&size| size as isize).collect()
 }

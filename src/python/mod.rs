@@ -7,12 +7,15 @@ mod dlpack;
 mod dtype;
 mod errors;
 mod function;
+mod index;
 mod interpreter;
+mod memory_format;
 mod numpy;
 mod printing;
 mod properties;
 mod repr;
 mod results;
+mod shapes;
 mod size;
 
 use pyo3::prelude::*;
@@ -32,7 +35,16 @@ mod _C {
     #[pymodule_export]
     use super::function::_function_form;
     #[pymodule_export]
+    use super::memory_format::MemoryFormatObject;
+    #[pymodule_export]
     use super::numpy::from_numpy;
+    #[pymodule_export]
+    use super::shapes::broadcast_shapes;
+    #[pymodule_export]
+    use crate::ops::join::{
+        atleast_1d, atleast_2d, atleast_3d, block_diag, broadcast_tensors, cartesian_prod, cat, column_stack, combinations,
+        concat, concatenate, dstack, hstack, meshgrid, row_stack, stack, tril_indices, triu_indices, vstack,
+    };
     #[pymodule_export]
     use crate::tensor::Tensor;
 
@@ -56,6 +68,7 @@ mod _C {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         super::interpreter::install();
         super::dtype::add_to(module)?;
+        super::memory_format::add_to(module)?;
         // Python finds modules by their full names; those within an extension are not files that it could look for.
         let modules = module.py().import("sys")?.getattr("modules")?;
         for name in ["_autograd", "_nn"] {

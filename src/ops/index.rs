@@ -1,0 +1,190 @@
+//! Indexing with brackets: integers, slices, `...`, `None` and truth values by views, tensors by copies.
+
+use super::places::Places;
+use super::window::{Step, Steps, resolve_slice};
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::runtime_error;
+use crate::tape::view::in_place;
+use crate::tensor::Tensor;
+
+/// One part of an index expression.
+#[derive(Clone)]
+pub enum Item {
+    /// One place of a dim.
+    Int(isize),
+    /// start:stop:step
+    Slice(Option<isize>, Option<isize>, isize),
+    /// A new dim.
+    New,
+    /// As many dims as are left.
+    Ellipsis,
+    /// A new dim, of size 1 or 0.
+    Flag(bool),
+    /// Places, or a mask.
+    Tensor(Tensor),
+}
+
+/// An index expression made ready for a tensor: first a view, then places in it.
+struct Resolved {
+    steps: Steps,
+    /// The node's name: the last step that changes something.
+    op: &'static str,
+    places: Places,
+    /// The mask, if one is all there is after the steps: where it starts, and the mask.
+    mask: Option<(usize, Tensor)>,
+}
+
+impl Item {
+    /// How many dims it is about.
+    fn dims(&self) -> usize {
+        match self {
+            Item::Int(_) | Item::Slice(..) => 1,
+            Item::New | Item::Ellipsis | Item::Flag(_) => 0,
+            Item::Tensor(index) if is_mask(index) => index.rank(),
+            Item::Tensor(_) => 1,
+        }
+    }
+}
+
+fn is_mask(index: &Tensor) -> bool {
+    matches!(index.dtype(), DType::Bool | DType::U8)
+}
+
+impl Tensor {
+    fn resolve(&self, items: &[Item]) -> Result<Resolved> {
+        let named: usize = items.iter().map(Item::dims).sum();
+        let too_many = || Error::Index(format!("too many indices for tensor of dimension {}", self.rank()));
+        let left = self.rank().checked_sub(named).ok_or_else(too_many)?;
+        let mut out = Resolved { steps: Steps::new(), op: "alias", places: Places::default(), mask: None };
+        // The next dim of the tensor, and of the view.
+        let (mut dim, mut at) = (0, 0);
+        let mut indices = 0;
+        let mut filled = false;
+        for item in items {
+            match item {
+                Item::Int(index) => {
+                    out.steps.push(Step::At(self.place("", dim, *index)?));
+                    out.op = "select";
+                    dim += 1;
+                }
+                Item::Slice(start, stop, step) => {
+                    let size = self.shape()[dim];
+                    let (start, len) = resolve_slice(*start, *stop, *step, size)?;
+                    let keep = len == size && *step == 1;
+                    out.steps.push(if keep { Step::Keep } else { Step::Range { start, len, step: *step as usize } });
+                    out.op = if keep && out.op != "alias" { out.op } else { "slice" };
+                    dim += 1;
+                    at += 1;
+                }
+                Item::New => {
+                    out.steps.push(Step::New);
+                    out.op = "unsqueeze";
+                    at += 1;
+                }
+                Item::Ellipsis => {
+                    let kept = if filled { 0 } else { left };
+                    filled = true;
+                    out.steps.extend(std::iter::repeat_n(Step::Keep, kept));
+                    dim += kept;
+                    at += kept;
+                }
+                Item::Flag(flag) => {
+                    indices += 1;
+                    out.steps.push(Step::New);
+                    out.places.add_flag(at, *flag)?;
+                    at += 1;
+                }
+                Item::Tensor(index) if is_mask(index) && index.rank() == 0 => {
+                    indices += 1;
+                    out.steps.push(Step::New);
+                    out.places.add_flag(at, index.to_vec::<u8>()?.first().is_some_and(|&flag| flag != 0))?;
+                    at += 1;
+                }
+                Item::Tensor(index) => {
+                    let count = item.dims();
+                    if is_mask(index) {
+                        self.check_mask(index, dim)?;
+                        out.places.add_mask(at, index)?;
+                        out.mask = Some((at, index.clone()));
+                    } else {
+                        out.places.add_integers(at, self.shape()[dim], index).map_err(|e| rename_dim(e, at, dim))?;
+                    }
+                    indices += 1;
+                    out.steps.extend(std::iter::repeat_n(Step::Keep, count));
+                    dim += count;
+                    at += count;
+                }
+            }
+        }
+        if indices != 1 {
+            out.mask = None;
+        }
+        Ok(out)
+    }
+
+    fn check_mask(&self, mask: &Tensor, dim: usize) -> Result<()> {
+        for (d, &size) in mask.shape().iter().enumerate() {
+            if self.shape()[dim + d] != size {
+                return Err(Error::Index(format!(
+                    "The shape of the mask {:?} at index {d} does not match the shape of the indexed tensor {:?} at index {}",
+                    mask.shape(),
+                    self.shape(),
+                    dim + d
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// `x[items]`: a view if only integers, slices, `...` and `None` are given, else a copy.
+    pub fn get(&self, items: &[Item]) -> Result<Tensor> {
+        let Resolved { steps, op, places, .. } = self.resolve(items)?;
+        if places.is_empty() {
+            return self.stepped(op, steps);
+        }
+        if steps.iter().all(|step| *step == Step::Keep) {
+            return self.taken("index", &places);
+        }
+        self.stepped(op, steps)?.taken("index", &places)
+    }
+
+    /// `x[items] = value`. A value of another dtype is converted, but not where places are listed.
+    pub fn set(&self, items: &[Item], value: &Tensor, is_number: bool) -> Result<()> {
+        let Resolved { steps, op, places, mask } = self.resolve(items)?;
+        let changes = steps.iter().any(|step| *step != Step::Keep);
+        let x = if changes { self.stepped(op, steps)? } else { self.clone() };
+        let surplus = value.shape().iter().take_while(|&&size| size == 1).count().min(value.rank());
+        let value = &value.squeeze_dims(&(0..surplus).collect::<Vec<_>>())?;
+        let on_tape = value.requires_grad();
+        if places.is_empty() {
+            let value = value.to_dtype(x.dtype())?.expand_to("copy_", x.shape())?;
+            return in_place("copy_", &x, on_tape, |_| Ok(value.clone()));
+        }
+        if let (Some((at, mask)), 0) = (mask, value.rank()) {
+            let value = value.to_dtype(x.dtype())?;
+            let mut sizes = vec![1; at];
+            sizes.extend_from_slice(mask.shape());
+            sizes.resize(x.rank(), 1);
+            let mask = mask.to_dtype(DType::Bool)?.reshape_to(&sizes)?;
+            return in_place("index_put_", &x, on_tape, |x| x.filled_where("index_put", &mask, &value));
+        }
+        if value.dtype() != x.dtype() && !is_number {
+            return runtime_error!(
+                "Index put requires the source and destination dtypes match, got {} for the destination and {} for the source.",
+                x.dtype().type_word(),
+                value.dtype().type_word()
+            );
+        }
+        let value = value.to_dtype(x.dtype())?;
+        in_place("index_put_", &x, on_tape, |x| x.with_places("index_put", &places, &value, false))
+    }
+}
+
+/// Errors count dims of the indexed tensor, not of the view.
+fn rename_dim(error: Error, at: usize, dim: usize) -> Error {
+    match error {
+        Error::Index(text) => Error::Index(text.replace(&format!("dimension {at} with"), &format!("dimension {dim} with"))),
+        other => other,
+    }
+}

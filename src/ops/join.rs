@@ -1,0 +1,452 @@
+//! Putting tensors together: `cat`, `stack` and what is made of them.
+
+use pyo3::prelude::*;
+
+use super::arguments::{Several, Shapes, Tensors};
+use super::kernel::result_type;
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::kernels::{join, without_interpreter};
+use crate::layout::{Layout, Shape, normalize_dim};
+use crate::runtime_error;
+use crate::storage::{Access, Storage};
+use crate::tape::{Recorder, is_recording};
+use crate::tensor::Tensor;
+
+impl Tensor {
+    /// Tensors of equal shape but in `dim`, one after the other, in the dtype that they promote to.
+    pub(crate) fn joined(op: &'static str, parts: &[Tensor], dim: usize) -> Result<Tensor> {
+        let Some(first) = parts.first() else {
+            return runtime_error!("{op}: expected a non-empty list of Tensors");
+        };
+        let mut shape = Shape::from_slice(first.shape());
+        shape[dim] = parts.iter().map(|x| x.shape()[dim]).sum();
+        let y = Tensor::uninitialized(op, &shape, result_type(&parts.iter().collect::<Vec<_>>()))?;
+        write_parts(&y, parts, dim)?;
+        if !(is_recording() && y.dtype().is_float() && parts.iter().any(Tensor::requires_grad)) {
+            return Ok(y);
+        }
+        let mut recorder = Recorder::new(op);
+        let mut start = 0;
+        for x in parts {
+            let (from, len) = (start, x.shape()[dim]);
+            start += len;
+            if recorder.input(x) {
+                recorder.rule(move |g, _| g.slice_at(dim, from, len, 1));
+            }
+        }
+        Ok(recorder.finish(y))
+    }
+
+    /// Tensors of equal shape along a new dim.
+    pub(crate) fn stacked(parts: &[Tensor], dim: usize) -> Result<Tensor> {
+        let Some(first) = parts.first() else {
+            return runtime_error!("stack: expects a non-empty TensorList");
+        };
+        let mut shape = Shape::from_slice(first.shape());
+        shape.insert(dim, parts.len());
+        let y = Tensor::uninitialized("stack", &shape, result_type(&parts.iter().collect::<Vec<_>>()))?;
+        let slab = |x: &Tensor| {
+            let mut layout = x.layout().clone();
+            layout.shape.insert(dim, 1);
+            layout.strides.insert(dim, 1);
+            x.with_layout(layout)
+        };
+        write_parts(&y, &parts.iter().map(slab).collect::<Vec<_>>(), dim)?;
+        if !(is_recording() && y.dtype().is_float() && parts.iter().any(Tensor::requires_grad)) {
+            return Ok(y);
+        }
+        let mut recorder = Recorder::new("stack");
+        for (place, x) in parts.iter().enumerate() {
+            if recorder.input(x) {
+                recorder.rule(move |g, _| g.select_at(dim, place));
+            }
+        }
+        Ok(recorder.finish(y))
+    }
+}
+
+/// Copies `parts` into the contiguous `y`, one after the other along `dim`.
+fn write_parts(y: &Tensor, parts: &[Tensor], dim: usize) -> Result<()> {
+    for x in parts {
+        x.check_saved()?;
+    }
+    if parts.iter().all(|x| x.dtype() == y.dtype() && x.is_contiguous()) {
+        let size = y.dtype().size();
+        let inner: usize = y.shape()[dim + 1..].iter().product::<usize>() * size;
+        let blocks: Vec<(usize, usize)> = parts.iter().map(|x| (x.byte_ptr() as usize, x.shape()[dim] * inner)).collect();
+        let rows: usize = y.shape()[..dim].iter().product();
+        let reads: Vec<&Storage> = parts.iter().map(Tensor::storage).collect();
+        let _access = Access::new(&reads, &[y.storage()]);
+        let to = y.byte_ptr() as usize;
+        // SAFETY: all are locked; the blocks of all rows together are as large as y.
+        without_interpreter(y.numel(), || unsafe { join::interleave(to as *mut u8, &blocks, rows) });
+        return Ok(());
+    }
+    let mut start = 0;
+    for x in parts {
+        let mut layout = y.layout().clone();
+        layout.offset = start * layout.strides[dim] as usize;
+        layout.shape[dim] = x.shape()[dim];
+        start += x.shape()[dim];
+        if x.numel() > 0 {
+            y.with_layout(layout).write(x)?;
+        }
+    }
+    Ok(())
+}
+
+/// Tensors one after the other along a dim, in the dtype they promote to. Empty 1-d tensors are left out.
+///
+/// Raises: RuntimeError if the other dims differ, IndexError if `dim` is out of range.
+#[pyfunction]
+#[pyo3(signature = (tensors, dim=None, *, axis=None))]
+pub fn cat(tensors: Tensors, dim: Option<isize>, axis: Option<isize>) -> Result<Tensor> {
+    let dim = dim.or(axis).unwrap_or(0);
+    let tensors = tensors.0;
+    if tensors.is_empty() {
+        return Err(Error::Value("cat: expected a non-empty list of Tensors".into()));
+    }
+    if let Some(place) = tensors.iter().position(|x| x.rank() == 0) {
+        return runtime_error!("cat: zero-dimensional tensor (at position {place}) cannot be concatenated");
+    }
+    let counts = |x: &&Tensor| x.shape() != [0];
+    let Some(first) = tensors.iter().find(counts) else {
+        normalize_dim("cat", dim, 1)?;
+        return Tensor::joined("cat", &tensors, 0);
+    };
+    let dim = normalize_dim("cat", dim, first.rank())?;
+    for (place, x) in tensors.iter().enumerate().filter(|(_, x)| counts(x)) {
+        if x.rank() != first.rank() {
+            return runtime_error!("cat: Tensors must have same number of dimensions: got {} and {}", first.rank(), x.rank());
+        }
+        if let Some(d) = (0..x.rank()).find(|&d| d != dim && x.shape()[d] != first.shape()[d]) {
+            return runtime_error!(
+                "cat: Sizes of tensors must match except in dimension {dim}. Expected size {} but got size {} for tensor number \
+                 {place} in the list.",
+                first.shape()[d],
+                x.shape()[d]
+            );
+        }
+    }
+    if tensors.iter().all(|x| counts(&x)) {
+        return Tensor::joined("cat", &tensors, dim);
+    }
+    // Those left out still take part in the promotion.
+    let dtype = result_type(&tensors.iter().collect::<Vec<_>>());
+    let kept = tensors.iter().filter(counts).map(|x| x.to_dtype(dtype)).collect::<Result<Vec<_>>>()?;
+    Tensor::joined("cat", &kept, dim)
+}
+
+/// Another name of `cat`.
+#[pyfunction]
+#[pyo3(signature = (tensors, dim=None, *, axis=None))]
+pub fn concat(tensors: Tensors, dim: Option<isize>, axis: Option<isize>) -> Result<Tensor> {
+    cat(tensors, dim, axis)
+}
+
+/// Another name of `cat`.
+#[pyfunction]
+#[pyo3(signature = (tensors, dim=None, *, axis=None))]
+pub fn concatenate(tensors: Tensors, dim: Option<isize>, axis: Option<isize>) -> Result<Tensor> {
+    cat(tensors, dim, axis)
+}
+
+/// Tensors of equal shape along a new dim.
+///
+/// Raises: RuntimeError if the shapes differ, IndexError if `dim` is out of range.
+#[pyfunction]
+#[pyo3(signature = (tensors, dim=0))]
+pub fn stack(tensors: Tensors, dim: isize) -> Result<Tensor> {
+    let tensors = tensors.0;
+    let Some(first) = tensors.first() else {
+        return runtime_error!("stack: expects a non-empty TensorList");
+    };
+    let dim = normalize_dim("stack", dim, first.rank() + 1)?;
+    if let Some((place, x)) = tensors.iter().enumerate().find(|(_, x)| x.shape() != first.shape()) {
+        return runtime_error!(
+            "stack: expects each tensor to be equal size, but got {:?} at entry 0 and {:?} at entry {place}",
+            first.shape(),
+            x.shape()
+        );
+    }
+    Tensor::stacked(&tensors, dim)
+}
+
+fn not_empty(op: &'static str, tensors: &[Tensor]) -> Result<()> {
+    if tensors.is_empty() { runtime_error!("{op}: expects a non-empty TensorList") } else { Ok(()) }
+}
+
+fn each(tensors: &[Tensor], f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensors> {
+    tensors.iter().map(f).collect::<Result<_>>().map(|list| Tensors(list, true))
+}
+
+/// Tensors side by side: along the second dim, or the first if they are 1-d.
+#[pyfunction]
+pub fn hstack(tensors: Tensors) -> Result<Tensor> {
+    not_empty("hstack", &tensors.0)?;
+    let tensors = each(&tensors.0, |x| x.at_least(1))?;
+    let dim = isize::from(tensors.0[0].rank() > 1);
+    cat(tensors, Some(dim), None)
+}
+
+/// Tensors below each other: along the first dim, 1-d ones as rows.
+#[pyfunction]
+pub fn vstack(tensors: Tensors) -> Result<Tensor> {
+    not_empty("vstack", &tensors.0)?;
+    cat(each(&tensors.0, |x| x.at_least(2))?, Some(0), None)
+}
+
+/// Another name of `vstack`.
+#[pyfunction]
+pub fn row_stack(tensors: Tensors) -> Result<Tensor> {
+    vstack(tensors)
+}
+
+/// Tensors behind each other: along the third dim.
+#[pyfunction]
+pub fn dstack(tensors: Tensors) -> Result<Tensor> {
+    not_empty("dstack", &tensors.0)?;
+    cat(each(&tensors.0, |x| x.at_least(3))?, Some(2), None)
+}
+
+/// Tensors as columns side by side: 1-d ones become columns first.
+#[pyfunction]
+pub fn column_stack(tensors: Tensors) -> Result<Tensor> {
+    not_empty("column_stack", &tensors.0)?;
+    hstack(each(&tensors.0, |x| if x.rank() <= 1 { x.reshape_to(&[x.numel(), 1]) } else { Ok(x.clone()) })?)
+}
+
+impl Tensor {
+    /// With dims of size 1 added until there are `rank`, as numpy's `atleast_*` place them.
+    fn at_least(&self, rank: usize) -> Result<Tensor> {
+        match (self.rank(), rank) {
+            (0, _) => self.viewed("view", &[1, 1, 1][..rank]),
+            (1, 2) => self.unsqueeze_at(0),
+            (1, 3) => self.unsqueeze_at(0)?.unsqueeze_at(2),
+            (2, 3) => self.unsqueeze_at(2),
+            _ => Ok(self.clone()),
+        }
+    }
+}
+
+/// One tensor or several.
+#[derive(IntoPyObject)]
+pub enum OneOrSeveral {
+    /// One, as itself.
+    One(Tensor),
+    /// Several, as a tuple.
+    Several(Several),
+}
+
+fn at_least(tensors: Tensors, rank: usize) -> Result<OneOrSeveral> {
+    if let (&[ref x], false) = (&tensors.0[..], tensors.1) {
+        return Ok(OneOrSeveral::One(x.at_least(rank)?));
+    }
+    Ok(OneOrSeveral::Several(Several(each(&tensors.0, |x| x.at_least(rank))?.0)))
+}
+
+/// A tensor (or several) with at least one dim.
+#[pyfunction]
+#[pyo3(signature = (*tensors))]
+pub fn atleast_1d(tensors: Tensors) -> Result<OneOrSeveral> {
+    at_least(tensors, 1)
+}
+
+/// A tensor (or several) with at least two dims.
+#[pyfunction]
+#[pyo3(signature = (*tensors))]
+pub fn atleast_2d(tensors: Tensors) -> Result<OneOrSeveral> {
+    at_least(tensors, 2)
+}
+
+/// A tensor (or several) with at least three dims.
+#[pyfunction]
+#[pyo3(signature = (*tensors))]
+pub fn atleast_3d(tensors: Tensors) -> Result<OneOrSeveral> {
+    at_least(tensors, 3)
+}
+
+/// Views of all tensors in the shape that they broadcast to.
+#[pyfunction]
+#[pyo3(signature = (*tensors))]
+pub fn broadcast_tensors(tensors: Tensors) -> Result<Several> {
+    let mut shape = Shape::new();
+    for x in &tensors.0 {
+        shape = crate::layout::broadcast_shapes("broadcast_tensors", &shape, x.shape())?;
+    }
+    let sizes = super::arguments::Dims(shape.iter().map(|&size| size as isize).collect());
+    tensors.0.iter().map(|x| x.broadcast_to(sizes.clone())).collect::<Result<_>>().map(Several)
+}
+
+/// The shape that some shapes broadcast to.
+pub fn common_shape(shapes: &Shapes) -> Result<Shape> {
+    let mut out = Shape::new();
+    for shape in &shapes.0 {
+        if shape.iter().any(|&size| size < 0) {
+            return Err(Error::Value(format!("broadcast_shapes: a dimension has negative length in {:?}", &**shape)));
+        }
+        let shape: Shape = shape.iter().map(|&size| size as usize).collect();
+        out = crate::layout::broadcast_shapes("broadcast_shapes", &out, &shape)?;
+    }
+    Ok(out)
+}
+
+/// Coordinate grids of some 1-d tensors: result `i` varies along dim `i` only (with `indexing="xy"`, the first two swapped).
+#[pyfunction]
+#[pyo3(signature = (*tensors, indexing="ij"))]
+pub fn meshgrid(tensors: Tensors, indexing: &str) -> Result<Several> {
+    let tensors = tensors.0;
+    not_empty("meshgrid", &tensors)?;
+    if indexing != "ij" && indexing != "xy" {
+        return runtime_error!("meshgrid: indexing must be one of \"xy\" or \"ij\", but received: {indexing}");
+    }
+    for x in &tensors {
+        if x.rank() > 1 {
+            return runtime_error!("meshgrid: Expected 0D or 1D tensor in the tensor list but got {} dims", x.rank());
+        }
+        if x.dtype() != tensors[0].dtype() {
+            return runtime_error!("meshgrid: expects all tensors to have the same dtype");
+        }
+    }
+    let swapped = indexing == "xy" && tensors.len() >= 2;
+    let mut order: Vec<usize> = (0..tensors.len()).collect();
+    if swapped {
+        order.swap(0, 1);
+    }
+    let shape: Shape = order.iter().map(|&i| tensors[i].numel()).collect();
+    let grid = |(i, x): (usize, &Tensor)| {
+        let mut own = Shape::from_elem(1, shape.len());
+        own[order.iter().position(|&o| o == i).unwrap_or(i)] = x.numel();
+        x.viewed("view", &own)?.expand_to("meshgrid", &shape)
+    };
+    tensors.iter().enumerate().map(grid).collect::<Result<_>>().map(Several)
+}
+
+/// A matrix with the given matrices along its diagonal and zeros elsewhere; 1-d tensors are rows.
+#[pyfunction]
+#[pyo3(signature = (*tensors))]
+pub fn block_diag(tensors: Tensors) -> Result<Tensor> {
+    if let Some((place, x)) = tensors.0.iter().enumerate().find(|(_, x)| x.rank() > 2) {
+        return runtime_error!(
+            "block_diag: Input tensors must have 2 or fewer dimensions. Input {place} has {} dimensions",
+            x.rank()
+        );
+    }
+    let blocks = each(&tensors.0, |x| x.at_least(2))?.0;
+    if blocks.is_empty() {
+        return Tensor::uninitialized("block_diag", &[1, 0], super::default_dtype());
+    }
+    let total = |dim: usize| blocks.iter().map(|x| x.shape()[dim]).sum::<usize>();
+    let y = Tensor::zeroed("block_diag", &[total(0), total(1)], result_type(&blocks.iter().collect::<Vec<_>>()))?;
+    let (mut row, mut column) = (0, 0);
+    let corners: Vec<(usize, usize)> = blocks
+        .iter()
+        .map(|x| {
+            let corner = (row, column);
+            row += x.shape()[0];
+            column += x.shape()[1];
+            corner
+        })
+        .collect();
+    for (x, &(row, column)) in blocks.iter().zip(&corners) {
+        let offset = row * total(1) + column;
+        if x.numel() > 0 {
+            y.with_layout(Layout { shape: x.shape().into(), strides: y.strides().into(), offset }).write(x)?;
+        }
+    }
+    if !(is_recording() && y.dtype().is_float() && blocks.iter().any(Tensor::requires_grad)) {
+        return Ok(y);
+    }
+    let mut recorder = Recorder::new("block_diag");
+    for (x, (row, column)) in blocks.iter().zip(corners) {
+        let (rows, columns) = (x.shape()[0], x.shape()[1]);
+        if recorder.input(x) {
+            recorder.rule(move |g, _| g.slice_at(0, row, rows, 1)?.slice_at(1, column, columns, 1));
+        }
+    }
+    Ok(recorder.finish(y))
+}
+
+/// All ways to take one element of each 1-d tensor, as rows.
+#[pyfunction]
+#[pyo3(signature = (*tensors))]
+pub fn cartesian_prod(tensors: Tensors) -> Result<Tensor> {
+    if let Some(x) = tensors.0.iter().find(|x| x.rank() != 1) {
+        return runtime_error!("cartesian_prod: Expect a 1D vector, but got shape {:?}", x.shape());
+    }
+    if let [x] = &tensors.0[..] {
+        return Ok(x.clone());
+    }
+    let grids = meshgrid(tensors, "ij")?.0;
+    let flat = grids.iter().map(|x| x.reshape_to(&[x.numel()])).collect::<Result<Vec<_>>>()?;
+    Tensor::stacked(&flat, 1)
+}
+
+/// All ways to take `r` elements of a 1-d tensor in order, as rows.
+#[pyfunction]
+#[pyo3(signature = (input, r=2, with_replacement=false))]
+pub fn combinations(input: &Tensor, r: isize, with_replacement: bool) -> Result<Tensor> {
+    if input.rank() != 1 {
+        return runtime_error!("combinations: Expect a 1D vector, but got shape {:?}", input.shape());
+    }
+    if r < 0 {
+        return runtime_error!("combinations: Expect a non-negative number, but got {r}");
+    }
+    if r == 0 {
+        return Tensor::uninitialized("combinations", &[0], input.dtype());
+    }
+    let (n, r) = (input.numel() as i64, r as usize);
+    let mut columns: Vec<Vec<i64>> = vec![Vec::new(); r];
+    let mut pick = vec![0i64; r];
+    choose(&mut pick, 0, 0, n, with_replacement, &mut columns);
+    let column = |places: &Vec<i64>| input.index_select_at(0, &Tensor::from_slice(&[places.len()], places)?);
+    let columns = columns.iter().map(column).collect::<Result<Vec<_>>>()?;
+    Tensor::stacked(&columns, 1)
+}
+
+/// Appends every way to fill `pick` from place `at` on with growing numbers from `first` to below `n`.
+fn choose(pick: &mut [i64], at: usize, first: i64, n: i64, repeat: bool, columns: &mut [Vec<i64>]) {
+    if at == pick.len() {
+        columns.iter_mut().zip(pick.iter()).for_each(|(column, &place)| column.push(place));
+        return;
+    }
+    for place in first..n {
+        pick[at] = place;
+        choose(pick, at + 1, if repeat { place } else { place + 1 }, n, repeat, columns);
+    }
+}
+
+/// Pairs (row, column) of the places on one side of a diagonal of a matrix, as two rows.
+fn triangle_indices(op: &str, sizes: (isize, isize), offset: isize, lower: bool, dtype: Option<DType>) -> Result<Tensor> {
+    let (rows, columns) = sizes;
+    if rows < 0 || columns < 0 {
+        return runtime_error!("{op}: row and col must be non-negative, got {rows} and {columns}");
+    }
+    let (mut row_of, mut column_of) = (Vec::new(), Vec::new());
+    for row in 0..rows {
+        let edge = row.saturating_add(offset);
+        let range = if lower { 0..edge.saturating_add(1).clamp(0, columns) } else { edge.clamp(0, columns)..columns };
+        for column in range {
+            row_of.push(row as i64);
+            column_of.push(column as i64);
+        }
+    }
+    let count = row_of.len();
+    row_of.extend(column_of);
+    Tensor::from_slice(&[2, count], &row_of)?.to_dtype(dtype.unwrap_or(DType::I64))
+}
+
+/// The places of the lower triangle of a matrix: a row of rows and a row of columns.
+#[pyfunction]
+#[pyo3(signature = (row, col, offset=0, *, dtype=None))]
+pub fn tril_indices(row: isize, col: isize, offset: isize, dtype: Option<DType>) -> Result<Tensor> {
+    triangle_indices("tril_indices", (row, col), offset, true, dtype)
+}
+
+/// The places of the upper triangle of a matrix: a row of rows and a row of columns.
+#[pyfunction]
+#[pyo3(signature = (row, col, offset=0, *, dtype=None))]
+pub fn triu_indices(row: isize, col: isize, offset: isize, dtype: Option<DType>) -> Result<Tensor> {
+    triangle_indices("triu_indices", (row, col), offset, false, dtype)
+}

@@ -1,0 +1,165 @@
+//! Views with the dims in another order.
+
+use pyo3::prelude::*;
+
+use super::arguments::{Dims, Sizes};
+use crate::error::Result;
+use crate::layout::{Layout, Shape, Strides, normalize_dim, normalize_dims};
+use crate::runtime_error;
+use crate::tensor::Tensor;
+use crate::vjp;
+
+impl Tensor {
+    /// Two dims exchanged.
+    pub(crate) fn transposed(&self, op: &'static str, a: usize, b: usize) -> Result<Tensor> {
+        let x = self;
+        let mut layout = x.layout().clone();
+        if a != b {
+            layout.shape.swap(a, b);
+            layout.strides.swap(a, b);
+        }
+        let y = vjp!(op, x.with_layout(layout), { x: |g| g.transposed(op, a, b) })?;
+        Ok(self.as_base_of(y, None))
+    }
+
+    /// Dim `i` of the result is dim `order[i]` of this.
+    pub(crate) fn permuted(&self, order: &[usize]) -> Result<Tensor> {
+        let x = self;
+        let shape: Shape = order.iter().map(|&d| x.shape()[d]).collect();
+        let strides: Strides = order.iter().map(|&d| x.strides()[d]).collect();
+        let y = x.with_layout(Layout { shape, strides, offset: x.layout().offset });
+        let mut inverse = Shape::from_elem(0, order.len());
+        order.iter().enumerate().for_each(|(i, &d)| inverse[d] = i);
+        let y = vjp!("permute", y, { x: |g| g.permuted(&inverse) })?;
+        Ok(self.as_base_of(y, None))
+    }
+
+    /// The last two dims exchanged, for rules.
+    pub(crate) fn mt(&self) -> Result<Tensor> {
+        if self.rank() == 0 {
+            return self.transposed("transpose", 0, 0);
+        }
+        if self.rank() < 2 {
+            return runtime_error!("mT: only supported on matrices or batches of matrices, got a {}-d tensor", self.rank());
+        }
+        self.transposed("transpose", self.rank() - 2, self.rank() - 1)
+    }
+}
+
+#[pymethods]
+impl Tensor {
+    /// The dims in another order.
+    ///
+    /// Raises: RuntimeError if a dim is missing or appears twice, IndexError if one is out of range.
+    #[pyo3(signature = (*order, dims=None))]
+    pub fn permute(&self, order: Sizes, dims: Option<Dims>) -> Result<Tensor> {
+        let dims = order.or(dims, "permute", "dims")?;
+        if dims.len() != self.rank() {
+            return runtime_error!(
+                "permute: number of dimensions in the tensor input does not match the length of the desired ordering of \
+                 dimensions i.e. input.dim() = {} is not equal to len(dims) = {}",
+                self.rank(),
+                dims.len()
+            );
+        }
+        self.permuted(&normalize_dims("permute", &dims, self.rank())?)
+    }
+
+    /// Dims `dim0` and `dim1` exchanged.
+    ///
+    /// Raises: IndexError if one is out of range.
+    pub fn transpose(&self, dim0: isize, dim1: isize) -> Result<Tensor> {
+        let a = normalize_dim("transpose", dim0, self.rank())?;
+        let b = normalize_dim("transpose", dim1, self.rank())?;
+        self.transposed("transpose", a, b)
+    }
+
+    /// Numpy's name of `transpose`.
+    pub fn swapaxes(&self, axis0: isize, axis1: isize) -> Result<Tensor> {
+        self.transpose(axis0, axis1)
+    }
+
+    /// Another name of `transpose`.
+    pub fn swapdims(&self, dim0: isize, dim1: isize) -> Result<Tensor> {
+        self.transpose(dim0, dim1)
+    }
+
+    /// The transposed matrix; tensors of fewer dims are kept.
+    ///
+    /// Raises: RuntimeError for more than two dims.
+    pub fn t(&self) -> Result<Tensor> {
+        match self.rank() {
+            0 | 1 => self.transposed("t", 0, 0),
+            2 => self.transposed("t", 0, 1),
+            rank => runtime_error!("t: expects a tensor with <= 2 dimensions, but self is {rank}D"),
+        }
+    }
+
+    /// All dims in reverse order.
+    #[getter(T)]
+    pub fn reversed_dims(&self) -> Result<Tensor> {
+        self.permuted(&(0..self.rank()).rev().collect::<Shape>())
+    }
+
+    /// The last two dims exchanged; a 0-d tensor is kept.
+    ///
+    /// Raises: RuntimeError for one dim.
+    #[getter(mT)]
+    pub fn matrix_transposed(&self) -> Result<Tensor> {
+        self.mt()
+    }
+
+    /// The last two dims exchanged, and conjugated: the same as `mT` for real numbers. A 0-d tensor is kept.
+    #[getter(mH)]
+    pub fn matrix_adjoint(&self) -> Result<Tensor> {
+        self.adjoint()
+    }
+
+    /// The transposed and conjugated matrix.
+    ///
+    /// Raises: RuntimeError unless the tensor has 2 or 0 dims.
+    #[getter(H)]
+    pub fn hermitian_transposed(&self) -> Result<Tensor> {
+        match self.rank() {
+            0 => Ok(self.clone()),
+            2 => self.mt(),
+            rank => runtime_error!("H: only supported on matrices (2-D tensors). Got {rank}-D tensor."),
+        }
+    }
+
+    /// The last two dims exchanged, and conjugated; see `mH`.
+    pub fn adjoint(&self) -> Result<Tensor> {
+        if self.rank() == 1 {
+            return runtime_error!("adjoint: only supported on matrices or batches of matrices. Got 1-D tensor.");
+        }
+        self.mt()
+    }
+
+    /// Dims `source` moved to the places `destination`; the others keep their order.
+    ///
+    /// Raises: RuntimeError if both have different lengths or name a dim twice, IndexError if one is out of range.
+    pub fn movedim(&self, source: Dims, destination: Dims) -> Result<Tensor> {
+        if source.len() != destination.len() {
+            return runtime_error!(
+                "movedim: Invalid source or destination dims: source ({:?} dims) should contain the same number of dims as \
+                 destination ({:?} dims)",
+                &*source,
+                &*destination
+            );
+        }
+        let from = normalize_dims("movedim", &source, self.rank())?;
+        let to = normalize_dims("movedim", &destination, self.rank())?;
+        if self.rank() == 0 {
+            return Ok(self.clone());
+        }
+        let mut rest = (0..self.rank()).filter(|d| !from.contains(d));
+        let moved = |place: usize| to.iter().position(|&t| t == place).map(|i| from[i]);
+        let order: Shape = (0..self.rank()).filter_map(|place| moved(place).or_else(|| rest.next())).collect();
+        self.permuted(&order)
+    }
+
+    /// Numpy's name of `movedim`.
+    pub fn moveaxis(&self, source: Dims, destination: Dims) -> Result<Tensor> {
+        self.movedim(source, destination)
+    }
+}

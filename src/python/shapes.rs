@@ -1,0 +1,119 @@
+//! Arguments and results of the ops on shapes: sizes, lists of tensors, memory formats.
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyTuple};
+use pyo3::{Borrowed, FromPyObject};
+
+use super::arguments::type_name;
+use crate::dtype::DType;
+use crate::ops::arguments::{Dims, IntOrInts, Several, Shapes, Sizes, Tensors, ViewAs};
+use crate::tensor::Tensor;
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Sizes {
+    type Error = PyErr;
+
+    fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<Sizes> {
+        let given = ob.cast::<PyTuple>().map_or(true, |tuple| !tuple.is_empty());
+        if given { ob.extract().map(|dims| Sizes(Some(dims))) } else { Ok(Sizes(None)) }
+    }
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for ViewAs {
+    type Error = PyErr;
+
+    fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<ViewAs> {
+        if let Ok(tuple) = ob.cast::<PyTuple>() {
+            if tuple.is_empty() {
+                return Ok(ViewAs::Nothing);
+            }
+            if tuple.len() == 1
+                && let Ok(dtype) = tuple.get_item(0)?.extract::<DType>()
+            {
+                return Ok(ViewAs::DType(dtype));
+            }
+        }
+        ob.extract().map(ViewAs::Shape)
+    }
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for IntOrInts {
+    type Error = PyErr;
+
+    fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<IntOrInts> {
+        if let Ok(tensor) = ob.cast::<Tensor>() {
+            let tensor = tensor.borrow();
+            if tensor.rank() > 1 || tensor.dtype() != DType::I64 {
+                let what = "expected a tensor of int64 with at most one dim as indices or sections";
+                return Err(crate::error::Error::Runtime(what.into()).into());
+            }
+            let list: Vec<i64> = tensor.to_vec()?;
+            return Ok(match (tensor.rank(), &list[..]) {
+                (0, &[n]) => IntOrInts::Int(n as isize),
+                _ => IntOrInts::Ints(Dims(list.iter().map(|&n| n as isize).collect())),
+            });
+        }
+        if ob.is_instance_of::<PyTuple>() || ob.is_instance_of::<PyList>() {
+            return ob.extract().map(IntOrInts::Ints);
+        }
+        ob.extract().map(IntOrInts::Int)
+    }
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Tensors {
+    type Error = PyErr;
+
+    fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<Tensors> {
+        if let Ok(tuple) = ob.cast::<PyTuple>()
+            && tuple.len() == 1
+        {
+            let first = tuple.get_item(0)?;
+            if first.is_instance_of::<PyTuple>() || first.is_instance_of::<PyList>() {
+                return Ok(Tensors(tensors(&first)?, true));
+            }
+        }
+        let from_list = ob.is_instance_of::<PyList>();
+        Ok(Tensors(tensors(&ob)?, from_list))
+    }
+}
+
+fn tensors(ob: &Bound<'_, PyAny>) -> PyResult<Vec<Tensor>> {
+    if !ob.is_instance_of::<PyTuple>() && !ob.is_instance_of::<PyList>() {
+        return Err(PyTypeError::new_err(format!("expected a tuple or a list of Tensors, got {}", type_name(ob))));
+    }
+    let element = |(place, item): (usize, PyResult<Bound<'_, PyAny>>)| {
+        let item = item?;
+        match item.cast::<Tensor>() {
+            Ok(tensor) => Ok(tensor.borrow().clone()),
+            Err(_) => Err(PyTypeError::new_err(format!("expected Tensor as element {place}, but got {}", type_name(&item)))),
+        }
+    };
+    ob.try_iter()?.enumerate().map(element).collect()
+}
+
+impl<'py> IntoPyObject<'py> for Several {
+    type Target = PyTuple;
+    type Output = Bound<'py, PyTuple>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.0)
+    }
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Shapes {
+    type Error = PyErr;
+
+    fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<Shapes> {
+        ob.try_iter()?.map(|item| item?.extract::<Dims>()).collect::<PyResult<_>>().map(Shapes)
+    }
+}
+
+/// The shape that some shapes broadcast to; a number is a shape of one dim.
+///
+/// Raises: RuntimeError if they do not broadcast, ValueError for negative sizes.
+#[pyfunction]
+#[pyo3(signature = (*shapes))]
+pub fn broadcast_shapes<'py>(py: Python<'py>, shapes: Shapes) -> PyResult<Bound<'py, PyAny>> {
+    super::size::size_object(py, &crate::ops::join::common_shape(&shapes)?)
+}
