@@ -1,0 +1,252 @@
+"""What every operation is tested with: inputs, their domains, and what numpy makes of them.
+
+An op has one or more cases. ``unary``, ``binary`` and the like make the cases of a family; ``case`` makes one. An op
+that is missing here, and from NOT_DIFFERENTIABLE, fails ``test_every_op_is_covered``.
+
+    case("addmm", lambda c, a, b: c.addmm(a, b, beta=0.5), (2, 4), (2, 3), (3, 4), numpy=lambda c, a, b: 0.5 * c + a @ b)
+
+Domains are intervals that keep away from kinks and poles: what happens exactly there belongs in the tests of the op.
+"""
+
+from dataclasses import dataclass
+from typing import Callable, Optional
+
+import numpy as np
+
+import ferrograd
+
+CASES = []
+
+
+@dataclass(frozen=True)
+class Input:
+    """A random tensor: its shape, and the intervals its elements are drawn from."""
+
+    shape: tuple
+    domain: tuple = ((-2.0, 2.0),)
+    transposed: bool = False
+
+    def sample(self, rng):
+        shape = self.shape[::-1] if self.transposed else self.shape
+        picks = rng.integers(len(self.domain), size=shape)
+        low, high = (np.array([interval[end] for interval in self.domain])[picks] for end in (0, 1))
+        values = np.asarray(low + (high - low) * rng.random(shape))
+        return values.T if self.transposed else values
+
+
+@dataclass(frozen=True)
+class Case:
+    """A call of an op on tensors, and the same on numpy arrays."""
+
+    op: str
+    label: str
+    call: Callable
+    inputs: tuple
+    numpy: Optional[Callable] = None
+    # For ops whose second derivative is not to be had by differences (it is 0 or does not exist).
+    second: bool = True
+
+    def __str__(self):
+        return f"{self.op}-{self.label}"
+
+
+def _domain(domain):
+    return (domain,) if isinstance(domain[0], (int, float)) else tuple(domain)
+
+
+def case(op, call, *inputs, numpy=None, label=None, domain=(-2.0, 2.0), second=True):
+    """One case. Inputs are shapes or Inputs."""
+    inputs = tuple(i if isinstance(i, Input) else Input(i, _domain(domain)) for i in inputs)
+    label = label or "_".join("x".join(map(str, i.shape)) or "0d" for i in inputs) + ("t" if inputs[0].transposed else "")
+    number = sum(c.op == op and c.label.split("#")[0] == label for c in CASES)
+    CASES.append(Case(op, f"{label}#{number}" if number else label, call, inputs, numpy, second))
+
+
+def _method(op):
+    return lambda x, *others: getattr(x, op)(*others)
+
+
+def unary(*ops, domain=(-2.0, 2.0), numpy=None, second=True):
+    """Functions of each element; `numpy` defaults to the function of the same name."""
+    for op in ops:
+        reference = numpy or getattr(np, op, None)
+        for shape in [(), (3,), (2, 3), (2, 0, 3)]:
+            case(op, _method(op), shape, numpy=reference, domain=domain, second=second)
+        case(op, _method(op), Input((3, 4), _domain(domain), transposed=True), numpy=reference, second=second)
+
+
+def binary(*ops, domain=(-2.0, 2.0), other=None, numpy=None, second=True):
+    """Functions of pairs of elements, which broadcast."""
+    a, b = _domain(domain), _domain(other or domain)
+    for op in ops:
+        reference = numpy or getattr(np, op, None)
+        for left, right in [((2, 3), (2, 3)), ((2, 3), (3,)), ((2, 1), (1, 3)), ((), (3,)), ((3,), ()), ((), ()), ((0, 3), (1, 3))]:
+            case(op, _method(op), Input(left, a), Input(right, b), numpy=reference, second=second)
+        case(op, _method(op), Input((3, 4), a, True), Input((3, 4), b), numpy=reference, second=second)
+
+
+def reduction(*ops, domain=(-2.0, 2.0), numpy=None, empty=True, whole=True):
+    """Ops over dims, with `dim` and `keepdim`."""
+    for op in ops:
+        reference = numpy or getattr(np, op, None)
+
+        def against(reference=reference, **kwargs):
+            return None if reference is None else lambda x: reference(x, **kwargs)
+
+        if whole:
+            for shape in [(), (3,), (2, 3)]:
+                case(op, _method(op), shape, numpy=against(), domain=domain)
+        case(op, lambda x, op=op: getattr(x, op)(0), (3, 2), numpy=against(axis=0), domain=domain, label="dim0")
+        case(op, lambda x, op=op: getattr(x, op)(-1, keepdim=True), (2, 3), numpy=against(axis=-1, keepdims=True), domain=domain, label="keep")
+        transposed = Input((4, 3), _domain(domain), transposed=True)
+        case(op, lambda x, op=op: getattr(x, op)(1), transposed, numpy=against(axis=1), label="transposed")
+        if empty:
+            case(op, lambda x, op=op: getattr(x, op)(1), (0, 3), numpy=against(axis=1), label="empty", domain=domain)
+
+
+# Functions of each element.
+APART = ((-2.0, -0.3), (0.3, 2.0))
+STEPS = ((-1.8, -1.2), (-0.8, -0.2), (0.2, 0.8), (1.2, 1.8))
+
+unary("exp", "exp2", "expm1", "sin", "cos", "sinh", "cosh", "tanh", "square")
+unary("negative", "neg", numpy=np.negative)
+unary("positive", numpy=np.positive)
+unary("abs", "absolute", domain=APART, numpy=np.abs)
+unary("asin", "arcsin", domain=(-0.9, 0.9), numpy=np.arcsin)
+unary("acos", "arccos", domain=(-0.9, 0.9), numpy=np.arccos)
+unary("atan", "arctan", numpy=np.arctan)
+unary("asinh", "arcsinh", numpy=np.arcsinh)
+unary("acosh", "arccosh", domain=(1.2, 4.0), numpy=np.arccosh)
+unary("atanh", "arctanh", domain=(-0.9, 0.9), numpy=np.arctanh)
+unary("tan", domain=(-1.2, 1.2))
+unary("log", "log2", "log10", "sqrt", domain=(0.2, 4.0))
+unary("log1p", domain=(-0.6, 3.0))
+unary("rsqrt", domain=(0.2, 4.0), numpy=lambda x: 1 / np.sqrt(x))
+unary("reciprocal", domain=APART)
+unary("ceil", "floor", "trunc", "round", "sign", domain=STEPS)
+unary("fix", domain=STEPS, numpy=np.trunc)
+unary("sgn", domain=STEPS, numpy=np.sign)
+unary("frac", domain=STEPS, numpy=lambda x: x - np.trunc(x))
+unary("deg2rad", "rad2deg")
+unary("sigmoid", "expit", numpy=lambda x: 1 / (1 + np.exp(-x)))
+unary("relu", domain=APART, numpy=lambda x: np.maximum(x, 0))
+unary("logit", domain=(0.1, 0.9), numpy=lambda x: np.log(x / (1 - x)))
+unary("sinc", domain=APART)
+unary("i0", numpy=lambda x: np.i0(x).reshape(np.shape(x)))
+unary("erf", "erfc")
+unary("erfinv", domain=(-0.9, 0.9))
+unary("lgamma", "digamma", domain=(0.5, 4.0))
+case("polygamma", lambda x: x.polygamma(1), (2, 3), domain=(0.5, 4.0))
+unary("nan_to_num")
+
+# Functions of two.
+binary("add", numpy=np.add)
+binary("sub", "subtract", numpy=np.subtract)
+binary("mul", "multiply", numpy=np.multiply)
+binary("div", "divide", "true_divide", other=APART, numpy=np.divide)
+binary("pow", "float_power", domain=(0.3, 2.0), other=(-2.0, 2.0), numpy=np.power)
+binary("atan2", "arctan2", domain=APART, numpy=np.arctan2)
+binary("hypot", domain=APART)
+binary("maximum", "minimum", "fmax", "fmin")
+binary("max", numpy=np.maximum)
+binary("min", numpy=np.minimum)
+binary("fmod", "remainder", domain=(2.2, 2.8), other=(0.95, 1.05))
+binary("copysign", domain=APART, other=APART)
+binary("logaddexp", "logaddexp2")
+binary("rsub", numpy=lambda a, b: b - a)
+binary("xlogy", domain=(0.3, 2.0), numpy=lambda a, b: a * np.log(b))
+binary("floor_divide", domain=(2.2, 2.8), other=(0.95, 1.05))
+binary("heaviside", domain=APART)
+
+case("add", lambda a, b: a.add(b, alpha=0.5), (2, 3), (3,), numpy=lambda a, b: a + 0.5 * b, label="alpha")
+case("sub", lambda a, b: a.sub(b, alpha=0.5), (2, 3), (3,), numpy=lambda a, b: a - 0.5 * b, label="alpha")
+case("pow", lambda x: x.pow(3), (2, 3), numpy=lambda x: x**3, label="cube")
+case("pow", lambda x: x.pow(2), (2, 3), numpy=lambda x: x**2, label="square")
+case("pow", lambda x: x.pow(-1.5), (2, 3), numpy=lambda x: x**-1.5, domain=(0.3, 2.0), label="power")
+
+BOUNDED = ((-2.0, -1.1), (-0.9, 0.4), (0.6, 2.0))
+for op in ("clamp", "clip"):
+    case(op, lambda x, op=op: getattr(x, op)(-1.0, 0.5), (3, 4), numpy=lambda x: np.clip(x, -1.0, 0.5), domain=BOUNDED)
+    case(op, lambda x, op=op: getattr(x, op)(min=0.5), (3, 4), numpy=lambda x: np.maximum(x, 0.5), domain=BOUNDED, label="min")
+    case(op, lambda x, op=op: getattr(x, op)(max=0.5), (3, 4), numpy=lambda x: np.minimum(x, 0.5), domain=BOUNDED, label="max")
+case("clamp_min", lambda x: x.clamp_min(0.5), (3, 4), numpy=lambda x: np.maximum(x, 0.5), domain=BOUNDED)
+case("clamp_max", lambda x: x.clamp_max(0.5), (3, 4), numpy=lambda x: np.minimum(x, 0.5), domain=BOUNDED)
+case("lerp", lambda a, b, w: a.lerp(b, w), (2, 3), (2, 3), (3,), numpy=lambda a, b, w: a + w * (b - a))
+case("lerp", lambda a, b: a.lerp(b, 0.3), (2, 3), (2, 3), numpy=lambda a, b: a + 0.3 * (b - a))
+case("addcmul", lambda a, b, c: a.addcmul(b, c, value=0.5), (2, 3), (2, 3), (3,), numpy=lambda a, b, c: a + 0.5 * b * c)
+case("addcdiv", lambda a, b, c: a.addcdiv(b, c, value=0.5), (2, 3), (2, 3), Input((3,), APART), numpy=lambda a, b, c: a + 0.5 * b / c)
+
+# Reductions.
+reduction("sum", "mean", "prod", numpy=None)
+reduction("nansum", "nanmean")
+reduction("amax", "amin", whole=False)
+reduction("var", numpy=lambda x, **kw: np.var(x, ddof=1, **kw), whole=False)
+reduction("std", numpy=lambda x, **kw: np.std(x, ddof=1, **kw), whole=False)
+reduction("logsumexp", numpy=lambda x, **kw: np.log(np.sum(np.exp(x), **kw)), whole=False)
+
+case("sum", lambda x: x.sum((0, 2)), (2, 3, 4), numpy=lambda x: x.sum((0, 2)), label="dims")
+case("mean", lambda x: x.mean((0, -1), keepdim=True), (2, 3, 4), numpy=lambda x: x.mean((0, -1), keepdims=True), label="dims")
+case("var", lambda x: x.var((0, 1), correction=0), (2, 3), numpy=np.var, label="correction")
+case("std", lambda x: x.std(correction=0), (2, 3), numpy=np.std, label="correction")
+case("var_mean", lambda x: x.var_mean(1), (2, 3))
+case("std_mean", lambda x: x.std_mean(1), (2, 3))
+for op in ("cumsum", "cumprod"):
+    for shape, dim in [((3,), 0), ((2, 3), 0), ((2, 3), -1), ((2, 0), 0)]:
+        reference = getattr(np, op)
+        case(op, lambda x, op=op, dim=dim: getattr(x, op)(dim), shape, numpy=lambda x, f=reference, dim=dim: f(x, axis=dim), label=f"{shape}-{dim}")
+case("cumprod", lambda x: x.cumprod(0), (3,), numpy=np.cumprod, domain=(0.0, 0.0), label="zeros")
+case("logcumsumexp", lambda x: x.logcumsumexp(1), (2, 3), numpy=lambda x: np.log(np.cumsum(np.exp(x), axis=1)))
+for op, ufunc in (("cummax", np.maximum), ("cummin", np.minimum)):
+    case(op, lambda x, op=op: getattr(x, op)(1)[0], (2, 4), numpy=lambda x, f=ufunc: f.accumulate(x, axis=1))
+for op, reference in (("max", np.max), ("min", np.min)):
+    case(op, lambda x, op=op: getattr(x, op)(), (2, 4), numpy=reference)
+    case(op, lambda x, op=op: getattr(x, op)(1)[0], (2, 4), numpy=lambda x, f=reference: f(x, axis=1), label="dim")
+case("aminmax", lambda x: x.aminmax(dim=1), (2, 4))
+case("prod", lambda x: x.prod(), (4,), numpy=np.prod, domain=(0.0, 0.0), label="zeros")
+
+# Products of matrices.
+case("mm", _method("mm"), (2, 3), (3, 4), numpy=np.matmul)
+case("mm", _method("mm"), Input((3, 2), transposed=True), (2, 4), numpy=np.matmul)
+case("mm", _method("mm"), (2, 0), (0, 4), numpy=np.matmul)
+case("mv", _method("mv"), (2, 3), (3,), numpy=np.matmul)
+case("dot", _method("dot"), (3,), (3,), numpy=np.dot)
+case("vdot", _method("vdot"), (3,), (3,), numpy=np.dot)
+case("inner", _method("inner"), (2, 3), (4, 3), numpy=np.inner)
+case("outer", _method("outer"), (2,), (3,), numpy=np.outer)
+case("ger", _method("ger"), (2,), (3,), numpy=np.outer)
+case("bmm", _method("bmm"), (2, 2, 3), (2, 3, 4), numpy=np.matmul)
+for left, right in [((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((2, 3), (3, 4)), ((2, 1, 2, 3), (4, 3, 2)), ((2, 2, 3), (3,))]:
+    case("matmul", _method("matmul"), left, right, numpy=np.matmul)
+case("addmm", lambda c, a, b: c.addmm(a, b, beta=0.5, alpha=2.0), (4,), (2, 3), (3, 4), numpy=lambda c, a, b: 0.5 * c + 2 * a @ b)
+case("addmv", lambda c, a, b: c.addmv(a, b, beta=0.5, alpha=2.0), (2,), (2, 3), (3,), numpy=lambda c, a, b: 0.5 * c + 2 * a @ b)
+case("addr", lambda c, a, b: c.addr(a, b, beta=0.5, alpha=2.0), (2, 3), (2,), (3,), numpy=lambda c, a, b: 0.5 * c + 2 * np.outer(a, b))
+case("addbmm", lambda c, a, b: c.addbmm(a, b, beta=0.5), (2, 4), (3, 2, 3), (3, 3, 4), numpy=lambda c, a, b: 0.5 * c + (a @ b).sum(0))
+case("baddbmm", lambda c, a, b: c.baddbmm(a, b, beta=0.5), (3, 2, 4), (3, 2, 3), (3, 3, 4), numpy=lambda c, a, b: 0.5 * c + a @ b)
+
+# Views and copies.
+case("view", lambda x: x.view(3, 2), (2, 3), numpy=lambda x: x.reshape(3, 2))
+case("view", lambda x: x.view(-1), (2, 0, 3), numpy=lambda x: x.reshape(0), label="empty")
+case("permute", lambda x: x.permute(2, 0, 1), (2, 3, 4), numpy=lambda x: x.transpose(2, 0, 1))
+case("contiguous", lambda x: x.contiguous(), Input((3, 4), transposed=True), numpy=lambda x: x)
+
+# Not to be differentiated by the tests over all ops; each with the reason.
+NOT_DIFFERENTIABLE = {}
+
+
+def not_differentiable(reason, *names):
+    """Names without a derivative, and why."""
+    NOT_DIFFERENTIABLE.update(dict.fromkeys(names, reason))
+
+
+not_differentiable("answers bools", "all", "any", "is_complex", "is_floating_point", "is_signed", "is_inference")
+not_differentiable("answers integers", "count_nonzero", "argmax", "argmin")
+not_differentiable("describes the tensor", "dim", "ndimension", "element_size", "nelement", "numel", "size", "stride", "storage_offset", "data_ptr")
+not_differentiable("answers Python or numpy values", "item", "numpy", "tolist")
+not_differentiable("drives differentiation itself", "backward", "detach", "detach_", "register_hook", "requires_grad_", "retain_grad")
+not_differentiable("overwrites; see test_inplace.py", "copy_", "fill_", "zero_")
+not_differentiable("makes new tensors", "from_numpy", "tensor")
+
+
+def exists(op):
+    """Whether the library has the op yet."""
+    return hasattr(ferrograd.Tensor, op) or hasattr(ferrograd, op)
