@@ -9,6 +9,7 @@
 
 pub mod dtype;
 pub mod error;
+pub mod interpreter;
 pub mod kernels;
 pub mod layout;
 pub mod ops;

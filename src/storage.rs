@@ -2,19 +2,22 @@
 //! each with a lock for kernels and a version counter for the tape.
 //!
 //! The lock makes Rust's rule (many readers or one writer) hold between Python threads while a kernel runs
-//! without the interpreter lock. Kernels never wait for the interpreter lock while they hold it, so a thread
-//! that waits for a storage always gets it. What numpy does to shared memory meanwhile is beyond its reach.
+//! without the interpreter lock. A thread that holds a storage may wait for the interpreter lock (its kernel is done,
+//! its release is not), so a thread that waits for a storage lets go of the interpreter. What numpy does to shared
+//! memory meanwhile is beyond the lock's reach.
 
 use std::alloc::Layout as MemoryLayout;
 use std::any::Any;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::error::{Error, Result};
+use crate::interpreter::released;
 
 /// Alignment of every buffer of ours: a cache line, and the widest vector register.
 pub const ALIGN: usize = 64;
@@ -34,6 +37,10 @@ struct Buffer {
 }
 
 const WRITER: u32 = u32::MAX;
+/// Attempts at a lock before the interpreter is let go of.
+const SPINS: u32 = 100;
+/// Pause between later attempts.
+const NAP: Duration = Duration::from_micros(20);
 
 // SAFETY: the memory is reached only through `Access`, whose lock gives one writer or many readers.
 unsafe impl Send for Buffer {}
@@ -123,10 +130,13 @@ impl<'a> Access<'a> {
         }
         held.sort_unstable_by_key(|(storage, _)| Arc::as_ptr(&storage.0));
         for (storage, write) in &held {
-            let mut tries = 0u32;
-            while !(if *write { storage.try_write() } else { storage.try_read() }) {
-                tries += 1;
-                if tries < 100 { std::hint::spin_loop() } else { std::thread::sleep(std::time::Duration::from_micros(20)) }
+            let take = || if *write { storage.try_write() } else { storage.try_read() };
+            if !(0..SPINS).any(|_| take()) {
+                released(&mut || {
+                    while !take() {
+                        std::thread::sleep(NAP);
+                    }
+                });
             }
         }
         Access { held }

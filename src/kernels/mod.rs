@@ -3,7 +3,6 @@
 pub mod elementwise;
 pub mod folds;
 pub mod gather;
-mod interpreter;
 pub mod join;
 pub mod lines;
 pub mod map;
@@ -15,4 +14,4 @@ pub mod simd;
 pub mod triangle;
 pub mod vector;
 
-pub use interpreter::{set_release, without_interpreter};
+pub use crate::interpreter::without_interpreter;

@@ -10,7 +10,7 @@ thread_local! {
 
 /// Tells the kernels how to release the lock.
 pub fn install() {
-    crate::kernels::set_release(release);
+    crate::interpreter::set_release(release);
 }
 
 /// Takes the lock back when dropped, also when a panic passes.

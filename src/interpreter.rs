@@ -1,4 +1,5 @@
-//! Letting other Python threads run while a kernel works. The Python layer says how; kernels only say when.
+//! Letting other Python threads run while a kernel works or a lock is awaited. The Python layer says how; ops and
+//! storage only say when.
 
 use std::sync::OnceLock;
 
@@ -13,6 +14,14 @@ const WORTH_RELEASING: usize = 32 * 1024;
 /// Says how the interpreter lock is released; called once, when the module is loaded.
 pub fn set_release(release: Release) {
     let _ = RELEASE.set(release);
+}
+
+/// Runs something without the interpreter lock.
+pub fn released(body: &mut dyn FnMut()) {
+    match RELEASE.get() {
+        Some(release) => release(body),
+        None => body(),
+    }
 }
 
 /// Runs a kernel of so much `work` (elements touched, or multiply-adds / 16) without the interpreter lock if that pays.
