@@ -384,6 +384,11 @@ pub trait Number: Element {
     fn sub(self, other: Self) -> Self;
     /// Product.
     fn mul(self, other: Self) -> Self;
+    /// Minus the value; of zero, minus zero.
+    #[inline(always)]
+    fn opposite(self) -> Self {
+        Self::ZERO.sub(self)
+    }
     /// The larger one; NaN if one is NaN.
     #[inline(always)]
     fn max(self, other: Self) -> Self {
@@ -423,6 +428,8 @@ macro_rules! number {
             fn sub(self, other: Self) -> Self { self - other }
             #[inline(always)]
             fn mul(self, other: Self) -> Self { self * other }
+            #[inline(always)]
+            fn opposite(self) -> Self { -self }
         }
     )+};
 }

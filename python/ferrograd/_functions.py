@@ -25,7 +25,7 @@ _IN_PLACE = frozenset(
 _NUMBERS = frozenset(
     """
     add bitwise_and bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor div divide float_power floor_divide mul
-    multiply pow remainder rsub sub subtract true_divide xlogy
+    multiply pow remainder sub subtract true_divide xlogy
     """.split()
 )
 

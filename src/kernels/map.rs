@@ -4,6 +4,7 @@
 //! inline to vectorise: a small closure does, a long one should be an `#[inline(always)]` function passed by name.
 
 use super::elementwise::{Arg, MAX_ARGS, run};
+use super::math::{self, Real};
 use super::vector::vectorize;
 use crate::dtype::Element;
 
@@ -71,6 +72,49 @@ pub unsafe fn map3<A: Element, B: Element, C: Element, U: Element>(
                     }
                 }
             },
+        )
+    };
+    // SAFETY: the caller answers for the operands.
+    unsafe { run(shape, args, &body) }
+}
+
+/// A run of elements with the place of its results, for functions that work through several at a time.
+pub struct Stretch<T> {
+    x: *const T,
+    y: *mut T,
+    n: usize,
+}
+
+macro_rules! stretch {
+    ($($(#[$doc:meta])* $name:ident $run:path;)+) => {$(
+        $(#[$doc])*
+        #[inline(always)]
+        pub fn $name<T: Real>(part: Stretch<T>) {
+            // SAFETY: a `Stretch` is made by `map_stretches` only, from addresses valid for n elements each.
+            unsafe { $run(part.x, part.y, part.n) }
+        }
+    )+};
+}
+
+stretch! {
+    /// The sine of each element.
+    sin math::sin_run;
+    /// The cosine of each element.
+    cos math::cos_run;
+    /// The tangent of each element.
+    tan math::tan_run;
+}
+
+/// y = f(x), stretch by stretch.
+///
+/// # Safety
+/// `args` are (y, x) with elements of this type; see [`run`].
+pub unsafe fn map_stretches<T: Element>(shape: &[usize], args: &[Arg; 2], f: impl Fn(Stretch<T>) + Sync + Copy) {
+    let body = |p: &[*mut u8; MAX_ARGS], n: usize| {
+        let part = || Stretch { x: p[1].cast(), y: p[0].cast(), n };
+        vectorize(
+            #[inline(always)]
+            || f(part()),
         )
     };
     // SAFETY: the caller answers for the operands.

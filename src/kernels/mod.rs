@@ -3,14 +3,17 @@
 pub mod elementwise;
 pub mod folds;
 pub mod gather;
+pub mod integer;
 pub mod join;
 pub mod lines;
 pub mod map;
 pub mod math;
 pub mod matmul;
 pub mod par;
+pub mod quotient;
 pub mod reduce;
 pub mod simd;
+pub mod special;
 pub mod triangle;
 pub mod vector;
 

@@ -25,6 +25,19 @@ impl Operand {
         }
     }
 
+    /// As a tensor; see [`Operand::tensor`].
+    pub(crate) fn as_tensor(&self) -> Result<Tensor> {
+        self.clone().tensor()
+    }
+
+    /// The number, if it is one.
+    pub(crate) fn number(&self) -> Option<Scalar> {
+        match self {
+            Operand::Number(value) => Some(*value),
+            Operand::Tensor(_) => None,
+        }
+    }
+
     /// Whether it is a tensor on the tape.
     pub fn requires_grad(&self) -> bool {
         matches!(self, Operand::Tensor(tensor) if tensor.requires_grad())
@@ -39,6 +52,19 @@ impl Operand {
     }
 }
 
+impl Tensor {
+    /// Itself: what takes an [`Operand`] or a tensor reads both the same way.
+    pub(crate) fn as_tensor(&self) -> Result<Tensor> {
+        Ok(self.clone())
+    }
+}
+
+impl From<Scalar> for Operand {
+    fn from(value: Scalar) -> Operand {
+        Operand::Number(value)
+    }
+}
+
 impl From<&Tensor> for Operand {
     fn from(tensor: &Tensor) -> Operand {
         Operand::Tensor(tensor.clone())
@@ -48,6 +74,24 @@ impl From<&Tensor> for Operand {
 impl From<f64> for Operand {
     fn from(value: f64) -> Operand {
         Operand::Number(Scalar::Float(value))
+    }
+}
+
+/// What in-place forms ask of an operand, for one that may be missing.
+pub trait Optional {
+    /// See [`Operand::requires_grad`].
+    fn requires_grad(&self) -> bool;
+    /// See [`Operand::check_overlap`].
+    fn check_overlap(&self, x: &Tensor) -> Result<()>;
+}
+
+impl Optional for Option<Operand> {
+    fn check_overlap(&self, x: &Tensor) -> Result<()> {
+        self.as_ref().map_or(Ok(()), |operand| operand.check_overlap(x))
+    }
+
+    fn requires_grad(&self) -> bool {
+        self.as_ref().is_some_and(Operand::requires_grad)
     }
 }
 

@@ -1,4 +1,6 @@
-//! Sums, differences, products, quotients and powers.
+//! Sums, differences, products, quotients and remainders.
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::prelude::*;
 
@@ -6,9 +8,26 @@ use super::arguments::Operand;
 use super::kernel::{promoted, promoted_float};
 use crate::dtype::{DType, Number, Scalar};
 use crate::error::{Error, Result};
+use crate::kernels::quotient::Quotient;
 use crate::runtime_error;
 use crate::tensor::Tensor;
 use crate::vjp;
+
+/// y = a.f(b), with f a method of [`Quotient`]; integers must not be divided by zero.
+macro_rules! quotient_map {
+    ($op:expr, $a:expr, $b:expr, $f:ident) => {{
+        let by_zero = AtomicBool::new(false);
+        let seen = &by_zero;
+        let y = number_zip_map!($op, $a, $b, |u: T, v: T| {
+            if T::EXACT && v == T::ZERO {
+                seen.store(true, Ordering::Relaxed);
+                return v;
+            }
+            u.$f(v)
+        });
+        unless_by_zero(y, by_zero)
+    }};
+}
 
 impl Tensor {
     /// `self + other`, for Rust callers.
@@ -20,13 +39,9 @@ impl Tensor {
 
     /// `self - other`, for Rust callers.
     pub fn sub(&self, other: &Tensor) -> Result<Tensor> {
+        check_difference(self, other)?;
         let (a, b) = promoted(self, other)?;
-        if a.dtype() == DType::Bool {
-            return runtime_error!(
-                "sub: the `-` operator with two bool tensors is not supported. Use the `^` or `logical_xor()` operator instead."
-            );
-        }
-        let y = zip_map!("sub", a, b, |u, v| u.sub(v))?;
+        let y = number_zip_map!("sub", a, b, |u, v| u.sub(v))?;
         vjp!("sub", y, { a: |g| Ok(g.clone()), b: |g| g.neg() })
     }
 
@@ -47,6 +62,18 @@ impl Tensor {
     /// `self += other`, not recorded.
     pub(crate) fn add_in_place(&self, other: &Tensor) -> Result<()> {
         crate::tape::view::in_place("add_", self, other.requires_grad(), |x| x.add(other))
+    }
+
+    /// The quotient rounded down, without a derivative of its own. Integers: not by zero.
+    pub(crate) fn quotient_floor(&self, other: &Tensor) -> Result<Tensor> {
+        let (a, b) = promoted(self, other)?;
+        quotient_map!("div_floor", a, b, floor_div)
+    }
+
+    /// The quotient rounded towards zero, without a derivative of its own. Integers: not by zero.
+    pub(crate) fn quotient_trunc(&self, other: &Tensor) -> Result<Tensor> {
+        let (a, b) = promoted(self, other)?;
+        quotient_map!("div_trunc", a, b, trunc_div)
     }
 }
 
@@ -71,6 +98,104 @@ impl Tensor {
         vjp!("add", y, { a: |g| Ok(g.clone()), b: |g| g * alpha.to_f64() })
     }
 
+    /// Difference of two tensors, the second times `alpha`.
+    ///
+    /// Shape: broadcast. Dtype: any but bool; promotes.
+    /// Raises: RuntimeError for a bool, and if `alpha` is of a higher kind than the result.
+    #[pyo3(name = "sub", signature = (other, *, alpha=Scalar::Int(1)))]
+    pub fn sub_scaled(&self, other: Operand, alpha: Scalar) -> Result<Tensor> {
+        let b = other.tensor()?;
+        if alpha == Scalar::Int(1) {
+            return self.sub(&b);
+        }
+        check_difference(self, &b)?;
+        let (a, b) = promoted(self, &b)?;
+        check_alpha("sub", alpha, a.dtype())?;
+        let y = crate::dispatch_numbers!(a.dtype(), "sub", T => {
+            let factor: T = alpha.to();
+            super::kernel::binary::<T, T, T>("sub", &a, &b, move |u, v| u.sub(factor.mul(v)))
+        })?;
+        vjp!("sub", y, { a: |g| Ok(g.clone()), b: |g| g * -alpha.to_f64() })
+    }
+
+    /// `other - alpha * self`; see `sub`.
+    #[pyo3(signature = (other, *, alpha=Scalar::Int(1)))]
+    pub fn rsub(&self, other: Operand, alpha: Scalar) -> Result<Tensor> {
+        other.tensor()?.sub_scaled(self.into(), alpha)
+    }
+
+    /// Product of two tensors.
+    ///
+    /// Shape: broadcast. Dtype: any; promotes. Bools multiply as "and".
+    #[pyo3(name = "mul", signature = (other))]
+    pub fn mul_operand(&self, other: Operand) -> Result<Tensor> {
+        self.mul(&other.tensor()?)
+    }
+
+    /// Quotient of two tensors, rounded as `rounding_mode` says.
+    ///
+    /// None: not rounded, integers promote to the default float. "trunc": towards zero. "floor": towards minus infinity.
+    ///
+    /// Shape: broadcast. Dtype: any; promotes.
+    /// Derivative: 0 if rounded.
+    /// Raises: RuntimeError for a rounded quotient of integers by 0, and for another `rounding_mode`.
+    #[pyo3(name = "div", signature = (other, *, rounding_mode=None))]
+    pub fn div_rounded(&self, other: Operand, rounding_mode: Option<&str>) -> Result<Tensor> {
+        let (a, b) = (self, other.tensor()?);
+        let y = match rounding_mode {
+            None => return a.div(&b),
+            Some("floor") => a.quotient_floor(&b)?,
+            Some("trunc") => a.quotient_trunc(&b)?,
+            Some(mode) => {
+                return runtime_error!("div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{mode}'");
+            }
+        };
+        vjp!("div.2", y, { a: |g| g.as_zeros(), b: |g| g.as_zeros() })
+    }
+
+    /// Quotient of two tensors; see `div`.
+    #[pyo3(signature = (other))]
+    pub fn true_divide(&self, other: Operand) -> Result<Tensor> {
+        self.div(&other.tensor()?)
+    }
+
+    /// The quotient rounded towards minus infinity.
+    ///
+    /// Shape: broadcast. Dtype: any but bool; promotes.
+    /// Derivative: none, as in torch; `div` with `rounding_mode="floor"` has one, 0.
+    /// Raises: RuntimeError for integers by 0.
+    #[pyo3(signature = (other))]
+    pub fn floor_divide(&self, other: Operand) -> Result<Tensor> {
+        let (a, b) = (self, other.tensor()?);
+        let y = a.quotient_floor(&b)?;
+        let none = || Err(Error::NoDerivative { op: "floor_divide" });
+        vjp!("floor_divide", y, { a: |_g| none(), b: |_g| none() })
+    }
+
+    /// What `floor_divide` leaves: it has the sign of the divisor.
+    ///
+    /// Shape: broadcast. Dtype: any but bool; promotes.
+    /// Derivative: 1 for the dividend, minus the rounded quotient for the divisor.
+    /// Raises: RuntimeError for integers by 0.
+    #[pyo3(signature = (other))]
+    pub fn remainder(&self, other: Operand) -> Result<Tensor> {
+        let (a, b) = promoted(self, &other.tensor()?)?;
+        let y = quotient_map!("remainder", a, b, remainder)?;
+        vjp!("remainder.1", y, { a: |g| Ok(g.clone()), b: |g| -&(g * a.quotient_floor(&b))? })
+    }
+
+    /// What division rounded towards zero leaves: it has the sign of the dividend.
+    ///
+    /// Shape: broadcast. Dtype: any but bool; promotes.
+    /// Derivative: 1 for the dividend, minus the rounded quotient for the divisor.
+    /// Raises: RuntimeError for integers by 0.
+    #[pyo3(signature = (other))]
+    pub fn fmod(&self, other: Operand) -> Result<Tensor> {
+        let (a, b) = promoted(self, &other.tensor()?)?;
+        let y = quotient_map!("fmod", a, b, fmod)?;
+        vjp!("fmod.1", y, { a: |g| Ok(g.clone()), b: |g| -&(g * a.quotient_trunc(&b))? })
+    }
+
     /// Opposite of each element.
     ///
     /// Shape: any, kept. Dtype: any but bool.
@@ -81,30 +206,71 @@ impl Tensor {
                 "neg: the `-` operator on a bool tensor is not supported. Use the `~` or `logical_not()` operator instead."
             );
         }
-        let y = number_map!("neg", x, |v| T::ZERO.sub(v))?;
+        let y = number_map!("neg", x, |v| v.opposite())?;
         vjp!("neg", y, { x: |g| g.neg() })
+    }
+
+    /// The tensor itself.
+    ///
+    /// Raises: RuntimeError for bools.
+    pub fn positive(&self) -> Result<Tensor> {
+        if self.dtype() == DType::Bool {
+            return runtime_error!("positive: the `+` operator on a bool tensor is not supported");
+        }
+        Ok(self.clone())
     }
 }
 
 in_place! {
     /// `self += alpha * other`; see `add`.
     add_(other, *, alpha=Scalar::Int(1))(other: Operand, alpha: Scalar) [other] |x| x.add_scaled(other, alpha);
+    /// `self -= alpha * other`; see `sub`.
+    sub_(other, *, alpha=Scalar::Int(1))(other: Operand, alpha: Scalar) [other] |x| x.sub_scaled(other, alpha);
+    /// `self *= other`; see `mul`.
+    mul_(other)(other: Operand) [other] |x| x.mul(&other.tensor()?);
+    /// `self /= other`; see `div`.
+    div_(other, *, rounding_mode=None)(other: Operand, rounding_mode: Option<&str>) [other]
+        |x| x.div_rounded(other, rounding_mode);
+    /// `self /= other`; see `div`.
+    true_divide_(other)(other: Operand) [other] |x| x.div(&other.tensor()?);
+    /// `self //= other`; see `floor_divide`.
+    floor_divide_(other)(other: Operand) [other] |x| x.floor_divide(other);
+    /// `self %= other`; see `remainder`.
+    remainder_(other)(other: Operand) [other] |x| x.remainder(other);
+    /// In place; see `fmod`.
+    fmod_(other)(other: Operand) [other] |x| x.fmod(other);
 }
 
 in_place! { neg_ neg }
 
-/// `alpha` must be of no higher kind than the result.
-pub(crate) fn check_alpha(op: &'static str, alpha: Scalar, dtype: DType) -> Result<()> {
-    let kind = alpha.dtype(DType::F32).kind();
-    if kind > dtype.kind() {
-        return Err(Error::Runtime(format!(
-            "{op}: alpha of type {} cannot scale a result of type {dtype}: for integral input tensors, argument alpha must not be a floating point number",
-            match alpha {
-                Scalar::Float(_) => "float",
-                Scalar::Int(_) => "int",
-                Scalar::Bool(_) => "bool",
-            },
-        )));
+/// Differences of bools have no meaning that torch would give them.
+fn check_difference(a: &Tensor, b: &Tensor) -> Result<()> {
+    match (a.dtype(), b.dtype()) {
+        (DType::Bool, DType::Bool) => runtime_error!(
+            "sub: the `-` operator with two bool tensors is not supported. Use the `^` or `logical_xor()` operator instead."
+        ),
+        (DType::Bool, _) | (_, DType::Bool) => runtime_error!(
+            "sub: the `-` operator with a bool tensor is not supported. To invert a mask, use the `~` or `logical_not()` operator."
+        ),
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+/// `alpha` must be a number of the result's kind: no bool unless the result is, no float unless the result is.
+pub(crate) fn check_alpha(op: &'static str, alpha: Scalar, dtype: DType) -> Result<()> {
+    match alpha {
+        Scalar::Bool(_) if dtype != DType::Bool => {
+            runtime_error!("{op}: alpha is a bool, which is only supported for bool results, but the result is of dtype {dtype}")
+        }
+        Scalar::Float(value) if !dtype.is_float() => runtime_error!(
+            "{op}: for integral input tensors, argument alpha must not be a floating point number, but it is {value} for dtype {dtype}"
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// The answer of a division kernel, unless an integer was divided by zero.
+fn unless_by_zero(y: Result<Tensor>, by_zero: AtomicBool) -> Result<Tensor> {
+    // The word that torch says.
+    if by_zero.into_inner() { runtime_error!("ZeroDivisionError") } else { y }
 }

@@ -22,6 +22,8 @@ macro_rules! in_place {
             $(#[$doc])*
             #[pyo3(signature = ($($sig)*))]
             fn $name<'py>(slf: ::pyo3::Bound<'py, Self>, $($arg: $ty),*) -> ::pyo3::PyResult<::pyo3::Bound<'py, Self>> {
+                #[allow(unused_imports)]
+                use $crate::ops::arguments::Optional as _;
                 let on_tape = false $(|| $operand.requires_grad())*;
                 $($operand.check_overlap(&slf.borrow())?;)*
                 $crate::tape::view::in_place(stringify!($name), &slf.borrow(), on_tape, |$x| $body)?;

@@ -39,6 +39,22 @@ macro_rules! float_map {
     }};
 }
 
+/// y = f(x) over the float dtypes, where f works through stretches of elements.
+macro_rules! float_stretches {
+    ($op:expr, $x:expr, $f:expr) => {{
+        let x = $x.to_float()?;
+        $crate::dispatch_floats!(x.dtype(), $op, T => $crate::ops::kernel::unary_stretches::<T>($op, &x, $f))
+    }};
+}
+
+/// y = f(x), a bool, over all dtypes.
+macro_rules! test_map {
+    ($op:expr, $x:expr, $f:expr) => {
+        $crate::dispatch_all!($x.dtype(), $op, T =>
+            $crate::ops::kernel::unary::<T, $crate::dtype::Bool>($op, &$x, |v: T| $crate::dtype::Bool::from($f(v))))
+    };
+}
+
 /// y = f(x) over all dtypes but bool, which is kept.
 macro_rules! number_map {
     ($op:expr, $x:expr, $f:expr) => {
@@ -64,6 +80,20 @@ macro_rules! number_zip_map {
 macro_rules! float_zip_map {
     ($op:expr, $a:expr, $b:expr, $f:expr) => {
         $crate::dispatch_floats!($a.dtype(), $op, T => $crate::ops::kernel::binary::<T, T, T>($op, &$a, &$b, $f))
+    };
+}
+
+/// y = f(a, b, c) over the float dtypes.
+macro_rules! float_zip3_map {
+    ($op:expr, $a:expr, $b:expr, $c:expr, $f:expr) => {
+        $crate::dispatch_floats!($a.dtype(), $op, T => $crate::ops::kernel::ternary::<T, T, T, T>($op, &$a, &$b, &$c, $f))
+    };
+}
+
+/// y = f(a, b, c) over all dtypes but bool.
+macro_rules! number_zip3_map {
+    ($op:expr, $a:expr, $b:expr, $c:expr, $f:expr) => {
+        $crate::dispatch_numbers!($a.dtype(), $op, T => $crate::ops::kernel::ternary::<T, T, T, T>($op, &$a, &$b, &$c, $f))
     };
 }
 
@@ -153,6 +183,22 @@ pub fn unary<T: Element, U: Element>(op: &'static str, x: &Tensor, f: impl Fn(T)
     Ok(y)
 }
 
+/// y = f(x), where f works through stretches of elements.
+pub fn unary_stretches<T: Element>(
+    op: &'static str,
+    x: &Tensor,
+    f: impl Fn(map::Stretch<T>) + Sync + Copy + Send,
+) -> Result<Tensor> {
+    x.check_saved()?;
+    let y = output(op, x.shape(), T::DTYPE, &[x])?;
+    let args = [arg(&y, x.shape()), arg(x, x.shape())];
+    let access = Access::new(&[x.storage()], &[y.storage()]);
+    // SAFETY: both are locked and valid for the shape; y is fresh or exactly x.
+    without_interpreter(x.numel(), || unsafe { map::map_stretches::<T>(x.shape(), &args, f) });
+    drop(access);
+    Ok(y)
+}
+
 /// y = f(a, b), broadcasting, for tensors whose dtypes are known to be these.
 pub fn binary<A: Element, B: Element, U: Element>(
     op: &'static str,
@@ -230,6 +276,11 @@ impl Tensor {
         }))
     }
 
+    /// Zeros with this shape and dtype, off the tape.
+    pub(crate) fn as_zeros(&self) -> Result<Tensor> {
+        Tensor::zeroed("zeros_like", self.shape(), self.dtype())
+    }
+
     /// A copy in memory of its own, off the tape: dense strides are kept, others become contiguous.
     pub(crate) fn copied(&self) -> Result<Tensor> {
         let y = if self.layout().is_dense() {
@@ -248,10 +299,10 @@ impl Tensor {
 
     /// This tensor in another dtype; itself if it has it already.
     pub fn to_dtype(&self, dtype: DType) -> Result<Tensor> {
-        if self.dtype() == dtype {
-            return Ok(self.clone());
-        }
         let x = self;
+        if x.dtype() == dtype && !x.is_number() {
+            return Ok(x.clone());
+        }
         if x.is_number() {
             return Tensor::from_scalar(x.scalar()?, dtype);
         }

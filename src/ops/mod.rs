@@ -5,11 +5,17 @@ mod kernel;
 #[macro_use]
 pub mod inplace;
 
+pub mod activation;
+pub mod aliases;
 mod along;
 pub mod arguments;
 pub mod arithmetic;
+pub mod bitwise;
+pub mod clamp;
+pub mod compare;
 pub mod copy;
 pub mod diagonal;
+mod dunders;
 pub mod extremum;
 pub mod index;
 pub mod join;
@@ -19,11 +25,15 @@ pub mod operators;
 pub mod permute;
 mod places;
 pub mod pointwise;
+pub mod power;
 pub mod reduce;
+pub mod rounding;
 pub mod scan;
+pub mod select;
 pub mod shape;
 pub mod split;
 pub mod statistics;
+pub mod trigonometry;
 pub mod window;
 
 pub use kernel::{default_dtype, set_default_dtype};

@@ -46,6 +46,10 @@ mod _C {
         concat, concatenate, dstack, hstack, meshgrid, row_stack, stack, tril_indices, triu_indices, vstack,
     };
     #[pymodule_export]
+    use crate::ops::pointwise::polygamma;
+    #[pymodule_export]
+    use crate::ops::select::where_;
+    #[pymodule_export]
     use crate::tensor::Tensor;
 
     /// Differentiation; `ferrograd.autograd` is its public face.
@@ -67,6 +71,10 @@ mod _C {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         super::interpreter::install();
+        let tensor = module.py().get_type::<Tensor>();
+        for (alias, method) in crate::ops::aliases::ALIASES {
+            tensor.setattr(*alias, tensor.getattr(*method)?)?;
+        }
         super::dtype::add_to(module)?;
         super::memory_format::add_to(module)?;
         // Python finds modules by their full names; those within an extension are not files that it could look for.

@@ -1,0 +1,255 @@
+//! Special functions of one number that do not vectorise.
+//!
+//! Sources: Cephes (Moshier) for digamma, trigamma and the Hurwitz zeta function, with torch's conventions at poles.
+
+use libm::{lgamma as lgamma64, lgammaf, tgamma};
+
+use super::math::{self, Real};
+
+/// What the functions here need besides [`Real`].
+pub trait Special: Real {
+    /// ln |Γ(x)|.
+    fn lgamma(self) -> Self;
+    /// As a double.
+    fn wide(self) -> f64;
+    /// Rounded from a double.
+    fn narrow(value: f64) -> Self;
+}
+
+impl Special for f32 {
+    #[inline(always)]
+    fn lgamma(self) -> f32 {
+        if self == f32::NEG_INFINITY { f32::INFINITY } else { lgammaf(self) }
+    }
+    #[inline(always)]
+    fn wide(self) -> f64 {
+        self as f64
+    }
+    #[inline(always)]
+    fn narrow(value: f64) -> f32 {
+        value as f32
+    }
+}
+
+impl Special for f64 {
+    #[inline(always)]
+    fn lgamma(self) -> f64 {
+        if self == f64::NEG_INFINITY { f64::INFINITY } else { lgamma64(self) }
+    }
+    #[inline(always)]
+    fn wide(self) -> f64 {
+        self
+    }
+    #[inline(always)]
+    fn narrow(value: f64) -> f64 {
+        value
+    }
+}
+
+/// The logarithmic derivative of Γ: NaN at negative integers, ∓∞ at ±0.
+pub fn digamma<T: Special>(x: T) -> T {
+    T::narrow(digamma_f64(x.wide()))
+}
+
+fn digamma_f64(x: f64) -> f64 {
+    if x == 0.0 {
+        return f64::INFINITY.copysign(-x);
+    }
+    if x == f64::INFINITY {
+        return x;
+    }
+    if x < 0.0 {
+        // Reflection: ψ(1 − x) − ψ(x) = π / tan(πx). The argument of the tangent is reduced first.
+        if x == x.trunc() {
+            return f64::NAN;
+        }
+        let fraction = x % 1.0;
+        return digamma_f64(1.0 - x) - std::f64::consts::PI / (std::f64::consts::PI * fraction).tan();
+    }
+    // Recurrence up to 10, then the asymptotic series.
+    let (mut x, mut shift) = (x, 0.0);
+    while x < 10.0 {
+        shift -= 1.0 / x;
+        x += 1.0;
+    }
+    if x == 10.0 {
+        return shift + 2.251_752_589_066_721;
+    }
+    let series = if x < 1.0e17 {
+        let z = 1.0 / (x * x);
+        let terms = [
+            8.333_333_333_333_333e-2,
+            -2.109_279_609_279_609_3e-2,
+            7.575_757_575_757_576e-3,
+            -4.166_666_666_666_667e-3,
+            3.968_253_968_253_968e-3,
+            -8.333_333_333_333_333e-3,
+            8.333_333_333_333_333e-2,
+        ];
+        z * terms.iter().fold(0.0, |sum, c| sum * z + c)
+    } else {
+        0.0
+    };
+    shift + x.ln() - 0.5 / x - series
+}
+
+/// The n-th derivative of digamma.
+pub fn polygamma<T: Special>(n: i64, x: T) -> T {
+    let x = x.wide();
+    T::narrow(match n {
+        0 => digamma_f64(x),
+        1 => trigamma(x),
+        _ => {
+            let order = n as f64;
+            let sign = if n % 2 == 0 { -1.0 } else { 1.0 };
+            sign * tgamma(order + 1.0) * zeta(order + 1.0, x)
+        }
+    })
+}
+
+fn trigamma(x: f64) -> f64 {
+    let (mut x, mut sign, mut sum) = (x, 1.0, 0.0);
+    if x < 0.5 {
+        sign = -1.0;
+        let sine = (std::f64::consts::PI * x).sin();
+        sum -= std::f64::consts::PI * std::f64::consts::PI / (sine * sine);
+        x = 1.0 - x;
+    }
+    for _ in 0..6 {
+        sum += 1.0 / (x * x);
+        x += 1.0;
+    }
+    let z = 1.0 / (x * x);
+    let series = 1.0 + 1.0 / (2.0 * x) + z * (1.0 / 6.0 - z * (1.0 / 30.0 - z * (1.0 / 42.0 - z * (1.0 / 30.0))));
+    sign * (sum + series / x)
+}
+
+/// Hurwitz's zeta function, the sum over k ≥ 0 of (k + q)^−x, by Euler and Maclaurin's formula.
+fn zeta(x: f64, q: f64) -> f64 {
+    // (2k)! / B2k
+    const A: [f64; 12] = [
+        12.0,
+        -720.0,
+        30240.0,
+        -1209600.0,
+        47900160.0,
+        -1.892_437_580_318_379_2e9,
+        7.47242496e10,
+        -2.950_130_727_918_164_2e12,
+        1.164_678_281_435_006_7e14,
+        -4.597_978_722_407_472_6e15,
+        1.815_210_540_194_354_6e17,
+        -7.166_165_256_175_667e18,
+    ];
+    if x == 1.0 {
+        return f64::INFINITY;
+    }
+    if x < 1.0 {
+        return f64::NAN;
+    }
+    if q <= 0.0 {
+        if q == q.floor() {
+            return f64::INFINITY;
+        }
+        if x != x.floor() {
+            return f64::NAN;
+        }
+    }
+    let mut sum = q.powf(-x);
+    let (mut a, mut i, mut b) = (q, 0, 0.0);
+    while i < 9 || a <= 9.0 {
+        i += 1;
+        a += 1.0;
+        b = a.powf(-x);
+        sum += b;
+        if -f64::EPSILON * sum < b && b < f64::EPSILON * sum {
+            return sum;
+        }
+    }
+    sum += b * a / (x - 1.0) - 0.5 * b;
+    let (mut factor, mut k) = (1.0, 0.0);
+    for coefficient in A {
+        factor *= x + k;
+        b /= a;
+        let term = factor * b / coefficient;
+        sum += term;
+        if (term / sum).abs() < f64::EPSILON {
+            break;
+        }
+        k += 1.0;
+        factor *= x + k;
+        b /= a;
+        k += 1.0;
+    }
+    sum
+}
+
+/// The inverse of erf: NaN outside [-1, 1], infinite at the ends.
+///
+/// A rational approximation (Moore, `erfinv.m`), then two steps of Newton's method.
+pub fn erfinv<T: Special>(y: T) -> T {
+    let y = y.wide();
+    T::narrow(erfinv_f64(y))
+}
+
+fn erfinv_f64(y: f64) -> f64 {
+    const CENTRE: f64 = 0.7;
+    let size = y.abs();
+    if size.is_nan() || size > 1.0 {
+        return f64::NAN;
+    }
+    if size == 1.0 {
+        return f64::INFINITY.copysign(y);
+    }
+    let poly = |x: f64, c: &[f64]| c.iter().fold(0.0, |sum, c| sum * x + c);
+    let mut x = if size <= CENTRE {
+        let z = y * y;
+        let over = poly(z, &[-0.140543331, 0.914624893, -1.645349621, 0.886226899]);
+        y * over / poly(z, &[0.012229801, -0.329097515, 1.442710462, -2.118377725, 1.0])
+    } else {
+        let z = (-((1.0 - size) / 2.0).ln()).sqrt();
+        let over = poly(z, &[1.641345311, 3.429567803, -1.624906493, -1.970840454]);
+        (over / poly(z, &[1.637067800, 3.543889200, 1.0])).copysign(y)
+    };
+    for _ in 0..2 {
+        x -= (math::erf(x) - y) / (std::f64::consts::FRAC_2_SQRT_PI * (-x * x).exp());
+    }
+    x
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn close(a: f64, b: f64) -> bool {
+        (a - b).abs() <= 1e-13 * b.abs().max(1.0)
+    }
+
+    #[test]
+    fn known_values() {
+        const EULER: f64 = 0.577_215_664_901_532_9;
+        let pi2 = std::f64::consts::PI * std::f64::consts::PI;
+        assert!(close(digamma(1.0), -EULER));
+        assert!(close(digamma(-0.5), digamma(0.5) + 2.0));
+        assert!(close(polygamma(1, 1.0), pi2 / 6.0));
+        assert!(close(polygamma(2, 1.0), -2.0 * 1.202_056_903_159_594_2));
+        assert!(close(polygamma(3, 1.0), pi2 * pi2 / 15.0));
+    }
+
+    #[test]
+    fn poles() {
+        assert_eq!((digamma(0.0f64), digamma(-0.0f64)), (f64::NEG_INFINITY, f64::INFINITY));
+        assert!(digamma(-2.0f32).is_nan());
+        assert_eq!((erfinv(1.0f32), erfinv(-1.0f32)), (f32::INFINITY, f32::NEG_INFINITY));
+        assert!(erfinv(1.5f64).is_nan());
+    }
+
+    #[test]
+    fn erfinv_undoes_erf() {
+        for i in -40..=40 {
+            let x = f64::from(i) / 10.0;
+            let y = math::erf(x);
+            assert!((math::erf(erfinv(y)) - y).abs() < 1e-15, "at {x}");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Bounds: clamp, the larger and the smaller of two, and replacements for NaN and infinities.
+
+use pyo3::prelude::*;
+
+use super::arguments::Operand;
+use super::kernel::{promoted, result_type};
+use super::power::check_in_range;
+use crate::dtype::{DType, Element, Number, Scalar};
+use crate::error::{Error, Result};
+use crate::tensor::Tensor;
+use crate::vjp;
+
+/// Names under which bounds are recorded: torch's overload for numbers, and for tensors.
+struct Names {
+    numbers: &'static str,
+    tensors: &'static str,
+}
+
+impl Tensor {
+    /// This tensor and its bounds in their common dtype.
+    fn with_bounds(&self, bounds: [Option<Operand>; 2]) -> Result<(Tensor, [Option<Tensor>; 2])> {
+        let numbers: Vec<Scalar> = bounds.iter().flatten().filter_map(Operand::number).collect();
+        let [low, high] = bounds.map(|bound| bound.map(Operand::tensor).transpose());
+        let (low, high) = (low?, high?);
+        let all: Vec<&Tensor> = [Some(self), low.as_ref(), high.as_ref()].into_iter().flatten().collect();
+        let dtype = result_type(&all);
+        numbers.into_iter().try_for_each(|number| check_in_range(number, dtype))?;
+        let cast = |bound: Option<Tensor>| bound.map(|bound| bound.to_dtype(dtype)).transpose();
+        Ok((self.to_dtype(dtype)?, [cast(low)?, cast(high)?]))
+    }
+
+    fn bounded(&self, names: Names, low: Option<Operand>, high: Option<Operand>) -> Result<Tensor> {
+        let tensors = [&low, &high].into_iter().flatten().any(|bound| bound.number().is_none());
+        let op = if tensors { names.tensors } else { names.numbers };
+        let (x, bounds) = self.with_bounds([low, high])?;
+        if x.dtype() == DType::Bool && !tensors {
+            return Err(Error::DType { op: "clamp", got: DType::Bool, expected: "the numbers" });
+        }
+        match bounds {
+            [Some(low), Some(high)] => clamp_between(op, &x, &low, &high),
+            [Some(low), None] => {
+                let y = zip_map!("clamp", x, low, |v: T, low: T| Number::max(low, v))?;
+                vjp!(op, y, { x: |g| x.not_below(&low)?.choose(g, 0.0), low: |g| x.below(&low)?.choose(g, 0.0) })
+            }
+            [None, Some(high)] => {
+                let y = zip_map!("clamp", x, high, |v: T, high: T| Number::min(high, v))?;
+                vjp!(op, y, { x: |g| high.not_below(&x)?.choose(g, 0.0), high: |g| high.below(&x)?.choose(g, 0.0) })
+            }
+            [None, None] => Err(Error::Runtime("clamp: at least one of 'min' or 'max' must not be None".into())),
+        }
+    }
+
+    fn below(&self, other: &Tensor) -> Result<Tensor> {
+        self.lt(other.into())
+    }
+
+    fn not_below(&self, other: &Tensor) -> Result<Tensor> {
+        self.ge(other.into())
+    }
+}
+
+/// Where the bounds cross, all is `high`, and so `high` alone has a gradient there.
+fn clamp_between(op: &'static str, x: &Tensor, low: &Tensor, high: &Tensor) -> Result<Tensor> {
+    let y = number_zip3_map!("clamp", x, low, high, |v: T, low: T, high: T| Number::min(high, Number::max(low, v)))?;
+    vjp!(op, y, {
+        x: |g| x.not_below(&low)?.logical_and(&high.not_below(&x)?)?.choose(g, 0.0),
+        low: |g| x.below(&low)?.logical_and(&low.below(&high)?)?.choose(g, 0.0),
+        high: |g| high.below(&x)?.logical_or(&high.below(&low)?)?.choose(g, 0.0),
+    })
+}
+
+#[pymethods]
+impl Tensor {
+    /// Each element, or `min` if it is below, or `max` if it is above. NaN stays, and NaN bounds give NaN.
+    ///
+    /// Shape: broadcast. Dtype: any but bool; promotes.
+    /// Derivative: 1 at the bounds.
+    /// Raises: RuntimeError if both bounds are None.
+    #[pyo3(signature = (min=None, max=None))]
+    pub fn clamp(&self, min: Option<Operand>, max: Option<Operand>) -> Result<Tensor> {
+        self.bounded(Names { numbers: "clamp.1", tensors: "clamp" }, min, max)
+    }
+
+    /// Each element, or `min` if it is below.
+    ///
+    /// Shape: broadcast. Dtype: any but bool; promotes.
+    /// Derivative: 1 at the bound.
+    #[pyo3(signature = (min))]
+    pub fn clamp_min(&self, min: Operand) -> Result<Tensor> {
+        self.bounded(Names { numbers: "clamp_min", tensors: "clamp_min.1" }, Some(min), None)
+    }
+
+    /// Each element, or `max` if it is above.
+    ///
+    /// Shape: broadcast. Dtype: any but bool; promotes.
+    /// Derivative: 1 at the bound.
+    #[pyo3(signature = (max))]
+    pub fn clamp_max(&self, max: Operand) -> Result<Tensor> {
+        self.bounded(Names { numbers: "clamp_max", tensors: "clamp_max.1" }, None, Some(max))
+    }
+
+    /// The larger of two elements; NaN if one is NaN.
+    ///
+    /// Shape: broadcast. Dtype: any; promotes.
+    /// Derivative: half to each where they are equal.
+    #[pyo3(signature = (other))]
+    pub fn maximum(&self, other: &Tensor) -> Result<Tensor> {
+        let (a, b) = promoted(self, other)?;
+        let y = zip_map!("maximum", a, b, |u: T, v: T| Number::max(u, v))?;
+        vjp!("maximum", y, { a: |g| share(g, &b, &a), b: |g| share(g, &a, &b) })
+    }
+
+    /// The smaller of two elements; NaN if one is NaN.
+    ///
+    /// Shape: broadcast. Dtype: any; promotes.
+    /// Derivative: half to each where they are equal.
+    #[pyo3(signature = (other))]
+    pub fn minimum(&self, other: &Tensor) -> Result<Tensor> {
+        let (a, b) = promoted(self, other)?;
+        let y = zip_map!("minimum", a, b, |u: T, v: T| Number::min(u, v))?;
+        vjp!("minimum", y, { a: |g| share(g, &a, &b), b: |g| share(g, &b, &a) })
+    }
+
+    /// The larger of two elements, the other one if one is NaN.
+    ///
+    /// Shape: broadcast. Dtype: any; promotes.
+    /// Derivative: all to the first where they are equal.
+    #[pyo3(signature = (other))]
+    pub fn fmax(&self, other: &Tensor) -> Result<Tensor> {
+        let (a, b) = promoted(self, other)?;
+        let y = zip_map!("fmax", a, b, |u: T, v: T| if u >= v || v.is_nan() { u } else { v })?;
+        vjp!("fmax", y, {
+            a: |g| a.not_below(&b)?.logical_or(&b.isnan()?)?.choose(g, 0.0),
+            b: |g| a.not_below(&b)?.logical_or(&b.isnan()?)?.choose_or(0.0, g),
+        })
+    }
+
+    /// The smaller of two elements, the other one if one is NaN.
+    ///
+    /// Shape: broadcast. Dtype: any; promotes.
+    /// Derivative: all to the first where they are equal.
+    #[pyo3(signature = (other))]
+    pub fn fmin(&self, other: &Tensor) -> Result<Tensor> {
+        let (a, b) = promoted(self, other)?;
+        let y = zip_map!("fmin", a, b, |u: T, v: T| if u <= v || v.is_nan() { u } else { v })?;
+        vjp!("fmin", y, {
+            a: |g| b.not_below(&a)?.logical_or(&b.isnan()?)?.choose(g, 0.0),
+            b: |g| b.not_below(&a)?.logical_or(&b.isnan()?)?.choose_or(0.0, g),
+        })
+    }
+
+    /// Numbers in place of NaN, infinity and minus infinity: by default 0 and the largest and lowest finite ones.
+    ///
+    /// Shape: any, kept. Dtype: any, kept.
+    /// Derivative: 0 where replaced.
+    #[pyo3(signature = (nan=None, posinf=None, neginf=None))]
+    pub fn nan_to_num(&self, nan: Option<f64>, posinf: Option<f64>, neginf: Option<f64>) -> Result<Tensor> {
+        let x = self;
+        if !x.dtype().is_float() {
+            return x.copied();
+        }
+        let nan = nan.unwrap_or(0.0);
+        let y = float_map!("nan_to_num", x, move |v: T| {
+            let (high, low) = (posinf.map_or(T::MAX, |p| p as T), neginf.map_or(T::MIN, |n| n as T));
+            if v.is_nan() {
+                nan as T
+            } else if v == T::INFINITY {
+                high
+            } else if v == T::NEG_INFINITY {
+                low
+            } else {
+                v
+            }
+        })?;
+        vjp!("nan_to_num", y, { x: |g| g * x.isfinite() })
+    }
+}
+
+/// The gradient where `a` < `b`, half of it where they are equal, and all of it beside a NaN.
+fn share(g: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let equal = a.eq(b.into())?;
+    a.gt(b.into())?.choose_or(0.0, &equal.where_of(&(g * 0.5)?, g)?)
+}
+
+in_place! {
+    /// In place; see `clamp`.
+    clamp_(min=None, max=None)(min: Option<Operand>, max: Option<Operand>) [min, max] |x| x.clamp(min, max);
+    /// In place; see `clamp_min`.
+    clamp_min_(min)(min: Operand) [min] |x| x.clamp_min(min);
+    /// In place; see `clamp_max`.
+    clamp_max_(max)(max: Operand) [max] |x| x.clamp_max(max);
+    /// In place; see `nan_to_num`.
+    nan_to_num_(nan=None, posinf=None, neginf=None)(nan: Option<f64>, posinf: Option<f64>, neginf: Option<f64>) []
+        |x| x.nan_to_num(nan, posinf, neginf);
+}

@@ -1,0 +1,223 @@
+//! Comparisons, tests and truth: results are bools, and have no derivative.
+
+use pyo3::prelude::*;
+
+use super::arguments::Operand;
+use super::kernel::promoted;
+use crate::dtype::{DType, Element, Scalar};
+use crate::error::Result;
+use crate::runtime_error;
+use crate::storage::Access;
+use crate::tensor::Tensor;
+
+/// A comparison as a method, and its in-place form.
+macro_rules! comparisons {
+    ($($(#[$doc:meta])* $name:ident $in_place:ident $test:expr;)+) => {$(
+        #[pymethods]
+        impl Tensor {
+            $(#[$doc])*
+            ///
+            /// Shape: broadcast. Dtype: any; promotes; the result is bool.
+            #[pyo3(signature = (other))]
+            pub fn $name(&self, other: Operand) -> Result<Tensor> {
+                let (a, b) = promoted(self, &other.tensor()?)?;
+                compare_map!(stringify!($name), a, b, $test)
+            }
+        }
+
+        in_place! {
+            /// In place, as 1 and 0.
+            $in_place(other)(other: Operand) [other] |x| x.$name(other);
+        }
+    )+};
+}
+
+comparisons! {
+    /// Whether elements are equal. NaN equals nothing.
+    eq eq_ |u, v| u == v;
+    /// Whether elements differ. NaN differs from everything.
+    ne ne_ |u, v| u != v;
+    /// Whether elements of the first are less.
+    lt lt_ |u, v| u < v;
+    /// Whether elements of the first are less or equal.
+    le le_ |u, v| u <= v;
+    /// Whether elements of the first are greater.
+    gt gt_ |u, v| u > v;
+    /// Whether elements of the first are greater or equal.
+    ge ge_ |u, v| u >= v;
+}
+
+/// A function of truth values (what is not zero is true) as a method, and its in-place form.
+macro_rules! truth_functions {
+    ($($(#[$doc:meta])* $name:ident $in_place:ident $f:expr;)+) => {$(
+        #[pymethods]
+        impl Tensor {
+            $(#[$doc])*
+            ///
+            /// Shape: broadcast. Dtype: any; what is not 0 counts as true; the result is bool.
+            #[pyo3(signature = (other))]
+            pub fn $name(&self, other: &Tensor) -> Result<Tensor> {
+                let (a, b) = (self.as_truth()?, other.as_truth()?);
+                compare_map!(stringify!($name), a, b, $f)
+            }
+        }
+
+        in_place! {
+            /// In place, as 1 and 0.
+            $in_place(other)(other: &Tensor) [other] |x| x.$name(other);
+        }
+    )+};
+}
+
+truth_functions! {
+    /// Whether both are true.
+    logical_and logical_and_ |u: T, v: T| u.truth() & v.truth();
+    /// Whether one or both are true.
+    logical_or logical_or_ |u: T, v: T| u.truth() | v.truth();
+    /// Whether just one is true.
+    logical_xor logical_xor_ |u: T, v: T| u.truth() ^ v.truth();
+}
+
+#[pymethods]
+impl Tensor {
+    /// Whether an element is 0.
+    ///
+    /// Shape: any, kept. Dtype: any; the result is bool.
+    pub fn logical_not(&self) -> Result<Tensor> {
+        test_map!("logical_not", self, |v: T| !v.truth())
+    }
+
+    /// Whether an element is NaN.
+    ///
+    /// Shape: any, kept. Dtype: any; the result is bool.
+    pub fn isnan(&self) -> Result<Tensor> {
+        test_map!("isnan", self, |v: T| v.is_nan())
+    }
+
+    /// Whether an element is infinite.
+    ///
+    /// Shape: any, kept. Dtype: any; the result is bool.
+    pub fn isinf(&self) -> Result<Tensor> {
+        self.float_test("isinf", f64::is_infinite, false)
+    }
+
+    /// Whether an element is neither infinite nor NaN.
+    ///
+    /// Shape: any, kept. Dtype: any; the result is bool.
+    pub fn isfinite(&self) -> Result<Tensor> {
+        self.float_test("isfinite", f64::is_finite, true)
+    }
+
+    /// Whether an element is infinity.
+    ///
+    /// Shape: any, kept. Dtype: any; the result is bool.
+    pub fn isposinf(&self) -> Result<Tensor> {
+        self.float_test("isposinf", |v| v == f64::INFINITY, false)
+    }
+
+    /// Whether an element is minus infinity.
+    ///
+    /// Shape: any, kept. Dtype: any; the result is bool.
+    pub fn isneginf(&self) -> Result<Tensor> {
+        self.float_test("isneginf", |v| v == f64::NEG_INFINITY, false)
+    }
+
+    /// Whether an element is a real number, which all are.
+    ///
+    /// Shape: any, kept. Dtype: any; the result is bool.
+    pub fn isreal(&self) -> Result<Tensor> {
+        test_map!("isreal", self, |_: T| true)
+    }
+
+    /// Whether an element has its sign bit set: -0.0 has.
+    ///
+    /// Shape: any, kept. Dtype: any; the result is bool.
+    pub fn signbit(&self) -> Result<Tensor> {
+        if self.dtype().is_float() {
+            self.float_test("signbit", f64::is_sign_negative, false)
+        } else {
+            test_map!("signbit", self, |v: T| v < T::default())
+        }
+    }
+
+    /// Whether |self - other| ≤ atol + rtol |other|. NaNs are close if `equal_nan`.
+    ///
+    /// Shape: broadcast. Dtype: any, but the same for both; the result is bool.
+    /// Raises: RuntimeError for different dtypes and for tolerances below 0.
+    #[pyo3(signature = (other, rtol=1e-5, atol=1e-8, equal_nan=false))]
+    pub fn isclose(&self, other: &Tensor, rtol: f64, atol: f64, equal_nan: bool) -> Result<Tensor> {
+        if self.dtype() != other.dtype() {
+            return runtime_error!("isclose: the dtypes {} and {} do not match", self.dtype(), other.dtype());
+        }
+        for (name, tolerance) in [("rtol", rtol), ("atol", atol)] {
+            if tolerance.is_nan() || tolerance < 0.0 {
+                return runtime_error!("isclose: {name} must be greater than or equal to zero, but got {tolerance}");
+            }
+        }
+        if rtol == 0.0 && atol == 0.0 && !self.dtype().is_float() {
+            return self.eq(other.into());
+        }
+        let (a, b) = (self.to_float()?, other.to_float()?);
+        crate::dispatch_floats!(a.dtype(), "isclose", T => {
+            let (rtol, atol) = (rtol as T, atol as T);
+            super::kernel::binary::<T, T, crate::dtype::Bool>("isclose", &a, &b, move |u, v| {
+                let difference = (u - v).abs();
+                let near = difference.is_finite() & (difference <= atol + (rtol * v).abs());
+                (near | (u == v) | (equal_nan & u.is_nan() & v.is_nan())).into()
+            })
+        })
+    }
+
+    /// Whether `isclose` holds for all elements.
+    ///
+    /// Raises: RuntimeError for different dtypes and for tolerances below 0.
+    #[pyo3(signature = (other, rtol=1e-5, atol=1e-8, equal_nan=false))]
+    pub fn allclose(&self, other: &Tensor, rtol: f64, atol: f64, equal_nan: bool) -> Result<bool> {
+        self.isclose(other, rtol, atol, equal_nan)?.is_true_throughout()
+    }
+
+    /// Whether shapes and all elements are equal.
+    #[pyo3(signature = (other))]
+    pub fn equal(&self, other: &Tensor) -> Result<bool> {
+        Ok(self.shape() == other.shape() && self.eq(other.into())?.is_true_throughout()?)
+    }
+}
+
+in_place! { logical_not_ logical_not }
+
+impl Tensor {
+    /// A test that integers all pass or all fail.
+    fn float_test(&self, op: &'static str, test: fn(f64) -> bool, of_integers: bool) -> Result<Tensor> {
+        if self.dtype().is_float() {
+            test_map!(op, self, move |v: T| test(v.to_f64()))
+        } else {
+            test_map!(op, self, move |_: T| of_integers)
+        }
+    }
+
+    /// This tensor as truth values.
+    fn as_truth(&self) -> Result<Tensor> {
+        if self.dtype() == DType::Bool { Ok(self.clone()) } else { self.ne(Scalar::Int(0).into()) }
+    }
+
+    /// Whether all elements of a bool tensor are true.
+    fn is_true_throughout(&self) -> Result<bool> {
+        let x = self.contiguous()?;
+        let _access = Access::new(&[x.storage()], &[]);
+        // SAFETY: contiguous, of this dtype, and locked for reading.
+        Ok(unsafe { x.slice::<crate::dtype::Bool>() }.iter().all(|v| v.get()))
+    }
+
+    /// Whether elements equal a number.
+    pub(crate) fn equals(&self, number: f64) -> Result<Tensor> {
+        self.eq(number.into())
+    }
+
+    /// Whether low ≤ x ≤ high.
+    pub(crate) fn between(&self, low: f64, high: f64) -> Result<Tensor> {
+        crate::dispatch_floats!(self.dtype(), "between", T => {
+            let (low, high) = (low as T, high as T);
+            super::kernel::unary::<T, crate::dtype::Bool>("between", self, move |v| ((v >= low) & (v <= high)).into())
+        })
+    }
+}

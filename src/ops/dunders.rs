@@ -1,0 +1,124 @@
+//! Python's operators, each the op that torch gives it, and its reflected and in-place forms.
+//!
+//! What is neither a tensor nor a number is answered with `NotImplemented`, so Python may ask the other operand.
+
+// PyO3 writes wrappers for the operators; in a macro of ours the compiler takes their code for ours.
+#![allow(unsafe_op_in_unsafe_fn)]
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+
+use super::arguments::Operand;
+use crate::dtype::Kind;
+use crate::error::{Error, Result};
+use crate::tape::view::in_place;
+use crate::tensor::Tensor;
+
+/// `op(a, b) => expression`, as `a op b`, as `b op a` with the operands exchanged, and as `a op= b`.
+macro_rules! binary_operators {
+    ($($name:ident $reflected:ident $in_place:ident |$a:ident, $b:ident| $body:expr;)+) => {
+        #[pymethods]
+        impl Tensor {$(
+            fn $name(&self, other: Operand) -> Result<Tensor> {
+                let ($a, $b) = (self, &other.tensor()?);
+                $body
+            }
+
+            fn $reflected(&self, other: Operand) -> Result<Tensor> {
+                let ($a, $b) = (&other.tensor()?, self);
+                $body
+            }
+
+            fn $in_place(&self, other: Operand) -> Result<()> {
+                let on_tape = other.requires_grad();
+                other.check_overlap(self)?;
+                let $b = &other.tensor()?;
+                in_place(stringify!($in_place), self, on_tape, |$a| $body)
+            }
+        )+}
+    };
+}
+
+binary_operators! {
+    __add__ __radd__ __iadd__ |a, b| a.add(b);
+    __sub__ __rsub__ __isub__ |a, b| a.sub(b);
+    __mul__ __rmul__ __imul__ |a, b| a.mul(b);
+    __truediv__ __rtruediv__ __itruediv__ |a, b| a.div(b);
+    __div__ __rdiv__ __idiv__ |a, b| a.div(b);
+    __floordiv__ __rfloordiv__ __ifloordiv__ |a, b| a.floor_divide(b.into());
+    __mod__ __rmod__ __imod__ |a, b| a.remainder(b.into());
+    __and__ __rand__ __iand__ |a, b| a.bitwise_and(b.into());
+    __or__ __ror__ __ior__ |a, b| a.bitwise_or(b.into());
+    __xor__ __rxor__ __ixor__ |a, b| a.bitwise_xor(b.into());
+    __lshift__ __rlshift__ __ilshift__ |a, b| a.bitwise_left_shift(b.into());
+    __rshift__ __rrshift__ __irshift__ |a, b| a.bitwise_right_shift(b.into());
+}
+
+#[pymethods]
+impl Tensor {
+    fn __pow__(&self, exponent: Operand, modulo: Option<Bound<'_, PyAny>>) -> PyResult<Tensor> {
+        refuse_modulo(modulo)?;
+        Ok(self.pow(exponent)?)
+    }
+
+    fn __rpow__(&self, base: Operand, modulo: Option<Bound<'_, PyAny>>) -> PyResult<Tensor> {
+        refuse_modulo(modulo)?;
+        Ok(base.tensor()?.pow(self.into())?)
+    }
+
+    fn __ipow__(&self, exponent: Operand, modulo: Option<Bound<'_, PyAny>>) -> PyResult<()> {
+        refuse_modulo(modulo)?;
+        exponent.check_overlap(self)?;
+        Ok(in_place("__ipow__", self, exponent.requires_grad(), |x| x.pow(exponent))?)
+    }
+
+    fn __neg__(&self) -> Result<Tensor> {
+        self.neg()
+    }
+
+    fn __pos__(&self) -> Result<Tensor> {
+        self.positive()
+    }
+
+    fn __abs__(&self) -> Result<Tensor> {
+        self.abs()
+    }
+
+    fn __invert__(&self) -> Result<Tensor> {
+        if self.dtype().kind() == Kind::Float {
+            return Err(Error::Type(format!("~ is only implemented on integer and bool tensors, not on {}", self.dtype())));
+        }
+        self.bitwise_not()
+    }
+
+    fn __eq__(&self, other: Operand) -> Result<Tensor> {
+        self.eq(other)
+    }
+
+    fn __ne__(&self, other: Operand) -> Result<Tensor> {
+        self.ne(other)
+    }
+
+    fn __lt__(&self, other: Operand) -> Result<Tensor> {
+        self.lt(other)
+    }
+
+    fn __le__(&self, other: Operand) -> Result<Tensor> {
+        self.le(other)
+    }
+
+    fn __gt__(&self, other: Operand) -> Result<Tensor> {
+        self.gt(other)
+    }
+
+    fn __ge__(&self, other: Operand) -> Result<Tensor> {
+        self.ge(other)
+    }
+}
+
+fn refuse_modulo(modulo: Option<Bound<'_, PyAny>>) -> PyResult<()> {
+    match modulo {
+        Some(_) => Err(PyTypeError::new_err("pow: a third argument, the modulus, is not supported for tensors")),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,155 @@
+//! Powers and roots.
+
+use pyo3::prelude::*;
+
+use super::arguments::Operand;
+use super::kernel::{binary, promoted, unary};
+use crate::dtype::{DType, Scalar};
+use crate::error::Result;
+use crate::kernels::integer::Integer;
+use crate::kernels::math;
+use crate::runtime_error;
+use crate::tensor::Tensor;
+use crate::vjp;
+
+impl Tensor {
+    /// Powers with one exponent for all elements. Squares, roots and the like have their own loops.
+    fn power_of_number(&self, exponent: Scalar) -> Result<Tensor> {
+        let number = Tensor::from_number(exponent)?;
+        let x = &promoted(self, &number)?.0;
+        let y = if x.dtype().is_float() {
+            let n = exponent.to_f64();
+            crate::dispatch_floats!(x.dtype(), "pow", T => match n {
+                2.0 => unary::<T, T>("pow", x, |v| v * v),
+                3.0 => unary::<T, T>("pow", x, |v| v * v * v),
+                0.5 => unary::<T, T>("pow", x, |v| v.sqrt()),
+                -0.5 => unary::<T, T>("pow", x, |v| 1.0 / v.sqrt()),
+                -1.0 => unary::<T, T>("pow", x, |v| 1.0 / v),
+                -2.0 => unary::<T, T>("pow", x, |v| 1.0 / (v * v)),
+                n => unary::<T, T>("pow", x, move |v| math::pow(v, n as T)),
+            })?
+        } else {
+            if matches!(exponent, Scalar::Int(n) if n < 0) {
+                return runtime_error!("pow: integers to negative integer powers are not allowed, got the exponent {exponent:?}");
+            }
+            check_in_range(exponent, x.dtype())?;
+            integer_power(x, &number.to_dtype(x.dtype())?)?
+        };
+        let n = exponent.to_f64();
+        vjp!("pow", y, { x: |g| match n {
+            0.0 => g.as_zeros(),
+            2.0 => g * (&x * 2.0),
+            _ => g * (x.power_of_number(Scalar::Float(n - 1.0))? * n),
+        } })
+    }
+
+    /// Powers, element by element.
+    fn power_of_tensor(&self, exponent: &Tensor) -> Result<Tensor> {
+        let op = if self.is_number() { "pow.2" } else { "pow.1" };
+        let (a, b) = promoted(self, exponent)?;
+        let y = if a.dtype().is_float() { float_zip_map!("pow", a, b, math::pow) } else { integer_power(&a, &b) }?;
+        vjp!(op, y, {
+            a: |g| b.equals(0.0)?.choose_or(0.0, &(g * (a.power_of_tensor(&(&b - 1.0)?)? * &b))?),
+            b: |g, y| {
+                let flat = a.equals(0.0)?.logical_and(&b.ge(0.0.into())?)?;
+                g * flat.choose_or(0.0, &(y * a.log())?)
+            },
+        })
+    }
+}
+
+fn integer_power(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    crate::dispatch_ints!(a.dtype(), "pow", T => binary::<T, T, T>("pow", a, b, |u, v| u.power(v)))
+}
+
+/// An integer must fit a dtype; torch lets negative ones wrap to unsigned.
+pub(crate) fn check_in_range(value: Scalar, dtype: DType) -> Result<()> {
+    if value.fits(dtype) { Ok(()) } else { runtime_error!("the value {value:?} cannot be converted to {dtype} without overflow") }
+}
+
+#[pymethods]
+impl Tensor {
+    /// Each element to a power.
+    ///
+    /// Shape: broadcast. Dtype: any but bool; promotes.
+    /// Derivative: 0 for the base if the exponent is 0, and for the exponent if the base is 0 and the exponent is not below.
+    /// Domain: (0.2, 3) for the base.
+    /// Raises: RuntimeError for integers to a negative number.
+    #[pyo3(signature = (exponent))]
+    pub fn pow(&self, exponent: Operand) -> Result<Tensor> {
+        match exponent {
+            Operand::Number(exponent) => self.power_of_number(exponent),
+            Operand::Tensor(exponent) => self.power_of_tensor(&exponent),
+        }
+    }
+
+    /// Each element to a power, in float64.
+    ///
+    /// Shape: broadcast. Dtype: any; the result is float64. Domain: (0.2, 3) for the base.
+    #[pyo3(signature = (exponent))]
+    pub fn float_power(&self, exponent: Operand) -> Result<Tensor> {
+        let x = self.to_dtype(DType::F64)?;
+        match exponent {
+            Operand::Number(exponent) => x.power_of_number(Scalar::Float(exponent.to_f64())),
+            Operand::Tensor(exponent) => x.power_of_tensor(&exponent.to_dtype(DType::F64)?),
+        }
+    }
+
+    /// Square of each element.
+    ///
+    /// Shape: any, kept. Dtype: any; bools become int64.
+    pub fn square(&self) -> Result<Tensor> {
+        self.power_of_number(Scalar::Int(2))
+    }
+
+    /// Square root of each element; NaN below 0.
+    ///
+    /// Shape: any, kept. Dtype: float; integers promote to the default float. Domain: (0.2, 4)
+    pub fn sqrt(&self) -> Result<Tensor> {
+        let x = self;
+        let y = float_map!("sqrt", x, |v: T| v.sqrt())?;
+        vjp!("sqrt", y, { x: |g, y| g / (y * 2.0) })
+    }
+
+    /// 1 / √x; NaN below 0.
+    ///
+    /// Shape: any, kept. Dtype: float; integers promote to the default float. Domain: (0.2, 4)
+    pub fn rsqrt(&self) -> Result<Tensor> {
+        let x = self;
+        let y = float_map!("rsqrt", x, |v: T| 1.0 / v.sqrt())?;
+        vjp!("rsqrt", y, { x: |g, y| (g * -0.5)? * y.power_of_number(Scalar::Int(3)) })
+    }
+
+    /// 1 / x.
+    ///
+    /// Shape: any, kept. Dtype: float; integers promote to the default float. Domain: (0.2, 4)
+    pub fn reciprocal(&self) -> Result<Tensor> {
+        let x = self;
+        let y = float_map!("reciprocal", x, |v: T| 1.0 / v)?;
+        vjp!("reciprocal", y, { x: |g, y| -&(g * (y * y))? })
+    }
+
+    /// self · 2^other.
+    ///
+    /// Shape: broadcast. Dtype: float; integers promote to the default float.
+    #[pyo3(signature = (other))]
+    pub fn ldexp(&self, other: &Tensor) -> Result<Tensor> {
+        self.mul(&Tensor::from_number(Scalar::Float(2.0))?.power_of_tensor(other)?)
+    }
+}
+
+in_place! { square_ square, sqrt_ sqrt, rsqrt_ rsqrt, reciprocal_ reciprocal }
+
+in_place! {
+    /// In place; see `pow`.
+    pow_(exponent)(exponent: Operand) [exponent] |x| x.pow(exponent);
+    /// In place, for float64 only; see `float_power`.
+    float_power_(exponent)(exponent: Operand) [exponent] |x| {
+        if x.dtype() != DType::F64 {
+            return runtime_error!("float_power_: the base has dtype {} but the operation's result requires dtype float64", x.dtype());
+        }
+        x.float_power(exponent)
+    };
+    /// In place; see `ldexp`.
+    ldexp_(other)(other: &Tensor) [other] |x| x.ldexp(other);
+}

@@ -1,0 +1,237 @@
+//! Elements chosen or blended from several tensors: `where`, `lerp`, `addcmul` and the like.
+
+use pyo3::prelude::*;
+
+use super::arguments::Operand;
+use super::kernel::{promoted, promoted_float, result_type, ternary};
+use crate::dtype::{Bool, DType, Number, Scalar};
+use crate::error::{Error, Result};
+use crate::runtime_error;
+use crate::tensor::Tensor;
+use crate::vjp;
+
+impl Tensor {
+    /// Elements of `a` where this bool tensor is true, else of `b`.
+    pub fn where_of(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+        let condition = match self.dtype() {
+            DType::Bool => self.clone(),
+            DType::U8 => self.to_dtype(DType::Bool)?,
+            got => {
+                return runtime_error!("where: expected the condition to be a boolean tensor, but got a tensor with dtype {got}");
+            }
+        };
+        let (a, b) = promoted(a, b)?;
+        let y = crate::dispatch_all!(a.dtype(), "where", T =>
+            ternary::<Bool, T, T, T>("where", &condition, &a, &b, |c, u, v| if c.get() { u } else { v }))?;
+        let (condition, same) = (condition.save(), condition.save());
+        vjp!("where", y, { a: |g| condition.choose(g, 0.0), b: |g| same.choose_or(0.0, g) })
+    }
+
+    /// Elements of `a` where this bool tensor is true, else a number.
+    pub(crate) fn choose(&self, a: &Tensor, number: f64) -> Result<Tensor> {
+        self.where_of(a, &Tensor::from_number(Scalar::Float(number))?)
+    }
+
+    /// A number where this bool tensor is true, else elements of `b`.
+    pub(crate) fn choose_or(&self, number: f64, b: &Tensor) -> Result<Tensor> {
+        self.where_of(&Tensor::from_number(Scalar::Float(number))?, b)
+    }
+}
+
+#[pymethods]
+impl Tensor {
+    /// The tensor's elements where `condition` is true, else those of `other`; see `ferrograd.where`.
+    #[pyo3(name = "where", signature = (condition, other))]
+    fn where_method(&self, condition: &Tensor, other: Operand) -> Result<Tensor> {
+        condition.where_of(self, &other.tensor()?)
+    }
+
+    /// From `self` to `end` by `weight`: self + weight · (end - self).
+    ///
+    /// Shape: broadcast. Dtype: float, the same for all.
+    /// Raises: RuntimeError for different dtypes.
+    #[pyo3(signature = (end, weight))]
+    pub fn lerp(&self, end: &Tensor, weight: Operand) -> Result<Tensor> {
+        let op = if matches!(weight, Operand::Number(_)) { "lerp" } else { "lerp.1" };
+        let (a, b, w) = (self, end, weight.tensor()?);
+        let wanted = a.dtype();
+        check_lerp(wanted, b.dtype(), "end")?;
+        if w.rank() > 0 {
+            check_lerp(wanted, w.dtype(), "weight")?;
+        }
+        let w = w.to_dtype(wanted)?;
+        // From the nearer end, so that weight 1 gives `end` exactly.
+        let y = float_zip3_map!(op, a, b, w, |u: T, v: T, w: T| {
+            if w.abs() < 0.5 { u + w * (v - u) } else { v - (v - u) * (1.0 - w) }
+        })?;
+        vjp!(op, y, { a: |g| g * (1.0 - &w), b: |g| g * &w, w: |g| g * (&b - &a) })
+    }
+
+    /// self + value · tensor1 · tensor2.
+    ///
+    /// Shape: broadcast. Dtype: any but bool; promotes.
+    #[pyo3(signature = (tensor1, tensor2, *, value=Scalar::Int(1)))]
+    pub fn addcmul(&self, tensor1: &Tensor, tensor2: &Tensor, value: Scalar) -> Result<Tensor> {
+        let dtype = result_type(&[self, tensor1, tensor2]);
+        let (x, a, b) = (self.to_dtype(dtype)?, tensor1.to_dtype(dtype)?, tensor2.to_dtype(dtype)?);
+        let y = crate::dispatch_numbers!(dtype, "addcmul", T => {
+            let factor: T = value.to();
+            ternary::<T, T, T, T>("addcmul", &x, &a, &b, move |x, u, v| x.add(factor.mul(u).mul(v)))
+        })?;
+        let value = value.to_f64();
+        vjp!("addcmul", y, { x: |g| Ok(g.clone()), a: |g| g * (&b * value), b: |g| g * (&a * value) })
+    }
+
+    /// self + value · tensor1 / tensor2.
+    ///
+    /// Shape: broadcast. Dtype: float; promotes.
+    /// Raises: RuntimeError if both tensor1 and tensor2 are integers.
+    #[pyo3(signature = (tensor1, tensor2, *, value=Scalar::Int(1)))]
+    pub fn addcdiv(&self, tensor1: &Tensor, tensor2: &Tensor, value: Scalar) -> Result<Tensor> {
+        if !tensor1.dtype().is_float() && !tensor2.dtype().is_float() {
+            return runtime_error!(
+                "addcdiv: integer division is not supported ({} by {}); divide first, with true_divide or with div and a rounding_mode",
+                tensor1.dtype(),
+                tensor2.dtype()
+            );
+        }
+        let dtype = result_type(&[self, tensor1, tensor2]);
+        let (x, a, b) = (self.to_dtype(dtype)?, tensor1.to_dtype(dtype)?, tensor2.to_dtype(dtype)?);
+        let value = value.to_f64();
+        let y = float_zip3_map!("addcdiv", x, a, b, move |x: T, u: T, v: T| x + value as T * u / v)?;
+        vjp!("addcdiv", y, {
+            x: |g| Ok(g.clone()),
+            a: |g| g * (value / &b),
+            b: |g| -&(g * ((&a * value)? / (&b * &b)?))?,
+        })
+    }
+
+    /// The magnitude of `self` with the sign of `other`.
+    ///
+    /// Shape: broadcast. Dtype: float; integers promote to the default float.
+    /// Derivative: 0 at 0.
+    #[pyo3(signature = (other))]
+    pub fn copysign(&self, other: Operand) -> Result<Tensor> {
+        let op = if matches!(other, Operand::Number(_)) { "copysign.1" } else { "copysign" };
+        let (a, b) = promoted_float(self, &other.tensor()?)?;
+        let y = float_zip_map!("copysign", a, b, |u: T, v: T| u.copysign(v))?;
+        vjp!(op, y, { a: |g, y| g * a.equals(0.0)?.choose_or(0.0, &(y / &a)?), b: |g| g.as_zeros() })
+    }
+
+    /// 0 below 0, 1 above, and `values` at 0.
+    ///
+    /// Shape: broadcast. Dtype: any, the same for both.
+    /// Derivative: none.
+    /// Raises: RuntimeError for different dtypes.
+    #[pyo3(signature = (values))]
+    pub fn heaviside(&self, values: &Tensor) -> Result<Tensor> {
+        let (a, b) = (self, values);
+        if a.dtype() != b.dtype() {
+            return runtime_error!("heaviside: not implemented for different dtypes, {} and {}", a.dtype(), b.dtype());
+        }
+        let y = zip_map!("heaviside", a, b, |u: T, v: T| {
+            if u == T::ZERO {
+                v
+            } else if u > T::ZERO {
+                T::ONE
+            } else {
+                T::ZERO
+            }
+        })?;
+        let none = || Err(Error::NoDerivative { op: "heaviside" });
+        vjp!("heaviside", y, { a: |_g| none(), b: |_g| none() })
+    }
+
+    /// log(e^self + e^other), without overflow in between.
+    ///
+    /// Shape: broadcast. Dtype: float.
+    #[pyo3(signature = (other))]
+    pub fn logaddexp(&self, other: &Tensor) -> Result<Tensor> {
+        use crate::kernels::math::{exp, log1p};
+        let (a, b) = promoted(self, other)?;
+        let y = float_zip_map!("logaddexp", a, b, |u: T, v: T| {
+            if u.is_infinite() && u == v { u } else { Number::max(u, v) + log1p(exp(-(u - v).abs())) }
+        })?;
+        vjp!("logaddexp", y, {
+            a: |g| g / ((&b - &a)?.exp()? + 1.0),
+            b: |g| g / ((&a - &b)?.exp()? + 1.0),
+        })
+    }
+
+    /// log2(2^self + 2^other), without overflow in between.
+    ///
+    /// Shape: broadcast. Dtype: float.
+    #[pyo3(signature = (other))]
+    pub fn logaddexp2(&self, other: &Tensor) -> Result<Tensor> {
+        use crate::kernels::math::{exp2, log1p};
+        let (a, b) = promoted(self, other)?;
+        let y = float_zip_map!("logaddexp2", a, b, |u: T, v: T| {
+            let rest = || log1p(exp2(-(u - v).abs())) * std::f64::consts::LOG2_E as T;
+            if u.is_infinite() && u == v { u } else { Number::max(u, v) + rest() }
+        })?;
+        vjp!("logaddexp2", y, {
+            a: |g| g / ((&b - &a)?.exp2()? + 1.0),
+            b: |g| g / ((&a - &b)?.exp2()? + 1.0),
+        })
+    }
+
+    /// self · log(other), and 0 where `self` is 0, unless `other` is NaN.
+    ///
+    /// Shape: broadcast. Dtype: float; integers promote to the default float. Domain: (0.2, 4) for `other`.
+    #[pyo3(signature = (other))]
+    pub fn xlogy(&self, other: Operand) -> Result<Tensor> {
+        let op = match (self.is_number(), &other) {
+            (true, _) => "xlogy.1",
+            (_, Operand::Number(_)) => "xlogy.2",
+            _ => "xlogy",
+        };
+        let (a, b) = promoted_float(self, &other.tensor()?)?;
+        let y = float_zip_map!("xlogy", a, b, |u: T, v: T| {
+            if v.is_nan() {
+                v
+            } else if u == 0.0 {
+                0.0
+            } else {
+                u * crate::kernels::math::ln(v)
+            }
+        })?;
+        vjp!(op, y, {
+            a: |g| {
+                let flat = a.equals(0.0)?.logical_and(&b.le(0.0.into())?)?;
+                flat.choose_or(0.0, &g.xlogy((&b).into())?)
+            },
+            b: |g| g * (&a / &b),
+        })
+    }
+}
+
+/// Elements of `input` where `condition` is true, else of `other`.
+///
+/// Shape: broadcast. Dtype: any; promotes. `condition`: bool.
+/// Raises: RuntimeError for a condition of another dtype.
+#[pyfunction]
+#[pyo3(name = "where", signature = (condition, input, other))]
+pub fn where_(condition: &Tensor, input: Operand, other: Operand) -> Result<Tensor> {
+    condition.where_of(&input.tensor()?, &other.tensor()?)
+}
+
+in_place! {
+    /// In place; see `lerp`.
+    lerp_(end, weight)(end: &Tensor, weight: Operand) [end, weight] |x| x.lerp(end, weight);
+    /// In place; see `addcmul`.
+    addcmul_(tensor1, tensor2, *, value=Scalar::Int(1))(tensor1: &Tensor, tensor2: &Tensor, value: Scalar) [tensor1, tensor2]
+        |x| x.addcmul(tensor1, tensor2, value);
+    /// In place; see `addcdiv`.
+    addcdiv_(tensor1, tensor2, *, value=Scalar::Int(1))(tensor1: &Tensor, tensor2: &Tensor, value: Scalar) [tensor1, tensor2]
+        |x| x.addcdiv(tensor1, tensor2, value);
+    /// In place; see `copysign`.
+    copysign_(other)(other: Operand) [other] |x| x.copysign(other);
+    /// In place; see `heaviside`.
+    heaviside_(values)(values: &Tensor) [values] |x| x.heaviside(values);
+    /// In place; see `xlogy`.
+    xlogy_(other)(other: Operand) [other] |x| x.xlogy(other);
+}
+
+fn check_lerp(wanted: DType, got: DType, what: &str) -> Result<()> {
+    if wanted == got { Ok(()) } else { runtime_error!("lerp: expected dtype {wanted} for `{what}` but got dtype {got}") }
+}

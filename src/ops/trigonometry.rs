@@ -1,0 +1,168 @@
+//! Trigonometric and hyperbolic functions and their inverses. Angles are in radians.
+
+use pyo3::prelude::*;
+
+use super::kernel::promoted_float;
+use crate::error::Result;
+use crate::kernels::{map, math};
+use crate::tensor::Tensor;
+use crate::vjp;
+
+#[pymethods]
+impl Tensor {
+    /// Sine of each element.
+    ///
+    /// Shape: any, kept. Dtype: float; integers promote to the default float. Units: radians.
+    pub fn sin(&self) -> Result<Tensor> {
+        let x = self;
+        let y = float_stretches!("sin", x, map::sin)?;
+        vjp!("sin", y, { x: |g| g * x.cos() })
+    }
+
+    /// Cosine of each element.
+    ///
+    /// Shape: any, kept. Dtype: float; integers promote to the default float. Units: radians.
+    pub fn cos(&self) -> Result<Tensor> {
+        let x = self;
+        let y = float_stretches!("cos", x, map::cos)?;
+        vjp!("cos", y, { x: |g| -&(g * x.sin())? })
+    }
+
+    /// Tangent of each element.
+    ///
+    /// Shape: any, kept. Dtype: float; integers promote to the default float. Units: radians. Domain: (-1.2, 1.2)
+    pub fn tan(&self) -> Result<Tensor> {
+        let x = self;
+        let y = float_stretches!("tan", x, map::tan)?;
+        vjp!("tan", y, { x: |g, y| g * ((y * y)? + 1.0) })
+    }
+
+    /// The angle in [-π/2, π/2] with this sine; NaN outside [-1, 1].
+    ///
+    /// Shape: any, kept. Dtype: float; integers promote to the default float. Domain: (-0.9, 0.9)
+    pub fn asin(&self) -> Result<Tensor> {
+        let x = self;
+        let y = float_map!("asin", x, |v: T| v.asin())?;
+        vjp!("asin", y, { x: |g| g * (1.0 - &(&x * &x)?)?.rsqrt() })
+    }
+
+    /// The angle in [0, π] with this cosine; NaN outside [-1, 1].
+    ///
+    /// Shape: any, kept. Dtype: float; integers promote to the default float. Domain: (-0.9, 0.9)
+    pub fn acos(&self) -> Result<Tensor> {
+        let x = self;
+        let y = float_map!("acos", x, |v: T| v.acos())?;
+        vjp!("acos", y, { x: |g| -&(g * (1.0 - &(&x * &x)?)?.rsqrt())? })
+    }
+
+    /// The angle in (-π/2, π/2) with this tangent.
+    ///
+    /// Shape: any, kept. Dtype: float; integers promote to the default float.
+    pub fn atan(&self) -> Result<Tensor> {
+        let x = self;
+        let y = float_map!("atan", x, |v: T| v.atan())?;
+        vjp!("atan", y, { x: |g| g / ((&x * &x)? + 1.0) })
+    }
+
+    /// Hyperbolic sine of each element.
+    ///
+    /// Shape: any, kept. Dtype: float; integers promote to the default float.
+    pub fn sinh(&self) -> Result<Tensor> {
+        let x = self;
+        let y = float_map!("sinh", x, |v: T| v.sinh())?;
+        vjp!("sinh", y, { x: |g| g * x.cosh() })
+    }
+
+    /// Hyperbolic cosine of each element.
+    ///
+    /// Shape: any, kept. Dtype: float; integers promote to the default float.
+    pub fn cosh(&self) -> Result<Tensor> {
+        let x = self;
+        let y = float_map!("cosh", x, |v: T| v.cosh())?;
+        vjp!("cosh", y, { x: |g| g * x.sinh() })
+    }
+
+    /// Hyperbolic tangent of each element.
+    ///
+    /// Shape: any, kept. Dtype: float; integers promote to the default float.
+    pub fn tanh(&self) -> Result<Tensor> {
+        let x = self;
+        let y = float_map!("tanh", x, math::tanh)?;
+        vjp!("tanh", y, { x: |g, y| tanh_backward(g, y) })
+    }
+
+    /// The number with this hyperbolic sine.
+    ///
+    /// Shape: any, kept. Dtype: float; integers promote to the default float.
+    pub fn asinh(&self) -> Result<Tensor> {
+        let x = self;
+        let y = float_map!("asinh", x, |v: T| libm::asinh(v as f64) as T)?;
+        vjp!("asinh", y, { x: |g| g * ((&x * &x)? + 1.0)?.rsqrt() })
+    }
+
+    /// The number of at least 0 with this hyperbolic cosine; NaN below 1.
+    ///
+    /// Shape: any, kept. Dtype: float; integers promote to the default float. Domain: (1.2, 4)
+    pub fn acosh(&self) -> Result<Tensor> {
+        let x = self;
+        let y = float_map!("acosh", x, |v: T| libm::acosh(v as f64) as T)?;
+        vjp!("acosh", y, { x: |g| g * ((&x * &x)? - 1.0)?.rsqrt() })
+    }
+
+    /// The number with this hyperbolic tangent; NaN outside [-1, 1], infinite at the ends.
+    ///
+    /// Shape: any, kept. Dtype: float; integers promote to the default float. Domain: (-0.9, 0.9)
+    pub fn atanh(&self) -> Result<Tensor> {
+        let x = self;
+        let y = float_map!("atanh", x, |v: T| libm::atanh(v as f64) as T)?;
+        vjp!("atanh", y, { x: |g| g / (1.0 - &(&x * &x)?) })
+    }
+
+    /// The angle in [-π, π] of the point (`other`, self), minding the quadrant.
+    ///
+    /// Shape: broadcast. Dtype: float; integers promote to the default float.
+    /// Derivative: NaN at the origin.
+    #[pyo3(signature = (other))]
+    pub fn atan2(&self, other: &Tensor) -> Result<Tensor> {
+        let (a, b) = promoted_float(self, other)?;
+        let y = float_zip_map!("atan2", a, b, |u: T, v: T| u.atan2(v))?;
+        vjp!("atan2", y, {
+            a: |g| g * (&b * squared_length(&a, &b)?.reciprocal()),
+            b: |g| g * (a.neg()? * squared_length(&a, &b)?.reciprocal()),
+        })
+    }
+
+    /// √(self² + other²), without overflow in between.
+    ///
+    /// Shape: broadcast. Dtype: float.
+    /// Derivative: NaN at the origin.
+    #[pyo3(signature = (other))]
+    pub fn hypot(&self, other: &Tensor) -> Result<Tensor> {
+        let (a, b) = super::kernel::promoted(self, other)?;
+        let y = float_zip_map!("hypot", a, b, |u: T, v: T| u.hypot(v))?;
+        vjp!("hypot", y, { a: |g, y| g * (&a / y), b: |g, y| g * (&b / y) })
+    }
+}
+
+/// g (1 - y²), the derivative of tanh, in one pass.
+pub(crate) fn tanh_backward(g: &Tensor, y: &Tensor) -> Result<Tensor> {
+    let (g, y) = super::kernel::promoted(g, y)?;
+    let z = float_zip_map!("tanh_backward", g, y, |g: T, y: T| g * (1.0 - y * y))?;
+    vjp!("tanh_backward", z, { g: |h| tanh_backward(h, &y), y: |h| (h * &g)? * (&y * -2.0) })
+}
+
+fn squared_length(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    (a * a)? + (b * b)
+}
+
+in_place! {
+    sin_ sin, cos_ cos, tan_ tan, asin_ asin, acos_ acos, atan_ atan,
+    sinh_ sinh, cosh_ cosh, tanh_ tanh, asinh_ asinh, acosh_ acosh, atanh_ atanh,
+}
+
+in_place! {
+    /// In place; see `atan2`.
+    atan2_(other)(other: &Tensor) [other] |x| x.atan2(other);
+    /// In place; see `hypot`.
+    hypot_(other)(other: &Tensor) [other] |x| x.hypot(other);
+}
