@@ -93,6 +93,12 @@ pub fn pick(lines: Lines, size: usize, index: &[i64], body: impl Fn(usize, usize
     });
 }
 
+/// Calls `body(block, neighbour)` for every line.
+pub fn each(lines: Lines, body: impl Fn(usize, usize) + Sync) {
+    let Lines { outer, n, inner } = lines;
+    par::for_ranges(outer * inner, (GRAIN / 8 / n.max(1)).max(1), &|range| range.for_each(|i| body(i / inner, i % inner)));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -227,3 +227,11 @@ impl MemoryFormat {
         Ok(Some(strides))
     }
 }
+
+/// The kind of a norm: its exponent, or a name.
+pub enum Order {
+    /// An exponent.
+    Number(Scalar),
+    /// `fro` or `nuc`.
+    Name(String),
+}

@@ -89,7 +89,7 @@ impl Tensor {
 }
 
 /// Where `x` equals `y`, which broadcasts to it, off the tape.
-fn equal_mask(x: &Tensor, y: &Tensor, nan_equals_nan: bool) -> Result<Tensor> {
+pub(crate) fn equal_mask(x: &Tensor, y: &Tensor, nan_equals_nan: bool) -> Result<Tensor> {
     let (x, y) = (x.detached_read()?, y.detached_read()?);
     crate::dispatch_all!(x.dtype(), "eq", T =>
     super::kernel::binary::<T, T, Bool>("eq", &x, &y, move |u: T, v: T| {
@@ -137,7 +137,16 @@ impl Tensor {
     pub fn max(&self, dim: Option<DimOrTensor>, keepdim: Option<bool>, other: Option<DimOrTensor>) -> Result<Extremum> {
         let x = self;
         let all = || x.extreme_of_all::<Largest>("max", "max.1");
-        max_or_min(x, "max", dim, keepdim, other, all, |dim, keepdim| x.extreme_along::<Largest>("max", dim, keepdim), binary_max)
+        max_or_min(
+            x,
+            "max",
+            dim,
+            keepdim,
+            other,
+            all,
+            |dim, keepdim| x.extreme_along::<Largest>("max", dim, keepdim),
+            Tensor::maximum,
+        )
     }
 
     /// Smallest element; or, over a `dim`, the smallest ones as a pair (values, indices); or, with another tensor, `minimum`.
@@ -157,7 +166,7 @@ impl Tensor {
             other,
             all,
             |dim, keepdim| x.extreme_along::<Smallest>("min", dim, keepdim),
-            binary_min,
+            Tensor::minimum,
         )
     }
 
@@ -221,12 +230,4 @@ impl Tensor {
         };
         Ok(Pair { name: "aminmax", first: rule(low)?, second: rule(high)? })
     }
-}
-
-fn binary_max(_: &Tensor, _: &Tensor) -> Result<Tensor> {
-    Err(Error::NotImplemented("max: the binary form is not available yet".into()))
-}
-
-fn binary_min(_: &Tensor, _: &Tensor) -> Result<Tensor> {
-    Err(Error::NotImplemented("min: the binary form is not available yet".into()))
 }

@@ -6,7 +6,7 @@ use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyTuple};
 use pyo3::{Borrowed, FromPyObject};
 
 use crate::dtype::Scalar;
-use crate::ops::arguments::{DimOrTensor, Dims, DimsOrFlag, Operand};
+use crate::ops::arguments::{DimOrTensor, Dims, DimsOrFlag, Operand, Order};
 use crate::tensor::Tensor;
 
 /// The type of an object, for messages.
@@ -94,5 +94,16 @@ impl<'a, 'py> FromPyObject<'a, 'py> for DimsOrFlag {
 
     fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<DimsOrFlag> {
         if ob.is_instance_of::<PyBool>() { ob.extract().map(DimsOrFlag::Flag) } else { ob.extract().map(DimsOrFlag::Dims) }
+    }
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Order {
+    type Error = PyErr;
+
+    fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<Order> {
+        match ob.extract::<String>() {
+            Ok(name) => Ok(Order::Name(name)),
+            Err(_) => ob.extract().map(Order::Number),
+        }
     }
 }

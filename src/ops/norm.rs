@@ -1,0 +1,221 @@
+//! Norms of vectors: over dims, with any exponent.
+
+use pyo3::prelude::*;
+
+use super::arguments::{Dims, Order};
+use super::extremum::equal_mask;
+use super::reduce::{Reduction, fold};
+use crate::dtype::{DType, Element, Number, Scalar};
+use crate::error::{Error, Result};
+use crate::kernels::folds::{Extreme, Largest, Smallest, SumOf};
+use crate::kernels::math;
+use crate::runtime_error;
+use crate::tape::Recorder;
+use crate::tensor::Tensor;
+use crate::vjp;
+
+impl Tensor {
+    /// The sign of each element, 0 for 0, off the tape: its derivative is 0.
+    fn signs(&self) -> Result<Tensor> {
+        crate::dispatch_floats!(self.dtype(), "sgn", T => super::kernel::unary::<T, T>("sgn", &self.detached_read()?, |v| {
+            if v > 0.0 { 1.0 } else if v < 0.0 { -1.0 } else { v * 0.0 }
+        }))
+    }
+
+    /// Each element to a power.
+    fn raised(&self, p: f64) -> Result<Tensor> {
+        let x = self;
+        if p == 1.0 {
+            return Ok(x.clone());
+        }
+        let y = crate::dispatch_floats!(x.dtype(), "pow", T => super::kernel::unary::<T, T>("pow", x, move |v| math::pow(v, p as T)))?;
+        vjp!("pow", y, { x: |g| {
+            if p == 0.0 { return super::along::zeros("pow", x.shape(), x.dtype()) }
+            g * (x.raised(p - 1.0)? * p)?
+        } })
+    }
+
+    /// The p-norm over dims, not recorded, with the reduced dims at size 1.
+    fn norm_values(&self, p: f64, r: &Reduction) -> Result<Tensor> {
+        const OP: &str = "linalg_vector_norm";
+        let x = self;
+        crate::dispatch_floats!(x.dtype(), OP, T => {
+            let of = std::marker::PhantomData::<T>;
+            let power = p as T;
+            if p == 2.0 {
+                fold(OP, x, &r.dims, SumOf::<T, _>(#[inline(always)] |v: T| v * v, of), |sum| sum.sqrt())
+            } else if p == 1.0 {
+                fold(OP, x, &r.dims, SumOf::<T, _>(#[inline(always)] |v: T| v.abs(), of), |sum| sum)
+            } else if p == 0.0 {
+                fold(OP, x, &r.dims, SumOf::<T, _>(#[inline(always)] |v: T| (v != 0.0) as u8 as T, of), |sum| sum)
+            } else if p == f64::INFINITY {
+                let size = super::kernel::unary::<T, T>(OP, x, |v| v.abs())?;
+                fold(OP, &size, &r.dims, Extreme::<T, Largest>::default(), |m| m.max(0.0 * m))
+            } else if p == f64::NEG_INFINITY {
+                let size = super::kernel::unary::<T, T>(OP, x, |v| v.abs())?;
+                fold(OP, &size, &r.dims, Extreme::<T, Smallest>::default(), |m| m)
+            } else {
+                fold(OP, x, &r.dims, SumOf::<T, _>(#[inline(always)] move |v: T| math::pow(v.abs(), power), of), move |sum| math::pow(sum, 1.0 / power))
+            }
+        })
+    }
+
+    /// The p-norm over dims, all if there are none.
+    pub(crate) fn vector_norm(&self, p: f64, dims: Option<&[isize]>, keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
+        if !self.dtype().is_float() {
+            return runtime_error!(
+                "linalg.vector_norm: Expected a floating point or complex tensor as input. Got {}",
+                self.dtype().type_word()
+            );
+        }
+        if let Some(dtype) = dtype {
+            check_norm_dtype(self.dtype(), dtype)?;
+        }
+        let x = self.to_dtype(dtype.unwrap_or(self.dtype()))?;
+        let r = Reduction::new("linalg.vector_norm", &x, dims, keepdim)?;
+        check_norm_of_none(p, &r, dims.is_some_and(|dims| !dims.is_empty()))?;
+        let y = r.finish(x.norm_values(p, &r)?);
+        if p == 0.0 {
+            // On the tape, but no gradient flows.
+            if crate::tape::is_recording() && x.requires_grad() {
+                let mut recorder = Recorder::new("linalg_vector_norm");
+                recorder.input(&x);
+                return Ok(recorder.finish(y));
+            }
+            return Ok(y);
+        }
+        vjp!("linalg_vector_norm", y, { x: |g, y| norm_rule(&r.restore(g)?, &x, &r.restore(y)?, p, &r) })
+    }
+}
+
+/// The gradient of a p-norm: 0 where the norm is.
+fn norm_rule(g: &Tensor, x: &Tensor, y: &Tensor, p: f64, r: &Reduction) -> Result<Tensor> {
+    let sign = x.signs()?;
+    let zero = |t: &Tensor| t.detached_read()?.is_zero();
+    if p == 1.0 {
+        return g * sign;
+    }
+    if p == 2.0 {
+        let mask = zero(y)?.expand_to("norm", x.shape())?;
+        return g * (x / y)?.zeroed_where(&mask)?;
+    }
+    let size = (x * &sign)?;
+    if p.is_infinite() {
+        let mask = equal_mask(&size, y, false)?;
+        let mask = super::kernel::binary::<crate::dtype::Bool, crate::dtype::Bool, crate::dtype::Bool>(
+            "logical_or",
+            &mask,
+            &x.detached_read()?.nan_mask()?,
+            |a, b| a.add(b),
+        )?;
+        let dims = Dims(r.dims.iter().map(|&d| d as isize).collect());
+        let count = if dims.is_empty() { mask.clone() } else { mask.sum(Some(dims), true, None)? };
+        return sign * ((g / count)? * mask)?;
+    }
+    if p < 1.0 {
+        let scaled = (sign * size.raised(p - 1.0)?.zeroed_where(&zero(x)?)?)?;
+        return (scaled * g)? * y.raised(1.0 - p)?;
+    }
+    let scaled = if p < 2.0 { (sign * size.raised(p - 1.0)?)? } else { (x * size.raised(p - 2.0)?)? };
+    scaled * (g / y.raised(p - 1.0)?)?.zeroed_where(&zero(y)?)?
+}
+
+fn check_norm_dtype(from: DType, to: DType) -> Result<()> {
+    if !to.is_float() {
+        return runtime_error!("linalg.vector_norm: dtype should be floating point or complex. Got {}", to.type_word());
+    }
+    if to < from {
+        return runtime_error!(
+            "linalg.vector_norm: the dtype of the input ({}) should be convertible without narrowing to the specified dtype ({})",
+            from.type_word(),
+            to.type_word()
+        );
+    }
+    Ok(())
+}
+
+/// Norms that have no value for no elements.
+fn check_norm_of_none(p: f64, r: &Reduction, dims_given: bool) -> Result<()> {
+    if p >= 0.0 && p.is_finite() {
+        return Ok(());
+    }
+    if !dims_given && r.full.contains(&0) {
+        return runtime_error!(
+            "linalg.vector_norm cannot compute the {p} norm on an empty tensor because the operation does not have an identity"
+        );
+    }
+    match r.dims.iter().find(|&&d| r.full[d] == 0) {
+        Some(d) => runtime_error!(
+            "linalg.vector_norm cannot compute the {p} norm on the dimension {d} because this dimension is empty and the \
+             operation does not have an identity"
+        ),
+        None => Ok(()),
+    }
+}
+
+#[pymethods]
+impl Tensor {
+    /// The p-norm over `dim`, over everything if None: (sum |x|^p)^(1/p); inf and -inf for the largest and smallest |x|,
+    /// 0 for the number of elements that are not zero, "fro" for 2.
+    ///
+    /// Dtype: float. Derivative: 0 where the norm is 0; shared evenly among equal elements for inf and -inf.
+    #[pyo3(signature = (p=None, dim=None, keepdim=false, dtype=None))]
+    pub fn norm(&self, p: Option<Order>, dim: Option<Dims>, keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
+        let p = match p {
+            None => 2.0,
+            Some(Order::Number(p)) => p.to_f64(),
+            Some(Order::Name(name)) if name == "fro" => {
+                if dim.as_ref().is_some_and(|dim| dim.len() > 2) {
+                    return runtime_error!("linalg.matrix_norm: dim must be a 2-tuple. Got {:?}", dim);
+                }
+                2.0
+            }
+            Some(Order::Name(name)) if name == "nuc" => {
+                return Err(Error::NotImplemented("norm: the nuclear norm is not available yet".into()));
+            }
+            Some(Order::Name(name)) => return runtime_error!("linalg.matrix_norm: Order {name} not supported."),
+        };
+        self.vector_norm(p, dim.as_deref(), keepdim, dtype)
+    }
+
+    /// The p-norm of the difference to another tensor, both broadcast.
+    ///
+    /// Dtype: float.
+    #[pyo3(signature = (other, p=Scalar::Int(2)))]
+    pub fn dist(&self, other: super::arguments::Operand, p: Scalar) -> Result<Tensor> {
+        let x = (self - &other.tensor()?)?;
+        if !x.dtype().is_float() {
+            return runtime_error!(
+                "norm(): input dtype should be either floating point or complex. Got {} instead.",
+                x.dtype().type_word()
+            );
+        }
+        x.vector_norm(p.to_f64(), None, false, None)
+    }
+
+    /// Each slice along `dim` whose p-norm is larger than `maxnorm`, scaled down to that norm.
+    ///
+    /// Dtype: float.
+    pub fn renorm(&self, p: Scalar, dim: isize, maxnorm: Scalar) -> Result<Tensor> {
+        let x = self;
+        let (p, limit) = (p.to_f64(), maxnorm.to_f64());
+        if p <= 0.0 {
+            return runtime_error!("renorm: non-positive-norm not supported, got {p}");
+        }
+        if limit < 0.0 {
+            return runtime_error!("renorm: expected maxnorm to be >= 0 but got {limit}");
+        }
+        if x.rank() < 2 {
+            return runtime_error!("renorm: input needs at least 2 dimensions, got {} dimensions", x.rank());
+        }
+        let dim = x.layout().dim("renorm", dim)?;
+        let others: Vec<isize> = (0..x.rank() as isize).filter(|&d| d != dim as isize).collect();
+        let norm = x.vector_norm(p, Some(&others), true, None)?;
+        // What is small enough keeps its factor of 1, and has no gradient through it.
+        let small = crate::dispatch_floats!(x.dtype(), "renorm", T => {
+            super::kernel::unary::<T, crate::dtype::Bool>("renorm", &norm.detached(false), move |v| (v <= limit as T).into())
+        })?;
+        let factor = ((&norm + 1e-7)?.raised(-1.0)? * limit)?.zeroed_where(&small)?;
+        x * (factor + small.to_dtype(x.dtype())?)?
+    }
+}

@@ -1,0 +1,83 @@
+//! Softmax, its logarithm, and the logarithm of sums of exponentials.
+
+use pyo3::prelude::*;
+
+use super::arguments::Dims;
+use super::reduce::{Reduction, fold};
+use crate::dtype::{DType, Element};
+use crate::error::{Error, Result};
+use crate::kernels::folds::{Extreme, Largest, Sum};
+use crate::kernels::lines::Lines;
+use crate::kernels::{math, softmax as kernel, without_interpreter};
+use crate::storage::Access;
+use crate::tensor::Tensor;
+use crate::vjp;
+
+impl Tensor {
+    fn softmax_values(&self, op: &'static str, dim: usize, log: bool) -> Result<Tensor> {
+        let x = self.detached_read()?.contiguous()?;
+        let y = Tensor::uninitialized(op, x.shape(), x.dtype())?;
+        let lines = Lines::new(x.shape(), dim);
+        crate::dispatch_floats!(x.dtype(), op, T => {
+            let _access = Access::new(&[x.storage()], &[]);
+            let (from, to) = (x.ptr::<T>() as usize, y.ptr::<T>() as usize);
+            // SAFETY: both are contiguous with all elements of the lines; x is locked, y is fresh.
+            without_interpreter(x.numel() * 4, || unsafe { kernel::softmax(from as *const T, to as *mut T, lines, log) });
+            Ok(())
+        })?;
+        Ok(y)
+    }
+
+    fn softmax_input(&self, kernel: &str, dtype: Option<DType>) -> Result<Tensor> {
+        let x = self.to_dtype(dtype.unwrap_or(self.dtype()))?;
+        if x.dtype().is_float() {
+            return Ok(x);
+        }
+        Err(Error::NotImplemented(format!("\"{kernel}\" not implemented for '{}'", x.dtype().type_word())))
+    }
+}
+
+#[pymethods]
+impl Tensor {
+    /// exp(x) divided by its sum along `dim`.
+    ///
+    /// Dtype: float, or any with a float `dtype`, in which it is then computed.
+    #[pyo3(signature = (dim, dtype=None))]
+    pub fn softmax(&self, dim: isize, dtype: Option<DType>) -> Result<Tensor> {
+        let x = self.softmax_input("softmax_kernel_impl", dtype)?;
+        let place = x.layout().dim("softmax", dim)?;
+        let y = x.softmax_values("softmax", place, false)?;
+        let dims = Dims(smallvec::smallvec![dim]);
+        vjp!("softmax", y, { x: |g, y| y * (g - (g * y)?.sum(Some(dims.clone()), true, None)?)? })
+    }
+
+    /// The logarithm of `softmax`, without its rounding: x - logsumexp(x).
+    ///
+    /// Dtype: float, or any with a float `dtype`, in which it is then computed.
+    #[pyo3(signature = (dim, dtype=None))]
+    pub fn log_softmax(&self, dim: isize, dtype: Option<DType>) -> Result<Tensor> {
+        let x = self.softmax_input("log_softmax_kernel_impl", dtype)?;
+        let place = x.layout().dim("log_softmax", dim)?;
+        let y = x.softmax_values("log_softmax", place, true)?;
+        let dims = Dims(smallvec::smallvec![dim]);
+        vjp!("log_softmax", y, { x: |g, y| g - (y.exp()? * g.sum(Some(dims.clone()), true, None)?)? })
+    }
+
+    /// Logarithm of the sum of exponentials over `dim`, computed without overflow.
+    ///
+    /// Dtype: float; integers promote to the default float. The result for no elements is minus infinity.
+    /// Source: Blanchard, Higham, Higham 2021 for the shift by the largest element.
+    #[pyo3(signature = (dim, keepdim=false))]
+    pub fn logsumexp(&self, dim: Dims, keepdim: bool) -> Result<Tensor> {
+        let x = self.to_float()?;
+        let r = Reduction::new("logsumexp", &x, Some(&dim), keepdim)?;
+        let y = crate::dispatch_floats!(x.dtype(), "logsumexp", T => {
+            // Infinite shifts would make differences of infinities.
+            let shift = fold("logsumexp", &x, &r.dims, Extreme::<T, Largest>::default(), |m| if m.is_infinite() { 0.0 } else { m })?;
+            let terms = super::kernel::binary::<T, T, T>("logsumexp", &x.detached_read()?, &shift, |v, m| math::exp(v - m))?;
+            let sum = fold("logsumexp", &terms, &r.dims, Sum::<T, T>::default(), |sum| sum)?;
+            super::kernel::binary::<T, T, T>("logsumexp", &sum, &shift, |sum, m| math::ln(sum) + m)
+        })?;
+        vjp!("logsumexp", r.finish(y), { x: |g, y| r.restore(g)? * (&x - r.restore(y)?)?.exp()? })
+    }
+}

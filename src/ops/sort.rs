@@ -1,0 +1,391 @@
+//! Sorting, and elements by their rank: largest k, k-th, median, mode, quantiles.
+
+use pyo3::prelude::*;
+
+use super::along::Target;
+use super::arguments::{Operand, Pair};
+use super::extremum::check_dims_not_empty;
+use super::reduce::Reduction;
+use crate::dtype::{DType, Element, Number, Scalar};
+use crate::error::{Error, Result};
+use crate::kernels::lines::{Lines, each};
+use crate::kernels::select::{self, Item, ascending, descending, introsort, nth_element, partial_sort, quick_select};
+use crate::kernels::without_interpreter;
+use crate::layout::Shape;
+use crate::runtime_error;
+use crate::storage::Access;
+use crate::tensor::Tensor;
+use crate::vjp;
+
+/// Values and numbers of what `arrange` puts first in each line along `dim`, `size` of them. Not recorded.
+fn arranged<T: Number>(
+    op: &'static str,
+    x: &Tensor,
+    dim: usize,
+    size: usize,
+    arrange: impl Fn(&mut [Item<T>]) + Sync + Send,
+) -> Result<(Tensor, Tensor)> {
+    let x = x.detached_read()?.contiguous()?;
+    let mut shape: Shape = x.shape().into();
+    if let Some(along) = shape.get_mut(dim) {
+        *along = size;
+    }
+    let (values, indices) = (Tensor::uninitialized(op, &shape, T::DTYPE)?, Tensor::uninitialized(op, &shape, DType::I64)?);
+    let lines = Lines::new(x.shape(), dim);
+    if values.numel() == 0 {
+        return Ok((values, indices));
+    }
+    let _access = Access::new(&[x.storage()], &[]);
+    let (from, to, numbers) = (Target::<T>::of(&x), Target::<T>::of(&values), Target::<i64>::of(&indices));
+    without_interpreter(x.numel() * 16, || {
+        each(lines, |block, i| {
+            let Lines { n, inner, .. } = lines;
+            // SAFETY: places are within the tensors; each line is worked on by one thread.
+            let mut line: Vec<Item<T>> = (0..n).map(|k| (unsafe { from.get((block * n + k) * inner + i) }, k as i64)).collect();
+            arrange(&mut line);
+            for (k, &(value, number)) in line.iter().enumerate().take(size) {
+                let place = (block * size + k) * inner + i;
+                // SAFETY: as above.
+                unsafe {
+                    to.set(place, value);
+                    numbers.set(place, number);
+                }
+            }
+        })
+    });
+    Ok((values, indices))
+}
+
+/// Moves the median to the front: the first NaN if there is one, or with `skip_nan` the median of the others.
+fn put_median_first<T: Number>(line: &mut [Item<T>], skip_nan: bool) {
+    let nans = line.iter().filter(|item| item.0.is_nan()).count();
+    if nans > 0 && !skip_nan {
+        if let Some(i) = line.iter().position(|item| item.0.is_nan()) {
+            line.swap(0, i);
+        }
+        return;
+    }
+    let counted = if skip_nan { line.len() - nans } else { line.len() };
+    let nth = counted.saturating_sub(1) / 2;
+    nth_element(line, nth, ascending);
+    line.swap(0, nth);
+}
+
+/// Moves the most frequent value, the smallest of these, to the front, with the number of the last of its run.
+fn put_mode_first<T: Number>(line: &mut [Item<T>]) {
+    introsort(line, ascending);
+    let (mut best, mut most, mut run) = (0, 0, 0);
+    for i in 0..line.len() {
+        run += 1;
+        if i + 1 == line.len() || line[i].0 != line[i + 1].0 {
+            if run > most {
+                (best, most) = (i, run);
+            }
+            run = 0;
+        }
+    }
+    line.swap(0, best);
+}
+
+/// Torch's choice among the algorithms for the first `k`.
+fn put_top_first<T: Number>(line: &mut [Item<T>], k: usize, sorted: bool, less: impl Fn(&Item<T>, &Item<T>) -> bool + Copy) {
+    if k * 64 <= line.len() {
+        partial_sort(line, k, less);
+    } else if k > 0 {
+        nth_element(line, k - 1, less);
+        if sorted {
+            introsort(&mut line[..k - 1], less);
+        }
+    }
+}
+
+impl Tensor {
+    /// One element of each line along `dim`, as a pair of values and indices.
+    fn selected(
+        &self,
+        op: &'static str,
+        name: &'static str,
+        dim: isize,
+        keepdim: bool,
+        values: (Tensor, Tensor),
+    ) -> Result<Pair> {
+        let x = self;
+        let r = Reduction::new(op, x, Some(&[dim]), keepdim)?;
+        let (values, indices) = (r.finish(values.0), r.finish(values.1));
+        let dim = x.layout().dim(op, dim)?;
+        let numbers = indices.clone();
+        let values = vjp!(name, values, { x: |g| g.unselect(dim, &numbers, &r.full, r.keepdim) })?;
+        Ok(Pair::new(op, values, indices))
+    }
+
+    /// Elements of each line along `dim`, with their indices, on the tape.
+    fn picked(&self, op: &'static str, name: &'static str, dim: usize, (values, indices): (Tensor, Tensor)) -> Result<Pair> {
+        let x = self;
+        let numbers = indices.clone();
+        let size = x.shape().get(dim).copied().unwrap_or(1);
+        let values = vjp!(name, values, { x: |g| g.add_along(dim, &numbers, size) })?;
+        Ok(Pair::new(op, values, indices))
+    }
+
+    fn sorted(&self, dim: isize, descending: bool) -> Result<Pair> {
+        let dim = self.layout().dim("sort", dim)?;
+        let size = self.shape().get(dim).copied().unwrap_or(1);
+        let pair = crate::dispatch_all!(self.dtype(), "sort", T =>
+            arranged::<T>("sort", self, dim, size, |line| select::sort(line, descending)))?;
+        self.picked("sort", "sort", dim, pair)
+    }
+
+    fn median_of_all(&self, op: &'static str, skip_nan: bool) -> Result<Tensor> {
+        let x = self;
+        if x.numel() == 0 {
+            return Tensor::from_scalar(
+                if x.dtype().is_float() { Scalar::Float(f64::NAN) } else { Scalar::Int(i64::MIN) },
+                x.dtype(),
+            );
+        }
+        let flat = x.detached_read()?.reshape_to(&[x.numel()])?;
+        let (y, _) = crate::dispatch_numbers!(x.dtype(), op, T => arranged::<T>(op, &flat, 0, 1, |line| put_median_first(line, skip_nan)))?;
+        vjp!(op, y.with_layout(crate::layout::Layout::contiguous(&[])), { x: |g, y| g.share_evenly(&x, y) })
+    }
+
+    fn median_along(&self, op: &'static str, name: &'static str, dim: isize, keepdim: bool, skip_nan: bool) -> Result<Pair> {
+        let x = self;
+        check_dims_not_empty(op, &Reduction::new(op, x, Some(&[dim]), keepdim)?)?;
+        let place = x.layout().dim(op, dim)?;
+        let pair = crate::dispatch_numbers!(x.dtype(), op, T => arranged::<T>(op, x, place, 1, |line| put_median_first(line, skip_nan)))?;
+        x.selected(op, name, dim, keepdim, pair)
+    }
+
+    fn any_median(
+        &self,
+        op: &'static str,
+        along: &'static str,
+        dim: Option<isize>,
+        keepdim: Option<bool>,
+    ) -> Result<super::arguments::Extremum> {
+        use super::arguments::Extremum;
+        if self.dtype() == DType::Bool {
+            return Err(Error::NotImplemented(format!("\"{op}_cpu\" not implemented for 'Bool'")));
+        }
+        let skip_nan = op == "nanmedian";
+        match (dim, keepdim) {
+            (None, None) => self.median_of_all(op, skip_nan).map(Extremum::One),
+            (None, Some(_)) => Err(Error::Type(format!("{op}() takes keepdim only with a dim"))),
+            (Some(dim), keepdim) => self.median_along(op, along, dim, keepdim.unwrap_or(false), skip_nan).map(Extremum::Two),
+        }
+    }
+}
+
+#[pymethods]
+impl Tensor {
+    /// The elements sorted along `dim`, and where they were: a pair (values, indices).
+    ///
+    /// Equal elements keep their order; NaN counts as larger than any number.
+    #[pyo3(signature = (dim=-1, descending=false, stable=None))]
+    pub fn sort(&self, dim: isize, descending: bool, stable: Option<bool>) -> Result<Pair> {
+        // Always stable.
+        let _ = stable;
+        self.sorted(dim, descending)
+    }
+
+    /// The indices that sort the elements along `dim`; equal elements keep their order.
+    #[pyo3(signature = (dim=-1, descending=false, stable=None))]
+    pub fn argsort(&self, dim: isize, descending: bool, stable: Option<bool>) -> Result<Tensor> {
+        let _ = stable;
+        Ok(self.detached_read()?.sorted(dim, descending)?.second)
+    }
+
+    /// The elements sorted along the first dim.
+    pub fn msort(&self) -> Result<Tensor> {
+        Ok(self.sorted(0, false)?.first)
+    }
+
+    /// The `k` largest (or smallest) elements along `dim`, and where they are: a pair (values, indices).
+    ///
+    /// NaN counts as larger than any number. With `sorted`, the best come first.
+    /// Raises: RuntimeError if there are fewer than `k`.
+    #[pyo3(signature = (k, dim=-1, largest=true, sorted=true))]
+    pub fn topk(&self, k: isize, dim: isize, largest: bool, sorted: bool) -> Result<Pair> {
+        let x = self;
+        let dim = x.layout().dim("topk", dim)?;
+        let size = x.shape().get(dim).copied().unwrap_or(1);
+        if k < 0 || k as usize > size {
+            return runtime_error!("topk: selected index k out of range: {k} of {size}");
+        }
+        if x.dtype() == DType::Bool {
+            return runtime_error!("topk does not support bool dtypes on CPU");
+        }
+        let k = k as usize;
+        let pair = crate::dispatch_numbers!(x.dtype(), "topk", T => arranged::<T>("topk", x, dim, k, |line| {
+            if largest { put_top_first(line, k, sorted, descending) } else { put_top_first(line, k, sorted, ascending) }
+        }))?;
+        x.picked("topk", "topk", dim, pair)
+    }
+
+    /// The `k`-th smallest element along `dim`, counted from 1, and where it is: a pair (values, indices).
+    ///
+    /// Raises: RuntimeError if there are fewer than `k`, IndexError if there are none.
+    #[pyo3(signature = (k, dim=-1, keepdim=false))]
+    pub fn kthvalue(&self, k: isize, dim: isize, keepdim: bool) -> Result<Pair> {
+        let x = self;
+        check_dims_not_empty("kthvalue", &Reduction::new("kthvalue", x, Some(&[dim]), keepdim)?)?;
+        let place = x.layout().dim("kthvalue", dim)?;
+        let size = x.shape().get(place).copied().unwrap_or(1);
+        if k < 1 || k as usize > size {
+            return runtime_error!("kthvalue(): selected number k out of range for dimension {place}: {k} of {size}");
+        }
+        if x.dtype() == DType::Bool {
+            return Err(Error::NotImplemented("\"kthvalue_cpu\" not implemented for 'Bool'".into()));
+        }
+        let k = k as usize - 1;
+        let pair = crate::dispatch_numbers!(x.dtype(), "kthvalue", T => arranged::<T>("kthvalue", x, place, 1, |line| {
+            quick_select(line, k);
+            line.swap(0, k);
+        }))?;
+        x.selected("kthvalue", "kthvalue", dim, keepdim, pair)
+    }
+
+    /// The median, the lower one of two; or, over a `dim`, the medians as a pair (values, indices). NaN if there is one.
+    ///
+    /// Derivative: without `dim` shared evenly among equal elements, with `dim` that of the element at the index.
+    #[pyo3(signature = (dim=None, keepdim=None))]
+    pub fn median(&self, dim: Option<isize>, keepdim: Option<bool>) -> Result<super::arguments::Extremum> {
+        self.any_median("median", "median.1", dim, keepdim)
+    }
+
+    /// The median of what is not NaN; see `median`.
+    #[pyo3(signature = (dim=None, keepdim=None))]
+    pub fn nanmedian(&self, dim: Option<isize>, keepdim: Option<bool>) -> Result<super::arguments::Extremum> {
+        self.any_median("nanmedian", "nanmedian.1", dim, keepdim)
+    }
+
+    /// The most frequent element along `dim`, the smallest of these, and where one is: a pair (values, indices).
+    #[pyo3(signature = (dim=-1, keepdim=false))]
+    pub fn mode(&self, dim: isize, keepdim: bool) -> Result<Pair> {
+        let x = self;
+        check_dims_not_empty("mode", &Reduction::new("mode", x, Some(&[dim]), keepdim)?)?;
+        let place = x.layout().dim("mode", dim)?;
+        let pair = crate::dispatch_all!(x.dtype(), "mode", T => arranged::<T>("mode", x, place, 1, put_mode_first))?;
+        x.selected("mode", "mode", dim, keepdim, pair)
+    }
+
+    /// The values below which a share `q` of the elements lies, along `dim` or in all; NaN if there is a NaN.
+    ///
+    /// Shape: that of `q` (a number, or a tensor of one dim) before that of the other dims.
+    /// `interpolation` between two elements: linear, lower, higher, midpoint or nearest. Dtype: float.
+    #[pyo3(signature = (q, dim=None, keepdim=false, *, interpolation="linear"))]
+    pub fn quantile(&self, q: Operand, dim: Option<isize>, keepdim: bool, interpolation: &str) -> Result<Tensor> {
+        self.any_quantile("quantile", q, dim, keepdim, interpolation)
+    }
+
+    /// The quantiles of what is not NaN; see `quantile`.
+    #[pyo3(signature = (q, dim=None, keepdim=false, *, interpolation="linear"))]
+    pub fn nanquantile(&self, q: Operand, dim: Option<isize>, keepdim: bool, interpolation: &str) -> Result<Tensor> {
+        self.any_quantile("nanquantile", q, dim, keepdim, interpolation)
+    }
+}
+
+impl Tensor {
+    fn any_quantile(
+        &self,
+        op: &'static str,
+        q: Operand,
+        dim: Option<isize>,
+        keepdim: bool,
+        interpolation: &str,
+    ) -> Result<Tensor> {
+        let x = self;
+        if x.numel() == 0 {
+            return runtime_error!("{op}() input tensor must be non-empty");
+        }
+        if !x.dtype().is_float() {
+            return runtime_error!("{op}() input tensor must be either float or double dtype");
+        }
+        let q = match q {
+            Operand::Number(q) if !(0.0..=1.0).contains(&q.to_f64()) => {
+                return runtime_error!("{op}() q must be in the range [0, 1] but got {}", q.to_f64());
+            }
+            Operand::Number(q) => Tensor::from_scalar(q, x.dtype())?,
+            Operand::Tensor(q) if q.rank() > 1 => return runtime_error!("{op}() q must be a scalar or 1D tensor"),
+            Operand::Tensor(q) if q.dtype() != x.dtype() => {
+                return runtime_error!("{op}() q tensor must be same dtype as the input tensor");
+            }
+            Operand::Tensor(q) if !q.to_vec::<f64>()?.iter().all(|q| (0.0..=1.0).contains(q)) => {
+                return runtime_error!("{op}() q values must be in the range [0, 1]");
+            }
+            Operand::Tensor(q) => q,
+        };
+        // Lines to the front: (n, everything else).
+        let r = Reduction::new(op, x, dim.as_ref().map(std::slice::from_ref), keepdim)?;
+        let n = r.count();
+        let others = x.numel() / n;
+        let lines = match dim {
+            Some(_) if x.rank() > 0 => {
+                let dim = r.dims[0];
+                let order: Shape = std::iter::once(dim).chain((0..x.rank()).filter(|&d| d != dim)).collect();
+                x.permuted(&order)?.reshape_to(&[n, others])?
+            }
+            _ => x.reshape_to(&[n, others])?,
+        };
+        let sorted = lines.sorted(0, false)?.first;
+        let count = q.numel();
+        let y = sorted.interpolated(op, &q.reshape_to(&[count, 1])?, interpolation, op == "nanquantile")?;
+        let mut shape: Shape = q.shape().into();
+        shape.extend(
+            r.finish(Tensor::uninitialized(op, &super::reduce::reduced_shape(&r.full, &r.dims), DType::Bool)?)
+                .shape()
+                .iter()
+                .copied(),
+        );
+        y.reshape_to(&shape)
+    }
+
+    /// The quantiles q (k, 1) of sorted lines (n, m), NaN last, as (k, m).
+    fn interpolated(&self, op: &'static str, q: &Tensor, interpolation: &str, skip_nan: bool) -> Result<Tensor> {
+        let x = self;
+        let (k, m) = (q.shape()[0], x.shape()[1]);
+        let nans = x.detached_read()?.nan_mask()?.sum(Some(super::arguments::Dims(smallvec::smallvec![0])), true, None)?;
+        let numbers = nans.is_zero()?.is_zero()?;
+        // Rank of the last element that counts; without `skip_nan` a line with NaN answers with its last, which is one.
+        let n = x.shape()[0] as f64;
+        let last = if skip_nan {
+            let counts = ((-&nans.to_dtype(x.dtype())?)? + (n - 1.0))?;
+            crate::dispatch_floats!(x.dtype(), op, T => super::kernel::unary::<T, T>(op, &counts, |v| if v < 0.0 { 0.0 } else { v }))?
+        } else {
+            Tensor::from_scalar(Scalar::Float(n - 1.0), x.dtype())?.expand_to(op, &[1, m])?
+        };
+        let mut ranks = (q * &last)?;
+        if !skip_nan {
+            let broken = numbers.expand_to(op, &[k, m])?;
+            let kept = ranks.zeroed_where(&broken)?;
+            ranks = (kept + (broken.to_dtype(x.dtype())? * (n - 1.0))?)?;
+        }
+        type Round = fn(f64) -> f64;
+        let round: Round = match interpolation {
+            "linear" | "midpoint" | "lower" => f64::floor,
+            "higher" => f64::ceil,
+            "nearest" => f64::round_ties_even,
+            other => {
+                return runtime_error!(
+                    "{op}() interpolation must be one of linear, lower, higher, midpoint or nearest, but got {other}"
+                );
+            }
+        };
+        let at = |round: Round| -> Result<(Tensor, Tensor)> {
+            let places = crate::dispatch_floats!(x.dtype(), op, T =>
+                super::kernel::unary::<T, i64>(op, &ranks.detached_read()?, move |v| round(v as f64) as i64))?;
+            Ok((x.take_along(0, &places)?, places))
+        };
+        let (below, places) = at(round)?;
+        if !matches!(interpolation, "linear" | "midpoint") {
+            return Ok(below);
+        }
+        let (above, _) = at(f64::ceil)?;
+        let weight = if interpolation == "midpoint" {
+            Tensor::from_scalar(Scalar::Float(0.5), x.dtype())?
+        } else {
+            (&ranks - &places.to_dtype(x.dtype())?)?
+        };
+        &below + (weight * (above - &below)?)?
+    }
+}
