@@ -266,7 +266,7 @@ mod tests {
 
     fn stable(line: &[Item<f32>], less: fn(&Item<f32>, &Item<f32>) -> bool) -> Vec<Item<f32>> {
         let mut sorted = line.to_vec();
-        sorted.sort_by(|a, b| if less(a, b) { std::cmp::Ordering::Less } else { less(b, a).into() });
+        sorted.sort_by(|a, b| less(b, a).cmp(&less(a, b)));
         sorted
     }
 
