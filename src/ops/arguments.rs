@@ -189,6 +189,15 @@ pub struct Tensors(pub Vec<Tensor>, /** Whether they came as a sequence. */ pub 
 /// Some tensors as a result: a tuple in Python.
 pub struct Several(pub Vec<Tensor>);
 
+/// One tensor or several as a result.
+#[derive(pyo3::IntoPyObject)]
+pub enum OneOrSeveral {
+    /// One, as itself.
+    One(Tensor),
+    /// Several, as a tuple.
+    Several(Several),
+}
+
 /// Some shapes.
 pub struct Shapes(pub Vec<Dims>);
 

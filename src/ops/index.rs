@@ -179,6 +179,30 @@ impl Tensor {
         let value = value.to_dtype(x.dtype())?;
         in_place("index_put_", &x, on_tape, |x| x.with_places("index_put", &places, &value, false))
     }
+
+    /// A copy with values at the places that some indices name, or added there.
+    pub(crate) fn put_items(&self, indices: &[Tensor], values: &Tensor, accumulate: bool) -> Result<Tensor> {
+        for index in indices {
+            if !matches!(index.dtype(), DType::I64 | DType::I32 | DType::U8 | DType::Bool) {
+                return Err(Error::Index("tensors used as indices must be long, int, byte or bool tensors".into()));
+            }
+        }
+        let one_mask = !accumulate && indices.len() == 1 && is_mask(&indices[0]) && values.numel() == 1;
+        if values.dtype() != self.dtype() && !one_mask {
+            return runtime_error!(
+                "Index put requires the source and destination dtypes match, got {} for the destination and {} for the source.",
+                self.dtype().type_word(),
+                values.dtype().type_word()
+            );
+        }
+        let items: Vec<Item> = indices.iter().map(|index| Item::Tensor(index.clone())).collect();
+        let Resolved { steps, op, places, .. } = self.resolve(&items)?;
+        if steps.contains(&Step::New) {
+            let y = self.stepped(op, steps)?.with_places("index_put", &places, values, accumulate)?;
+            return y.reshape_to(self.shape());
+        }
+        self.with_places("index_put", &places, values, accumulate)
+    }
 }
 
 /// Errors count dims of the indexed tensor, not of the view.

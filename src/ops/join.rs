@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 
-use super::arguments::{Several, Shapes, Tensors};
+use super::arguments::{OneOrSeveral, Several, Shapes, Tensors};
 use super::kernel::result_type;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -15,23 +15,32 @@ use crate::tensor::Tensor;
 
 impl Tensor {
     /// Tensors of equal shape but in `dim`, one after the other, in the dtype that they promote to.
+    /// Among tensors of more dims, those of shape [0] count for the promotion only.
     pub(crate) fn joined(op: &'static str, parts: &[Tensor], dim: usize) -> Result<Tensor> {
-        let Some(first) = parts.first() else {
+        let left_out = |x: &&Tensor| x.shape() == [0];
+        let Some(first) = parts.iter().find(|x| !left_out(x)).or(parts.first()) else {
             return runtime_error!("{op}: expected a non-empty list of Tensors");
         };
+        let length = |x: &Tensor| x.shape().get(dim).copied().unwrap_or(0);
         let mut shape = Shape::from_slice(first.shape());
-        shape[dim] = parts.iter().map(|x| x.shape()[dim]).sum();
+        shape[dim] = parts.iter().filter(|x| !left_out(x)).map(length).sum();
         let y = Tensor::uninitialized(op, &shape, result_type(&parts.iter().collect::<Vec<_>>()))?;
-        write_parts(&y, parts, dim)?;
+        let kept: Vec<&Tensor> = parts.iter().filter(|x| !left_out(x)).collect();
+        write_parts(&y, &kept, dim)?;
         if !(is_recording() && y.dtype().is_float() && parts.iter().any(Tensor::requires_grad)) {
             return Ok(y);
         }
         let mut recorder = Recorder::new(op);
         let mut start = 0;
         for x in parts {
-            let (from, len) = (start, x.shape()[dim]);
+            let (from, len) = (start, if left_out(&x) { 0 } else { length(x) });
             start += len;
-            if recorder.input(x) {
+            if !recorder.input(x) {
+                continue;
+            }
+            if left_out(&x) {
+                recorder.rule(move |g, _| Tensor::zeroed(op, &[0], g.dtype()));
+            } else {
                 recorder.rule(move |g, _| g.slice_at(dim, from, len, 1));
             }
         }
@@ -52,7 +61,8 @@ impl Tensor {
             layout.strides.insert(dim, 1);
             x.with_layout(layout)
         };
-        write_parts(&y, &parts.iter().map(slab).collect::<Vec<_>>(), dim)?;
+        let slabs: Vec<Tensor> = parts.iter().map(slab).collect();
+        write_parts(&y, &slabs.iter().collect::<Vec<_>>(), dim)?;
         if !(is_recording() && y.dtype().is_float() && parts.iter().any(Tensor::requires_grad)) {
             return Ok(y);
         }
@@ -67,7 +77,7 @@ impl Tensor {
 }
 
 /// Copies `parts` into the contiguous `y`, one after the other along `dim`.
-fn write_parts(y: &Tensor, parts: &[Tensor], dim: usize) -> Result<()> {
+fn write_parts(y: &Tensor, parts: &[&Tensor], dim: usize) -> Result<()> {
     for x in parts {
         x.check_saved()?;
     }
@@ -76,7 +86,7 @@ fn write_parts(y: &Tensor, parts: &[Tensor], dim: usize) -> Result<()> {
         let inner: usize = y.shape()[dim + 1..].iter().product::<usize>() * size;
         let blocks: Vec<(usize, usize)> = parts.iter().map(|x| (x.byte_ptr() as usize, x.shape()[dim] * inner)).collect();
         let rows: usize = y.shape()[..dim].iter().product();
-        let reads: Vec<&Storage> = parts.iter().map(Tensor::storage).collect();
+        let reads: Vec<&Storage> = parts.iter().map(|x| x.storage()).collect();
         let _access = Access::new(&reads, &[y.storage()]);
         let to = y.byte_ptr() as usize;
         // SAFETY: all are locked; the blocks of all rows together are as large as y.
@@ -129,13 +139,7 @@ pub fn cat(tensors: Tensors, dim: Option<isize>, axis: Option<isize>) -> Result<
             );
         }
     }
-    if tensors.iter().all(|x| counts(&x)) {
-        return Tensor::joined("cat", &tensors, dim);
-    }
-    // Those left out still take part in the promotion.
-    let dtype = result_type(&tensors.iter().collect::<Vec<_>>());
-    let kept = tensors.iter().filter(counts).map(|x| x.to_dtype(dtype)).collect::<Result<Vec<_>>>()?;
-    Tensor::joined("cat", &kept, dim)
+    Tensor::joined("cat", &tensors, dim)
 }
 
 /// Another name of `cat`.
@@ -228,15 +232,6 @@ impl Tensor {
             _ => Ok(self.clone()),
         }
     }
-}
-
-/// One tensor or several.
-#[derive(IntoPyObject)]
-pub enum OneOrSeveral {
-    /// One, as itself.
-    One(Tensor),
-    /// Several, as a tuple.
-    Several(Several),
 }
 
 fn at_least(tensors: Tensors, rank: usize) -> Result<OneOrSeveral> {

@@ -2,9 +2,9 @@
 
 use pyo3::prelude::*;
 
-use super::arguments::{Operand, Several};
+use super::arguments::{OneOrSeveral, Operand, Several};
 use super::kernel::ternary;
-use crate::dtype::{Bool, DType, Element, Scalar};
+use crate::dtype::{Bool, DType, Element};
 use crate::error::Result;
 use crate::layout::{Shape, broadcast_shapes};
 use crate::runtime_error;
@@ -89,12 +89,6 @@ impl Tensor {
     pub fn masked_fill(&self, mask: &Tensor, value: Operand) -> Result<Tensor> {
         mask.check_bool("masked_fill")?;
         let op = match &value {
-            Operand::Number(Scalar::Float(number)) if !self.dtype().is_float() => {
-                return runtime_error!(
-                    "masked_fill: value {number} cannot be converted to type {} without overflow",
-                    self.dtype()
-                );
-            }
             Operand::Number(_) => "masked_fill",
             Operand::Tensor(value) if value.rank() > 0 => {
                 return runtime_error!(
@@ -102,16 +96,13 @@ impl Tensor {
                     value.rank()
                 );
             }
-            Operand::Tensor(value) if value.dtype().kind() > self.dtype().kind() => {
-                return runtime_error!(
-                    "masked_fill: value of type {} cannot be stored in a tensor of type {}",
-                    value.dtype(),
-                    self.dtype()
-                );
-            }
             Operand::Tensor(_) => "masked_fill.1",
         };
-        self.filled_where(op, mask, &value.tensor()?.to_dtype(self.dtype())?)
+        let value = match value {
+            Operand::Number(value) => Tensor::from_scalar(value, self.dtype())?,
+            Operand::Tensor(value) => value.to_dtype(self.dtype())?,
+        };
+        self.filled_where(op, mask, &value)
     }
 
     /// The elements where `mask` is true, as a 1-d tensor; both broadcast.
@@ -165,8 +156,12 @@ impl Tensor {
 
     /// The coordinates of the elements that are not zero: a row each, or (`as_tuple`) a tensor for each dim.
     #[pyo3(signature = (*, as_tuple=false))]
-    pub fn nonzero(&self, as_tuple: bool) -> Result<Nonzero> {
-        if as_tuple { Ok(Nonzero::Tuple(Several(self.true_coordinates()?))) } else { self.argwhere().map(Nonzero::Rows) }
+    pub fn nonzero(&self, as_tuple: bool) -> Result<OneOrSeveral> {
+        if as_tuple {
+            Ok(OneOrSeveral::Several(Several(self.true_coordinates()?)))
+        } else {
+            self.argwhere().map(OneOrSeveral::One)
+        }
     }
 
     /// The coordinates of the elements that are not zero, a row each.
@@ -190,15 +185,6 @@ impl Tensor {
         rows.resize(size as usize * self.rank(), fill_value);
         Tensor::from_slice(&[size as usize, self.rank()], &rows)
     }
-}
-
-/// What `nonzero` answers.
-#[derive(IntoPyObject)]
-pub enum Nonzero {
-    /// A row for each element.
-    Rows(Tensor),
-    /// A tensor for each dim.
-    Tuple(Several),
 }
 
 impl Tensor {

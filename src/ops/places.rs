@@ -173,6 +173,7 @@ macro_rules! by_size {
         }
     };
 }
+pub(crate) use by_size;
 
 impl Tensor {
     /// A copy of what is at the places. `op` names the node.
@@ -285,13 +286,4 @@ pub(crate) fn checked_places(op: &str, dim: usize, size: usize, index: &Tensor) 
         return Err(Error::Runtime(format!("{op}: index {bad} is out of bounds for dimension {dim} with size {size}")));
     }
     Ok(places)
-}
-
-impl Tensor {
-    /// The places of a dim that a 0-d or 1-d index names.
-    pub(crate) fn index_select_at(&self, dim: usize, index: &Tensor) -> Result<Tensor> {
-        let mut places = Places::default();
-        places.add_integers(dim, self.shape()[dim], &index.reshape_to(&[index.numel()])?)?;
-        self.taken("index_select", &places)
-    }
 }

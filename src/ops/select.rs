@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 
-use super::arguments::Operand;
+use super::arguments::{OneOrSeveral, Operand};
 use super::kernel::{promoted, promoted_float, result_type, ternary};
 use crate::dtype::{Bool, DType, Number, Scalar};
 use crate::error::{Error, Result};
@@ -205,14 +205,19 @@ impl Tensor {
     }
 }
 
-/// Elements of `input` where `condition` is true, else of `other`.
+/// Elements of `input` where `condition` is true, else of `other`. With the condition alone: where it is true, as one
+/// tensor of coordinates for each dim.
 ///
 /// Shape: broadcast. Dtype: any; promotes. `condition`: bool.
-/// Raises: RuntimeError for a condition of another dtype.
+/// Raises: RuntimeError for a condition of another dtype, TypeError if just one of the values is given.
 #[pyfunction]
-#[pyo3(name = "where", signature = (condition, input, other))]
-pub fn where_(condition: &Tensor, input: Operand, other: Operand) -> Result<Tensor> {
-    condition.where_of(&input.tensor()?, &other.tensor()?)
+#[pyo3(name = "where", signature = (condition, input=None, other=None))]
+pub fn where_(condition: &Tensor, input: Option<Operand>, other: Option<Operand>) -> Result<OneOrSeveral> {
+    match (input, other) {
+        (Some(a), Some(b)) => Ok(OneOrSeveral::One(condition.where_of(&a.tensor()?, &b.tensor()?)?)),
+        (None, None) => condition.nonzero(true),
+        _ => Err(Error::Type("where: expected both 'input' and 'other', or neither".into())),
+    }
 }
 
 in_place! {

@@ -1,0 +1,242 @@
+//! A list of places along one dim (or of the flattened tensor): `index_select`, `index_add`, `take` and their kin.
+
+use pyo3::prelude::*;
+
+use super::arguments::{Operand, Tensors};
+use super::places::{Places, checked_places};
+use super::scatter::{Along, Reduce};
+use crate::dtype::{DType, Scalar};
+use crate::error::{Error, Result};
+use crate::layout::{Shape, normalize_dim};
+use crate::runtime_error;
+use crate::tensor::Tensor;
+
+impl Tensor {
+    /// The places of a dim that a 0-d or 1-d index names.
+    pub(crate) fn index_select_at(&self, dim: usize, index: &Tensor) -> Result<Tensor> {
+        let places = self.places_along("index_select", dim, index, Error::Index)?;
+        self.taken("index_select", &places)
+    }
+
+    /// Checks an index of at most one dim; places must not be negative.
+    fn places_along(&self, op: &str, dim: usize, index: &Tensor, error: fn(String) -> Error) -> Result<Places> {
+        let list = checked_places(op, dim, self.shape()[dim], index).map_err(|e| error(e.to_string()))?;
+        let mut places = Places::default();
+        places.add_integers(dim, self.shape()[dim], &Tensor::from_slice(&[list.len()], &list)?)?;
+        Ok(places)
+    }
+
+    /// The checks that `index_add`, `index_copy` and `index_reduce` share; 0-d tensors get a dim.
+    fn with_source(&self, op: &str, dim: isize, index: &Tensor, source: &Tensor) -> Result<(Tensor, usize, Tensor, Tensor)> {
+        let d = normalize_dim("index_add", dim, self.rank())?;
+        index.check_index(op)?;
+        if index.rank() > 1 {
+            return Err(Error::Index(format!("{op}: Index is supposed to be a vector, but got dim: {}", index.rank())));
+        }
+        if self.dtype() != source.dtype() {
+            return runtime_error!(
+                "{op}: self ({}) and source ({}) must have the same scalar type",
+                self.dtype().type_word(),
+                source.dtype().type_word()
+            );
+        }
+        let lift = |x: &Tensor| if x.rank() == 0 { x.view_as_shape(&[1]) } else { Ok(x.clone()) };
+        Ok((lift(self)?, d, lift(index)?, lift(source)?))
+    }
+
+    /// Fails unless `source` has this shape, but as many places in `dim` as there are indices.
+    fn check_source(&self, op: &str, dim: usize, index: &Tensor, source: &Tensor, error: fn(String) -> Error) -> Result<()> {
+        if source.shape().get(dim) != Some(&index.numel()) {
+            return Err(error(format!(
+                "{op}: Number of indices ({}) should be equal to source.size(dim) of source {:?} for dim {dim}",
+                index.numel(),
+                source.shape()
+            )));
+        }
+        let mut wanted = Shape::from_slice(self.shape());
+        wanted[dim] = index.numel();
+        if source.shape() != wanted.as_slice() {
+            return Err(error(format!(
+                "{op}: source tensor shape must match self tensor shape, excluding the specified dimension. Got self.shape = {:?} \
+                 source.shape = {:?}",
+                self.shape(),
+                source.shape()
+            )));
+        }
+        Ok(())
+    }
+
+    /// The flattened tensor, and a checked index for it.
+    fn flat_places(&self, op: &'static str, index: &Tensor) -> Result<(Tensor, Places)> {
+        if index.dtype() != DType::I64 {
+            return runtime_error!("{op}: Expected a long tensor for index, but got {}", index.dtype().type_word());
+        }
+        let numel = self.numel();
+        if numel == 0 && index.numel() > 0 {
+            return Err(Error::Index(format!("{op}: tried to take from an empty tensor")));
+        }
+        let mut places = Places::default();
+        places.add_integers(0, numel, index).map_err(|error| match error {
+            Error::Index(text) => Error::Index(format!("{op}: out of range: {text}")),
+            other => other,
+        })?;
+        Ok((self.reshape_to(&[numel])?, places))
+    }
+}
+
+#[pymethods]
+impl Tensor {
+    /// The places of `dim` that `index` names, in its order.
+    ///
+    /// Raises: IndexError for places out of range (negative ones are), RuntimeError unless `index` is of int32 or int64.
+    pub fn index_select(&self, dim: isize, index: &Tensor) -> Result<Tensor> {
+        let d = normalize_dim("index_select", dim, self.rank())?;
+        if index.rank() > 1 {
+            return Err(Error::Index("index_select: Index is supposed to be a vector".into()));
+        }
+        index.check_index("index_select")?;
+        if self.rank() == 0 {
+            if index.numel() != 1 {
+                return runtime_error!("index_select: Index to scalar can have only 1 value, got {} value(s)", index.numel());
+            }
+            return self.view_as_shape(&[1])?.index_select_at(0, index)?.view_as_shape(&[]);
+        }
+        self.index_select_at(d, index)
+    }
+
+    /// A copy with `alpha * source` added at the places of `dim` that `index` names.
+    ///
+    /// Raises: RuntimeError for places out of range, or if shapes or dtypes do not match; IndexError unless `index` is a vector.
+    #[pyo3(signature = (dim, index, source, *, alpha=Scalar::Int(1)))]
+    pub fn index_add(&self, dim: isize, index: &Tensor, source: &Tensor, alpha: Scalar) -> Result<Tensor> {
+        if self.rank() == 0 && source.rank() > 0 {
+            return runtime_error!(
+                "index_add: source tensor shape must match self tensor shape, got {:?} for a 0-d tensor",
+                source.shape()
+            );
+        }
+        let (x, d, index, source) = self.with_source("index_add", dim, index, source)?;
+        x.check_source("index_add", d, &index, &source, Error::Runtime)?;
+        super::arithmetic::check_alpha("index_add", alpha, x.dtype())?;
+        let source = if alpha == Scalar::Int(1) { source } else { source.mul(&Tensor::from_number(alpha)?)? };
+        let places = x.places_along("index_add", d, &index, Error::Runtime)?;
+        x.with_places("index_add", &places, &source, true)?.view_as_shape(self.shape())
+    }
+
+    /// A copy with `source` at the places of `dim` that `index` names.
+    ///
+    /// Raises: IndexError for places out of range, or if shapes do not match.
+    pub fn index_copy(&self, dim: isize, index: &Tensor, source: &Tensor) -> Result<Tensor> {
+        if index.dtype() != DType::I64 {
+            return Err(Error::Runtime(format!(
+                "index_copy: Expected a long tensor for index, but got {}",
+                index.dtype().type_word()
+            )));
+        }
+        let (x, d, index, source) = self.with_source("index_copy", dim, index, source)?;
+        x.check_source("index_copy", d, &index, &source, Error::Index)?;
+        let places = x.places_along("index_copy", d, &index, Error::Index)?;
+        x.with_places("index_copy", &places, &source, false)?.view_as_shape(self.shape())
+    }
+
+    /// A copy with `value`, a number or a 0-d tensor, at the places of `dim` that `index` names; negative ones count from the end.
+    ///
+    /// Raises: IndexError for places out of range, RuntimeError if `value` has dims.
+    pub fn index_fill(&self, dim: isize, index: &Tensor, value: Operand) -> Result<Tensor> {
+        let d = normalize_dim("index_fill", dim, self.rank())?;
+        if index.dtype() != DType::I64 {
+            return Err(Error::Index("index_fill: Expected dtype int64 for index.".into()));
+        }
+        if index.rank() > 1 {
+            return runtime_error!("index_fill: Index has to be a vector/scalar");
+        }
+        let (op, value) = match value {
+            Operand::Number(value) => ("index_fill", Tensor::from_scalar(value, self.dtype())?),
+            Operand::Tensor(value) if value.rank() > 0 => {
+                return runtime_error!(
+                    "index_fill: only supports a 0-dimensional value tensor, but got tensor with {} dimension(s).",
+                    value.rank()
+                );
+            }
+            Operand::Tensor(value) => ("index_fill.1", value.to_dtype(self.dtype())?),
+        };
+        let x = if self.rank() == 0 { self.view_as_shape(&[1])? } else { self.clone() };
+        let mut places = Places::default();
+        places.add_integers(d, x.shape()[d], &index.reshape_to(&[index.numel()])?)?;
+        x.with_places(op, &places, &value, false)?.view_as_shape(self.shape())
+    }
+
+    /// A copy with `source` joined by `reduce` ("prod", "mean", "amax" or "amin") to what is at the places of `dim` that
+    /// `index` names; without `include_self` what was there does not count.
+    #[pyo3(signature = (dim, index, source, reduce, *, include_self=true))]
+    pub fn index_reduce(&self, dim: isize, index: &Tensor, source: &Tensor, reduce: &str, include_self: bool) -> Result<Tensor> {
+        if reduce == "sum" {
+            return runtime_error!("index_reduce: Expected reduce to be one of prod, mean, amax or amin but got sum.");
+        }
+        let reduce = Reduce::parse("index_reduce", reduce)?;
+        let (x, d, index, source) = self.with_source("index_reduce", dim, index, source)?;
+        x.check_source("index_reduce", d, &index, &source, Error::Runtime)?;
+        let list = checked_places("index_reduce", d, x.shape()[d], &index).map_err(|e| Error::Index(e.to_string()))?;
+        let along = Along::vector(d, &list, source.shape());
+        x.reduced_along("index_reduce", &along, &source, reduce, include_self)?.view_as_shape(self.shape())
+    }
+
+    /// A copy with `values` (which broadcast) at the places that a tuple of indices names, or added there; see brackets.
+    #[pyo3(signature = (indices, values, accumulate=false))]
+    pub fn index_put(&self, indices: Tensors, values: &Tensor, accumulate: bool) -> Result<Tensor> {
+        self.put_items(&indices.0, values, accumulate)
+    }
+
+    /// The elements of the flattened tensor at the places that `index` names; negative ones count from the end.
+    ///
+    /// Raises: IndexError for places out of range, RuntimeError unless `index` is of int64.
+    pub fn take(&self, index: &Tensor) -> Result<Tensor> {
+        let (flat, places) = self.flat_places("take", index)?;
+        flat.taken("take", &places)
+    }
+
+    /// A copy with `source` at the places of the flattened tensor that `index` names, or added there.
+    #[pyo3(signature = (index, source, accumulate=false))]
+    pub fn put(&self, index: &Tensor, source: &Tensor, accumulate: bool) -> Result<Tensor> {
+        if self.dtype() != source.dtype() {
+            return runtime_error!(
+                "put: self and source expected to have the same dtype, but got self.dtype = {} and source.dtype = {}",
+                self.dtype().type_word(),
+                source.dtype().type_word()
+            );
+        }
+        if source.numel() != index.numel() {
+            return Err(Error::Index(format!(
+                "put: Expected source and index to have the same number of elements, but got source.numel() = {}, index.numel() = {}",
+                source.numel(),
+                index.numel()
+            )));
+        }
+        let (flat, places) = self.flat_places("put", index)?;
+        flat.with_places("put", &places, &source.reshape_to(index.shape())?, accumulate)?.reshape_to(self.shape())
+    }
+}
+
+in_place! {
+    /// Adds `alpha * source` at places of `dim`; see `index_add`.
+    index_add_(dim, index, source, *, alpha=Scalar::Int(1))(dim: isize, index: &Tensor, source: &Tensor, alpha: Scalar)
+        [source] |x| x.index_add(dim, index, source, alpha);
+    /// Writes `source` at places of `dim`; see `index_copy`.
+    index_copy_(dim, index, source)(dim: isize, index: &Tensor, source: &Tensor) [source] |x| x.index_copy(dim, index, source);
+    /// Writes `value` at places of `dim`; see `index_fill`.
+    index_fill_(dim, index, value)(dim: isize, index: &Tensor, value: Operand) [value] |x| x.index_fill(dim, index, value);
+    /// Joins `source` to what is at places of `dim`; see `index_reduce`.
+    index_reduce_(dim, index, source, reduce, *, include_self=true)
+        (dim: isize, index: &Tensor, source: &Tensor, reduce: &str, include_self: bool)
+        [source] |x| x.index_reduce(dim, index, source, reduce, include_self);
+    /// Writes `values` at the places that a tuple of indices names, or adds them; see `index_put`.
+    index_put_(indices, values, accumulate=false)(indices: Tensors, values: &Tensor, accumulate: bool)
+        [values] |x| x.index_put(indices, values, accumulate);
+    /// Writes `source` at places of the flattened tensor, or adds it; see `put`.
+    put_(index, source, accumulate=false)(index: &Tensor, source: &Tensor, accumulate: bool)
+        [source] |x| x.put(index, source, accumulate);
+    /// Clears what is above a diagonal; see `tril`.
+    tril_(diagonal=0)(diagonal: isize) [] |x| x.tril(diagonal);
+    /// Clears what is below a diagonal; see `triu`.
+    triu_(diagonal=0)(diagonal: isize) [] |x| x.triu(diagonal);
+}
