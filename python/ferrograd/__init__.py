@@ -3,6 +3,7 @@
 from ferrograd import _C
 from ferrograd._C import *  # noqa: F403
 from ferrograd._C import Tensor, dtype
+from ferrograd._copies import copy_forms
 from ferrograd._functions import function_forms
 from ferrograd._size import Size
 from ferrograd import autograd, nn
@@ -20,4 +21,6 @@ globals().update(
     {name: form for name, form in function_forms(Tensor, _C._function_form).items() if not hasattr(_C, name)}
 )
 
-del function_forms
+globals().update(copy_forms(Tensor))
+
+del copy_forms, function_forms

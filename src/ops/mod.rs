@@ -32,6 +32,7 @@ pub mod reduce;
 pub mod rounding;
 pub mod scan;
 pub mod scatter;
+pub mod search;
 pub mod select;
 pub mod shape;
 pub mod softmax;

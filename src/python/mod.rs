@@ -48,6 +48,8 @@ mod _C {
     #[pymodule_export]
     use crate::ops::pointwise::polygamma;
     #[pymodule_export]
+    use crate::ops::search::{bucketize, searchsorted, unravel_index};
+    #[pymodule_export]
     use crate::ops::select::where_;
     #[pymodule_export]
     use crate::tensor::Tensor;
@@ -66,6 +68,8 @@ mod _C {
     mod _nn {
         #[pymodule_export]
         use crate::ops::matmul::linear;
+        #[pymodule_export]
+        use crate::ops::search::one_hot;
     }
 
     #[pymodule_init]
