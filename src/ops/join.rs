@@ -413,7 +413,7 @@ fn choose(pick: &mut [i64], at: usize, first: i64, n: i64, repeat: bool, columns
 }
 
 /// Pairs (row, column) of the places on one side of a diagonal of a matrix, as two rows.
-fn triangle_indices(op: &str, sizes: (isize, isize), offset: isize, lower: bool, dtype: Option<DType>) -> Result<Tensor> {
+pub fn triangle_indices(op: &str, sizes: (isize, isize), offset: isize, lower: bool, dtype: Option<DType>) -> Result<Tensor> {
     let (rows, columns) = sizes;
     if rows < 0 || columns < 0 {
         return runtime_error!("{op}: row and col must be non-negative, got {rows} and {columns}");
@@ -430,18 +430,4 @@ fn triangle_indices(op: &str, sizes: (isize, isize), offset: isize, lower: bool,
     let count = row_of.len();
     row_of.extend(column_of);
     Tensor::from_slice(&[2, count], &row_of)?.to_dtype(dtype.unwrap_or(DType::I64))
-}
-
-/// The places of the lower triangle of a matrix: a row of rows and a row of columns.
-#[pyfunction]
-#[pyo3(signature = (row, col, offset=0, *, dtype=None))]
-pub fn tril_indices(row: isize, col: isize, offset: isize, dtype: Option<DType>) -> Result<Tensor> {
-    triangle_indices("tril_indices", (row, col), offset, true, dtype)
-}
-
-/// The places of the upper triangle of a matrix: a row of rows and a row of columns.
-#[pyfunction]
-#[pyo3(signature = (row, col, offset=0, *, dtype=None))]
-pub fn triu_indices(row: isize, col: isize, offset: isize, dtype: Option<DType>) -> Result<Tensor> {
-    triangle_indices("triu_indices", (row, col), offset, false, dtype)
 }

@@ -128,7 +128,7 @@ fn output(op: &'static str, shape: &[usize], dtype: DType, inputs: &[&Tensor]) -
 }
 
 /// Dense strides in the order of the operands' strides, the first operand deciding where it can.
-fn strides_like(shape: &[usize], inputs: &[&Tensor]) -> Strides {
+pub(crate) fn strides_like(shape: &[usize], inputs: &[&Tensor]) -> Strides {
     let rank = shape.len();
     let expanded: SmallVec<[Strides; 4]> = inputs.iter().map(|x| x.layout().expand_strides(shape)).collect();
     // Negative if dim a is inside dim b, by the first operand that can tell.

@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyTuple};
 use pyo3::{Borrowed, FromPyObject};
 
+use super::numpy::is_numpy_scalar;
 use crate::dtype::Scalar;
 use crate::ops::arguments::{DimOrTensor, Dims, DimsOrFlag, Operand, Order};
 use crate::tensor::Tensor;
@@ -14,7 +15,7 @@ pub fn type_name(ob: &Bound<'_, PyAny>) -> String {
     ob.get_type().to_string()
 }
 
-/// A number: bool, int, float, or anything that turns into one without loss (numpy's scalars).
+/// A number: bool, int, float, or one of numpy's scalars.
 fn number(ob: &Bound<'_, PyAny>) -> Option<PyResult<Scalar>> {
     if ob.is_instance_of::<PyFloat>() {
         return Some(ob.extract::<f64>().map(Scalar::Float));
@@ -25,17 +26,31 @@ fn number(ob: &Bound<'_, PyAny>) -> Option<PyResult<Scalar>> {
     if ob.is_instance_of::<PyInt>() {
         return Some(ob.extract::<i64>().map(Scalar::Int));
     }
-    None
+    match is_numpy_scalar(ob) {
+        // numpy's `item` gives Python's number; what is none of these (a complex one, a string) is no number here.
+        Ok(true) => {
+            let item = ob.call_method0("item").ok().filter(|item| !item.is(ob))?;
+            number(&item)
+        }
+        _ => None,
+    }
 }
 
 impl<'a, 'py> FromPyObject<'a, 'py> for Scalar {
     type Error = PyErr;
 
+    /// A number, or a 0-d tensor off the tape.
     fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<Scalar> {
-        match number(&ob) {
-            Some(value) => value,
-            None => Err(PyTypeError::new_err(format!("expected a number, got {}", type_name(&ob)))),
+        if let Some(value) = number(&ob) {
+            return value;
         }
+        if let Ok(x) = ob.cast::<Tensor>() {
+            let x = x.borrow();
+            if x.rank() == 0 && !x.requires_grad() {
+                return Ok(x.scalar()?);
+            }
+        }
+        Err(PyTypeError::new_err(format!("expected a number, got {}", type_name(&ob))))
     }
 }
 
@@ -53,23 +68,45 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Operand {
     }
 }
 
+/// An index, size or dim: an int or what stands for one (numpy's ints, integer tensors of one element), but no bool.
+fn index(ob: &Bound<'_, PyAny>) -> PyResult<isize> {
+    if ob.is_instance_of::<PyBool>() {
+        return Err(PyTypeError::new_err("expected an int, got <class 'bool'>"));
+    }
+    ob.extract::<isize>().map_err(|error| {
+        if error.is_instance_of::<PyTypeError>(ob.py()) {
+            PyTypeError::new_err(format!("expected an int, got {}", type_name(ob)))
+        } else {
+            error
+        }
+    })
+}
+
+fn is_list(ob: &Bound<'_, PyAny>) -> bool {
+    ob.is_instance_of::<PyTuple>() || ob.is_instance_of::<PyList>()
+}
+
 impl<'a, 'py> FromPyObject<'a, 'py> for Dims {
     type Error = PyErr;
 
+    /// One int, a tuple or list of ints, or (for `*dims`) a tuple of one of these.
     fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<Dims> {
         if let Ok(tuple) = ob.cast::<PyTuple>() {
-            if tuple.len() == 1 && !tuple.get_item(0)?.is_instance_of::<PyInt>() {
+            if tuple.len() == 1 && is_list(&tuple.get_item(0)?) {
                 return tuple.get_item(0)?.extract();
             }
-            return tuple.iter().map(|item| item.extract::<isize>()).collect::<PyResult<_>>().map(Dims);
+            return tuple.iter().map(|item| index(&item)).collect::<PyResult<_>>().map(Dims);
         }
         if let Ok(list) = ob.cast::<PyList>() {
-            return list.iter().map(|item| item.extract::<isize>()).collect::<PyResult<_>>().map(Dims);
+            return list.iter().map(|item| index(&item)).collect::<PyResult<_>>().map(Dims);
         }
-        if let Ok(dim) = ob.extract::<isize>() {
-            return Ok(Dims(smallvec::smallvec![dim]));
+        match index(&ob) {
+            Ok(dim) => Ok(Dims(smallvec::smallvec![dim])),
+            Err(error) if error.is_instance_of::<PyTypeError>(ob.py()) => {
+                Err(PyTypeError::new_err(format!("expected an int or a tuple of ints, got {}", type_name(&ob))))
+            }
+            Err(error) => Err(error),
         }
-        Err(PyTypeError::new_err(format!("expected an int or a tuple of ints, got {}", type_name(&ob))))
     }
 }
 
@@ -106,4 +143,16 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Order {
             Err(_) => ob.extract().map(Order::Number),
         }
     }
+}
+
+/// A number as C's `%g` writes it, with six significant digits.
+pub fn six_digits(v: f64) -> String {
+    let text = format!("{v:.5e}");
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let trim = |text: &str| if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text.to_owned() };
+    if (-4..6).contains(&exponent) {
+        return trim(&format!("{v:.*}", (5 - exponent).max(0) as usize));
+    }
+    format!("{}e{}{:02}", trim(mantissa), if exponent < 0 { '-' } else { '+' }, exponent.abs())
 }

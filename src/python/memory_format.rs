@@ -26,7 +26,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
 #[pymethods]
 impl MemoryFormatObject {
     fn __repr__(&self) -> String {
-        format!("ferrograd.{}", self.name())
+        format!("torch.{}", self.name())
     }
 
     /// Pickled, and copied, as the name in the module.

@@ -2,17 +2,23 @@
 
 mod arguments;
 mod autograd;
+mod convert;
+mod creation;
 mod data;
 mod dlpack;
 mod dtype;
 mod errors;
 mod function;
 mod index;
+mod info;
 mod interpreter;
+mod legacy;
 mod memory_format;
 mod numpy;
+mod options;
 mod printing;
 mod properties;
+mod random;
 mod repr;
 mod results;
 mod shapes;
@@ -26,6 +32,27 @@ use pyo3::prelude::*;
 mod _C {
     use super::*;
 
+    #[pymodule_export]
+    use super::convert::_rebuild;
+    #[pymodule_export]
+    use super::creation::{
+        arange, as_tensor, asarray, empty, empty_like, empty_permuted, empty_strided, eye, full, full_like, linspace, logspace, ones,
+        ones_like, range, scalar_tensor, tril_indices, triu_indices, zeros, zeros_like,
+    };
+    #[pymodule_export]
+    use super::info::{
+        FloatInfo, IntInfo, can_cast, get_default_dtype, get_num_threads, is_tensor, promote_types, result_type, set_default_dtype,
+        set_num_threads, set_printoptions,
+    };
+    #[pymodule_export]
+    use super::legacy::{TensorType, set_default_tensor_type};
+    #[pymodule_export]
+    use super::options::{Device, LayoutObject};
+    #[pymodule_export]
+    use super::random::{
+        GeneratorObject, get_rng_state, initial_seed, manual_seed, normal, poisson, rand, rand_like, randint, randint_like, randn,
+        randn_like, randperm, seed, set_rng_state,
+    };
     #[pymodule_export]
     use super::data::tensor;
     #[pymodule_export]
@@ -43,7 +70,7 @@ mod _C {
     #[pymodule_export]
     use crate::ops::join::{
         atleast_1d, atleast_2d, atleast_3d, block_diag, broadcast_tensors, cartesian_prod, cat, column_stack, combinations,
-        concat, concatenate, dstack, hstack, meshgrid, row_stack, stack, tril_indices, triu_indices, vstack,
+        concat, concatenate, dstack, hstack, meshgrid, row_stack, stack, vstack,
     };
     #[pymodule_export]
     use crate::ops::pointwise::polygamma;
@@ -81,6 +108,9 @@ mod _C {
         }
         super::dtype::add_to(module)?;
         super::memory_format::add_to(module)?;
+        super::options::add_to(module)?;
+        super::legacy::add_to(module)?;
+        module.add("default_generator", super::random::default_generator())?;
         // Python finds modules by their full names; those within an extension are not files that it could look for.
         let modules = module.py().import("sys")?.getattr("modules")?;
         for name in ["_autograd", "_nn"] {

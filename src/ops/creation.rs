@@ -1,0 +1,233 @@
+//! New tensors: constants, ranges, identity matrices, and copies in another dtype or order.
+
+use super::arguments::MemoryFormat;
+use super::kernel::{fill, strides_like};
+use crate::dtype::{DType, Element, Kind, Scalar};
+use crate::error::{Error, Result};
+use crate::layout::{Layout, Shape, Strides, contiguous_strides};
+use crate::runtime_error;
+use crate::storage::Storage;
+use crate::tensor::Tensor;
+use crate::vjp;
+
+/// Strides of a new tensor of this shape in a memory format that does not depend on another tensor.
+pub fn format_strides(op: &'static str, shape: &[usize], format: MemoryFormat) -> Result<Strides> {
+    let none = || Error::Runtime(format!("{op}: unsupported memory format Preserve: there is nothing to preserve"));
+    format.strides(op, shape)?.ok_or_else(none)
+}
+
+/// Strides of a tensor without gaps whose dims are nested in this order, the outermost first.
+pub fn permuted_strides(shape: &[usize], order: &[usize]) -> Strides {
+    let mut strides = contiguous_strides(shape);
+    let mut step = 1isize;
+    for &d in order.iter().rev() {
+        strides[d] = step;
+        step *= shape[d].max(1) as isize;
+    }
+    strides
+}
+
+impl Tensor {
+    /// The strides that a new tensor made from this one has.
+    pub fn strides_in(&self, format: MemoryFormat) -> Result<Strides> {
+        match format {
+            MemoryFormat::Preserve if self.layout().is_dense() => Ok(self.layout().strides.clone()),
+            MemoryFormat::Preserve => Ok(strides_like(self.shape(), &[self])),
+            _ => format_strides("empty_like", self.shape(), format),
+        }
+    }
+
+    /// A tensor of this shape with arbitrary contents.
+    pub fn empty_like(&self, dtype: DType, format: MemoryFormat) -> Result<Tensor> {
+        Tensor::uninitialized_strided("empty_like", self.shape(), self.strides_in(format)?, dtype)
+    }
+
+    /// A copy in another dtype and order.
+    pub fn to_copy(&self, dtype: DType, format: MemoryFormat) -> Result<Tensor> {
+        let x = self;
+        let y = x.empty_like(dtype, format)?;
+        y.write(x)?;
+        let source = x.dtype();
+        vjp!("to_copy", y, { x: |g| g.to_dtype(source) })
+    }
+
+    /// A tensor filled with a number.
+    pub fn full(op: &'static str, shape: &[usize], value: Scalar, dtype: DType) -> Result<Tensor> {
+        if !value.fits(dtype) {
+            return runtime_error!("{op}: value {value:?} cannot be converted to type {dtype} without overflow");
+        }
+        let y = Tensor::uninitialized(op, shape, dtype)?;
+        fill(&y, value)?;
+        Ok(y)
+    }
+
+    /// A tensor of this shape filled with a number.
+    pub fn full_like(&self, op: &'static str, value: Scalar, dtype: DType, format: MemoryFormat) -> Result<Tensor> {
+        if !value.fits(dtype) {
+            return runtime_error!("{op}: value {value:?} cannot be converted to type {dtype} without overflow");
+        }
+        let y = self.empty_like(dtype, format)?;
+        fill(&y, value)?;
+        Ok(y)
+    }
+
+    /// A tensor with arbitrary contents and these strides, which may leave gaps.
+    pub fn empty_strided(shape: &[usize], strides: Strides, dtype: DType) -> Result<Tensor> {
+        if shape.len() != strides.len() {
+            return runtime_error!(
+                "empty_strided: dimensionality of sizes ({}) must match dimensionality of strides ({})",
+                shape.len(),
+                strides.len()
+            );
+        }
+        let overflow = || Error::Runtime(format!("Storage size calculation overflowed with sizes={shape:?} and strides={:?}", &strides[..]));
+        if strides.iter().any(|&stride| stride < 0) {
+            return Err(overflow());
+        }
+        let mut end = 1usize;
+        for (&size, &stride) in shape.iter().zip(&strides) {
+            let reach = size.saturating_sub(1).checked_mul(stride as usize);
+            end = reach.and_then(|reach| end.checked_add(reach)).filter(|&end| end < isize::MAX as usize / 16).ok_or_else(overflow)?;
+        }
+        let end = if shape.contains(&0) { 0 } else { end };
+        let storage = Storage::uninitialized(end * dtype.size())?;
+        Ok(Tensor::from_parts(storage, Layout { shape: shape.into(), strides, offset: 0 }, dtype))
+    }
+
+    /// A 1-d tensor of `f(i)`.
+    fn tabulate<T: Element>(op: &'static str, n: usize, f: impl Fn(usize) -> T) -> Result<Tensor> {
+        let y = Tensor::uninitialized(op, &[n], T::DTYPE)?;
+        // SAFETY: the memory is fresh, so nobody else sees it.
+        let out = unsafe { y.slice_mut::<T>() };
+        out.iter_mut().enumerate().for_each(|(i, slot)| *slot = f(i));
+        Ok(y)
+    }
+
+    /// `start, start + step, …` up to but not including `end`.
+    pub fn arange(start: Scalar, end: Scalar, step: Scalar, dtype: DType) -> Result<Tensor> {
+        let n = arange_len(start, end, step, dtype)?;
+        if dtype.is_float() {
+            let (start, step) = (start.to_f64(), step.to_f64());
+            return crate::dispatch_floats!(dtype, "arange", T => Tensor::tabulate("arange", n, |i| T::from_f64(start + step * i as f64)));
+        }
+        if dtype == DType::Bool {
+            return Err(Error::NotImplemented("arange: not implemented for dtype bool".into()));
+        }
+        let (start, step) = (start.to::<i64>(), step.to::<i64>());
+        crate::dispatch_ints!(dtype, "arange", T => {
+            Tensor::tabulate("arange", n, |i| T::from_i64(start.wrapping_add(step.wrapping_mul(i as i64))))
+        })
+    }
+
+    /// `start, start + step, …` up to and including `end`.
+    pub fn range(start: Scalar, end: Scalar, step: Scalar, dtype: DType) -> Result<Tensor> {
+        check_range(start, end, step)?;
+        let n = ((end.to_f64() - start.to_f64()) / step.to_f64()) as usize + 1;
+        let (start, step) = (start.to_f64(), step.to_f64());
+        crate::dispatch_numbers!(dtype, "range", T => Tensor::tabulate("range", n, |i| T::from_f64(start + step * i as f64)))
+    }
+
+    /// `steps` evenly spaced numbers from `start` to `end`, counted from the nearer end so that both are exact.
+    pub fn linspace(start: Scalar, end: Scalar, steps: usize, dtype: DType) -> Result<Tensor> {
+        let between = |i: usize, low: f64, high: f64, step: f64| {
+            if i < steps / 2 { step.mul_add(i as f64, low) } else { (-step).mul_add((steps - 1 - i) as f64, high) }
+        };
+        match dtype {
+            DType::Bool => Err(Error::NotImplemented("linspace: not implemented for dtype bool".into())),
+            DType::F32 => {
+                let (low, high) = (start.to::<f32>(), end.to::<f32>());
+                let step = (high - low) / (steps as f32 - 1.0);
+                Tensor::tabulate("linspace", steps, |i| match i {
+                    _ if steps == 1 => low,
+                    i if i < steps / 2 => step.mul_add(i as f32, low),
+                    i => (-step).mul_add((steps - 1 - i) as f32, high),
+                })
+            }
+            DType::F64 => {
+                let (low, high) = (start.to_f64(), end.to_f64());
+                let step = (high - low) / (steps as f64 - 1.0);
+                Tensor::tabulate("linspace", steps, |i| if steps == 1 { low } else { between(i, low, high, step) })
+            }
+            _ => crate::dispatch_ints!(dtype, "linspace", T => {
+                let (low, high) = (start.to::<T>().to_f64(), end.to::<T>().to_f64());
+                let step = (high - low) / (steps as f64 - 1.0);
+                Tensor::tabulate("linspace", steps, |i| T::from_f64(if steps == 1 { low } else { between(i, low, high, step) }))
+            }),
+        }
+    }
+
+    /// `base` to the powers of `linspace`.
+    pub fn logspace(start: Scalar, end: Scalar, steps: usize, base: f64, dtype: DType) -> Result<Tensor> {
+        match dtype {
+            DType::Bool => Err(Error::NotImplemented("logspace: not implemented for dtype bool".into())),
+            DType::F32 => {
+                let (low, high) = (start.to::<f32>(), end.to::<f32>());
+                let step = (high - low) / (steps as f32 - 1.0);
+                let exponent = |i: usize| match i {
+                    _ if steps == 1 => low,
+                    i if i < steps / 2 => low + step * i as f32,
+                    i => high - step * (steps - 1 - i) as f32,
+                };
+                Tensor::tabulate("logspace", steps, |i| base.powf(f64::from(exponent(i))) as f32)
+            }
+            _ => crate::dispatch_numbers!(dtype, "logspace", T => {
+                let (low, high) = (start.to::<T>().to_f64(), end.to::<T>().to_f64());
+                let step = (high - low) / (steps as f64 - 1.0);
+                let exponent = |i: usize| match i {
+                    _ if steps == 1 => low,
+                    i if i < steps / 2 => low + step * i as f64,
+                    i => high - step * (steps - 1 - i) as f64,
+                };
+                Tensor::tabulate("logspace", steps, |i| T::from_f64(base.powf(exponent(i))))
+            }),
+        }
+    }
+
+    /// Ones on the diagonal, zeros elsewhere.
+    pub fn eye(n: usize, m: usize, dtype: DType) -> Result<Tensor> {
+        let y = Tensor::full("eye", &[n, m], Scalar::Int(0), dtype)?;
+        let diagonal = Layout { shape: Shape::from_slice(&[n.min(m)]), strides: Strides::from_slice(&[m as isize + 1]), offset: 0 };
+        fill(&y.with_layout(diagonal), Scalar::Int(1))?;
+        Ok(y)
+    }
+}
+
+fn check_range(start: Scalar, end: Scalar, step: Scalar) -> Result<()> {
+    let (first, last, by) = (start.to_f64(), end.to_f64(), step.to_f64());
+    if by == 0.0 || by.is_nan() {
+        return runtime_error!("step must be nonzero");
+    }
+    if !first.is_finite() || !last.is_finite() {
+        return runtime_error!("unsupported range: {first} -> {last}");
+    }
+    if (by > 0.0 && first > last) || (by < 0.0 && first < last) {
+        return runtime_error!("upper bound and lower bound inconsistent with step sign (from {first} to {last} by {by})");
+    }
+    Ok(())
+}
+
+/// How many numbers `arange` gives.
+fn arange_len(start: Scalar, end: Scalar, step: Scalar, dtype: DType) -> Result<usize> {
+    check_range(start, end, step)?;
+    let n = match dtype {
+        // Doubles do not hold all of these.
+        DType::I64 => {
+            let (first, last, by) = (start.to::<i64>() as i128, end.to::<i64>() as i128, step.to::<i64>() as i128);
+            if by == 0 {
+                return runtime_error!("step must be nonzero");
+            }
+            ((last - first + by - by.signum()) / by) as f64
+        }
+        _ => ((end.to_f64() - start.to_f64()) / step.to_f64()).ceil(),
+    };
+    if !(0.0..=(isize::MAX as f64 / 16.0)).contains(&n) {
+        return runtime_error!("arange: invalid size {n}, possible overflow");
+    }
+    Ok(n as usize)
+}
+
+/// The dtype of a range of these numbers: int64 if all are integers, else the default float.
+pub fn range_dtype(numbers: &[Scalar]) -> DType {
+    let kinds = numbers.iter().map(|number| number.dtype(DType::F32).kind());
+    if kinds.max().is_some_and(|kind| kind == Kind::Float) { super::default_dtype() } else { DType::I64 }
+}

@@ -1,0 +1,375 @@
+//! Random numbers in tensors: which memory is filled in which order, and with what. The streams are in `random/`.
+//!
+//! Draws go along the memory, not along the indices, as in torch: a transposed tensor gets the transposed numbers.
+
+use std::sync::{Arc, Mutex};
+
+use super::arguments::MemoryFormat;
+use crate::dtype::{DType, Element, Scalar};
+use crate::error::{Error, Result};
+use crate::kernels::without_interpreter;
+use crate::random::{self, Generator, Real};
+use crate::runtime_error;
+use crate::storage::Access;
+use crate::tape::view::in_place;
+use crate::tensor::Tensor;
+use crate::vjp;
+
+/// Where random numbers come from.
+#[derive(Clone, Default)]
+pub enum Source {
+    /// The generator of the process.
+    #[default]
+    Default,
+    /// One of the user's.
+    Own(Arc<Mutex<Generator>>),
+}
+
+impl Source {
+    /// Runs something with the generator, which nobody else uses meanwhile.
+    pub fn with<R>(&self, body: impl FnOnce(&mut Generator) -> R) -> R {
+        let generator = match self {
+            Source::Default => random::default_generator(),
+            Source::Own(generator) => generator,
+        };
+        body(&mut random::lock(generator))
+    }
+}
+
+/// Calls `put` with the address of each element, along the memory.
+///
+/// # Safety
+/// The caller holds the right to write to `x`, whose elements are of type `T`, until this returns.
+unsafe fn along_memory<T>(x: &Tensor, mut put: impl FnMut(*mut T)) {
+    let mut dims: Vec<(usize, isize)> =
+        x.shape().iter().copied().zip(x.strides().iter().copied()).filter(|&(size, _)| size != 1).collect();
+    dims.sort_by_key(|&(_, stride)| -stride);
+    let mut index = vec![0usize; dims.len()];
+    let mut place = 0isize;
+    for _ in 0..x.numel() {
+        put(x.ptr::<T>().wrapping_offset(place));
+        for (i, &(size, stride)) in index.iter_mut().zip(&dims).rev() {
+            *i += 1;
+            place += stride;
+            if *i < size {
+                break;
+            }
+            place -= stride * size as isize;
+            *i = 0;
+        }
+    }
+}
+
+/// Fills `x` with what `one` draws.
+fn draw<T: Element>(x: &Tensor, source: &Source, mut one: impl FnMut(&mut Generator) -> T + Send) -> Result<()> {
+    let _access = Access::new(&[], &[x.storage()]);
+    // SAFETY: x is locked for writing, and of this dtype.
+    without_interpreter(x.numel(), || source.with(|rng| unsafe { along_memory::<T>(x, |slot| slot.write(one(rng))) }));
+    Ok(())
+}
+
+/// Fills `x`: by slices if its elements have no gaps between them, else one by one.
+fn draw_slice<T: Element>(
+    x: &Tensor,
+    source: &Source,
+    bulk: impl FnOnce(&mut Generator, &mut [T]) + Send,
+    one: impl FnMut(&mut Generator) -> T + Send,
+) -> Result<()> {
+    if !x.layout().is_dense() || x.numel() == 0 {
+        return draw(x, source, one);
+    }
+    let _access = Access::new(&[], &[x.storage()]);
+    without_interpreter(x.numel(), || {
+        // SAFETY: without gaps the elements are as many as the slice's, from the first in memory on; they are locked.
+        let out = unsafe { std::slice::from_raw_parts_mut(x.ptr::<T>(), x.numel()) };
+        source.with(|rng| bulk(rng, out));
+    });
+    Ok(())
+}
+
+/// Fills `x` from a value each of `p`, which has its shape: `one` draws given that value.
+fn draw_from<P: Element, T: Element>(x: &Tensor, p: &Tensor, source: &Source, one: impl Fn(&mut Generator, P) -> T + Sync) -> Result<()> {
+    // The same values in x's order, so that both can be walked along the memory.
+    let ordered = x.empty_like(p.dtype(), MemoryFormat::Preserve)?;
+    ordered.write(p)?;
+    let numel = x.numel();
+    let _access = Access::new(&[ordered.storage()], &[x.storage()]);
+    let mut values = Vec::with_capacity(numel);
+    // SAFETY: fresh memory of this dtype; x is locked for writing.
+    unsafe { along_memory::<P>(&ordered, |slot| values.push(slot.read())) };
+    let mut values = values.into_iter();
+    without_interpreter(numel, || {
+        source.with(|rng| {
+            let put = |slot: *mut T| {
+                if let Some(value) = values.next() {
+                    // SAFETY: the address of an element of x, which is locked for writing.
+                    unsafe { slot.write(one(rng, value)) }
+                }
+            };
+            // SAFETY: x is locked for writing, and of this dtype.
+            unsafe { along_memory::<T>(x, put) }
+        });
+    });
+    Ok(())
+}
+
+fn not_for(op: &'static str, dtype: DType) -> Error {
+    Error::NotImplemented(format!("{op}: not implemented for dtype {dtype}, expected a floating-point dtype"))
+}
+
+/// Runs a closure for a float dtype with `$T` bound to the element type.
+macro_rules! for_floats {
+    ($op:expr, $dtype:expr, $T:ident => $body:expr) => {
+        if $dtype.is_float() { $crate::dispatch_floats!($dtype, $op, $T => $body) } else { Err(not_for($op, $dtype)) }
+    };
+}
+
+impl Tensor {
+    /// Uniform numbers from `[from, to)` into this memory. Not recorded.
+    pub fn fill_uniform(&self, op: &'static str, from: f64, to: f64, source: &Source) -> Result<()> {
+        for_floats!(op, self.dtype(), T => {
+            let limit = if self.dtype() == DType::F32 { f64::from(f32::MAX) } else { f64::MAX };
+            for (name, value) in [("from", from), ("to", to)] {
+                if value.is_nan() || value.abs() > limit {
+                    return runtime_error!("{op}: {name} is out of bounds for {}: {value}", self.dtype());
+                }
+            }
+            if from > to {
+                return runtime_error!("{op} expects to return a [from, to) range, but found from={from} > to={to}");
+            }
+            if to - from > limit {
+                return runtime_error!("{op} expects to-from <= {limit:e}, but found to={to} and from={from}");
+            }
+            let one = move |rng: &mut Generator| rng.uniform(<T as Real>::from_f64(from), <T as Real>::from_f64(to));
+            draw_slice(self, source, |rng, out: &mut [T]| random::uniform(rng, out, from, to), one)
+        })
+    }
+
+    /// Normal numbers into this memory; `contiguous` says by which of torch's two ways. Not recorded.
+    pub fn fill_normal(&self, op: &'static str, mean: f64, std: f64, contiguous: bool, source: &Source) -> Result<()> {
+        if std.is_nan() || std < 0.0 {
+            return runtime_error!("normal expects std >= 0.0, but found std {std}");
+        }
+        for_floats!(op, self.dtype(), T => {
+            let one = move |rng: &mut Generator| <T as Real>::from_f64(rng.normal(mean, std));
+            if contiguous {
+                draw_slice(self, source, |rng, out: &mut [T]| random::normal(rng, out, mean, std), one)
+            } else {
+                draw(self, source, one)
+            }
+        })
+    }
+
+    /// Integers from `low` up to but not including `high` into this memory. Not recorded.
+    pub fn fill_integers(&self, low: i64, high: i64, source: &Source) -> Result<()> {
+        if low >= high {
+            return runtime_error!("random_ expects 'from' to be less than 'to', but got from={low} >= to={high}");
+        }
+        for (name, value) in [("from", low), ("to - 1", high - 1)] {
+            let fits = if self.dtype() == DType::Bool { (0..=1).contains(&value) } else { value >= 0 || self.dtype() != DType::U8 };
+            if !fits || !Scalar::Int(value).fits(self.dtype()) {
+                return runtime_error!("{name} is out of bounds for {}", self.dtype());
+            }
+        }
+        crate::dispatch_all!(self.dtype(), "random_", T => draw(self, source, |rng| T::from_i64(rng.random_range(low, high))))
+    }
+
+    /// Whole numbers over the full range of the dtype into this memory. Not recorded.
+    fn fill_whole(&self, source: &Source) -> Result<()> {
+        if self.dtype() == DType::Bool {
+            return draw(self, source, |rng| crate::dtype::Bool::from(rng.random32() & 1 == 1));
+        }
+        crate::dispatch_numbers!(self.dtype(), "random_", T => draw(self, source, |rng| <T as random::Whole>::random_full(rng)))
+    }
+
+    /// Zeros and ones into this memory, ones with probability `p`. Not recorded.
+    pub fn fill_bernoulli(&self, p: f64, source: &Source) -> Result<()> {
+        if !(0.0..=1.0).contains(&p) {
+            return runtime_error!("bernoulli_ expects p to be in [0, 1], but got p={p}");
+        }
+        crate::dispatch_all!(self.dtype(), "bernoulli_", T => draw(self, source, |rng| T::from_i64(rng.bernoulli(p) as i64)))
+    }
+
+    /// Zeros and ones into this memory, ones with the probabilities in `p`. Not recorded.
+    fn fill_bernoulli_from(&self, p: &Tensor, source: &Source) -> Result<()> {
+        let p = p.detached(false).expand_to("bernoulli_", self.shape())?;
+        for_floats!("bernoulli", p.dtype(), P => {
+            let inside = p.to_vec::<P>()?.iter().all(|p| (0.0..=1.0).contains(p));
+            if !inside {
+                return runtime_error!("bernoulli: expected all probabilities to be between 0 and 1");
+            }
+            crate::dispatch_all!(self.dtype(), "bernoulli_", T => {
+                draw_from(self, &p, source, |rng, p: P| T::from_i64(rng.bernoulli_from(p) as i64))
+            })
+        })
+    }
+
+    /// Numbers of a distribution of one value at a time into this memory. Not recorded.
+    fn fill_each(&self, op: &'static str, source: &Source, mut one: impl FnMut(&mut Generator) -> f64 + Send) -> Result<()> {
+        for_floats!(op, self.dtype(), T => draw(self, source, |rng| <T as Real>::from_f64(one(rng))))
+    }
+
+    /// Runs `fill` on this memory, or on a copy of the same order that then replaces it on the tape.
+    fn random_in_place(&self, op: &'static str, node: &'static str, fill: impl FnOnce(&Tensor) -> Result<()>) -> Result<()> {
+        in_place(op, self, false, |x| {
+            let y = if x.is_reusable() { x.with_layout(x.layout().clone()) } else { x.empty_like(x.dtype(), MemoryFormat::Preserve)? };
+            fill(&y)?;
+            vjp!(node, y, { x: |g| g * 0.0 })
+        })
+    }
+
+    /// `uniform_`, for Rust callers.
+    pub fn uniform_in_place(&self, from: f64, to: f64, source: &Source) -> Result<()> {
+        self.random_in_place("uniform_", "uniform", |y| y.fill_uniform("uniform_", from, to, source))
+    }
+
+    /// `normal_`, for Rust callers.
+    pub fn normal_in_place(&self, mean: f64, std: f64, source: &Source) -> Result<()> {
+        let contiguous = self.is_contiguous();
+        self.random_in_place("normal_", "normal", |y| y.fill_normal("normal_", mean, std, contiguous, source))
+    }
+
+    /// `random_`, for Rust callers: over the full range without bounds.
+    pub fn random_in_place_between(&self, bounds: Option<(i64, i64)>, source: &Source) -> Result<()> {
+        self.random_in_place("random_", if bounds.is_some() { "random" } else { "random.2" }, |y| match bounds {
+            Some((low, high)) => y.fill_integers(low, high, source),
+            None => y.fill_whole(source),
+        })
+    }
+
+    /// `bernoulli_` with one probability, for Rust callers.
+    pub fn bernoulli_in_place(&self, p: f64, source: &Source) -> Result<()> {
+        self.random_in_place("bernoulli_", "bernoulli.2", |y| y.fill_bernoulli(p, source))
+    }
+
+    /// `bernoulli_` with a tensor of probabilities, for Rust callers.
+    pub fn bernoulli_from_in_place(&self, p: &Tensor, source: &Source) -> Result<()> {
+        self.random_in_place("bernoulli_", "bernoulli.1", |y| y.fill_bernoulli_from(p, source))
+    }
+
+    /// `exponential_`, for Rust callers.
+    pub fn exponential_in_place(&self, rate: f64, source: &Source) -> Result<()> {
+        if !self.dtype().is_float() {
+            return runtime_error!("exponential_: dtype must be a floating point type, got {}", self.dtype());
+        }
+        if rate.is_nan() || rate <= 0.0 {
+            return runtime_error!("exponential_ expects lambda > 0.0, but found lambda={rate}");
+        }
+        self.random_in_place("exponential_", "exponential", |y| y.fill_each("exponential_", source, |rng| rng.exponential(rate)))
+    }
+
+    /// `cauchy_`, for Rust callers.
+    pub fn cauchy_in_place(&self, median: f64, sigma: f64, source: &Source) -> Result<()> {
+        if !self.dtype().is_float() {
+            return runtime_error!("cauchy_: dtype must be a floating point type, got {}", self.dtype());
+        }
+        if sigma.is_nan() || sigma <= 0.0 {
+            return runtime_error!("cauchy_ expects sigma > 0.0, but found sigma={sigma}");
+        }
+        self.random_in_place("cauchy_", "cauchy", |y| y.fill_each("cauchy_", source, |rng| rng.cauchy(median, sigma)))
+    }
+
+    /// `geometric_`, for Rust callers.
+    pub fn geometric_in_place(&self, p: f64, source: &Source) -> Result<()> {
+        if !(p > 0.0 && p < 1.0) {
+            return runtime_error!("geometric_ expects p to be in (0, 1), but got p={p}");
+        }
+        if self.dtype() == DType::Bool {
+            return Err(Error::NotImplemented("geometric_: not implemented for dtype bool".into()));
+        }
+        self.random_in_place("geometric_", "geometric", |y| {
+            crate::dispatch_numbers!(y.dtype(), "geometric_", T => draw(y, source, |rng| <T as Element>::from_f64(rng.geometric(p))))
+        })
+    }
+
+    /// `log_normal_`, for Rust callers.
+    pub fn log_normal_in_place(&self, mean: f64, std: f64, source: &Source) -> Result<()> {
+        if std.is_nan() || std <= 0.0 {
+            return runtime_error!("log_normal_ expects std > 0.0, but found std={std}");
+        }
+        self.random_in_place("log_normal_", "log_normal", |y| y.fill_each("log_normal_", source, |rng| rng.log_normal(mean, std)))
+    }
+
+    /// Zeros and ones, ones with the probabilities in this tensor.
+    pub fn bernoulli_drawn(&self, source: &Source) -> Result<Tensor> {
+        let x = self;
+        let y = x.empty_like(x.dtype(), MemoryFormat::Preserve)?;
+        y.fill_bernoulli_from(x, source)?;
+        vjp!("bernoulli", y, { x: |g| g * 0.0 })
+    }
+
+    /// Poisson numbers of the rates in this tensor.
+    pub fn poisson_drawn(&self, source: &Source) -> Result<Tensor> {
+        let x = self;
+        let y = x.empty_like(x.dtype(), MemoryFormat::Preserve)?;
+        for_floats!("poisson", x.dtype(), T => {
+            if x.to_vec::<T>()?.iter().any(|rate| rate.is_nan() || *rate < 0.0) {
+                return runtime_error!("invalid Poisson rate, expected rate to be non-negative");
+            }
+            draw_from(&y, &x.detached(false), source, |rng, rate: T| <T as Real>::from_f64(rng.poisson(Element::to_f64(rate))))
+        })?;
+        vjp!("poisson", y, { x: |g| g * 0.0 })
+    }
+
+    /// Normal numbers whose means, standard deviations or both are tensors.
+    pub fn normal_of(mean: &Tensor, std: &Tensor, source: &Source) -> Result<Tensor> {
+        let shape = crate::layout::broadcast_shapes("normal", mean.shape(), std.shape())?;
+        let dtype = if mean.is_number() { std.dtype() } else { mean.dtype() };
+        let y = Tensor::uninitialized("normal", &shape, dtype)?;
+        if std.is_number() {
+            y.fill_normal("normal", 0.0, std.scalar()?.to_f64(), true, source)?;
+        } else {
+            if std.to_vec::<f64>()?.iter().any(|std| std.is_nan() || *std < 0.0) {
+                return runtime_error!("normal expects all elements of std >= 0.0");
+            }
+            y.fill_normal("normal", 0.0, 1.0, true, source)?;
+        }
+        let off_tape = |x: &Tensor| if x.is_number() { x.clone() } else { x.detached(false) };
+        let scaled = if std.is_number() { y } else { y.mul(&off_tape(std))? };
+        let y = scaled.add(&off_tape(mean))?.to_dtype(dtype)?;
+        vjp!("normal", y, { mean: |g| g * 0.0, std: |g| g * 0.0 })
+    }
+
+    /// Numbers of categories drawn with the probabilities in each row.
+    pub fn multinomial_drawn(&self, samples: i64, replacement: bool, source: &Source) -> Result<Tensor> {
+        if !matches!(self.rank(), 1 | 2) {
+            return runtime_error!("multinomial: prob_dist must be 1 or 2 dim, got {} dims", self.rank());
+        }
+        if !self.dtype().is_float() {
+            return runtime_error!("multinomial only supports floating-point dtypes for input, got: {}", self.dtype());
+        }
+        if samples <= 0 {
+            return runtime_error!("multinomial: cannot sample n_sample <= 0 samples");
+        }
+        let categories = self.shape()[self.rank() - 1];
+        if samples as usize > categories && !(replacement && categories > 0) {
+            return runtime_error!("multinomial: cannot sample n_sample > prob_dist.size(-1) samples without replacement");
+        }
+        let drawn: Vec<i64> = crate::dispatch_floats!(self.dtype(), "multinomial", T => {
+            let probs = self.to_vec::<T>()?;
+            let draw = |rng: &mut Generator| random::multinomial(rng, &probs, categories, samples as usize, replacement);
+            source.with(draw).map_err(Error::Runtime)
+        })?;
+        match self.rank() {
+            1 => Tensor::from_slice(&[samples as usize], &drawn),
+            _ => Tensor::from_slice(&[self.shape()[0], samples as usize], &drawn),
+        }
+    }
+
+    /// The numbers from 0 to `n - 1` in random order.
+    pub fn randperm(n: usize, dtype: DType, source: &Source) -> Result<Tensor> {
+        let largest = Scalar::Int(n.saturating_sub(1) as i64);
+        let exact = match dtype {
+            DType::F32 => n <= 1 << 24,
+            DType::F64 => n <= 1 << 53,
+            DType::Bool => return Err(Error::NotImplemented("randperm: not implemented for dtype bool".into())),
+            _ => largest.fits(dtype),
+        };
+        if !exact {
+            return runtime_error!("randperm: value {largest:?} cannot be converted to type {dtype} without overflow");
+        }
+        crate::layout::checked_numel("randperm", &[n])?;
+        let order = source.with(|rng| random::randperm(rng, n));
+        Tensor::from_slice(&[n], &order)?.to_dtype(dtype)
+    }
+}

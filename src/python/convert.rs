@@ -1,0 +1,352 @@
+//! Other dtypes, formats and Python objects: `to`, `float`, `type`, `__array__`, copies and pickles.
+
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
+
+use super::legacy::TensorType;
+use super::options::{Device, LayoutObject};
+use crate::dtype::DType;
+use crate::ops::arguments::MemoryFormat;
+use crate::tensor::Tensor;
+
+/// What `to` is asked for.
+#[derive(Default)]
+struct Target {
+    dtype: Option<DType>,
+    copy: bool,
+    format: Option<MemoryFormat>,
+}
+
+impl Target {
+    fn parse(args: &Bound<'_, PyTuple>, keywords: Option<&Bound<'_, PyDict>>) -> PyResult<Target> {
+        let mut target = Target::default();
+        let mut flags = 0;
+        for (place, arg) in args.iter().enumerate() {
+            if let Ok(dtype) = arg.extract::<DType>() {
+                target.dtype = Some(dtype);
+            } else if let Ok(other) = arg.cast::<Tensor>() {
+                target.dtype = Some(other.borrow().dtype());
+            } else if let Ok(flag) = arg.extract::<bool>() {
+                flags += 1;
+                if place == 0 || flags > 2 {
+                    return Err(PyTypeError::new_err("to() received an invalid combination of arguments"));
+                }
+                target.copy = flags == 2 && flag;
+            } else if !arg.is_none() {
+                arg.extract::<Device>().map_err(|error| invalid(&arg, error))?;
+            }
+        }
+        for (key, value) in keywords.into_iter().flatten() {
+            target.set(key.cast::<PyString>()?.to_str()?, &value)?;
+        }
+        Ok(target)
+    }
+
+    fn set(&mut self, key: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        match key {
+            "copy" => self.copy = value.extract()?,
+            "non_blocking" => drop(value.extract::<bool>()?),
+            _ if value.is_none() => {}
+            "dtype" => self.dtype = Some(value.extract()?),
+            "device" => drop(value.extract::<Device>()?),
+            "other" => self.dtype = Some(value.cast::<Tensor>()?.borrow().dtype()),
+            "memory_format" => self.format = Some(value.extract()?),
+            _ => return Err(PyTypeError::new_err(format!("to() got an unexpected keyword argument '{key}'"))),
+        }
+        Ok(())
+    }
+}
+
+fn invalid(arg: &Bound<'_, PyAny>, error: PyErr) -> PyErr {
+    if error.is_instance_of::<PyTypeError>(arg.py()) {
+        PyTypeError::new_err(format!("to() received an invalid combination of arguments: {}", arg.get_type()))
+    } else {
+        error
+    }
+}
+
+/// The tensor itself if it is what is asked for, else a copy that is.
+fn converted<'py>(slf: &Bound<'py, Tensor>, target: &Target) -> PyResult<Bound<'py, Tensor>> {
+    let x = slf.borrow().clone();
+    let dtype = target.dtype.unwrap_or(x.dtype());
+    let same_order = match target.format {
+        None | Some(MemoryFormat::Preserve) => true,
+        Some(format) => x.layout().has_strides(&x.strides_in(format)?),
+    };
+    if dtype == x.dtype() && same_order && !target.copy {
+        return Ok(slf.clone());
+    }
+    Bound::new(slf.py(), x.to_copy(dtype, target.format.unwrap_or(MemoryFormat::Preserve))?)
+}
+
+fn cast<'py>(slf: &Bound<'py, Tensor>, dtype: DType, format: Option<MemoryFormat>) -> PyResult<Bound<'py, Tensor>> {
+    converted(slf, &Target { dtype: Some(dtype), copy: false, format })
+}
+
+/// The methods that are named after dtypes, a line each.
+macro_rules! casts {
+    ($($name:ident $dtype:ident $text:literal;)+) => {
+        #[pymethods]
+        impl Tensor {
+            $(
+                #[doc = concat!("The elements as ", $text, "; the tensor itself if they are.")]
+                #[pyo3(signature = (memory_format=None))]
+                fn $name<'py>(slf: &Bound<'py, Self>, memory_format: Option<MemoryFormat>) -> PyResult<Bound<'py, Self>> {
+                    cast(slf, DType::$dtype, memory_format)
+                }
+            )+
+        }
+    };
+}
+
+casts! {
+    float F32 "float32";
+    double F64 "float64";
+    long I64 "int64";
+    int I32 "int32";
+    short I16 "int16";
+    char I8 "int8";
+    byte U8 "uint8";
+    bool Bool "truth values";
+}
+
+#[pymethods]
+impl Tensor {
+    /// The tensor in another dtype: `to(dtype)`, `to(device)`, `to(device, dtype)` or `to(other)`; itself if it is that already.
+    ///
+    /// `copy=True` copies in any case, `memory_format` asks for an order in memory.
+    #[pyo3(signature = (*args, **options))]
+    fn to<'py>(slf: &Bound<'py, Self>, args: &Bound<'py, PyTuple>, options: Option<&Bound<'py, PyDict>>) -> PyResult<Bound<'py, Self>> {
+        converted(slf, &Target::parse(args, options)?)
+    }
+
+    /// The name of the tensor's type, as 'torch.FloatTensor'; with `dtype`, the tensor in that dtype.
+    #[pyo3(name = "type", signature = (dtype=None, non_blocking=false))]
+    fn type_<'py>(slf: &Bound<'py, Self>, dtype: Option<&Bound<'py, PyAny>>, non_blocking: bool) -> PyResult<Bound<'py, PyAny>> {
+        let _ = non_blocking;
+        let Some(dtype) = dtype else {
+            let name = format!("torch.{}Tensor", slf.borrow().dtype().type_word());
+            return Ok(PyString::new(slf.py(), &name).into_any());
+        };
+        let dtype = TensorType::named(dtype)?;
+        Ok(cast(slf, dtype, None)?.into_any())
+    }
+
+    /// The tensor in the dtype of another; itself if it has it.
+    fn type_as<'py>(slf: &Bound<'py, Self>, other: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
+        let dtype = other.borrow().dtype();
+        cast(slf, dtype, None)
+    }
+
+    /// The tensor itself, which is on the CPU.
+    #[pyo3(signature = (memory_format=None))]
+    fn cpu<'py>(slf: &Bound<'py, Self>, memory_format: Option<MemoryFormat>) -> PyResult<Bound<'py, Self>> {
+        converted(slf, &Target { format: memory_format, ..Target::default() })
+    }
+
+    /// Raises RuntimeError: there is no CUDA.
+    #[pyo3(signature = (*_args, **_options))]
+    fn cuda(&self, _args: &Bound<'_, PyTuple>, _options: Option<&Bound<'_, PyDict>>) -> PyResult<Tensor> {
+        Err(PyRuntimeError::new_err("cuda: ferrograd runs on the CPU"))
+    }
+
+    /// Where the memory is.
+    #[getter]
+    fn device(&self) -> Device {
+        Device::CPU
+    }
+
+    /// How the elements are stored.
+    #[getter(layout)]
+    fn py_layout(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        Ok(slf.py().import("ferrograd._C")?.getattr("strided")?.cast_into::<LayoutObject>()?.into_any().unbind())
+    }
+
+    /// Whether the memory is a CUDA device's: never.
+    #[getter]
+    fn is_cuda(&self) -> bool {
+        false
+    }
+
+    /// Whether the memory is the CPU's: always.
+    #[getter]
+    fn is_cpu(&self) -> bool {
+        true
+    }
+
+    /// Whether the tensor is sparse: never.
+    #[getter]
+    fn is_sparse(&self) -> bool {
+        false
+    }
+
+    /// Whether the tensor is quantized: never.
+    #[getter]
+    fn is_quantized(&self) -> bool {
+        false
+    }
+
+    /// Whether the tensor has no memory: never.
+    #[getter]
+    fn is_meta(&self) -> bool {
+        false
+    }
+
+    /// Whether the elements lie in memory in the given order (row-major) without gaps.
+    #[pyo3(name = "is_contiguous", signature = (memory_format=MemoryFormat::Contiguous))]
+    fn py_is_contiguous(&self, memory_format: MemoryFormat) -> bool {
+        match memory_format {
+            MemoryFormat::Contiguous | MemoryFormat::Preserve => self.is_contiguous(),
+            format => self.strides_in(format).is_ok_and(|strides| self.layout().has_strides(&strides)),
+        }
+    }
+
+    /// Before numpy's own operators: `array * tensor` asks the tensor first.
+    #[classattr]
+    fn __array_priority__() -> i32 {
+        1000
+    }
+
+    /// The tensor as a numpy array, for numpy's functions.
+    #[pyo3(signature = (dtype=None, *, copy=None))]
+    fn __array__<'py>(slf: &Bound<'py, Self>, dtype: Option<Bound<'py, PyAny>>, copy: Option<bool>) -> PyResult<Bound<'py, PyAny>> {
+        let array = slf.call_method0("numpy")?;
+        let wanted = match dtype {
+            Some(dtype) if !dtype.is_none() => slf.py().import("numpy")?.getattr("dtype")?.call1((dtype,))?,
+            _ => array.getattr("dtype")?,
+        };
+        if wanted.eq(array.getattr("dtype")?)? {
+            return if copy == Some(true) { array.call_method0("copy") } else { Ok(array) };
+        }
+        if copy == Some(false) {
+            return Err(pyo3::exceptions::PyValueError::new_err("__array__: another dtype needs a copy, which was ruled out"));
+        }
+        array.call_method1("astype", (wanted,))
+    }
+
+    /// The result of a numpy function as a tensor.
+    #[pyo3(signature = (array, context=None, return_scalar=false))]
+    fn __array_wrap__<'py>(
+        &self,
+        py: Python<'py>,
+        array: &Bound<'py, PyAny>,
+        context: Option<Bound<'py, PyAny>>,
+        return_scalar: bool,
+    ) -> PyResult<Tensor> {
+        let _ = (context, return_scalar);
+        let array = py.import("numpy")?.getattr("asarray")?.call1((array,))?;
+        super::numpy::from_array(&array)
+    }
+
+    fn __format__<'py>(slf: &Bound<'py, Self>, spec: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        if slf.borrow().rank() == 0 {
+            let item = slf.call_method0("item")?;
+            return item.call_method1("__format__", (spec,));
+        }
+        slf.str()?.call_method1("__format__", (spec,))
+    }
+
+    /// Whether any element equals a number or a tensor.
+    fn __contains__(slf: &Bound<'_, Self>, element: &Bound<'_, PyAny>) -> PyResult<bool> {
+        if !element.is_instance_of::<Tensor>() && element.extract::<crate::dtype::Scalar>().is_err() {
+            return Err(PyRuntimeError::new_err(format!(
+                "Tensor.__contains__ only supports Tensor or scalar, but you passed in a {}.",
+                element.get_type()
+            )));
+        }
+        slf.call_method1("eq", (element,))?.call_method0("any")?.is_truthy()
+    }
+
+    /// A copy with memory of its own. Only leaves can be copied so.
+    fn __deepcopy__<'py>(slf: &Bound<'py, Self>, memo: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let key = slf.as_ptr() as usize;
+        if let Ok(found) = memo.get_item(key) {
+            return Ok(found);
+        }
+        let x = slf.borrow().clone();
+        if x.meta().is_some_and(|meta| meta.lock().node.is_some()) {
+            return Err(PyRuntimeError::new_err(
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment. \
+                 If you were attempting to deepcopy a module, this may be because of a tensor or parameter that is not a leaf.",
+            ));
+        }
+        let y = x.detached(false).to_copy(x.dtype(), MemoryFormat::Preserve)?;
+        let y = super::data::leaf(y, x.requires_grad())?;
+        let copy = super::legacy::instance_of(&slf.get_type(), y)?;
+        memo.set_item(key, &copy)?;
+        let deep = |value| py.import("copy")?.call_method1("deepcopy", (value, memo));
+        set_attributes(&copy, &slf.getattr("__dict__")?.cast_into::<PyDict>()?, deep)?;
+        if let Ok(grad) = slf.getattr("grad")
+            && !grad.is_none()
+        {
+            copy.setattr("grad", deep(grad)?)?;
+        }
+        Ok(copy)
+    }
+
+    fn __reduce_ex__<'py>(slf: &Bound<'py, Self>, protocol: i32) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+        let _ = protocol;
+        let py = slf.py();
+        let x = slf.borrow().clone();
+        if x.meta().is_some_and(|meta| meta.lock().node.is_some()) {
+            return Err(PyRuntimeError::new_err(
+                "cannot pickle a tensor that is not a leaf of the graph; detach() it, or pickle the tensors it was made from",
+            ));
+        }
+        // Dense tensors keep their order; others, and parts of larger memory, are written out by themselves.
+        let y = x.detached(false);
+        let y = if y.layout().is_dense() { y } else { y.to_copy(y.dtype(), MemoryFormat::Contiguous)? };
+        let bytes = {
+            let _access = crate::storage::Access::new(&[y.storage()], &[]);
+            // SAFETY: without gaps the elements fill this many bytes from the first on; they are locked for reading.
+            PyBytes::new(py, unsafe { std::slice::from_raw_parts(y.byte_ptr(), y.numel() * y.dtype().size()) })
+        };
+        let attributes = slf.getattr("__dict__")?.call_method0("copy")?;
+        let rebuild = py.import("ferrograd._C")?.getattr("_rebuild")?;
+        let arguments = (
+            slf.get_type(),
+            bytes,
+            y.dtype(),
+            PyTuple::new(py, y.shape())?,
+            PyTuple::new(py, y.strides())?,
+            x.requires_grad(),
+            attributes,
+        );
+        Ok((rebuild, arguments.into_pyobject(py)?.into_any()))
+    }
+}
+
+/// Sets attributes, each made by `copy`.
+fn set_attributes<'py>(
+    object: &Bound<'py, PyAny>,
+    attributes: &Bound<'py, PyDict>,
+    copy: impl Fn(Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
+) -> PyResult<()> {
+    attributes.iter().try_for_each(|(key, value)| object.setattr(key.cast::<PyString>()?, copy(value)?))
+}
+
+/// A tensor from its pickle.
+#[pyfunction]
+pub fn _rebuild<'py>(
+    class: &Bound<'py, pyo3::types::PyType>,
+    bytes: &[u8],
+    dtype: DType,
+    shape: Vec<usize>,
+    strides: Vec<isize>,
+    requires_grad: bool,
+    attributes: &Bound<'py, PyDict>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let x = Tensor::uninitialized("unpickle", &shape, dtype)?;
+    let layout = crate::layout::Layout { shape: shape.into(), strides: strides.into(), offset: 0 };
+    if bytes.len() != x.numel() * dtype.size() || !layout.is_dense() || layout.shape.len() != layout.strides.len() {
+        return Err(PyRuntimeError::new_err("unpickle: the bytes do not fit the shape and strides"));
+    }
+    // SAFETY: the memory is fresh and as large as `bytes`.
+    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), x.byte_ptr(), bytes.len()) };
+    let x = super::data::leaf(x.with_layout(layout), requires_grad)?;
+    let object = super::legacy::instance_of(class, x)?;
+    set_attributes(&object, attributes, Ok)?;
+    Ok(object)
+}

@@ -1,0 +1,181 @@
+//! The constructors of torch's early days: `Tensor(2, 3)`, `FloatTensor([1, 2])`, and the types named after dtypes.
+
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
+
+use super::data::tensor_of;
+use super::numpy::is_ndarray;
+use super::options::{Device, shape_of};
+use crate::dtype::DType;
+use crate::ops::arguments::Dims;
+use crate::ops::{default_dtype, set_default_dtype};
+use crate::tensor::Tensor;
+
+/// A tensor from sizes (with arbitrary contents) or from data.
+fn construct(args: &Bound<'_, PyTuple>, keywords: Option<&Bound<'_, PyDict>>, dtype: Option<DType>) -> PyResult<Tensor> {
+    let mut size = None;
+    for (key, value) in keywords.into_iter().flatten() {
+        match key.cast::<PyString>()?.to_str()? {
+            "size" => size = Some(value.extract::<Dims>()?),
+            "device" => drop(value.extract::<Option<Device>>()?),
+            key => return Err(PyTypeError::new_err(format!("new() received an unexpected keyword argument '{key}'"))),
+        }
+    }
+    let element = dtype.unwrap_or_else(default_dtype);
+    let empty = |size: &Dims| Ok(Tensor::uninitialized("new", &shape_of(size)?, element)?);
+    if let Some(size) = size {
+        return empty(&size);
+    }
+    let first = match args.len() {
+        0 => return empty(&Dims(smallvec::smallvec![0])),
+        1 => args.get_item(0)?,
+        _ => return empty(&args.extract()?),
+    };
+    if let Ok(x) = first.cast::<Tensor>() {
+        let x = x.borrow();
+        return match dtype {
+            Some(dtype) if dtype != x.dtype() => Err(PyTypeError::new_err(format!("expected a tensor of dtype {dtype} (got {})", x.dtype()))),
+            _ => Ok(x.detached(false)),
+        };
+    }
+    if first.get_type().name()? == "Size" {
+        return empty(&first.extract()?);
+    }
+    if first.is_instance_of::<PyList>() || first.is_instance_of::<PyTuple>() || is_ndarray(&first)? || first.is_instance_of::<PyString>() {
+        return tensor_of(&first, Some(element));
+    }
+    match first.extract::<Dims>() {
+        Ok(size) => empty(&size),
+        Err(_) if first.len().is_ok() && first.hasattr("__getitem__")? => tensor_of(&first, Some(element)),
+        Err(_) => Err(PyTypeError::new_err(format!("new(): data must be a sequence (got {})", first.get_type().name()?))),
+    }
+}
+
+/// An instance of a subclass of `Tensor` that is this tensor. Its `__init__` does not run.
+pub fn instance_of<'py>(class: &Bound<'py, PyType>, x: Tensor) -> PyResult<Bound<'py, PyAny>> {
+    let py = class.py();
+    let base = py.get_type::<Tensor>();
+    if class.is(&base) {
+        return Ok(Bound::new(py, x)?.into_any());
+    }
+    let object = base.call_method1("__new__", (class,))?.cast_into::<Tensor>()?;
+    *object.try_borrow_mut()? = x;
+    Ok(object.into_any())
+}
+
+#[pymethods]
+impl Tensor {
+    #[new]
+    #[pyo3(signature = (*args, **options))]
+    fn new(args: &Bound<'_, PyTuple>, options: Option<&Bound<'_, PyDict>>) -> PyResult<Tensor> {
+        construct(args, options, None)
+    }
+
+    /// A tensor of this dtype, from sizes (with arbitrary contents) or from data.
+    #[pyo3(name = "new", signature = (*args, **options))]
+    fn new_legacy(&self, args: &Bound<'_, PyTuple>, options: Option<&Bound<'_, PyDict>>) -> PyResult<Tensor> {
+        construct(args, options, Some(self.dtype()))
+    }
+
+    /// `data` as an instance of `cls`: the same memory, a leaf that asks for a gradient or not.
+    #[staticmethod]
+    #[pyo3(signature = (cls, data, require_grad=false))]
+    fn _make_subclass<'py>(cls: &Bound<'py, PyType>, data: &Bound<'py, Tensor>, require_grad: bool) -> PyResult<Bound<'py, PyAny>> {
+        let x = data.borrow().detached(false);
+        instance_of(cls, super::data::leaf(x, require_grad)?)
+    }
+
+    /// The same tensor as an instance of a subclass.
+    fn as_subclass<'py>(&self, cls: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyAny>> {
+        instance_of(cls, self.clone())
+    }
+}
+
+/// A name of old for the tensors of one dtype: makes them, and recognises them in `isinstance`.
+#[pyclass(module = "ferrograd", name = "tensortype", frozen)]
+pub struct TensorType(DType);
+
+impl TensorType {
+    /// The dtype that a dtype object, a type of ours or its name stands for.
+    pub fn named(ob: &Bound<'_, PyAny>) -> PyResult<DType> {
+        if let Ok(object) = ob.cast::<TensorType>() {
+            return Ok(object.get().0);
+        }
+        if let Ok(text) = ob.cast::<PyString>() {
+            let text = text.to_str()?;
+            if text.contains(".cuda.") {
+                return Err(PyRuntimeError::new_err(format!("type: '{text}' is not available: ferrograd runs on the CPU")));
+            }
+            let word = text.strip_prefix("torch.").or(text.strip_prefix("ferrograd.")).and_then(|name| name.strip_suffix("Tensor"));
+            let found = match word {
+                Some("") => Some(default_dtype()),
+                word => DType::ALL.into_iter().find(|dtype| word == Some(dtype.type_word())),
+            };
+            return found.ok_or_else(|| PyValueError::new_err(format!("invalid type: '{text}'")));
+        }
+        if ob.is(ob.py().get_type::<Tensor>()) {
+            return Ok(default_dtype());
+        }
+        match ob.cast::<super::dtype::DTypeObject>() {
+            Ok(_) => ob.extract(),
+            Err(_) => Err(PyValueError::new_err(format!("invalid type: {}", ob.repr()?))),
+        }
+    }
+}
+
+#[pymethods]
+impl TensorType {
+    #[pyo3(signature = (*args, **options))]
+    fn __call__(&self, args: &Bound<'_, PyTuple>, options: Option<&Bound<'_, PyDict>>) -> PyResult<Tensor> {
+        construct(args, options, Some(self.0))
+    }
+
+    fn __instancecheck__(&self, instance: &Bound<'_, PyAny>) -> bool {
+        instance.cast::<Tensor>().is_ok_and(|x| x.borrow().dtype() == self.0)
+    }
+
+    /// The dtype of its tensors.
+    #[getter]
+    fn dtype(&self) -> DType {
+        self.0
+    }
+
+    /// Whether it is a CUDA type: never.
+    #[getter]
+    fn is_cuda(&self) -> bool {
+        false
+    }
+
+    #[getter]
+    fn __name__(&self) -> String {
+        format!("{}Tensor", self.0.type_word())
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<class 'torch.{}Tensor'>", self.0.type_word())
+    }
+
+    fn __reduce__(&self) -> String {
+        self.__name__()
+    }
+}
+
+/// Puts the types in the module.
+pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    for dtype in DType::ALL {
+        module.add(format!("{}Tensor", dtype.type_word()).as_str(), Py::new(module.py(), TensorType(dtype))?)?;
+    }
+    Ok(())
+}
+
+/// Sets the dtype of new float tensors by the name of a type. Deprecated; use `set_default_dtype`.
+///
+/// Raises: TypeError if it is not a floating-point type.
+#[pyfunction]
+pub fn set_default_tensor_type(t: &Bound<'_, PyAny>) -> PyResult<()> {
+    if !t.is_instance_of::<TensorType>() && !t.is_instance_of::<PyString>() {
+        return Err(PyTypeError::new_err("invalid type object: only floating-point types are supported as the default type"));
+    }
+    Ok(set_default_dtype(TensorType::named(t)?)?)
+}
