@@ -14,16 +14,6 @@ use crate::tape::without_recording;
 use crate::tensor::Tensor;
 use crate::vjp;
 
-/// The last two dims of a tensor exchanged, as a view.
-fn swapped(x: &Tensor) -> Result<Tensor> {
-    let mut layout = x.layout().clone();
-    let rank = layout.rank();
-    layout.shape.swap(rank - 2, rank - 1);
-    layout.strides.swap(rank - 2, rank - 1);
-    let y = vjp!("transpose", x.with_layout(layout), { x: |g| swapped(g) })?;
-    Ok(x.as_base_of(y, None))
-}
-
 /// A vector as a matrix of one row.
 fn row(x: &Tensor) -> Result<Tensor> {
     x.view_as_shape(&[1, x.numel()])
@@ -180,7 +170,7 @@ impl Tensor {
         check_matrices("mm", a, b)?;
         check_dtypes("mm", a, b)?;
         let y = multiply("mm", a, b, &[a.shape()[0], b.shape()[1]])?;
-        vjp!("mm", y, { a: |g| g.mm(&swapped(&b)?), b: |g| swapped(&a)?.mm(g) })
+        vjp!("mm", y, { a: |g| g.mm(&b.mt()?), b: |g| a.mt()?.mm(g) })
     }
 
     /// Products of equally many matrices.
@@ -192,7 +182,7 @@ impl Tensor {
         check_batches("bmm", a, b)?;
         check_dtypes("bmm", a, b)?;
         let y = multiply("bmm", a, b, &[a.shape()[0], a.shape()[1], b.shape()[2]])?;
-        vjp!("bmm", y, { a: |g| g.bmm(&swapped(&b)?), b: |g| swapped(&a)?.bmm(g) })
+        vjp!("bmm", y, { a: |g| g.bmm(&b.mt()?), b: |g| a.mt()?.bmm(g) })
     }
 
     /// Matrix times vector.
@@ -205,7 +195,7 @@ impl Tensor {
         check_dtypes("mv", a, b)?;
         let right = column(&b.detached(false))?;
         let y = multiply("mv", &a.detached(false), &right, &[a.shape()[0], 1])?.view_as_shape(&[a.shape()[0]])?.without_meta();
-        vjp!("mv", y, { a: |g| g.outer(&b), b: |g| swapped(&a)?.mv(g) })
+        vjp!("mv", y, { a: |g| g.outer(&b), b: |g| a.mt()?.mv(g) })
     }
 
     /// Sum of the products of two vectors' elements.
@@ -261,8 +251,8 @@ impl Tensor {
         let y = add_multiply("addmm", x, a, b, alpha, beta, &[a.shape()[0], b.shape()[1]])?;
         vjp!("addmm", y, {
             x: |g| scaled(g, beta),
-            a: |g| scaled(&g.mm(&swapped(&b)?)?, alpha),
-            b: |g| scaled(&swapped(&a)?.mm(g)?, alpha),
+            a: |g| scaled(&g.mm(&b.mt()?)?, alpha),
+            b: |g| scaled(&a.mt()?.mm(g)?, alpha),
         })
     }
 
@@ -302,7 +292,7 @@ impl Tensor {
         vjp!("addr", y, {
             x: |g| scaled(g, beta),
             a: |g| scaled(&g.mv(&b.to_dtype(g.dtype())?)?, alpha),
-            b: |g| scaled(&swapped(g)?.mv(&a.to_dtype(g.dtype())?)?, alpha),
+            b: |g| scaled(&g.mt()?.mv(&a.to_dtype(g.dtype())?)?, alpha),
         })
     }
 
@@ -317,8 +307,8 @@ impl Tensor {
         let y = add_multiply("baddbmm", x, a, b, alpha, beta, &[a.shape()[0], a.shape()[1], b.shape()[2]])?;
         vjp!("baddbmm", y, {
             x: |g| scaled(g, beta),
-            a: |g| scaled(&g.bmm(&swapped(&b)?)?, alpha),
-            b: |g| scaled(&swapped(&a)?.bmm(g)?, alpha),
+            a: |g| scaled(&g.bmm(&b.mt()?)?, alpha),
+            b: |g| scaled(&a.mt()?.bmm(g)?, alpha),
         })
     }
 
@@ -386,7 +376,7 @@ impl Tensor {
         }
         let shape: Shape = rest.iter().chain(b_rest).copied().collect();
         let rows = |rest: &[usize]| rest.iter().product::<usize>();
-        let product = a.reshape_to(&[rows(rest), n])?.mm(&swapped(&b.reshape_to(&[rows(b_rest), n])?)?)?;
+        let product = a.reshape_to(&[rows(rest), n])?.mm(&b.reshape_to(&[rows(b_rest), n])?.mt()?)?;
         product.view_as_shape(&shape)
     }
 }
@@ -436,7 +426,7 @@ fn batched(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 #[pyfunction]
 #[pyo3(signature = (input, weight, bias=None))]
 pub fn linear(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    let weight = if weight.rank() == 2 { swapped(weight)? } else { weight.clone() };
+    let weight = if weight.rank() == 2 { weight.mt()? } else { weight.clone() };
     if let Some(bias) = bias {
         check_dtypes("linear", bias, input)?;
     }
