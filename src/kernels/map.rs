@@ -3,17 +3,14 @@
 //! The loops are compiled for each instruction set worth having and chosen at run time. The function applied must
 //! inline to vectorise: a small closure does, a long one should be an `#[inline(always)]` function passed by name.
 
-use super::elementwise::{Arg, MAX_ARGS, run};
+use super::elementwise::MAX_ARGS;
 use super::math::{self, Real};
 use super::vector::vectorize;
 use crate::dtype::Element;
 
-/// y = f(x) for each element.
-///
-/// # Safety
-/// `args` are (y, x) with elements of these types; see [`run`].
-pub unsafe fn map1<T: Element, U: Element>(shape: &[usize], args: &[Arg; 2], f: impl Fn(T) -> U + Sync + Copy) {
-    let body = |p: &[*mut u8; MAX_ARGS], n: usize| {
+/// The loop of y = f(x); for [`run`](super::elementwise::run) with operands (y, x) of these types.
+pub fn loop1<T: Element, U: Element>(f: impl Fn(T) -> U + Sync + Copy) -> impl Fn(&[*mut u8; MAX_ARGS], usize) + Sync {
+    move |p, n| {
         let (y, x): (*mut U, *const T) = (p[0].cast(), p[1].cast());
         vectorize(
             #[inline(always)]
@@ -24,17 +21,14 @@ pub unsafe fn map1<T: Element, U: Element>(shape: &[usize], args: &[Arg; 2], f: 
                 }
             },
         )
-    };
-    // SAFETY: the caller answers for the operands.
-    unsafe { run(shape, args, &body) }
+    }
 }
 
-/// y = f(a, b) for each element.
-///
-/// # Safety
-/// `args` are (y, a, b) with elements of these types; see [`run`].
-pub unsafe fn map2<A: Element, B: Element, U: Element>(shape: &[usize], args: &[Arg; 3], f: impl Fn(A, B) -> U + Sync + Copy) {
-    let body = |p: &[*mut u8; MAX_ARGS], n: usize| {
+/// The loop of y = f(a, b); for [`run`](super::elementwise::run) with operands (y, a, b) of these types.
+pub fn loop2<A: Element, B: Element, U: Element>(
+    f: impl Fn(A, B) -> U + Sync + Copy,
+) -> impl Fn(&[*mut u8; MAX_ARGS], usize) + Sync {
+    move |p, n| {
         let (y, a, b): (*mut U, *const A, *const B) = (p[0].cast(), p[1].cast(), p[2].cast());
         vectorize(
             #[inline(always)]
@@ -45,21 +39,14 @@ pub unsafe fn map2<A: Element, B: Element, U: Element>(shape: &[usize], args: &[
                 }
             },
         )
-    };
-    // SAFETY: the caller answers for the operands.
-    unsafe { run(shape, args, &body) }
+    }
 }
 
-/// y = f(a, b, c) for each element.
-///
-/// # Safety
-/// `args` are (y, a, b, c) with elements of these types; see [`run`].
-pub unsafe fn map3<A: Element, B: Element, C: Element, U: Element>(
-    shape: &[usize],
-    args: &[Arg; 4],
+/// The loop of y = f(a, b, c); for [`run`](super::elementwise::run) with operands (y, a, b, c) of these types.
+pub fn loop3<A: Element, B: Element, C: Element, U: Element>(
     f: impl Fn(A, B, C) -> U + Sync + Copy,
-) {
-    let body = |p: &[*mut u8; MAX_ARGS], n: usize| {
+) -> impl Fn(&[*mut u8; MAX_ARGS], usize) + Sync {
+    move |p, n| {
         let (y, a, b, c): (*mut U, *const A, *const B, *const C) = (p[0].cast(), p[1].cast(), p[2].cast(), p[3].cast());
         vectorize(
             #[inline(always)]
@@ -73,9 +60,7 @@ pub unsafe fn map3<A: Element, B: Element, C: Element, U: Element>(
                 }
             },
         )
-    };
-    // SAFETY: the caller answers for the operands.
-    unsafe { run(shape, args, &body) }
+    }
 }
 
 /// A run of elements with the place of its results, for functions that work through several at a time.
@@ -90,7 +75,7 @@ macro_rules! stretch {
         $(#[$doc])*
         #[inline(always)]
         pub fn $name<T: Real>(part: Stretch<T>) {
-            // SAFETY: a `Stretch` is made by `map_stretches` only, from addresses valid for n elements each.
+            // SAFETY: a `Stretch` is made by `loop_stretches` only, from addresses valid for n elements each.
             unsafe { $run(part.x, part.y, part.n) }
         }
     )+};
@@ -105,18 +90,13 @@ stretch! {
     tan math::tan_run;
 }
 
-/// y = f(x), stretch by stretch.
-///
-/// # Safety
-/// `args` are (y, x) with elements of this type; see [`run`].
-pub unsafe fn map_stretches<T: Element>(shape: &[usize], args: &[Arg; 2], f: impl Fn(Stretch<T>) + Sync + Copy) {
-    let body = |p: &[*mut u8; MAX_ARGS], n: usize| {
+/// The loop of y = f(x), stretch by stretch; for [`run`](super::elementwise::run) with operands (y, x) of this type.
+pub fn loop_stretches<T: Element>(f: impl Fn(Stretch<T>) + Sync + Copy) -> impl Fn(&[*mut u8; MAX_ARGS], usize) + Sync {
+    move |p, n| {
         let part = || Stretch { x: p[1].cast(), y: p[0].cast(), n };
         vectorize(
             #[inline(always)]
             || f(part()),
         )
-    };
-    // SAFETY: the caller answers for the operands.
-    unsafe { run(shape, args, &body) }
+    }
 }

@@ -6,10 +6,10 @@ use smallvec::SmallVec;
 
 use crate::dtype::{DType, Element, Promotion, Scalar};
 use crate::error::{Error, Result};
-use crate::kernels::elementwise::Arg;
+use crate::kernels::elementwise::{Arg, MAX_ARGS, Run, run};
 use crate::kernels::{map, without_interpreter};
 use crate::layout::{Shape, Strides, broadcast_shapes, contiguous_strides};
-use crate::storage::Access;
+use crate::storage::{Access, Storage};
 use crate::tensor::Tensor;
 use crate::vjp;
 
@@ -171,32 +171,39 @@ pub(crate) fn strides_like(shape: &[usize], inputs: &[&Tensor]) -> Strides {
     strides
 }
 
-/// y = f(x) for tensors whose dtypes are known to be these.
-pub fn unary<T: Element, U: Element>(op: &'static str, x: &Tensor, f: impl Fn(T) -> U + Sync + Copy + Send) -> Result<Tensor> {
-    x.check_saved()?;
-    let y = output(op, x.shape(), U::DTYPE, &[x])?;
-    let args = [arg(&y, x.shape()), arg(x, x.shape())];
-    let access = Access::new(&[x.storage()], &[y.storage()]);
-    // SAFETY: both are locked and valid for the shape; y is fresh or exactly x.
-    without_interpreter(x.numel(), || unsafe { map::map1::<T, U>(x.shape(), &args, f) });
-    drop(access);
+/// A new tensor of this dtype that `body` computes from inputs, broadcast; the loop must be for their dtypes.
+///
+/// Not generic: what is compiled for each op and dtype is the loop alone.
+fn apply(op: &'static str, dtype: DType, inputs: &[&Tensor], body: Run<'_>) -> Result<Tensor> {
+    let mut shape = Shape::from_slice(inputs[0].shape());
+    for x in inputs {
+        x.check_saved()?;
+        if x.shape() != shape.as_slice() {
+            shape = broadcast_shapes(op, &shape, x.shape())?;
+        }
+    }
+    let y = output(op, &shape, dtype, inputs)?;
+    apply_into(&y, inputs, body);
     Ok(y)
 }
 
+/// Runs `body` on y and inputs that broadcast to its shape; y must be fresh or exactly one of them.
+fn apply_into(y: &Tensor, inputs: &[&Tensor], body: Run<'_>) {
+    let args: SmallVec<[Arg; MAX_ARGS]> = std::iter::once(&y).chain(inputs).map(|x| arg(x, y.shape())).collect();
+    let reads: SmallVec<[&Storage; MAX_ARGS]> = inputs.iter().map(|x| x.storage()).collect();
+    let _access = Access::new(&reads, &[y.storage()]);
+    // SAFETY: all are locked and valid for the shape; the output overlaps no input but where it is the input.
+    without_interpreter(y.numel(), || unsafe { run(y.shape(), &args, body) });
+}
+
+/// y = f(x) for tensors whose dtypes are known to be these.
+pub fn unary<T: Element, U: Element>(op: &'static str, x: &Tensor, f: impl Fn(T) -> U + Sync + Copy) -> Result<Tensor> {
+    apply(op, U::DTYPE, &[x], &map::loop1(f))
+}
+
 /// y = f(x), where f works through stretches of elements.
-pub fn unary_stretches<T: Element>(
-    op: &'static str,
-    x: &Tensor,
-    f: impl Fn(map::Stretch<T>) + Sync + Copy + Send,
-) -> Result<Tensor> {
-    x.check_saved()?;
-    let y = output(op, x.shape(), T::DTYPE, &[x])?;
-    let args = [arg(&y, x.shape()), arg(x, x.shape())];
-    let access = Access::new(&[x.storage()], &[y.storage()]);
-    // SAFETY: both are locked and valid for the shape; y is fresh or exactly x.
-    without_interpreter(x.numel(), || unsafe { map::map_stretches::<T>(x.shape(), &args, f) });
-    drop(access);
-    Ok(y)
+pub fn unary_stretches<T: Element>(op: &'static str, x: &Tensor, f: impl Fn(map::Stretch<T>) + Sync + Copy) -> Result<Tensor> {
+    apply(op, T::DTYPE, &[x], &map::loop_stretches(f))
 }
 
 /// y = f(a, b), broadcasting, for tensors whose dtypes are known to be these.
@@ -204,18 +211,9 @@ pub fn binary<A: Element, B: Element, U: Element>(
     op: &'static str,
     a: &Tensor,
     b: &Tensor,
-    f: impl Fn(A, B) -> U + Sync + Copy + Send,
+    f: impl Fn(A, B) -> U + Sync + Copy,
 ) -> Result<Tensor> {
-    a.check_saved()?;
-    b.check_saved()?;
-    let shape = broadcast_shapes(op, a.shape(), b.shape())?;
-    let y = output(op, &shape, U::DTYPE, &[a, b])?;
-    let args = [arg(&y, &shape), arg(a, &shape), arg(b, &shape)];
-    let access = Access::new(&[a.storage(), b.storage()], &[y.storage()]);
-    // SAFETY: all are locked and valid for the shape; y is fresh or exactly one of them.
-    without_interpreter(y.numel(), || unsafe { map::map2::<A, B, U>(&shape, &args, f) });
-    drop(access);
-    Ok(y)
+    apply(op, U::DTYPE, &[a, b], &map::loop2(f))
 }
 
 /// y = f(a, b, c), broadcasting, for tensors whose dtypes are known to be these.
@@ -224,29 +222,16 @@ pub fn ternary<A: Element, B: Element, C: Element, U: Element>(
     a: &Tensor,
     b: &Tensor,
     c: &Tensor,
-    f: impl Fn(A, B, C) -> U + Sync + Copy + Send,
+    f: impl Fn(A, B, C) -> U + Sync + Copy,
 ) -> Result<Tensor> {
-    for x in [a, b, c] {
-        x.check_saved()?;
-    }
-    let shape = broadcast_shapes(op, &broadcast_shapes(op, a.shape(), b.shape())?, c.shape())?;
-    let y = output(op, &shape, U::DTYPE, &[a, b, c])?;
-    let args = [arg(&y, &shape), arg(a, &shape), arg(b, &shape), arg(c, &shape)];
-    let access = Access::new(&[a.storage(), b.storage(), c.storage()], &[y.storage()]);
-    // SAFETY: all are locked and valid for the shape; y is fresh or exactly one of them.
-    without_interpreter(y.numel(), || unsafe { map::map3::<A, B, C, U>(&shape, &args, f) });
-    drop(access);
-    Ok(y)
+    apply(op, U::DTYPE, &[a, b, c], &map::loop3(f))
 }
 
-/// Writes f of nothing but the target: a constant, say.
+/// Sets every element to a number.
 pub fn fill(y: &Tensor, value: Scalar) -> Result<()> {
     crate::dispatch_all!(y.dtype(), "fill_", T => {
         let value: T = value.to();
-        let args = [arg(y, y.shape()), arg(y, y.shape())];
-        let _access = Access::new(&[], &[y.storage()]);
-        // SAFETY: y is locked for writing and valid for its shape.
-        without_interpreter(y.numel(), || unsafe { map::map1::<T, T>(y.shape(), &args, move |_| value) });
+        apply_into(y, &[y], &map::loop1(move |_: T| value));
         Ok(())
     })
 }
@@ -267,11 +252,8 @@ impl Tensor {
         if same {
             return self.write(&crate::tape::without_recording(|| x.copied())?);
         }
-        let args = [arg(self, &shape), arg(x, &shape)];
-        let _access = Access::new(&[x.storage()], &[self.storage()]);
         crate::dispatch_all!(x.dtype(), "copy_", T => crate::dispatch_all!(self.dtype(), "copy_", U => {
-            // SAFETY: both are locked and valid for the shape; they are different memory.
-            without_interpreter(self.numel(), || unsafe { map::map1::<T, U>(&shape, &args, |v: T| v.cast::<U>()) });
+            apply_into(self, &[x], &map::loop1(|v: T| v.cast::<U>()));
             Ok(())
         }))
     }
