@@ -1,0 +1,33 @@
+"""The package as a user meets it: what an import loads, and the README's example."""
+
+import io
+import re
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_import_does_not_load_numpy():
+    code = "import sys, ferrograd; print('numpy' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"
+
+
+def test_the_readme_example_prints_what_it_says():
+    code, output = re.search(r"```python\n(.*?)```\n\n```\n(.*?)```", (ROOT / "README.md").read_text(), re.S).groups()
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        exec(compile(code, "README.md", "exec"), {})
+    assert printed.getvalue() == output
+
+
+def test_the_example_runs_in_an_empty_folder(tmp_path):
+    script = ROOT / "examples" / "two_layer_net.py"
+    result = subprocess.run([sys.executable, script, "--steps", "3"], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    losses = re.findall(r"^(\w+) +step +2  loss ([0-9.e+]+)$", result.stdout, re.M)
+    assert [name for name, _ in losses] == ["numpy", "Variable", "tensor"]
+    assert len({round(float(loss) / 1e7, 3) for _, loss in losses}) == 1
