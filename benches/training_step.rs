@@ -4,7 +4,7 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use ferrograd::Tensor;
 use ferrograd::dtype::Scalar;
-use ferrograd::error::Result;
+use ferrograd::error::{Error, Result};
 use ferrograd::tape::engine::{Options, grad};
 use ferrograd::tape::{Meta, without_recording};
 
@@ -22,7 +22,7 @@ struct Network {
 
 impl Network {
     fn new() -> Result<Network> {
-        let weight = |shape: &[usize]| Ok(filled(shape, 0.1)?.with_meta(Meta::leaf(true)));
+        let weight = |shape: &[usize]| Ok::<_, Error>(filled(shape, 0.1)?.with_meta(Meta::leaf(true)));
         let weights = [weight(&[1000, 100])?, weight(&[100, 10])?];
         Ok(Network { x: filled(&[64, 1000], 1.0)?, y: filled(&[64, 10], 1.0)?, weights })
     }
