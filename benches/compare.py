@@ -98,7 +98,8 @@ class Torch(Numpy):
 
     def __init__(self, name, threads):
         self.xp = __import__(name)
-        self.xp.set_num_threads(threads)
+        if hasattr(self.xp, "set_num_threads"):
+            self.xp.set_num_threads(threads)
 
     def array(self, *shape, grad=False, **options):
         x = self.xp.from_numpy(self.numbers(*shape, **options))
