@@ -11,7 +11,7 @@ pub type Shape = SmallVec<[usize; 5]>;
 pub type Strides = SmallVec<[isize; 5]>;
 
 /// Shape, strides and the place of the first element, all counted in elements.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(PartialEq, Eq, Debug)]
 pub struct Layout {
     /// Sizes.
     pub shape: Shape,
@@ -19,6 +19,13 @@ pub struct Layout {
     pub strides: Strides,
     /// Index of the first element in the storage.
     pub offset: usize,
+}
+
+/// By hand, since `SmallVec::clone` goes element by element and every op clones layouts.
+impl Clone for Layout {
+    fn clone(&self) -> Layout {
+        Layout { shape: Shape::from_slice(&self.shape), strides: Strides::from_slice(&self.strides), offset: self.offset }
+    }
 }
 
 /// Strides of a row-major tensor. A dimension of size 0 counts as 1, as in torch.
@@ -30,6 +37,23 @@ pub fn contiguous_strides(shape: &[usize]) -> Strides {
         step = step.wrapping_mul(shape[d].max(1) as isize);
     }
     strides
+}
+
+/// Whether elements with these strides lie in memory in row-major order without gaps.
+pub fn is_contiguous(shape: &[usize], strides: &[isize]) -> bool {
+    let mut step = 1isize;
+    for (&size, &stride) in shape.iter().zip(strides).rev() {
+        if size == 0 {
+            return true;
+        }
+        if size != 1 {
+            if stride != step {
+                return false;
+            }
+            step *= size as isize;
+        }
+    }
+    true
 }
 
 /// Number of elements, or an error if memory could never hold them.
@@ -97,19 +121,7 @@ impl Layout {
 
     /// Whether the elements lie in memory in row-major order without gaps.
     pub fn is_contiguous(&self) -> bool {
-        let mut step = 1isize;
-        for (&size, &stride) in self.shape.iter().zip(&self.strides).rev() {
-            if size == 0 {
-                return true;
-            }
-            if size != 1 {
-                if stride != step {
-                    return false;
-                }
-                step *= size as isize;
-            }
-        }
-        true
+        is_contiguous(&self.shape, &self.strides)
     }
 
     /// Whether the strides are these, but for dims of one element, whose stride does not matter.
@@ -177,6 +189,9 @@ impl Layout {
 
     /// The same elements seen with a broadcast shape. The shapes must have been checked.
     pub fn expand_strides(&self, shape: &[usize]) -> Strides {
+        if self.shape.as_slice() == shape {
+            return Strides::from_slice(&self.strides);
+        }
         let lead = shape.len().saturating_sub(self.rank());
         let mut strides: Strides = SmallVec::from_elem(0, shape.len());
         for d in 0..self.rank() {

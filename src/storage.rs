@@ -124,11 +124,17 @@ impl<'a> Access<'a> {
         let mut held: SmallVec<[(&'a Storage, bool); 4]> = SmallVec::new();
         let wanted = writes.iter().map(|&s| (s, true)).chain(reads.iter().map(|&s| (s, false)));
         for (storage, write) in wanted {
-            if !held.iter().any(|(other, _)| other.same(storage)) {
-                held.push((storage, write));
+            if held.iter().any(|(other, _)| other.same(storage)) {
+                continue;
+            }
+            held.push((storage, write));
+            for i in (1..held.len()).rev() {
+                if Arc::as_ptr(&held[i - 1].0.0) < Arc::as_ptr(&held[i].0.0) {
+                    break;
+                }
+                held.swap(i - 1, i);
             }
         }
-        held.sort_unstable_by_key(|(storage, _)| Arc::as_ptr(&storage.0));
         for (storage, write) in &held {
             let take = || if *write { storage.try_write() } else { storage.try_read() };
             if !(0..SPINS).any(|_| take()) {

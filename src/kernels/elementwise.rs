@@ -9,7 +9,7 @@ use std::mem::MaybeUninit;
 use smallvec::SmallVec;
 
 use super::par;
-use crate::layout::Strides;
+use crate::layout::{Strides, is_contiguous};
 
 /// Elements in a block that a strided operand is gathered into.
 const BLOCK: usize = 512;
@@ -52,12 +52,19 @@ unsafe impl Sync for Nest {}
 /// Every operand must be valid for its strides over `shape`, the output for writes; the output must not overlap an
 /// input but where both have the same place for each element, and no two elements of it may share a place.
 pub unsafe fn run(shape: &[usize], args: &[Arg], body: Run<'_>) {
+    let numel = shape.iter().product();
+    if numel <= BLOCK && numel > 0 && args.iter().all(|arg| is_contiguous(shape, &arg.strides)) {
+        // The common case, in which everything below would take longer than the loop itself.
+        let mut ptrs = [std::ptr::null_mut(); MAX_ARGS];
+        args.iter().zip(&mut ptrs).for_each(|(arg, ptr)| *ptr = arg.start);
+        return body(&ptrs, numel);
+    }
     let nest = Nest::new(shape, args);
     if nest.numel == 0 {
         return;
     }
     if nest.numel <= BLOCK {
-        // The common small case without the parallel machinery.
+        // Without the parallel machinery.
         return nest.range(0, nest.numel, body);
     }
     par::for_ranges(nest.numel, GRAIN, &|range| nest.range(range.start, range.end, body));

@@ -41,6 +41,7 @@ in_place! { relu_ relu, sigmoid_ sigmoid }
 pub(crate) fn threshold_backward(g: &Tensor, x: &Tensor, threshold: f64) -> Result<Tensor> {
     let (g, x) = super::kernel::promoted(g, x)?;
     let z = float_zip_map!("threshold_backward", g, x, move |g: T, x: T| if x <= threshold as T { 0.0 } else { g })?;
+    let x = x.save();
     vjp!("threshold_backward", z, { g: |h| threshold_backward(h, &x, threshold) })
 }
 

@@ -179,7 +179,8 @@ impl Tensor {
     /// Raises: RuntimeError for integers by 0.
     #[pyo3(signature = (other))]
     pub fn remainder(&self, other: Operand) -> Result<Tensor> {
-        let (a, b) = promoted(self, &other.tensor()?)?;
+        let other = other.tensor()?;
+        let (a, b) = promoted(self, &other)?;
         let y = quotient_map!("remainder", a, b, remainder)?;
         vjp!("remainder.1", y, { a: |g| Ok(g.clone()), b: |g| -&(g * a.quotient_floor(&b))? })
     }
@@ -191,7 +192,8 @@ impl Tensor {
     /// Raises: RuntimeError for integers by 0.
     #[pyo3(signature = (other))]
     pub fn fmod(&self, other: Operand) -> Result<Tensor> {
-        let (a, b) = promoted(self, &other.tensor()?)?;
+        let other = other.tensor()?;
+        let (a, b) = promoted(self, &other)?;
         let y = quotient_map!("fmod", a, b, fmod)?;
         vjp!("fmod.1", y, { a: |g| Ok(g.clone()), b: |g| -&(g * a.quotient_trunc(&b))? })
     }

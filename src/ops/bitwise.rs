@@ -17,7 +17,8 @@ macro_rules! bit_functions {
             $(#[$doc])*
             #[pyo3(signature = (other))]
             pub fn $name(&self, other: $operand) -> Result<Tensor> {
-                let (a, b) = promoted(self, &other.as_tensor()?)?;
+                let other = other.as_tensor()?;
+                let (a, b) = promoted(self, &other)?;
                 crate::dispatch!(a.dtype(), $kernel, T in [$($ty),+] =>
                     super::kernel::binary::<T, T, T>($kernel, &a, &b, |u, v| u.$f(v)))
             }

@@ -20,7 +20,8 @@ macro_rules! comparisons {
             /// Shape: broadcast. Dtype: any; promotes; the result is bool.
             #[pyo3(signature = (other))]
             pub fn $name(&self, other: Operand) -> Result<Tensor> {
-                let (a, b) = promoted(self, &other.tensor()?)?;
+                let other = other.tensor()?;
+                let (a, b) = promoted(self, &other)?;
                 compare_map!(stringify!($name), a, b, $test)
             }
         }

@@ -80,14 +80,18 @@ impl Tensor {
                 strides.len()
             );
         }
-        let overflow = || Error::Runtime(format!("Storage size calculation overflowed with sizes={shape:?} and strides={:?}", &strides[..]));
+        let overflow =
+            || Error::Runtime(format!("Storage size calculation overflowed with sizes={shape:?} and strides={:?}", &strides[..]));
         if strides.iter().any(|&stride| stride < 0) {
             return Err(overflow());
         }
         let mut end = 1usize;
         for (&size, &stride) in shape.iter().zip(&strides) {
             let reach = size.saturating_sub(1).checked_mul(stride as usize);
-            end = reach.and_then(|reach| end.checked_add(reach)).filter(|&end| end < isize::MAX as usize / 16).ok_or_else(overflow)?;
+            end = reach
+                .and_then(|reach| end.checked_add(reach))
+                .filter(|&end| end < isize::MAX as usize / 16)
+                .ok_or_else(overflow)?;
         }
         let end = if shape.contains(&0) { 0 } else { end };
         let storage = Storage::uninitialized(end * dtype.size())?;
@@ -186,7 +190,8 @@ impl Tensor {
     /// Ones on the diagonal, zeros elsewhere.
     pub fn eye(n: usize, m: usize, dtype: DType) -> Result<Tensor> {
         let y = Tensor::full("eye", &[n, m], Scalar::Int(0), dtype)?;
-        let diagonal = Layout { shape: Shape::from_slice(&[n.min(m)]), strides: Strides::from_slice(&[m as isize + 1]), offset: 0 };
+        let diagonal =
+            Layout { shape: Shape::from_slice(&[n.min(m)]), strides: Strides::from_slice(&[m as isize + 1]), offset: 0 };
         fill(&y.with_layout(diagonal), Scalar::Int(1))?;
         Ok(y)
     }

@@ -1,5 +1,6 @@
 //! From tensors to kernels: outputs, promotion, broadcasting, locks.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use smallvec::SmallVec;
@@ -275,8 +276,13 @@ impl Tensor {
     }
 
     /// This tensor as a float: integers become the default float.
-    pub(crate) fn to_float(&self) -> Result<Tensor> {
-        if self.dtype().is_float() { Ok(self.clone()) } else { self.to_dtype(default_dtype()) }
+    pub(crate) fn to_float(&self) -> Result<Cow<'_, Tensor>> {
+        self.as_dtype(if self.dtype().is_float() { self.dtype() } else { default_dtype() })
+    }
+
+    /// This tensor in another dtype, borrowed if it has it already.
+    pub(crate) fn as_dtype(&self, dtype: DType) -> Result<Cow<'_, Tensor>> {
+        if self.dtype() == dtype { Ok(Cow::Borrowed(self)) } else { self.to_dtype(dtype).map(Cow::Owned) }
     }
 
     /// This tensor in another dtype; itself if it has it already.
@@ -333,14 +339,14 @@ pub fn result_type(operands: &[&Tensor]) -> DType {
 }
 
 /// Two operands in their common dtype.
-pub fn promoted(a: &Tensor, b: &Tensor) -> Result<(Tensor, Tensor)> {
+pub fn promoted<'a>(a: &'a Tensor, b: &'a Tensor) -> Result<(Cow<'a, Tensor>, Cow<'a, Tensor>)> {
     let dtype = result_type(&[a, b]);
-    Ok((a.to_dtype(dtype)?, b.to_dtype(dtype)?))
+    Ok((a.as_dtype(dtype)?, b.as_dtype(dtype)?))
 }
 
 /// Two operands in their common dtype, integers as the default float.
-pub fn promoted_float(a: &Tensor, b: &Tensor) -> Result<(Tensor, Tensor)> {
+pub fn promoted_float<'a>(a: &'a Tensor, b: &'a Tensor) -> Result<(Cow<'a, Tensor>, Cow<'a, Tensor>)> {
     let dtype = result_type(&[a, b]);
     let dtype = if dtype.is_float() { dtype } else { default_dtype() };
-    Ok((a.to_dtype(dtype)?, b.to_dtype(dtype)?))
+    Ok((a.as_dtype(dtype)?, b.as_dtype(dtype)?))
 }

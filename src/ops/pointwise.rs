@@ -140,7 +140,7 @@ impl Tensor {
         })?;
         let (low, high, outside) = eps.map_or((0.0, 1.0, f64::NAN), |eps| (eps, 1.0 - eps, 0.0));
         vjp!("logit", y, { x: |g| {
-            let x = x.to_float()?;
+            let x = x.to_float()?.into_owned();
             let inside = x.between(low, high)?;
             inside.choose(&(g / (&x * (1.0 - &x)?))?, outside)
         } })

@@ -88,7 +88,12 @@ fn draw_slice<T: Element>(
 }
 
 /// Fills `x` from a value each of `p`, which has its shape: `one` draws given that value.
-fn draw_from<P: Element, T: Element>(x: &Tensor, p: &Tensor, source: &Source, one: impl Fn(&mut Generator, P) -> T + Sync) -> Result<()> {
+fn draw_from<P: Element, T: Element>(
+    x: &Tensor,
+    p: &Tensor,
+    source: &Source,
+    one: impl Fn(&mut Generator, P) -> T + Sync,
+) -> Result<()> {
     // The same values in x's order, so that both can be walked along the memory.
     let ordered = x.empty_like(p.dtype(), MemoryFormat::Preserve)?;
     ordered.write(p)?;
@@ -166,7 +171,8 @@ impl Tensor {
             return runtime_error!("random_ expects 'from' to be less than 'to', but got from={low} >= to={high}");
         }
         for (name, value) in [("from", low), ("to - 1", high - 1)] {
-            let fits = if self.dtype() == DType::Bool { (0..=1).contains(&value) } else { value >= 0 || self.dtype() != DType::U8 };
+            let fits =
+                if self.dtype() == DType::Bool { (0..=1).contains(&value) } else { value >= 0 || self.dtype() != DType::U8 };
             if !fits || !Scalar::Int(value).fits(self.dtype()) {
                 return runtime_error!("{name} is out of bounds for {}", self.dtype());
             }
@@ -212,7 +218,11 @@ impl Tensor {
     /// Runs `fill` on this memory, or on a copy of the same order that then replaces it on the tape.
     fn random_in_place(&self, op: &'static str, node: &'static str, fill: impl FnOnce(&Tensor) -> Result<()>) -> Result<()> {
         in_place(op, self, false, |x| {
-            let y = if x.is_reusable() { x.with_layout(x.layout().clone()) } else { x.empty_like(x.dtype(), MemoryFormat::Preserve)? };
+            let y = if x.is_reusable() {
+                x.with_layout(x.layout().clone())
+            } else {
+                x.empty_like(x.dtype(), MemoryFormat::Preserve)?
+            };
             fill(&y)?;
             vjp!(node, y, { x: |g| g * 0.0 })
         })

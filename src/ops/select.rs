@@ -113,7 +113,8 @@ impl Tensor {
     #[pyo3(signature = (other))]
     pub fn copysign(&self, other: Operand) -> Result<Tensor> {
         let op = if matches!(other, Operand::Number(_)) { "copysign.1" } else { "copysign" };
-        let (a, b) = promoted_float(self, &other.tensor()?)?;
+        let other = other.tensor()?;
+        let (a, b) = promoted_float(self, &other)?;
         let y = float_zip_map!("copysign", a, b, |u: T, v: T| u.copysign(v))?;
         vjp!(op, y, { a: |g, y| g * a.equals(0.0)?.choose_or(0.0, &(y / &a)?), b: |g| g.as_zeros() })
     }
@@ -185,7 +186,8 @@ impl Tensor {
             (_, Operand::Number(_)) => "xlogy.2",
             _ => "xlogy",
         };
-        let (a, b) = promoted_float(self, &other.tensor()?)?;
+        let other = other.tensor()?;
+        let (a, b) = promoted_float(self, &other)?;
         let y = float_zip_map!("xlogy", a, b, |u: T, v: T| {
             if v.is_nan() {
                 v

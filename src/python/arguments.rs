@@ -150,7 +150,9 @@ pub fn six_digits(v: f64) -> String {
     let text = format!("{v:.5e}");
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    let trim = |text: &str| if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text.to_owned() };
+    let trim = |text: &str| {
+        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text.to_owned() }
+    };
     if (-4..6).contains(&exponent) {
         return trim(&format!("{v:.*}", (5 - exponent).max(0) as usize));
     }

@@ -117,7 +117,11 @@ impl Tensor {
     ///
     /// `copy=True` copies in any case, `memory_format` asks for an order in memory.
     #[pyo3(signature = (*args, **options))]
-    fn to<'py>(slf: &Bound<'py, Self>, args: &Bound<'py, PyTuple>, options: Option<&Bound<'py, PyDict>>) -> PyResult<Bound<'py, Self>> {
+    fn to<'py>(
+        slf: &Bound<'py, Self>,
+        args: &Bound<'py, PyTuple>,
+        options: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, Self>> {
         converted(slf, &Target::parse(args, options)?)
     }
 
@@ -210,7 +214,11 @@ impl Tensor {
 
     /// The tensor as a numpy array, for numpy's functions.
     #[pyo3(signature = (dtype=None, *, copy=None))]
-    fn __array__<'py>(slf: &Bound<'py, Self>, dtype: Option<Bound<'py, PyAny>>, copy: Option<bool>) -> PyResult<Bound<'py, PyAny>> {
+    fn __array__<'py>(
+        slf: &Bound<'py, Self>,
+        dtype: Option<Bound<'py, PyAny>>,
+        copy: Option<bool>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let array = slf.call_method0("numpy")?;
         let wanted = match dtype {
             Some(dtype) if !dtype.is_none() => slf.py().import("numpy")?.getattr("dtype")?.call1((dtype,))?,

@@ -55,7 +55,9 @@ pub fn ones<'py>(size: &Bound<'py, PyTuple>, options: Option<Keywords<'_, 'py>>)
 fn size_list(op: &'static str, size: &Bound<'_, PyAny>) -> PyResult<Dims> {
     match size.len() {
         Ok(_) => size.extract(),
-        Err(_) => Err(PyTypeError::new_err(format!("{op}(): argument 'size' must be tuple of ints, not {}", size.get_type().name()?))),
+        Err(_) => {
+            Err(PyTypeError::new_err(format!("{op}(): argument 'size' must be tuple of ints, not {}", size.get_type().name()?)))
+        }
     }
 }
 
@@ -122,14 +124,19 @@ pub fn empty_strided<'py>(py: Python<'py>, size: Dims, stride: Dims, options: Op
 /// A tensor with arbitrary contents whose dims lie in memory in the given order, the outermost first.
 #[pyfunction]
 #[pyo3(signature = (size, physical_layout, **options))]
-pub fn empty_permuted<'py>(py: Python<'py>, size: Dims, physical_layout: Dims, options: Option<Keywords<'_, 'py>>) -> Object<'py> {
+pub fn empty_permuted<'py>(
+    py: Python<'py>,
+    size: Dims,
+    physical_layout: Dims,
+    options: Option<Keywords<'_, 'py>>,
+) -> Object<'py> {
     let options = Options::parse("empty_permuted", options, &[])?;
     let shape = shape_of(&size)?;
     let mut seen = vec![false; shape.len()];
     let valid = physical_layout.len() == shape.len()
-        && physical_layout.iter().all(|&d| {
-            usize::try_from(d).is_ok_and(|d| seen.get_mut(d).is_some_and(|seen| !std::mem::replace(seen, true)))
-        });
+        && physical_layout
+            .iter()
+            .all(|&d| usize::try_from(d).is_ok_and(|d| seen.get_mut(d).is_some_and(|seen| !std::mem::replace(seen, true))));
     if !valid {
         let text = format!("empty_permuted: {:?} is not an order of {} dims", &*physical_layout, shape.len());
         return Err(PyRuntimeError::new_err(text));
@@ -165,7 +172,8 @@ pub fn arange<'py>(args: &Bound<'py, PyTuple>, options: Option<Keywords<'_, 'py>
 #[pyfunction]
 #[pyo3(signature = (*args, **options))]
 pub fn range<'py>(args: &Bound<'py, PyTuple>, options: Option<Keywords<'_, 'py>>) -> Object<'py> {
-    let text = c"range is deprecated because its behavior is inconsistent with Python's range builtin. Instead, use arange, which \
+    let text =
+        c"range is deprecated because its behavior is inconsistent with Python's range builtin. Instead, use arange, which \
                  produces values in [start, end).";
     PyErr::warn(args.py(), &args.py().get_type::<pyo3::exceptions::PyUserWarning>(), text, 1)?;
     let (start, end, step, options) = range_arguments("range", args, options)?;
@@ -188,7 +196,9 @@ fn range_arguments<'py>(
     if let Some(keywords) = keywords {
         for (slot, name) in given.iter_mut().zip(["start", "end", "step"]) {
             match keywords.get_item(name)? {
-                Some(_) if slot.is_some() => return Err(PyTypeError::new_err(format!("{op}() got multiple values for argument '{name}'"))),
+                Some(_) if slot.is_some() => {
+                    return Err(PyTypeError::new_err(format!("{op}() got multiple values for argument '{name}'")));
+                }
                 Some(value) => *slot = Some(value.extract::<Scalar>()?),
                 None => {}
             }
@@ -204,7 +214,9 @@ fn endpoint(op: &str, ob: &Bound<'_, PyAny>) -> PyResult<Scalar> {
     match ob.cast::<Tensor>() {
         Ok(x) if x.borrow().rank() != 0 => {
             let rank = x.borrow().rank();
-            Err(PyRuntimeError::new_err(format!("{op} only supports 0-dimensional start and end tensors, but got one with {rank} dimension(s)")))
+            Err(PyRuntimeError::new_err(format!(
+                "{op} only supports 0-dimensional start and end tensors, but got one with {rank} dimension(s)"
+            )))
         }
         Ok(x) => Ok(x.borrow().scalar()?),
         Err(_) => ob.extract(),
@@ -265,7 +277,13 @@ pub fn eye<'py>(py: Python<'py>, n: isize, m: Option<isize>, options: Option<Key
 /// The places of the lower triangle of a matrix: a row of rows and a row of columns.
 #[pyfunction]
 #[pyo3(signature = (row, col, offset=0, **options))]
-pub fn tril_indices<'py>(py: Python<'py>, row: isize, col: isize, offset: isize, options: Option<Keywords<'_, 'py>>) -> Object<'py> {
+pub fn tril_indices<'py>(
+    py: Python<'py>,
+    row: isize,
+    col: isize,
+    offset: isize,
+    options: Option<Keywords<'_, 'py>>,
+) -> Object<'py> {
     let options = Options::parse("tril_indices", options, &[])?;
     options.build(py, DType::I64, |dtype| triangle_indices("tril_indices", (row, col), offset, true, Some(dtype)))
 }
@@ -273,7 +291,13 @@ pub fn tril_indices<'py>(py: Python<'py>, row: isize, col: isize, offset: isize,
 /// The places of the upper triangle of a matrix: a row of rows and a row of columns.
 #[pyfunction]
 #[pyo3(signature = (row, col, offset=0, **options))]
-pub fn triu_indices<'py>(py: Python<'py>, row: isize, col: isize, offset: isize, options: Option<Keywords<'_, 'py>>) -> Object<'py> {
+pub fn triu_indices<'py>(
+    py: Python<'py>,
+    row: isize,
+    col: isize,
+    offset: isize,
+    options: Option<Keywords<'_, 'py>>,
+) -> Object<'py> {
     let options = Options::parse("triu_indices", options, &[])?;
     options.build(py, DType::I64, |dtype| triangle_indices("triu_indices", (row, col), offset, false, Some(dtype)))
 }
@@ -375,7 +399,13 @@ impl Tensor {
 
     /// A tensor with arbitrary contents and the given strides, of this dtype unless one is given.
     #[pyo3(signature = (size, stride, **options))]
-    fn new_empty_strided<'py>(&self, py: Python<'py>, size: Dims, stride: Dims, options: Option<Keywords<'_, 'py>>) -> Object<'py> {
+    fn new_empty_strided<'py>(
+        &self,
+        py: Python<'py>,
+        size: Dims,
+        stride: Dims,
+        options: Option<Keywords<'_, 'py>>,
+    ) -> Object<'py> {
         let options = Options::parse("new_empty_strided", options, &[])?;
         let shape = shape_of(&size)?;
         options.build(py, self.dtype(), |dtype| Tensor::empty_strided(&shape, Strides::from_slice(&stride), dtype))

@@ -35,14 +35,20 @@ fn construct(args: &Bound<'_, PyTuple>, keywords: Option<&Bound<'_, PyDict>>, dt
     if let Ok(x) = first.cast::<Tensor>() {
         let x = x.borrow();
         return match dtype {
-            Some(dtype) if dtype != x.dtype() => Err(PyTypeError::new_err(format!("expected a tensor of dtype {dtype} (got {})", x.dtype()))),
+            Some(dtype) if dtype != x.dtype() => {
+                Err(PyTypeError::new_err(format!("expected a tensor of dtype {dtype} (got {})", x.dtype())))
+            }
             _ => Ok(x.detached(false)),
         };
     }
     if first.get_type().name()? == "Size" {
         return empty(&first.extract()?);
     }
-    if first.is_instance_of::<PyList>() || first.is_instance_of::<PyTuple>() || is_ndarray(&first)? || first.is_instance_of::<PyString>() {
+    if first.is_instance_of::<PyList>()
+        || first.is_instance_of::<PyTuple>()
+        || is_ndarray(&first)?
+        || first.is_instance_of::<PyString>()
+    {
         return tensor_of(&first, Some(element));
     }
     match first.extract::<Dims>() {
@@ -81,7 +87,11 @@ impl Tensor {
     /// `data` as an instance of `cls`: the same memory, a leaf that asks for a gradient or not.
     #[staticmethod]
     #[pyo3(signature = (cls, data, require_grad=false))]
-    fn _make_subclass<'py>(cls: &Bound<'py, PyType>, data: &Bound<'py, Tensor>, require_grad: bool) -> PyResult<Bound<'py, PyAny>> {
+    fn _make_subclass<'py>(
+        cls: &Bound<'py, PyType>,
+        data: &Bound<'py, Tensor>,
+        require_grad: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let x = data.borrow().detached(false);
         instance_of(cls, super::data::leaf(x, require_grad)?)
     }
@@ -107,7 +117,8 @@ impl TensorType {
             if text.contains(".cuda.") {
                 return Err(PyRuntimeError::new_err(format!("type: '{text}' is not available: ferrograd runs on the CPU")));
             }
-            let word = text.strip_prefix("torch.").or(text.strip_prefix("ferrograd.")).and_then(|name| name.strip_suffix("Tensor"));
+            let word =
+                text.strip_prefix("torch.").or(text.strip_prefix("ferrograd.")).and_then(|name| name.strip_suffix("Tensor"));
             let found = match word {
                 Some("") => Some(default_dtype()),
                 word => DType::ALL.into_iter().find(|dtype| word == Some(dtype.type_word())),

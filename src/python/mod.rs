@@ -36,22 +36,8 @@ mod _C {
     use super::convert::_rebuild;
     #[pymodule_export]
     use super::creation::{
-        arange, as_tensor, asarray, empty, empty_like, empty_permuted, empty_strided, eye, full, full_like, linspace, logspace, ones,
-        ones_like, range, scalar_tensor, tril_indices, triu_indices, zeros, zeros_like,
-    };
-    #[pymodule_export]
-    use super::info::{
-        FloatInfo, IntInfo, can_cast, get_default_dtype, get_num_threads, is_tensor, promote_types, result_type, set_default_dtype,
-        set_num_threads, set_printoptions,
-    };
-    #[pymodule_export]
-    use super::legacy::{TensorType, set_default_tensor_type};
-    #[pymodule_export]
-    use super::options::{Device, LayoutObject};
-    #[pymodule_export]
-    use super::random::{
-        GeneratorObject, get_rng_state, initial_seed, manual_seed, normal, poisson, rand, rand_like, randint, randint_like, randn,
-        randn_like, randperm, seed, set_rng_state,
+        arange, as_tensor, asarray, empty, empty_like, empty_permuted, empty_strided, eye, full, full_like, linspace, logspace,
+        ones, ones_like, range, scalar_tensor, tril_indices, triu_indices, zeros, zeros_like,
     };
     #[pymodule_export]
     use super::data::tensor;
@@ -62,9 +48,23 @@ mod _C {
     #[pymodule_export]
     use super::function::_function_form;
     #[pymodule_export]
+    use super::info::{
+        FloatInfo, IntInfo, can_cast, get_default_dtype, get_num_threads, is_tensor, promote_types, result_type,
+        set_default_dtype, set_num_threads, set_printoptions,
+    };
+    #[pymodule_export]
+    use super::legacy::{TensorType, set_default_tensor_type};
+    #[pymodule_export]
     use super::memory_format::MemoryFormatObject;
     #[pymodule_export]
     use super::numpy::from_numpy;
+    #[pymodule_export]
+    use super::options::{Device, LayoutObject};
+    #[pymodule_export]
+    use super::random::{
+        GeneratorObject, get_rng_state, initial_seed, manual_seed, normal, poisson, rand, rand_like, randint, randint_like,
+        randn, randn_like, randperm, seed, set_rng_state,
+    };
     #[pymodule_export]
     use super::shapes::broadcast_shapes;
     #[pymodule_export]

@@ -29,7 +29,9 @@ impl Device {
     fn parse(text: &str) -> PyResult<Device> {
         let (kind, index) = text.split_once(':').map_or((text, None), |(kind, index)| (kind, Some(index)));
         if kind != "cpu" {
-            return Err(PyRuntimeError::new_err(format!("device '{text}' is not available: ferrograd runs on the CPU, expected 'cpu'")));
+            return Err(PyRuntimeError::new_err(format!(
+                "device '{text}' is not available: ferrograd runs on the CPU, expected 'cpu'"
+            )));
         }
         match index.map(str::parse) {
             None => Ok(Device::CPU),
@@ -87,7 +89,10 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Device {
             return Device::parse(text.to_str()?);
         }
         if ob.is_instance_of::<PyInt>() {
-            return Err(PyRuntimeError::new_err(format!("device {} is not available: ferrograd runs on the CPU, expected 'cpu'", &*ob)));
+            return Err(PyRuntimeError::new_err(format!(
+                "device {} is not available: ferrograd runs on the CPU, expected 'cpu'",
+                &*ob
+            )));
         }
         Err(PyTypeError::new_err(format!("expected a device, got {}", type_name(&ob))))
     }
@@ -173,13 +178,20 @@ impl<'py> Options<'py> {
             (Some(size), true) => size.clone(),
             (None, false) => args.extract().map_err(|error| named(args.py(), self.op, "size", error))?,
             (Some(_), false) => return Err(PyTypeError::new_err(format!("{}(): size was given twice", self.op))),
-            (None, true) => return Err(PyTypeError::new_err(format!("{}() missing 1 required positional arguments: \"size\"", self.op))),
+            (None, true) => {
+                return Err(PyTypeError::new_err(format!("{}() missing 1 required positional arguments: \"size\"", self.op)));
+            }
         };
         Ok(shape_of(&dims)?)
     }
 
     /// Makes the tensor, in the dtype asked for (else that of `out`, else `default`), and puts it where it is to go.
-    pub fn build(self, py: Python<'py>, default: DType, make: impl FnOnce(DType) -> Result<Tensor>) -> PyResult<Bound<'py, PyAny>> {
+    pub fn build(
+        self,
+        py: Python<'py>,
+        default: DType,
+        make: impl FnOnce(DType) -> Result<Tensor>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let Some(out) = self.out else {
             let x = make(self.dtype.unwrap_or(default))?;
             return Ok(Bound::new(py, leaf(x, self.requires_grad)?)?.into_any());

@@ -191,7 +191,12 @@ pub fn randn_like<'py>(input: &Bound<'py, Tensor>, options: Option<Keywords<'_, 
 /// Integers from `low` (0) up to but not including `high`: `randint(high, size)`, `randint(low, high, size)`.
 #[pyfunction]
 #[pyo3(signature = (*args, low=None, high=None, **options))]
-pub fn randint<'py>(args: &Bound<'py, PyTuple>, low: Option<i64>, high: Option<i64>, options: Option<Keywords<'_, 'py>>) -> Object<'py> {
+pub fn randint<'py>(
+    args: &Bound<'py, PyTuple>,
+    low: Option<i64>,
+    high: Option<i64>,
+    options: Option<Keywords<'_, 'py>>,
+) -> Object<'py> {
     let options = Options::parse("randint", options, &["size", "out", "generator"])?;
     let mut items: Vec<Bound<'_, PyAny>> = args.iter().collect();
     let size: Dims = match (&options.size, items.last()) {
@@ -222,14 +227,23 @@ pub fn randint<'py>(args: &Bound<'py, PyTuple>, low: Option<i64>, high: Option<i
 
 fn bound(ob: &Bound<'_, PyAny>) -> PyResult<i64> {
     ob.extract::<i64>().map_err(|error| {
-        if error.is_instance_of::<PyOverflowError>(ob.py()) { PyRuntimeError::new_err("randint: a bound does not fit in 64 bits") } else { error }
+        if error.is_instance_of::<PyOverflowError>(ob.py()) {
+            PyRuntimeError::new_err("randint: a bound does not fit in 64 bits")
+        } else {
+            error
+        }
     })
 }
 
 /// Integers from `low` (0) up to but not including `high`, of the shape, dtype and order in memory of `input`.
 #[pyfunction]
 #[pyo3(signature = (input, low, high=None, **options))]
-pub fn randint_like<'py>(input: &Bound<'py, Tensor>, low: i64, high: Option<i64>, options: Option<Keywords<'_, 'py>>) -> Object<'py> {
+pub fn randint_like<'py>(
+    input: &Bound<'py, Tensor>,
+    low: i64,
+    high: Option<i64>,
+    options: Option<Keywords<'_, 'py>>,
+) -> Object<'py> {
     let (low, high) = high.map_or((0, low), |high| (low, high));
     random_like("randint_like", input, options, |y, source| y.fill_integers(low, high, source))
 }
@@ -250,7 +264,13 @@ pub fn randperm<'py>(py: Python<'py>, n: i64, options: Option<Keywords<'_, 'py>>
 /// Raises: RuntimeError if a standard deviation is negative.
 #[pyfunction]
 #[pyo3(signature = (mean, std=Operand::Number(Scalar::Float(1.0)), size=None, **options))]
-pub fn normal<'py>(py: Python<'py>, mean: Operand, std: Operand, size: Option<Dims>, options: Option<Keywords<'_, 'py>>) -> Object<'py> {
+pub fn normal<'py>(
+    py: Python<'py>,
+    mean: Operand,
+    std: Operand,
+    size: Option<Dims>,
+    options: Option<Keywords<'_, 'py>>,
+) -> Object<'py> {
     let options = Options::parse("normal", options, &["out", "generator"])?;
     if let (Operand::Number(mean), Operand::Number(std)) = (&mean, &std) {
         let size = size.ok_or_else(|| PyTypeError::new_err("normal(): two numbers need a size"))?;
@@ -320,7 +340,12 @@ fn probability(p: Operand) -> std::result::Result<f64, Tensor> {
 impl Tensor {
     /// Fills the tensor with uniform numbers from `[from, to)`.
     #[pyo3(signature = (from=0.0, to=1.0, *, generator=None))]
-    fn uniform_<'py>(slf: Bound<'py, Self>, from: f64, to: f64, generator: Option<Bound<'py, GeneratorObject>>) -> PyResult<Bound<'py, Self>> {
+    fn uniform_<'py>(
+        slf: Bound<'py, Self>,
+        from: f64,
+        to: f64,
+        generator: Option<Bound<'py, GeneratorObject>>,
+    ) -> PyResult<Bound<'py, Self>> {
         let x = slf.borrow().clone();
         x.uniform_in_place(from, to, &source(generator.as_ref()))?;
         Ok(slf)
@@ -328,7 +353,12 @@ impl Tensor {
 
     /// Fills the tensor with normal numbers.
     #[pyo3(signature = (mean=0.0, std=1.0, *, generator=None))]
-    fn normal_<'py>(slf: Bound<'py, Self>, mean: f64, std: f64, generator: Option<Bound<'py, GeneratorObject>>) -> PyResult<Bound<'py, Self>> {
+    fn normal_<'py>(
+        slf: Bound<'py, Self>,
+        mean: f64,
+        std: f64,
+        generator: Option<Bound<'py, GeneratorObject>>,
+    ) -> PyResult<Bound<'py, Self>> {
         let x = slf.borrow().clone();
         x.normal_in_place(mean, std, &source(generator.as_ref()))?;
         Ok(slf)
@@ -355,7 +385,11 @@ impl Tensor {
 
     /// Fills the tensor with exponential numbers of a rate.
     #[pyo3(signature = (lambd=1.0, *, generator=None))]
-    fn exponential_<'py>(slf: Bound<'py, Self>, lambd: f64, generator: Option<Bound<'py, GeneratorObject>>) -> PyResult<Bound<'py, Self>> {
+    fn exponential_<'py>(
+        slf: Bound<'py, Self>,
+        lambd: f64,
+        generator: Option<Bound<'py, GeneratorObject>>,
+    ) -> PyResult<Bound<'py, Self>> {
         let x = slf.borrow().clone();
         x.exponential_in_place(lambd, &source(generator.as_ref()))?;
         Ok(slf)
@@ -363,7 +397,12 @@ impl Tensor {
 
     /// Fills the tensor with numbers of the Cauchy distribution.
     #[pyo3(signature = (median=0.0, sigma=1.0, *, generator=None))]
-    fn cauchy_<'py>(slf: Bound<'py, Self>, median: f64, sigma: f64, generator: Option<Bound<'py, GeneratorObject>>) -> PyResult<Bound<'py, Self>> {
+    fn cauchy_<'py>(
+        slf: Bound<'py, Self>,
+        median: f64,
+        sigma: f64,
+        generator: Option<Bound<'py, GeneratorObject>>,
+    ) -> PyResult<Bound<'py, Self>> {
         let x = slf.borrow().clone();
         x.cauchy_in_place(median, sigma, &source(generator.as_ref()))?;
         Ok(slf)
@@ -371,7 +410,11 @@ impl Tensor {
 
     /// Fills the tensor with how many trials of probability `p` the first success takes.
     #[pyo3(signature = (p, *, generator=None))]
-    fn geometric_<'py>(slf: Bound<'py, Self>, p: f64, generator: Option<Bound<'py, GeneratorObject>>) -> PyResult<Bound<'py, Self>> {
+    fn geometric_<'py>(
+        slf: Bound<'py, Self>,
+        p: f64,
+        generator: Option<Bound<'py, GeneratorObject>>,
+    ) -> PyResult<Bound<'py, Self>> {
         let x = slf.borrow().clone();
         x.geometric_in_place(p, &source(generator.as_ref()))?;
         Ok(slf)
@@ -379,7 +422,12 @@ impl Tensor {
 
     /// Fills the tensor with exponentials of normal numbers.
     #[pyo3(signature = (mean=1.0, std=2.0, *, generator=None))]
-    fn log_normal_<'py>(slf: Bound<'py, Self>, mean: f64, std: f64, generator: Option<Bound<'py, GeneratorObject>>) -> PyResult<Bound<'py, Self>> {
+    fn log_normal_<'py>(
+        slf: Bound<'py, Self>,
+        mean: f64,
+        std: f64,
+        generator: Option<Bound<'py, GeneratorObject>>,
+    ) -> PyResult<Bound<'py, Self>> {
         let x = slf.borrow().clone();
         x.log_normal_in_place(mean, std, &source(generator.as_ref()))?;
         Ok(slf)
@@ -387,7 +435,11 @@ impl Tensor {
 
     /// Fills the tensor with zeros and ones, ones with probability `p`, a number or a tensor.
     #[pyo3(signature = (p=Operand::Number(Scalar::Float(0.5)), *, generator=None))]
-    fn bernoulli_<'py>(slf: Bound<'py, Self>, p: Operand, generator: Option<Bound<'py, GeneratorObject>>) -> PyResult<Bound<'py, Self>> {
+    fn bernoulli_<'py>(
+        slf: Bound<'py, Self>,
+        p: Operand,
+        generator: Option<Bound<'py, GeneratorObject>>,
+    ) -> PyResult<Bound<'py, Self>> {
         let x = slf.borrow().clone();
         let source = source(generator.as_ref());
         match probability(p) {
@@ -417,7 +469,12 @@ impl Tensor {
     /// Shape: (n,) to (num_samples,), (m, n) to (m, num_samples).
     /// Raises: RuntimeError if a row has sum 0, a negative probability, or fewer categories than samples.
     #[pyo3(signature = (num_samples, replacement=false, *, generator=None))]
-    fn multinomial(&self, num_samples: i64, replacement: bool, generator: Option<Bound<'_, GeneratorObject>>) -> PyResult<Tensor> {
+    fn multinomial(
+        &self,
+        num_samples: i64,
+        replacement: bool,
+        generator: Option<Bound<'_, GeneratorObject>>,
+    ) -> PyResult<Tensor> {
         Ok(self.multinomial_drawn(num_samples, replacement, &source(generator.as_ref()))?)
     }
 }
