@@ -66,7 +66,16 @@ macro_rules! integer {
             #[inline(always)]
             fn lcm(self, other: Self) -> Self {
                 let divisor = self.gcd(other);
-                if divisor == 0 { 0 } else { self.wrapping_div(divisor).wrapping_mul(other).magnitude() }
+                if divisor == 0 {
+                    return 0;
+                }
+                let factor = self.wrapping_div(divisor);
+                // As in C, where narrow integers are multiplied as ints: the sign is lost before the result wraps.
+                if Self::BITS < 32 {
+                    (factor as i32 * other as i32).abs() as Self
+                } else {
+                    factor.wrapping_mul(other).magnitude()
+                }
             }
             #[inline(always)]
             fn power(self, exponent: Self) -> Self {
@@ -135,7 +144,7 @@ mod tests {
     #[test]
     fn divisors_and_multiples() {
         assert_eq!((12i32.gcd(-18), 0i32.gcd(0), i8::MIN.gcd(0)), (6, 0, i8::MIN));
-        assert_eq!((4i32.lcm(6), (-3i32).lcm(6), 0i32.lcm(0)), (12, 6, 0));
+        assert_eq!((4i32.lcm(6), (-3i32).lcm(6), 0i32.lcm(0), 7i8.lcm(100)), (12, 6, 0, -68));
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Tensor {
         let tensors = [&low, &high].into_iter().flatten().any(|bound| bound.number().is_none());
         let op = if tensors { names.tensors } else { names.numbers };
         let (x, bounds) = self.with_bounds([low, high])?;
-        if x.dtype() == DType::Bool && !tensors {
+        if x.dtype() == DType::Bool && !tensors && bounds.iter().any(Option::is_some) {
             return Err(Error::DType { op: "clamp", got: DType::Bool, expected: "the numbers" });
         }
         match bounds {

@@ -157,8 +157,10 @@ impl Tensor {
         })?;
         vjp!("sinc", y, { x: |g| {
             let angle = (&x * PI)?;
-            let slope = (((&angle * angle.cos())? - angle.sin())? / (&angle * &x))?;
-            g * x.equals(0.0)?.choose_or(0.0, &slope)
+            let square = (&angle * &x)?;
+            let slope = (((&angle * angle.cos())? - angle.sin())? / &square)?;
+            // 0 also where the square vanishes.
+            g * square.equals(0.0)?.choose_or(0.0, &slope)
         } })
     }
 

@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use super::arguments::Operand;
 use super::kernel::{binary, promoted, unary};
 use crate::dtype::{DType, Scalar};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernels::integer::Integer;
 use crate::kernels::math;
 use crate::runtime_error;
@@ -17,6 +17,10 @@ impl Tensor {
     fn power_of_number(&self, exponent: Scalar) -> Result<Tensor> {
         let number = Tensor::from_number(exponent)?;
         let x = &promoted(self, &number)?.0;
+        if x.dtype() == DType::Bool {
+            // Both are bools, for which torch has these two only.
+            return if exponent == Scalar::Bool(true) { x.copied() } else { x.logical_or(&x.logical_not()?) };
+        }
         let y = if x.dtype().is_float() {
             let n = exponent.to_f64();
             crate::dispatch_floats!(x.dtype(), "pow", T => match n {
@@ -134,6 +138,9 @@ impl Tensor {
     /// Shape: broadcast. Dtype: float; integers promote to the default float.
     #[pyo3(signature = (other))]
     pub fn ldexp(&self, other: &Tensor) -> Result<Tensor> {
+        if other.dtype() == DType::Bool {
+            return Err(Error::DType { op: "ldexp", got: DType::Bool, expected: "the numbers, for the exponent" });
+        }
         self.mul(&Tensor::from_number(Scalar::Float(2.0))?.power_of_tensor(other)?)
     }
 }

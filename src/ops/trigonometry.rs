@@ -121,14 +121,14 @@ impl Tensor {
     /// The angle in [-π, π] of the point (`other`, self), minding the quadrant.
     ///
     /// Shape: broadcast. Dtype: float; integers promote to the default float.
-    /// Derivative: NaN at the origin.
+    /// Derivative: 0 at the origin.
     #[pyo3(signature = (other))]
     pub fn atan2(&self, other: &Tensor) -> Result<Tensor> {
         let (a, b) = promoted_float(self, other)?;
         let y = float_zip_map!("atan2", a, b, |u: T, v: T| u.atan2(v))?;
         vjp!("atan2", y, {
-            a: |g| g * (&b * squared_length(&a, &b)?.reciprocal()),
-            b: |g| g * (a.neg()? * squared_length(&a, &b)?.reciprocal()),
+            a: |g| g * (&b * inverse_square(&a, &b)),
+            b: |g| g * (a.neg()? * inverse_square(&a, &b)),
         })
     }
 
@@ -151,8 +151,10 @@ pub(crate) fn tanh_backward(g: &Tensor, y: &Tensor) -> Result<Tensor> {
     vjp!("tanh_backward", z, { g: |h| tanh_backward(h, &y), y: |h| (h * &g)? * (&y * -2.0) })
 }
 
-fn squared_length(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    (a * a)? + (b * b)
+/// 1 / (a² + b²), and 0 at the origin.
+fn inverse_square(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let square = ((a * a)? + (b * b))?;
+    square.equals(0.0)?.choose_or(0.0, &square.reciprocal()?)
 }
 
 in_place! {
