@@ -155,8 +155,6 @@ binary("copysign", domain=APART, other=APART)
 binary("logaddexp", "logaddexp2")
 binary("rsub", numpy=lambda a, b: b - a)
 binary("xlogy", domain=(0.3, 2.0), numpy=lambda a, b: a * np.log(b))
-binary("floor_divide", domain=(2.2, 2.8), other=(0.95, 1.05))
-binary("heaviside", domain=APART)
 
 case("add", lambda a, b: a.add(b, alpha=0.5), (2, 3), (3,), numpy=lambda a, b: a + 0.5 * b, label="alpha")
 case("sub", lambda a, b: a.sub(b, alpha=0.5), (2, 3), (3,), numpy=lambda a, b: a - 0.5 * b, label="alpha")
@@ -175,6 +173,21 @@ case("lerp", lambda a, b, w: a.lerp(b, w), (2, 3), (2, 3), (3,), numpy=lambda a,
 case("lerp", lambda a, b: a.lerp(b, 0.3), (2, 3), (2, 3), numpy=lambda a, b: a + 0.3 * (b - a))
 case("addcmul", lambda a, b, c: a.addcmul(b, c, value=0.5), (2, 3), (2, 3), (3,), numpy=lambda a, b, c: a + 0.5 * b * c)
 case("addcdiv", lambda a, b, c: a.addcdiv(b, c, value=0.5), (2, 3), (2, 3), Input((3,), APART), numpy=lambda a, b, c: a + 0.5 * b / c)
+
+for op in ("clamp", "clip"):
+    case(op, lambda x, a, b, op=op: getattr(x, op)(a, b), Input((3, 4), BOUNDED), Input((4,), (-1.05, -0.95)), Input((3, 1), (0.45, 0.55)), numpy=np.clip, label="tensors")
+case("clamp_min", lambda x, a: x.clamp_min(a), (3, 4), (4,), numpy=np.maximum, label="tensor")
+case("clamp_max", lambda x, a: x.clamp_max(a), (3, 4), (4,), numpy=np.minimum, label="tensor")
+case("div", lambda a, b: a.div(b, rounding_mode="floor"), Input((2, 3), ((2.2, 2.8),)), Input((3,), ((0.95, 1.05),)), numpy=np.floor_divide, label="floor")
+case("div", lambda a, b: a.div(b, rounding_mode="trunc"), Input((2, 3), ((-2.8, -2.2),)), Input((3,), ((0.95, 1.05),)), numpy=lambda a, b: np.trunc(a / b), label="trunc")
+case("pow", lambda x: ferrograd.pow(2.5, x), (2, 3), numpy=lambda x: 2.5**x, label="number_base")
+case("rsub", lambda x: x.rsub(2.0, alpha=0.5), (2, 3), numpy=lambda x: 2 - 0.5 * x, label="alpha")
+case("round", lambda x: x.round(decimals=1), (2, 3), domain=((0.11, 0.14), (0.56, 0.59)), numpy=lambda x: np.round(x, 1), label="decimals")
+case("logit", lambda x: x.logit(0.2), (2, 3), domain=((0.05, 0.15), (0.3, 0.7), (0.85, 0.95)), numpy=lambda x: np.log(np.clip(x, 0.2, 0.8) / (1 - np.clip(x, 0.2, 0.8))), label="eps")
+case("polygamma", lambda x: ferrograd.polygamma(2, x), (2, 3), domain=(0.5, 4.0), label="function")
+binary("ldexp", numpy=lambda a, b: a * 2**b)
+case("where", lambda a, b: ferrograd.where(ferrograd.tensor([True, False, True]), a, b), (2, 3), (3,), numpy=lambda a, b: np.where([True, False, True], a, b))
+case("where", lambda a: a.where(ferrograd.tensor([True, False, True]), 0.5), (2, 3), numpy=lambda a: np.where([True, False, True], a, 0.5), label="number")
 
 # Reductions.
 reduction("sum", "mean", "prod", numpy=None)
@@ -239,6 +252,11 @@ def not_differentiable(reason, *names):
 
 
 not_differentiable("answers bools", "all", "any", "is_complex", "is_floating_point", "is_signed", "is_inference")
+not_differentiable("answers bools", "eq", "ne", "lt", "le", "gt", "ge", "not_equal", "less", "less_equal", "greater", "greater_equal")
+not_differentiable("answers bools", "logical_and", "logical_or", "logical_xor", "logical_not", "isclose", "allclose", "equal")
+not_differentiable("answers bools", "isnan", "isinf", "isfinite", "isposinf", "isneginf", "isreal", "signbit")
+not_differentiable("takes integers", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not", "bitwise_left_shift", "bitwise_right_shift", "gcd", "lcm")
+not_differentiable("has no derivative in torch", "floor_divide", "heaviside")
 not_differentiable("answers integers", "count_nonzero", "argmax", "argmin")
 not_differentiable("describes the tensor", "dim", "ndimension", "element_size", "nelement", "numel", "size", "stride", "storage_offset", "data_ptr")
 not_differentiable("answers Python or numpy values", "item", "numpy", "tolist")
