@@ -29,12 +29,15 @@ _NUMBERS = frozenset(
     """.split()
 )
 
+# Functions whose `out` must have the dtype of the result.
+_EXACT = frozenset(["argmax", "argmin", "argsort", "bincount", "multinomial", "nonzero"])
+
 
 def function_forms(cls, make):
-    """Name and function of each method of `cls` that has a function form, each made by `make(method, numbers)`."""
+    """Name and function of each method of `cls` that has a function form, each made by `make(method, numbers, exact)`."""
     kind = type(cls.numel)
     return {
-        name: make(method, name in _NUMBERS)
+        name: make(method, name in _NUMBERS, name in _EXACT)
         for name, method in vars(cls).items()
         if isinstance(method, kind)
         and not name.startswith("_")

@@ -6,6 +6,13 @@ class Size(tuple):
 
     __slots__ = ()
 
+    def __new__(cls, sizes=()):
+        sizes = tuple(sizes)
+        for i, size in enumerate(sizes):
+            if not hasattr(size, "__index__"):
+                raise TypeError(f"torch.Size() takes an iterable of 'int' (item {i} is '{type(size).__name__}')")
+        return tuple.__new__(cls, map(int, sizes))
+
     def numel(self):
         """The number of elements of a tensor of this size."""
         product = 1

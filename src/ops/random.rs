@@ -303,7 +303,7 @@ impl Tensor {
     /// Zeros and ones, ones with the probabilities in this tensor.
     pub fn bernoulli_drawn(&self, source: &Source) -> Result<Tensor> {
         let x = self;
-        let y = x.empty_like(x.dtype(), MemoryFormat::Preserve)?;
+        let y = x.empty_like(x.dtype(), MemoryFormat::Contiguous)?;
         y.fill_bernoulli_from(x, source)?;
         vjp!("bernoulli", y, { x: |g| g * 0.0 })
     }
@@ -311,7 +311,7 @@ impl Tensor {
     /// Poisson numbers of the rates in this tensor.
     pub fn poisson_drawn(&self, source: &Source) -> Result<Tensor> {
         let x = self;
-        let y = x.empty_like(x.dtype(), MemoryFormat::Preserve)?;
+        let y = x.empty_like(x.dtype(), MemoryFormat::Contiguous)?;
         for_floats!("poisson", x.dtype(), T => {
             if x.to_vec::<T>()?.iter().any(|rate| rate.is_nan() || *rate < 0.0) {
                 return runtime_error!("invalid Poisson rate, expected rate to be non-negative");

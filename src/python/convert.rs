@@ -2,7 +2,7 @@
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyInt, PyString, PyTuple};
 
 use super::legacy::TensorType;
 use super::options::{Device, LayoutObject};
@@ -33,6 +33,8 @@ impl Target {
                     return Err(PyTypeError::new_err("to() received an invalid combination of arguments"));
                 }
                 target.copy = flags == 2 && flag;
+            } else if place > 0 && arg.is_instance_of::<PyInt>() {
+                return Err(PyTypeError::new_err("to() received an invalid combination of arguments"));
             } else if !arg.is_none() {
                 arg.extract::<Device>().map_err(|error| invalid(&arg, error))?;
             }
@@ -179,6 +181,32 @@ impl Tensor {
         true
     }
 
+    /// Whether the memory is an Apple GPU's: never.
+    #[getter]
+    fn is_mps(&self) -> bool {
+        false
+    }
+
+    /// Whether other processes share the memory: never.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Whether the memory is pinned for an accelerator: never.
+    fn is_pinned(&self) -> bool {
+        false
+    }
+
+    /// Raises RuntimeError: there is no accelerator to pin memory for.
+    fn pin_memory(&self) -> PyResult<Tensor> {
+        Err(PyRuntimeError::new_err("pin_memory: there is no accelerator to pin memory for"))
+    }
+
+    /// Raises RuntimeError: memory cannot be shared with other processes.
+    fn share_memory_(&self) -> PyResult<Tensor> {
+        Err(PyRuntimeError::new_err("share_memory_: sharing memory with other processes is not supported"))
+    }
+
     /// Whether the tensor is sparse: never.
     #[getter]
     fn is_sparse(&self) -> bool {
@@ -252,7 +280,10 @@ impl Tensor {
             let item = slf.call_method0("item")?;
             return item.call_method1("__format__", (spec,));
         }
-        slf.str()?.call_method1("__format__", (spec,))
+        if spec.is_truthy()? {
+            return Err(PyTypeError::new_err("unsupported format string passed to Tensor.__format__"));
+        }
+        Ok(slf.str()?.into_any())
     }
 
     /// Whether any element equals a number or a tensor.
@@ -264,6 +295,14 @@ impl Tensor {
             )));
         }
         slf.call_method1("eq", (element,))?.call_method0("any")?.is_truthy()
+    }
+
+    /// Another leaf over the same memory.
+    fn __copy__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let x = slf.borrow().clone();
+        let copy = super::legacy::instance_of(&slf.get_type(), super::data::leaf(x.detached(false), x.requires_grad())?)?;
+        set_attributes(&copy, &slf.getattr("__dict__")?.cast_into::<PyDict>()?, Ok)?;
+        Ok(copy)
     }
 
     /// A copy with memory of its own. Only leaves can be copied so.
@@ -298,11 +337,6 @@ impl Tensor {
         let _ = protocol;
         let py = slf.py();
         let x = slf.borrow().clone();
-        if x.meta().is_some_and(|meta| meta.lock().node.is_some()) {
-            return Err(PyRuntimeError::new_err(
-                "cannot pickle a tensor that is not a leaf of the graph; detach() it, or pickle the tensors it was made from",
-            ));
-        }
         // Dense tensors keep their order; others, and parts of larger memory, are written out by themselves.
         let y = x.detached(false);
         let y = if y.layout().is_dense() { y } else { y.to_copy(y.dtype(), MemoryFormat::Contiguous)? };

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use super::data::{leaf, tensor_of};
-use super::numpy::{from_array, is_ndarray};
+use super::numpy::{from_array, from_numpy, is_ndarray, typestr};
 use super::options::{Options, shape_of};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
@@ -321,6 +321,17 @@ pub fn as_tensor<'py>(data: &Bound<'py, PyAny>, dtype: Option<DType>, options: O
         tensor_of(data, dtype)?
     };
     Ok(Bound::new(data.py(), x)?.into_any())
+}
+
+/// A 1-d tensor over the memory of an object with a buffer (bytes, bytearray, array, …): `count` elements (-1 for all) from
+/// byte `offset` on.
+///
+/// Raises: ValueError if the buffer holds fewer.
+#[pyfunction]
+#[pyo3(signature = (buffer, *, dtype, count=-1, offset=0, requires_grad=false))]
+pub fn frombuffer(buffer: &Bound<'_, PyAny>, dtype: DType, count: isize, offset: isize, requires_grad: bool) -> PyResult<Tensor> {
+    let array = buffer.py().import("numpy")?.getattr("frombuffer")?.call1((buffer, typestr(dtype), count, offset))?;
+    leaf(from_numpy(&array)?, requires_grad)
 }
 
 /// `obj` as a tensor, sharing memory where it can: always a copy if `copy`, never one if `copy` is False.

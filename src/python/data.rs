@@ -3,9 +3,10 @@
 use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyTypeError, PyUserWarning, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyByteArray, PyBytes, PyFloat, PyInt, PyList, PySequence, PyString, PyTuple};
+use pyo3::types::{PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyList, PySequence, PyString, PyTuple};
 
 use super::numpy::{from_array, is_ndarray, is_numpy_scalar};
+use super::options::Options;
 use crate::dtype::{DType, Scalar, promote};
 use crate::layout::Shape;
 use crate::ops::default_dtype;
@@ -162,14 +163,15 @@ fn element(ob: &Bound<'_, PyAny>) -> PyResult<(Scalar, DType)> {
 /// Dtype: as given, else that of the array or tensor; Python's floats become the default float, ints int64, bools bool.
 /// Raises: ValueError for ragged sequences, TypeError and RuntimeError for what is no number.
 #[pyfunction]
-#[pyo3(signature = (data, *, dtype=None, requires_grad=false))]
-pub fn tensor(data: &Bound<'_, PyAny>, dtype: Option<DType>, requires_grad: bool) -> PyResult<Tensor> {
+#[pyo3(signature = (data, **options))]
+pub fn tensor<'py>(data: &Bound<'py, PyAny>, options: Option<&Bound<'py, PyDict>>) -> PyResult<Tensor> {
+    let options = Options::parse("tensor", options, &[])?;
     if data.is_instance_of::<Tensor>() {
         let text = c"To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or \
                      sourceTensor.detach().clone().requires_grad_(True), rather than tensor(sourceTensor).";
         PyErr::warn(data.py(), &data.py().get_type::<PyUserWarning>(), text, 1)?;
     }
-    leaf(tensor_of(data, dtype)?, requires_grad)
+    leaf(tensor_of(data, options.dtype)?, options.requires_grad)
 }
 
 /// A fresh tensor as a leaf that asks for a gradient, or not.

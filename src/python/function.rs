@@ -27,6 +27,8 @@ struct Function {
     doc: *mut ffi::PyObject,
     /// Whether a number may stand for the first tensor.
     numbers: bool,
+    /// Whether `out` must have the very dtype of the result.
+    exact: bool,
 }
 
 /// The class of the functions.
@@ -169,6 +171,9 @@ unsafe fn call_with_keywords<'py>(
     match out {
         None => Ok(result),
         Some(out) => {
+            if function.exact {
+                check_same_dtype(name, &out, &result)?;
+            }
             write_outputs(name, &out, &result)?;
             Ok(out)
         }
@@ -181,6 +186,16 @@ fn number_as_tensor<'py>(name: &str, allowed: bool, first: &Bound<'py, PyAny>) -
     }
     let got = first.get_type().name()?;
     Err(PyTypeError::new_err(format!("{name}(): argument 'input' (position 1) must be Tensor, not {got}")))
+}
+
+fn check_same_dtype(name: &str, out: &Bound<'_, PyAny>, result: &Bound<'_, PyAny>) -> PyResult<()> {
+    match (out.cast::<Tensor>(), result.cast::<Tensor>()) {
+        (Ok(out), Ok(result)) if out.borrow().dtype() != result.borrow().dtype() => {
+            let (wanted, found) = (result.borrow().dtype(), out.borrow().dtype());
+            Err(PyRuntimeError::new_err(format!("{name}: expected out tensor to have dtype {wanted}, but got {found} instead")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Writes results to the tensors given as `out`: one, or a tuple of as many as there are results.
@@ -235,10 +250,11 @@ pub fn write_output(name: &str, target: &Bound<'_, Tensor>, result: &Tensor) -> 
     Ok(())
 }
 
-/// The function form of a method. With `numbers`, its first argument may be a Python number.
+/// The function form of a method. With `numbers`, its first argument may be a Python number; with `exact`, `out` must have
+/// the dtype of the result.
 #[pyfunction]
-#[pyo3(signature = (method, numbers=false))]
-pub fn _function_form<'py>(method: &Bound<'py, PyAny>, numbers: bool) -> PyResult<Bound<'py, PyAny>> {
+#[pyo3(signature = (method, numbers=false, exact=false))]
+pub fn _function_form<'py>(method: &Bound<'py, PyAny>, numbers: bool, exact: bool) -> PyResult<Bound<'py, PyAny>> {
     let py = method.py();
     let name = method.getattr("__name__")?.cast_into::<PyString>()?;
     let doc = method.getattr("__doc__")?;
@@ -253,6 +269,7 @@ pub fn _function_form<'py>(method: &Bound<'py, PyAny>, numbers: bool) -> PyResul
         (*function).name = name.into_any().into_ptr();
         (*function).doc = doc.into_ptr();
         (*function).numbers = numbers;
+        (*function).exact = exact;
         Ok(object)
     }
 }

@@ -36,8 +36,8 @@ mod _C {
     use super::convert::_rebuild;
     #[pymodule_export]
     use super::creation::{
-        arange, as_tensor, asarray, empty, empty_like, empty_permuted, empty_strided, eye, full, full_like, linspace, logspace,
-        ones, ones_like, range, scalar_tensor, tril_indices, triu_indices, zeros, zeros_like,
+        arange, as_tensor, asarray, empty, empty_like, empty_permuted, empty_strided, eye, frombuffer, full, full_like, linspace,
+        logspace, ones, ones_like, range, scalar_tensor, tril_indices, triu_indices, zeros, zeros_like,
     };
     #[pymodule_export]
     use super::data::tensor;

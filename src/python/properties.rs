@@ -167,11 +167,11 @@ impl Tensor {
     }
 
     fn __float__(&self) -> PyResult<f64> {
-        Ok(self.scalar()?.to_f64())
+        Ok(only_element(self)?.to_f64())
     }
 
     fn __int__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        match self.scalar()? {
+        match only_element(self)? {
             // Python's own conversion has the words for NaN and infinity.
             Scalar::Float(v) => py.get_type::<PyInt>().call1((v,)),
             Scalar::Bool(v) => (v as i64).into_pyobject(py).map(Bound::into_any).map_err(PyErr::from),
@@ -191,6 +191,13 @@ impl Tensor {
     fn __hash__(slf: &Bound<'_, Self>) -> isize {
         // Objects are aligned: the low bits say nothing.
         (slf.as_ptr() as isize) >> 4
+    }
+}
+
+fn only_element(x: &Tensor) -> PyResult<Scalar> {
+    match x.numel() {
+        1 => Ok(x.scalar()?),
+        _ => Err(PyValueError::new_err("only one element tensors can be converted to Python scalars")),
     }
 }
 

@@ -456,7 +456,7 @@ impl Tensor {
     fn bernoulli(&self, p: Option<Operand>, generator: Option<Bound<'_, GeneratorObject>>) -> PyResult<Tensor> {
         let source = source(generator.as_ref());
         let Some(p) = p else { return Ok(self.bernoulli_drawn(&source)?) };
-        let y = self.detached(false).empty_like(self.dtype(), MemoryFormat::Preserve)?;
+        let y = self.empty_like(self.dtype(), MemoryFormat::Contiguous)?;
         match probability(p) {
             Ok(p) => y.fill_bernoulli(p, &source)?,
             Err(p) => y.bernoulli_from_in_place(&p, &source)?,

@@ -1,0 +1,214 @@
+"""Tensors and the rest of Python: numpy, numbers, copies, pickles."""
+
+import copy
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import ferrograd as torch
+
+DTYPES = ["bool", "uint8", "int8", "int16", "int32", "int64", "float32", "float64"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_memory_is_shared_both_ways(dtype):
+    a = np.ones((3, 4), dtype)
+    x = torch.from_numpy(a)
+    assert x.dtype is getattr(torch, dtype)
+    a[1, 2] = 0
+    assert x[1, 2].item() == 0
+    b = x.t().numpy()
+    assert b.dtype == a.dtype and b.shape == (4, 3)
+    b[0, 0] = 0
+    assert a[0, 0] == 0
+    assert x.numpy().flags.writeable
+
+
+def test_memory_outlives_either_side():
+    x = torch.from_numpy(np.arange(1000.0) + 1)
+    assert x.sum().item() == 500500.0
+    a = (torch.arange(1000.0) + 1).numpy()
+    torch.zeros(1000)
+    assert a.sum() == 500500.0
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda a: a[::2, 1::2],
+        lambda a: a.T,
+        lambda a: a[:0],
+        lambda a: a[2, 3],
+        lambda a: np.broadcast_to(a[0], (2, 6)).copy(order="F"),
+        lambda a: a[:, None],
+    ],
+)
+def test_views_of_any_stride(view):
+    a = np.asarray(view(np.arange(24.0).reshape(4, 6)))
+    x = torch.from_numpy(a)
+    assert x.shape == a.shape
+    assert x.tolist() == a.tolist()
+    np.testing.assert_array_equal(x.numpy(), a)
+
+
+@pytest.mark.parametrize(
+    ("array", "error"),
+    [
+        (np.arange(4)[::-1], ValueError),
+        (np.zeros(2, ">i4"), ValueError),
+        (np.zeros(3, [("a", "i1"), ("b", "f4")])["b"], ValueError),
+        (np.frombuffer(bytearray(9), "u1")[1:].view("f4"), ValueError),
+        (np.array(["a"]), TypeError),
+        (np.zeros(2, complex), TypeError),
+        ([1], TypeError),
+        (np.float32(1), TypeError),
+    ],
+    ids=str,
+)
+def test_arrays_that_cannot_be_shared(array, error):
+    with pytest.raises(error):
+        torch.from_numpy(array)
+
+
+def test_read_only_arrays_are_warned_about():
+    a = np.zeros(2)
+    a.flags.writeable = False
+    with pytest.warns(UserWarning, match="not writable"):
+        torch.from_numpy(a)
+
+
+def test_numpy_needs_a_detached_tensor():
+    x = torch.ones(2, requires_grad=True)
+    for y in [x, x * 2]:
+        with pytest.raises(RuntimeError, match="detach"):
+            y.numpy()
+    assert x.numpy(force=True).tolist() == [1.0, 1.0]
+
+
+def test_numpys_functions_take_tensors():
+    x = torch.ones(2)
+    assert np.asarray(x).dtype == np.float32
+    assert np.asarray(x, dtype=np.float64).dtype == np.float64
+    assert isinstance(np.sin(x), torch.Tensor)
+    assert np.shares_memory(np.asarray(x), x.numpy())
+    assert not np.shares_memory(np.array(x), x.numpy())
+
+
+def test_numpys_scalars_are_numbers():
+    assert (torch.ones(2) + np.float32(2)).tolist() == [3.0, 3.0]
+    assert (torch.ones(2, dtype=torch.int32) + np.int64(2)).dtype is torch.int32
+    assert (np.float64(2) * torch.ones(2)).dtype is torch.float32
+    assert torch.ones(2, 3).sum(np.int64(1)).tolist() == [3.0, 3.0]
+
+
+def test_single_elements_are_python_numbers():
+    assert torch.tensor(3).item() == 3 and isinstance(torch.tensor(3).item(), int)
+    assert isinstance(torch.tensor(True).item(), bool)
+    assert int(torch.tensor(2.9)) == 2 and float(torch.tensor([3])) == 3.0
+    assert ["a", "b"][torch.tensor(1)] == "b" and list(range(torch.tensor(2))) == [0, 1]
+    assert f"{torch.tensor(3.14159):.2f}" == "3.14"
+    for call, error in [
+        (lambda: torch.ones(2).item(), RuntimeError),
+        (lambda: float(torch.ones(2)), ValueError),
+        (lambda: int(torch.tensor(float("nan"))), ValueError),
+        (lambda: bool(torch.ones(2)), RuntimeError),
+        (lambda: bool(torch.ones(0)), RuntimeError),
+        (lambda: [1][torch.tensor(0.0)], TypeError),
+        (lambda: len(torch.tensor(1)), TypeError),
+        (lambda: list(torch.tensor(1)), TypeError),
+        (lambda: f"{torch.ones(2):.2f}", TypeError),
+    ]:
+        with pytest.raises(error):
+            call()
+
+
+def test_membership_iteration_and_hash():
+    x = torch.arange(6.0).view(2, 3)
+    assert 3.0 in x and 7 not in x
+    assert [row.tolist() for row in x] == [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]
+    assert len({x: 1, x.clone(): 2}) == 2
+    with pytest.raises(RuntimeError):
+        "a" in x
+
+
+def test_tolist():
+    assert torch.arange(6).view(2, 3).tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert torch.tensor(1).tolist() == 1
+    assert torch.zeros(2, 0).tolist() == [[], []]
+    assert torch.tensor([True]).tolist() == [True]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: torch.arange(6.0).view(2, 3),
+        lambda: torch.arange(6).view(2, 3).t(),
+        lambda: torch.arange(6.0).view(2, 3)[:, ::2],
+        lambda: torch.tensor(True),
+        lambda: torch.zeros(0, 3),
+        lambda: torch.ones(2, requires_grad=True),
+    ],
+)
+@pytest.mark.parametrize("through", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_and_pickles(make, through):
+    x = make()
+    y = through(x)
+    assert y is not x
+    assert (y.tolist(), y.dtype, y.shape) == (x.tolist(), x.dtype, x.shape)
+    assert y.requires_grad == x.requires_grad and y.is_leaf
+
+
+def test_copies_keep_attributes_and_identity():
+    x = torch.ones(2)
+    x.tag = ["a"]
+    a, b = copy.deepcopy([x, x])
+    assert a is b and a.tag == ["a"] and a.tag is not x.tag
+    assert pickle.loads(pickle.dumps(x)).tag == ["a"]
+    a[0] = 5
+    assert x.tolist() == [1.0, 1.0]
+    with pytest.raises(RuntimeError):
+        copy.deepcopy(torch.ones(2, requires_grad=True) * 2)
+
+
+@pytest.mark.parametrize("name", ["float32", "contiguous_format", "strided", "FloatTensor"])
+def test_singletons_stay_themselves(name):
+    thing = getattr(torch, name)
+    assert pickle.loads(pickle.dumps(thing)) is thing
+    assert copy.deepcopy(thing) is thing
+
+
+def test_sizes():
+    size = torch.ones(2, 3).shape
+    assert repr(size) == "torch.Size([2, 3])"
+    assert isinstance(size, tuple) and size == (2, 3) and size.numel() == 6
+    assert isinstance(size[1:], torch.Size) and isinstance(size + (1,), torch.Size)
+    assert pickle.loads(pickle.dumps(size)) == size
+    with pytest.raises(TypeError):
+        torch.Size((2.5,))
+
+
+def test_devices():
+    assert repr(torch.device("cpu")) == "device(type='cpu')" and str(torch.device("cpu:0")) == "cpu:0"
+    assert torch.ones(1).device == torch.device("cpu") != torch.device("cpu", 0)
+    for name in ["cuda", "foo", "cpu:-1"]:
+        with pytest.raises(RuntimeError):
+            torch.device(name)
+
+
+def test_threads():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+    with pytest.raises(RuntimeError):
+        torch.set_num_threads(0)
+
+
+def test_importing_does_not_import_numpy():
+    code = "import sys, ferrograd; ferrograd.ones(2).tolist(); repr(ferrograd.ones(2)); sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

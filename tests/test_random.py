@@ -1,0 +1,143 @@
+"""Random numbers: every expected value is what torch 2.13 gives for the same seed."""
+
+import copy
+import pickle
+
+import pytest
+
+import ferrograd as torch
+
+f64 = torch.float64
+
+STREAMS = {
+    "rand": (lambda: torch.rand(3), [0.5349225401878357, 0.19880318641662598, 0.6592116951942444]),
+    "rand double": (lambda: torch.rand(2, dtype=f64), [0.279380429906404, 0.27369371365176565]),
+    "randn short": (lambda: torch.randn(3), [-0.1467950940132141, 0.7861412763595581, 0.9468216300010681]),
+    "randn long": (lambda: torch.randn(17)[:3], [-0.8201345205307007, -0.32456663250923157, 1.9263681173324585]),
+    "randn tail": (lambda: torch.randn(17)[-2:], [-1.3597689867019653, -0.866701602935791]),
+    "randn double": (lambda: torch.randn(17, dtype=f64)[1:3], [-0.29104147095938915, 0.45801695358702993]),
+    "uniform_": (lambda: torch.empty(3).uniform_(-1, 1), [0.06984508037567139, -0.602393627166748, 0.31842339038848877]),
+    "along memory": (
+        lambda: torch.empty(2, 2).t().uniform_(),
+        [[0.5349225401878357, 0.6592116951942444], [0.19880318641662598, 0.6568902730941772]],
+    ),
+    "exponential_": (lambda: torch.empty(3).exponential_(2.0), [0.1638219654560089, 0.159891739487648, 0.9905877113342285]),
+    "cauchy_": (lambda: torch.empty(3).cauchy_(1.0, 2.0), [-0.6611115336418152, -0.7224060893058777, 5.323784351348877]),
+    "log_normal_": (lambda: torch.empty(3).log_normal_(0.5, 0.25), [1.589311957359314, 2.0067877769470215, 2.0890417098999023]),
+    "geometric_": (lambda: torch.empty(4).geometric_(0.3), [4.0, 4.0, 1.0, 2.0]),
+    "bernoulli_": (lambda: torch.empty(5).bernoulli_(0.3), [1.0, 1.0, 0.0, 0.0, 0.0]),
+    "bernoulli": (lambda: torch.bernoulli(torch.tensor([0.1, 0.5, 0.9, 0.5])), [0.0, 1.0, 1.0, 0.0]),
+    "randint": (lambda: torch.randint(10, (5,)), [5, 2, 1, 6, 3]),
+    "randint wide": (lambda: torch.randint(-5, 2**40, (2,)), [752589289487, 108678733351]),
+    "randperm": (lambda: torch.randperm(6), [3, 0, 1, 5, 2, 4]),
+    "random_": (lambda: torch.empty(2).random_(), [8974492.0, 3335306.0]),
+    "random_ int64": (lambda: torch.empty(2, dtype=torch.int64).random_(), [1407639518939636932, 5163590386780219894]),
+    "random_ uint8": (lambda: torch.empty(3, dtype=torch.uint8).random_(), [175, 196, 25]),
+    "normal tensors": (
+        lambda: torch.normal(torch.arange(3.0), torch.tensor([1.0, 2.0, 3.0])),
+        [-0.1467950940132141, 2.572282552719116, 4.8404645919799805],
+    ),
+    "normal numbers": (lambda: torch.normal(1.0, 2.0, (3,)), [0.7064098119735718, 2.572282552719116, 2.8936431407928467]),
+    "multinomial": (lambda: torch.multinomial(torch.tensor([0.1, 0.2, 0.3, 0.4]), 3), [1, 3, 0]),
+    "multinomial replacing": (
+        lambda: torch.multinomial(torch.tensor([0.1, 0.2, 0.3, 0.4]), 6, replacement=True),
+        [1, 1, 3, 3, 3, 3],
+    ),
+    "poisson": (lambda: torch.poisson(torch.tensor([0.0, 3.0, 30.0])), [0.0, 3.0, 26.0]),
+    "rand_like": (
+        lambda: torch.rand_like(torch.empty(2, 3).t()),
+        [
+            [0.5349225401878357, 0.6568902730941772],
+            [0.19880318641662598, 0.23276156187057495],
+            [0.6592116951942444, 0.4250614047050476],
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_streams_are_torchs(name):
+    draw, expected = STREAMS[name]
+    torch.manual_seed(7)
+    assert draw().tolist() == expected
+
+
+def test_a_large_draw():
+    torch.manual_seed(0)
+    x = torch.randn(64, 1000)
+    assert x[0, :3].tolist() == [-1.1258398294448853, -1.152360200881958, -0.2505785822868347]
+    assert x[-1, -3:].tolist() == [0.4879833459854126, 1.4502661228179932, 2.1563920974731445]
+
+
+def test_states_bring_back_the_stream():
+    torch.manual_seed(3)
+    torch.randn(3)  # leaves half a pair behind
+    state = torch.get_rng_state()
+    assert state.dtype is torch.uint8 and state.shape == (5056,)
+    first = torch.randn(4).tolist()
+    torch.set_rng_state(state)
+    assert torch.randn(4).tolist() == first
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+    torch.set_rng_state(state)
+    with torch.random.fork_rng():
+        torch.rand(100)
+    assert torch.randn(4).tolist() == first
+
+
+def test_generators_are_streams_of_their_own():
+    g = torch.Generator()
+    assert g.initial_seed() == 67280421310721
+    assert g.manual_seed(-3) is g and g.initial_seed() == 2**64 - 3
+    g.manual_seed(7)
+    assert torch.rand(3, generator=g).tolist() == STREAMS["rand"][1]
+    for copied in [copy.copy(g), copy.deepcopy(g), pickle.loads(pickle.dumps(g)), g.clone_state()]:
+        assert torch.rand(2, generator=copied).tolist() == [0.6568902730941772, 0.23276156187057495]
+    assert torch.manual_seed(5).initial_seed() == 5 == torch.initial_seed()
+
+
+def test_random_numbers_in_place_of_recorded_ones_have_no_derivative():
+    x = torch.ones(3, requires_grad=True)
+    y = (x * 2).uniform_()
+    y.sum().backward()
+    assert x.grad.tolist() == [0.0, 0.0, 0.0]
+    with pytest.raises(RuntimeError):
+        x.uniform_()
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (lambda: torch.rand(2, dtype=torch.int64), NotImplementedError),
+        (lambda: torch.ones(2).uniform_(1, 0), RuntimeError),
+        (lambda: torch.ones(2).uniform_(float("nan"), 0), RuntimeError),
+        (lambda: torch.ones(2).normal_(0, -1), RuntimeError),
+        (lambda: torch.normal(torch.zeros(2), torch.tensor([-1.0, 1.0])), RuntimeError),
+        (lambda: torch.normal(0.0, 1.0), TypeError),
+        (lambda: torch.randint(0, (2,)), RuntimeError),
+        (lambda: torch.randint(5, 2), TypeError),
+        (lambda: torch.randint(5.0, (2,)), TypeError),
+        (lambda: torch.randint(2, 500, (2,), dtype=torch.uint8), RuntimeError),
+        (lambda: torch.randperm(-1), RuntimeError),
+        (lambda: torch.randperm(300, dtype=torch.uint8), RuntimeError),
+        (lambda: torch.bernoulli(torch.tensor([2.0])), RuntimeError),
+        (lambda: torch.bernoulli(torch.tensor([1])), NotImplementedError),
+        (lambda: torch.ones(2).exponential_(0), RuntimeError),
+        (lambda: torch.ones(2).cauchy_(0, 0), RuntimeError),
+        (lambda: torch.ones(2).geometric_(1), RuntimeError),
+        (lambda: torch.ones(2).log_normal_(0, 0), RuntimeError),
+        (lambda: torch.ones(1).expand(3).normal_(), RuntimeError),
+        (lambda: torch.multinomial(torch.ones(3), 4), RuntimeError),
+        (lambda: torch.multinomial(torch.zeros(2), 1), RuntimeError),
+        (lambda: torch.multinomial(torch.ones(3), 2, out=torch.empty(0)), RuntimeError),
+        (lambda: torch.poisson(torch.tensor([-1.0])), RuntimeError),
+        (lambda: torch.manual_seed("a"), ValueError),
+        (lambda: torch.manual_seed(2**64), ValueError),
+        (lambda: torch.set_rng_state(torch.zeros(3)), TypeError),
+        (lambda: torch.set_rng_state(torch.zeros(3, dtype=torch.uint8)), RuntimeError),
+        (lambda: torch.rand(2, generator=3), TypeError),
+    ],
+)
+def test_bad_arguments_raise(call, error):
+    with pytest.raises(error):
+        call()
