@@ -152,13 +152,14 @@ fn roll_blocks(y: &Tensor, x: &Tensor, shifts: &[usize], dim: usize) -> Result<(
 impl Tensor {
     /// The tensor itself if its elements lie in memory as the format says (row-major by default), else a copy that does.
     #[pyo3(name = "contiguous", signature = (memory_format=MemoryFormat::Contiguous))]
-    pub fn contiguous_in(&self, memory_format: MemoryFormat) -> Result<Tensor> {
-        match memory_format.strides("contiguous", self.shape())? {
-            Some(strides) if !self.layout().has_strides(&strides) => self.copied_with(strides),
-            None if !self.is_contiguous() => {
-                runtime_error!("contiguous: preserve memory format is unsupported by the contiguous operator")
+    fn contiguous_in<'py>(slf: Bound<'py, Self>, memory_format: MemoryFormat) -> PyResult<Bound<'py, Self>> {
+        let x = slf.borrow().clone();
+        match memory_format.strides("contiguous", x.shape())? {
+            Some(strides) if !x.layout().has_strides(&strides) => Bound::new(slf.py(), x.copied_with(strides)?),
+            None if !x.is_contiguous() => {
+                Ok(runtime_error!("contiguous: preserve memory format is unsupported by the contiguous operator")?)
             }
-            _ => Ok(self.clone()),
+            _ => Ok(slf),
         }
     }
 
