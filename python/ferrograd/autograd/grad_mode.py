@@ -1,7 +1,6 @@
 """Whether operations are recorded: context managers that are decorators, too."""
 
 import functools
-import inspect
 import sys
 
 from ferrograd._C._autograd import _mode, _set_mode
@@ -11,6 +10,8 @@ __all__ = ["enable_grad", "inference_mode", "no_grad", "set_grad_enabled"]
 
 def _decorate(make_context, function):
     """``function``, each call of it (and each step, if it is a generator) run in a context of its own."""
+    import inspect  # slow to import, and seldom needed
+
     if inspect.isgeneratorfunction(function):
         return _decorate_generator(make_context, function)
 
