@@ -144,7 +144,7 @@ binary("add", numpy=np.add)
 binary("sub", "subtract", numpy=np.subtract)
 binary("mul", "multiply", numpy=np.multiply)
 binary("div", "divide", "true_divide", other=APART, numpy=np.divide)
-binary("pow", "float_power", domain=(0.3, 2.0), other=(-2.0, 2.0), numpy=np.power)
+binary("pow", domain=(0.3, 2.0), other=(-2.0, 2.0), numpy=np.power)
 binary("atan2", "arctan2", domain=APART, numpy=np.arctan2)
 binary("hypot", domain=APART)
 binary("maximum", "minimum", "fmax", "fmin")
@@ -155,6 +155,10 @@ binary("copysign", domain=APART, other=APART)
 binary("logaddexp", "logaddexp2")
 binary("rsub", numpy=lambda a, b: b - a)
 binary("xlogy", domain=(0.3, 2.0), numpy=lambda a, b: a * np.log(b))
+
+for exponent in (2.0, -1.5):
+    case("float_power", lambda x, n=exponent: x.float_power(n), (2, 3), domain=(0.3, 2.0), label=f"{exponent}")
+case("float_power", lambda a, b: a.float_power(b), Input((2, 3), ((0.3, 2.0),)), (3,))
 
 case("add", lambda a, b: a.add(b, alpha=0.5), (2, 3), (3,), numpy=lambda a, b: a + 0.5 * b, label="alpha")
 case("sub", lambda a, b: a.sub(b, alpha=0.5), (2, 3), (3,), numpy=lambda a, b: a - 0.5 * b, label="alpha")
@@ -175,7 +179,7 @@ case("addcmul", lambda a, b, c: a.addcmul(b, c, value=0.5), (2, 3), (2, 3), (3,)
 case("addcdiv", lambda a, b, c: a.addcdiv(b, c, value=0.5), (2, 3), (2, 3), Input((3,), APART), numpy=lambda a, b, c: a + 0.5 * b / c)
 
 for op in ("clamp", "clip"):
-    case(op, lambda x, a, b, op=op: getattr(x, op)(a, b), Input((3, 4), BOUNDED), Input((4,), (-1.05, -0.95)), Input((3, 1), (0.45, 0.55)), numpy=np.clip, label="tensors")
+    case(op, lambda x, a, b, op=op: getattr(x, op)(a, b), Input((3, 4), BOUNDED), Input((4,), ((-1.05, -0.95),)), Input((3, 1), ((0.45, 0.55),)), numpy=np.clip, label="tensors")
 case("clamp_min", lambda x, a: x.clamp_min(a), (3, 4), (4,), numpy=np.maximum, label="tensor")
 case("clamp_max", lambda x, a: x.clamp_max(a), (3, 4), (4,), numpy=np.minimum, label="tensor")
 case("div", lambda a, b: a.div(b, rounding_mode="floor"), Input((2, 3), ((2.2, 2.8),)), Input((3,), ((0.95, 1.05),)), numpy=np.floor_divide, label="floor")

@@ -23,7 +23,7 @@ def rng_of(case):
 
 def tensor(array):
     """A tensor with the array's strides."""
-    return ferrograd.from_numpy(array)
+    return ferrograd.from_numpy(np.asarray(array))
 
 
 def outputs_of(case, tensors):
