@@ -185,7 +185,7 @@ impl Tensor {
         if self.dtype() == DType::Bool {
             return draw(self, source, |rng| crate::dtype::Bool::from(rng.random32() & 1 == 1));
         }
-        crate::dispatch_numbers!(self.dtype(), "random_", T => draw(self, source, |rng| <T as random::Whole>::random_full(rng)))
+        crate::dispatch_numbers!(self.dtype(), "random_", T => draw(self, source, <T as random::Whole>::random_full))
     }
 
     /// Zeros and ones into this memory, ones with probability `p`. Not recorded.

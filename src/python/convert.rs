@@ -343,8 +343,10 @@ impl Tensor {
         let bytes = {
             let _access = crate::storage::Access::new(&[y.storage()], &[]);
             // SAFETY: without gaps the elements fill this many bytes from the first on; they are locked for reading.
-            PyBytes::new(py, unsafe { std::slice::from_raw_parts(y.byte_ptr(), y.numel() * y.dtype().size()) })
+            unsafe { std::slice::from_raw_parts(y.byte_ptr(), y.numel() * y.dtype().size()) }.to_vec()
         };
+        // Python's objects are made after the lock is gone: making one may run any code.
+        let bytes = PyBytes::new(py, &bytes);
         let attributes = slf.getattr("__dict__")?.call_method0("copy")?;
         let rebuild = py.import("ferrograd._C")?.getattr("_rebuild")?;
         let arguments = (

@@ -328,14 +328,6 @@ pub fn set_rng_state(new_state: &Bound<'_, PyAny>) -> PyResult<()> {
     GeneratorObject::set_state(generator, new_state).map(drop)
 }
 
-/// A probability, or a tensor of them.
-fn probability(p: Operand) -> std::result::Result<f64, Tensor> {
-    match p {
-        Operand::Number(p) => Ok(p.to_f64()),
-        Operand::Tensor(p) => Err(p),
-    }
-}
-
 #[pymethods]
 impl Tensor {
     /// Fills the tensor with uniform numbers from `[from, to)`.
@@ -442,9 +434,9 @@ impl Tensor {
     ) -> PyResult<Bound<'py, Self>> {
         let x = slf.borrow().clone();
         let source = source(generator.as_ref());
-        match probability(p) {
-            Ok(p) => x.bernoulli_in_place(p, &source)?,
-            Err(p) => x.bernoulli_from_in_place(&p, &source)?,
+        match p {
+            Operand::Number(p) => x.bernoulli_in_place(p.to_f64(), &source)?,
+            Operand::Tensor(p) => x.bernoulli_from_in_place(&p, &source)?,
         }
         Ok(slf)
     }
@@ -457,9 +449,9 @@ impl Tensor {
         let source = source(generator.as_ref());
         let Some(p) = p else { return Ok(self.bernoulli_drawn(&source)?) };
         let y = self.empty_like(self.dtype(), MemoryFormat::Contiguous)?;
-        match probability(p) {
-            Ok(p) => y.fill_bernoulli(p, &source)?,
-            Err(p) => y.bernoulli_from_in_place(&p, &source)?,
+        match p {
+            Operand::Number(p) => y.fill_bernoulli(p.to_f64(), &source)?,
+            Operand::Tensor(p) => y.bernoulli_from_in_place(&p, &source)?,
         }
         Ok(y)
     }
