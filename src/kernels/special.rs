@@ -187,11 +187,15 @@ fn zeta(x: f64, q: f64) -> f64 {
 /// The inverse of erf: NaN outside [-1, 1], infinite at the ends.
 ///
 /// A rational approximation (Moore, `erfinv.m`), then two steps of Newton's method.
+///
+/// Inlined always: only within a loop compiled for it is the fused multiply-add of `erf` an instruction.
+#[inline(always)]
 pub fn erfinv<T: Special>(y: T) -> T {
     let y = y.wide();
     T::narrow(erfinv_f64(y))
 }
 
+#[inline(always)]
 fn erfinv_f64(y: f64) -> f64 {
     const CENTRE: f64 = 0.7;
     let size = y.abs();
