@@ -1,0 +1,481 @@
+"""Recording and differentiation as a user meets them: leaves, graphs, hooks, modes and what is refused."""
+
+import gc
+import threading
+import weakref
+
+import numpy as np
+import pytest
+
+import ferrograd
+from ferrograd.autograd import Variable
+
+
+def tensor(values, dtype=np.float32, grad=False):
+    return ferrograd.from_numpy(np.array(values, dtype=dtype)).requires_grad_(grad)
+
+
+def ones(*shape, grad=False):
+    return tensor(np.ones(shape), grad=grad)
+
+
+def values(x):
+    return x.detach().numpy().tolist()
+
+
+# Leaves and computed tensors.
+
+
+def test_leaf_and_computed():
+    x = ones(3, grad=True)
+    y = x * 2
+    assert (x.is_leaf, y.is_leaf, x.requires_grad, y.requires_grad) == (True, False, True, True)
+    assert x.grad_fn is None and x.grad is None and x.output_nr == 0
+    assert ones(3).is_leaf and not (ones(3) * 2).requires_grad
+
+
+def test_grad_fn_has_torchs_name_and_is_one_object():
+    x = ones(3, grad=True)
+    y = x * 2
+    assert type(y.grad_fn).__name__ == "MulBackward0" == y.grad_fn.name()
+    assert repr(y.grad_fn).startswith("<MulBackward0 object at 0x")
+    assert y.grad_fn is y.grad_fn
+    assert type(y.grad_fn) is type((x * 3).grad_fn)
+    (leaf, place), (number, _) = y.grad_fn.next_functions
+    assert type(leaf).__name__ == "AccumulateGrad" and place == 0 and number is None
+    assert leaf.variable is x
+    assert leaf is (x + 1).grad_fn.next_functions[0][0]
+    with pytest.raises(TypeError):
+        ferrograd.autograd.graph.Node(None)
+
+
+def test_requires_grad_is_for_floats_and_leaves():
+    i = tensor([1, 2], np.int64)
+    with pytest.raises(RuntimeError, match="floating point"):
+        i.requires_grad_()
+    with pytest.raises(RuntimeError, match="floating point"):
+        i.requires_grad = True
+    y = ones(3, grad=True) * 2
+    with pytest.raises(RuntimeError, match="leaf variables"):
+        y.requires_grad = False
+    with pytest.raises(RuntimeError, match="leaf variables"):
+        y.requires_grad_(False)
+    with pytest.raises(RuntimeError, match="must be a bool"):
+        y.requires_grad = 1
+    assert y.requires_grad_() is y
+
+
+def test_gradients_accumulate_in_one_object():
+    x = ones(3, grad=True)
+    (x * x).sum().backward()
+    grad = x.grad
+    assert x.grad is grad and values(grad) == [2, 2, 2]
+    (x * 3).sum().backward()
+    assert x.grad is grad and values(grad) == [5, 5, 5]
+    x.grad = None
+    assert x.grad is None
+    (x * 3).sum().backward()
+    assert values(x.grad) == [3, 3, 3] and values(grad) == [5, 5, 5]
+    del x.grad
+    assert x.grad is None
+
+
+def test_grad_can_be_assigned_if_it_fits():
+    x = ones(3, grad=True)
+    g = ones(3)
+    x.grad = g
+    assert x.grad is g
+    (x * 2).sum().backward()
+    assert values(g) == [3, 3, 3]
+    for bad, error in [(ones(2), RuntimeError), (tensor([1.0] * 3, np.float64), RuntimeError), (3, TypeError), (x, RuntimeError)]:
+        with pytest.raises(error):
+            x.grad = bad
+    assert x.grad is g
+
+
+def test_a_gradient_does_not_alias_what_it_came_from():
+    x, start = ones(3, grad=True), ones(3)
+    (x + 0).backward(start)
+    start.zero_()
+    assert values(x.grad) == [1, 1, 1]
+    a, b = ones(3, grad=True), ones(3, grad=True)
+    (a + b).sum().backward()
+    a.grad.zero_()
+    assert values(b.grad) == [1, 1, 1]
+
+
+def test_grad_of_a_computed_tensor_warns_unless_retained():
+    y = ones(3, grad=True) * 2
+    with pytest.warns(UserWarning, match="not a leaf"):
+        assert y.grad is None
+    y.retain_grad()
+    y.retain_grad()
+    assert y.retains_grad
+    (y * y).sum().backward()
+    assert values(y.grad) == [4, 4, 4]
+    with pytest.raises(RuntimeError, match="can't retain_grad"):
+        ones(3).retain_grad()
+
+
+def test_detach_and_data():
+    x = ones(3, grad=True)
+    y = x * 2
+    d = y.detach()
+    assert not d.requires_grad and d.data_ptr() == y.data_ptr()
+    d.add_(1)
+    assert y._version == d._version == 1
+    x.data.mul_(5)
+    assert values(x) == [5, 5, 5] and x._version == 0
+    x.data = ones(2, 2)
+    assert tuple(x.shape) == (2, 2) and x.requires_grad and x.is_leaf
+    with pytest.raises(TypeError):
+        x.data = 3
+    with pytest.raises(RuntimeError):
+        x.data = tensor([1], np.int32)
+    with pytest.raises(RuntimeError):
+        del x.data
+    y.detach_()
+    assert y.is_leaf and not y.requires_grad
+    with pytest.raises(RuntimeError, match="Can't detach views"):
+        (x * 2).view(-1).detach_()
+
+
+def test_variable_is_another_name_of_tensor():
+    t = ones(3)
+    w = Variable(t, requires_grad=True)
+    assert isinstance(w, ferrograd.Tensor) and isinstance(t, Variable) and w.data_ptr() == t.data_ptr()
+    assert w.requires_grad and not t.requires_grad and not Variable(w).requires_grad
+    (w * 2).sum().backward()
+    assert isinstance(w.grad, Variable) and isinstance(w.data, ferrograd.Tensor)
+    assert not isinstance(3, Variable)
+    with pytest.raises(TypeError):
+        Variable([1.0])
+    with pytest.warns(UserWarning, match="volatile"):
+        Variable(t, volatile=True)
+
+
+# backward() and grad().
+
+
+def test_what_backward_refuses():
+    x = ones(3, grad=True)
+    with pytest.raises(RuntimeError, match="grad can be implicitly created only for scalar outputs"):
+        (x * 2).backward()
+    with pytest.raises(RuntimeError, match="element 0 of tensors does not require grad and does not have a grad_fn"):
+        ones(1).backward()
+    with pytest.raises(RuntimeError, match="Mismatch in shape"):
+        (x * 2).backward(ones(2))
+    with pytest.raises(TypeError):
+        (x * 2).backward(1.0)
+    with pytest.raises(RuntimeError, match="got 2 tensors and 1 gradients"):
+        ferrograd.autograd.backward([x * 2, x * 3], [ones(3)])
+    with pytest.raises(RuntimeError, match="cannot be empty"):
+        x.sum().backward(inputs=[])
+    assert x.grad is None
+
+
+def test_a_graph_is_freed_by_backward_unless_retained():
+    x = ones(3, grad=True)
+    y = (x * x).sum()
+    y.backward(retain_graph=True)
+    y.backward()
+    assert values(x.grad) == [4, 4, 4]
+    with pytest.raises(RuntimeError, match="Trying to backward through the graph a second time"):
+        y.backward()
+    linear = (x + x).sum()
+    linear.backward()
+    linear.backward()
+
+
+def test_grad_touches_no_leaf():
+    x, unused = ones(3, grad=True), ones(2, grad=True)
+    y = (x * x).sum()
+    (g,) = ferrograd.autograd.grad(y, x, retain_graph=True)
+    assert values(g) == [2, 2, 2] and x.grad is None and not g.requires_grad
+    with pytest.raises(RuntimeError, match="appears to not have been used in the graph"):
+        ferrograd.autograd.grad(y, [x, unused], retain_graph=True)
+    g, none = ferrograd.autograd.grad(y, [x, unused], retain_graph=True, allow_unused=True)
+    assert none is None
+    g, zero = ferrograd.autograd.grad(y, [x, unused], retain_graph=True, materialize_grads=True)
+    assert values(zero) == [0, 0]
+    with pytest.raises(ValueError):
+        ferrograd.autograd.grad(y, x, allow_unused=False, materialize_grads=True)
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        ferrograd.autograd.grad(y, ones(3), retain_graph=True)
+    with pytest.raises(NotImplementedError):
+        ferrograd.autograd.grad(y, x, is_grads_batched=True)
+
+
+def test_grad_of_inner_tensors_and_of_the_output_itself():
+    x = ones(3, grad=True)
+    y = x * 3
+    z = (y * y).sum()
+    gy, gx, gz = ferrograd.autograd.grad(z, [y, x, z])
+    assert values(gy) == [6, 6, 6] and values(gx) == [18, 18, 18] and values(gz) == 1
+
+
+def test_backward_for_some_inputs_only():
+    a, b = ones(3, grad=True), ones(3, grad=True)
+    y = a * 2
+    (y * b).sum().backward(inputs=[b])
+    assert a.grad is None and values(b.grad) == [2, 2, 2]
+    y = a * 2
+    y.retain_grad()
+    (y * b).sum().backward(inputs=y)
+    assert values(y.grad) == [1, 1, 1] and a.grad is None
+
+
+def test_derivatives_of_any_order():
+    x = tensor([2.0], grad=True)
+    y = x.pow(4)
+    for want in (32, 48, 48, 24):
+        (y,) = ferrograd.autograd.grad(y, x, create_graph=True)
+        assert values(y) == [want]
+    x = tensor([3.0], grad=True)
+    (x * x).sum().backward(create_graph=True)
+    assert x.grad.requires_grad
+    x.grad.sum().backward()
+    assert values(x.grad) == [8.0]
+    x.grad = None
+
+
+def test_roots_that_depend_on_each_other():
+    x = ones(3, grad=True)
+    y = x * 2
+    z = y * y
+    ferrograd.autograd.backward([y, z], [ones(3), ones(3)])
+    assert values(x.grad) == [10, 10, 10]
+
+
+def test_gradients_are_cast_and_summed_to_their_inputs():
+    x, y = tensor([1.0, 2.0], np.float32, grad=True), tensor([[1.0], [2.0], [3.0]], np.float64, grad=True)
+    (x * y).sum().backward()
+    assert x.grad.dtype == ferrograd.float32 and values(x.grad) == [6, 6]
+    assert y.grad.dtype == ferrograd.float64 and values(y.grad) == [[3], [3], [3]]
+
+
+def test_a_saved_value_that_was_changed_is_an_error():
+    x = ones(3, grad=True)
+    a = x * 1
+    b = a * a
+    a.add_(1)
+    with pytest.raises(RuntimeError, match=r"modified by an inplace operation.*FloatTensor \[3\].*version 1; expected version 0"):
+        b.sum().backward()
+    y = x.exp()
+    y.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation.*output 0 of ExpBackward0"):
+        y.sum().backward()
+
+
+# Long graphs.
+
+
+def test_a_long_chain_is_built_differentiated_and_dropped():
+    x = tensor(1.0, grad=True)
+    y = x
+    for _ in range(100_000):
+        y = y + x
+    fn = y.grad_fn
+    y.backward()
+    assert x.grad.item() == 100_001
+    del y
+    for _ in range(50_000):
+        fn = fn.next_functions[0][0]
+    del fn
+    gc.collect()
+
+
+def test_a_diamond_is_walked_once_per_node():
+    x = tensor(1.0, grad=True)
+    y = x
+    for _ in range(60):
+        y = (y + y) * 0.5
+    y.backward()
+    assert x.grad.item() == 1.0
+
+
+def test_graphs_are_freed():
+    x = ones(3, grad=True)
+    node = weakref.ref((x * x).grad_fn)
+    assert node() is None
+    y = x * 2
+    y = y.mul_(x)
+    z = y * y
+    y.add_(z)
+    alive = weakref.ref(x)
+    del x, y, z
+    gc.collect()
+    assert alive() is None
+
+
+# Hooks.
+
+
+def test_hooks_see_and_replace_gradients():
+    x = ones(3, grad=True)
+    y = x * 2
+    seen = []
+    y.register_hook(lambda g: seen.append(("y", values(g))))
+    y.register_hook(lambda g: g * 10)
+    x.register_hook(lambda g: seen.append(("x", values(g))))
+    handle = x.register_hook(lambda g: g * 0)
+    y.sum().backward()
+    assert seen == [("y", [1, 1, 1]), ("x", [20, 20, 20])] and values(x.grad) == [0, 0, 0]
+    handle.remove()
+    handle.remove()
+    (x * 1).sum().backward()
+    assert values(x.grad) == [1, 1, 1]
+    with x.register_hook(lambda g: g * 0):
+        (x * 1).sum().backward()
+    assert values(x.grad) == [1, 1, 1]
+
+
+def test_hooks_run_once_with_the_whole_gradient():
+    x = ones(3, grad=True)
+    seen = []
+    x.register_hook(lambda g: seen.append(values(g)))
+    (x * 2 + x * 3).sum().backward()
+    assert seen == [[5, 5, 5]]
+    y = x * 2
+    y.register_hook(lambda g: seen.append(values(g)))
+    ferrograd.autograd.grad((y + y * 3).sum(), y)
+    assert seen[1:] == [[4, 4, 4]]
+
+
+def test_an_exception_in_a_hook_passes_as_it_is():
+    class Custom(Exception):
+        pass
+
+    a, b = ones(3, grad=True), ones(3, grad=True)
+
+    def fail(g):
+        raise Custom("stop")
+
+    a.register_hook(fail)
+    y = a * b
+    with pytest.raises(Custom, match="stop"):
+        y.sum().backward()
+    assert a.grad is None
+    y = b * 2
+    y.register_hook(fail)
+    with pytest.raises(Custom):
+        (y + b).sum().backward()
+    assert b.grad is None
+
+
+def test_what_hooks_may_not_return():
+    x = ones(3, grad=True)
+    with x.register_hook(lambda g: 3), pytest.raises(TypeError, match="hook '<lambda>' returned 'int'"):
+        x.sum().backward()
+    with x.register_hook(lambda g: ones(2)), pytest.raises(RuntimeError, match="changed the size"):
+        x.sum().backward()
+    with pytest.raises(RuntimeError, match="doesn't require gradient"):
+        ones(3).register_hook(print)
+
+
+# Modes.
+
+
+def test_modes_as_contexts_and_decorators():
+    x = ones(3, grad=True)
+    with ferrograd.no_grad():
+        assert not ferrograd.is_grad_enabled() and not (x * 2).requires_grad
+        with ferrograd.enable_grad():
+            assert (x * 2).requires_grad
+        assert not ferrograd.is_grad_enabled()
+    assert (x * 2).requires_grad
+
+    @ferrograd.no_grad()
+    def with_call():
+        return ferrograd.is_grad_enabled()
+
+    @ferrograd.no_grad
+    def without_call():
+        return ferrograd.is_grad_enabled()
+
+    @ferrograd.inference_mode
+    def inference():
+        return ferrograd.is_inference_mode_enabled()
+
+    assert (with_call(), without_call(), inference(), ferrograd.is_grad_enabled()) == (False, False, True, True)
+    with pytest.raises(ValueError), ferrograd.no_grad():
+        raise ValueError
+    assert ferrograd.is_grad_enabled()
+
+
+def test_generators_leave_the_callers_mode_alone():
+    @ferrograd.no_grad()
+    def generator():
+        inside = [ferrograd.is_grad_enabled()]
+        inside.append((yield inside[0]))
+        inside.append(ferrograd.is_grad_enabled())
+        try:
+            yield
+        except KeyError:
+            inside.append(ferrograd.is_grad_enabled())
+        return inside
+
+    running = generator()
+    assert next(running) is False and ferrograd.is_grad_enabled()
+    running.send("sent")
+    with pytest.raises(StopIteration) as stopped:
+        running.throw(KeyError())
+    assert stopped.value.value == [False, "sent", False, False] and ferrograd.is_grad_enabled()
+
+
+def test_set_grad_enabled_as_function_and_context():
+    with ferrograd.set_grad_enabled(False):
+        assert not ferrograd.is_grad_enabled()
+    assert ferrograd.is_grad_enabled()
+    ferrograd.set_grad_enabled(False)
+    assert not ferrograd.is_grad_enabled()
+    ferrograd.set_grad_enabled(True)
+
+    @ferrograd.set_grad_enabled(False)
+    def decorated():
+        return ferrograd.is_grad_enabled()
+
+    assert ferrograd.is_grad_enabled() and decorated() is False
+    with pytest.raises(TypeError):
+        ferrograd.set_grad_enabled(1)
+
+
+def test_modes_are_per_thread():
+    seen = []
+    with ferrograd.no_grad():
+        thread = threading.Thread(target=lambda: seen.append(ferrograd.is_grad_enabled()))
+        thread.start()
+        thread.join()
+    assert seen == [True]
+
+
+def test_inference_tensors():
+    w = ones(2, grad=True)
+    with ferrograd.inference_mode():
+        q = ones(2) * 2
+        assert q.is_inference() and not ferrograd.is_grad_enabled() and ferrograd.is_inference_mode_enabled()
+        q.add_(1)
+        with ferrograd.inference_mode(False):
+            assert ferrograd.is_grad_enabled() and not ferrograd.is_inference_mode_enabled()
+    assert not w.is_inference() and (q + w).requires_grad
+    with pytest.raises(RuntimeError, match="version counter"):
+        q._version
+    with pytest.raises(RuntimeError, match="outside InferenceMode"):
+        q.requires_grad_()
+    with pytest.raises(RuntimeError, match="outside InferenceMode"):
+        q.add_(1)
+    with pytest.raises(RuntimeError, match="Inference tensors cannot be saved for backward"):
+        (q * w).sum().backward()
+
+
+def test_threads_share_leaves():
+    x = ones(1000, grad=True)
+
+    def work():
+        for _ in range(20):
+            (x * 2).sum().backward()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+    assert values(x.grad) == [160] * 1000

@@ -1,0 +1,326 @@
+"""In-place writes: on leaves, computed tensors, views and their bases; what the tape makes of them."""
+
+import numpy as np
+import pytest
+
+import ferrograd
+from op_cases import CASES
+
+LEAF = "a leaf Variable that requires grad is being used in an in-place operation"
+VIEW_OF_LEAF = "a view of a leaf Variable that requires grad is being used in an in-place operation"
+
+
+def tensor(values, dtype=np.float64, grad=False):
+    return ferrograd.from_numpy(np.array(values, dtype=dtype)).requires_grad_(grad)
+
+
+def values(x):
+    return x.detach().numpy().tolist()
+
+
+def gradient(f, *arrays):
+    """The gradients of the sum of f times random weights, checked against central differences."""
+    arrays = [np.asarray(a, dtype=np.float64) for a in arrays]
+    rng = np.random.default_rng(0)
+
+    def run(arrays, grad):
+        tensors = [tensor(a, grad=grad) for a in arrays]
+        y = f(*tensors)
+        weights = tensor(np.random.default_rng(1).uniform(0.5, 1.5, size=tuple(y.shape)))
+        return tensors, (y * weights).sum()
+
+    tensors, total = run(arrays, True)
+    grads = ferrograd.autograd.grad(total, tensors, create_graph=True, materialize_grads=True)
+    projections = [tensor(rng.uniform(-1, 1, size=a.shape)) for a in arrays]
+    second = sum(((g * u).sum() for g, u in zip(grads, projections)), tensor(0.0))
+    seconds = [None] * len(arrays)
+    if second.requires_grad:
+        seconds = [g for g in ferrograd.autograd.grad(second, tensors, materialize_grads=True)]
+    for i, a in enumerate(arrays):
+        direction = rng.uniform(-1, 1, size=a.shape)
+
+        def projected(step, order):
+            moved = [b + step * direction if j == i else b for j, b in enumerate(arrays)]
+            if order == 1:
+                with ferrograd.no_grad():
+                    return run(moved, False)[1].item()
+            tensors, total = run(moved, True)
+            grads = ferrograd.autograd.grad(total, tensors, materialize_grads=True)
+            return sum((g * u).sum().item() for g, u in zip(grads, projections))
+
+        for order, found in ((1, grads[i]), (2, seconds[i])):
+            want = (projected(1e-5, order) - projected(-1e-5, order)) / 2e-5
+            got = 0.0 if found is None else float((found.detach().numpy() * direction).sum())
+            assert abs(got - want) < 1e-6 * max(1, abs(want)), (order, i, got, want)
+    return [values(g) for g in grads]
+
+
+A, B = np.arange(1.0, 5.0).reshape(2, 2), np.array([[0.5, -1.0], [2.0, 3.0]])
+
+
+def test_in_place_on_a_computed_tensor():
+    def f(x):
+        y = x * 1
+        y.mul_(2)
+        y.add_(x)
+        return y
+
+    gradient(f, A)
+
+
+def test_in_place_with_an_operand_on_the_tape():
+    def f(x):
+        y = tensor(B)
+        y.mul_(x)
+        y.mul_(x)
+        return y
+
+    gradient(f, A)
+
+
+def test_writing_to_a_part():
+    def f(x, z):
+        y = x * x
+        y[0] = z
+        return y * x
+
+    gradient(f, A, B[0])
+
+
+def test_writing_through_a_transposed_view():
+    def f(x):
+        y = x * x
+        y.t().mul_(2)
+        y.t()[1].mul_(x[0])
+        return y * y
+
+    gradient(f, A)
+
+
+def test_views_see_writes_to_their_base_and_to_each_other():
+    def f(x):
+        y = x * 1
+        row, column = y[0], y[:, 1]
+        y.mul_(x)
+        row.mul_(x[1])
+        return (column * column).sum() + (row * 3).sum() + (y * y).sum()
+
+    gradient(f, A)
+
+
+def test_chains_of_views():
+    def f(x):
+        y = x * 1
+        y.view(-1)[1:].view(3, 1)[1:].mul_(x[0].view(2, 1))
+        return y * y
+
+    gradient(f, A)
+
+
+def test_a_base_that_was_no_part_of_the_tape():
+    def f(x):
+        z = tensor(B)
+        part = z[1]
+        other = z[:, 0]
+        part.mul_(x[0])
+        assert z.requires_grad and other.requires_grad
+        assert type(z.grad_fn).__name__ == "CopySlices" and type(part.grad_fn).__name__ == "AsStridedBackward0"
+        return (z * z).sum() + (other * 2).sum()
+
+    gradient(f, A)
+
+
+def test_expanded_views_of_a_written_base_accumulate():
+    def f(x):
+        y = x * 1
+        wide = y[0].expand(3, 2)
+        y.mul_(2)
+        return (wide * wide).sum() + y.sum()
+
+    gradient(f, A)
+
+
+def test_overwriting_cuts_the_gradient():
+    for cut in (lambda y: y.zero_(), lambda y: y.fill_(3), lambda y: y.copy_(tensor(B))):
+        x = tensor(A, grad=True)
+        y = x * 2
+        assert cut(y) is y
+        assert y.requires_grad and not y.is_leaf
+        y.sum().backward()
+        assert values(x.grad) == [[0, 0], [0, 0]]
+    gradient(lambda x: (x * x).zero_() + x, A)
+
+
+def test_copy_and_fill_pass_the_gradient_to_their_source():
+    def copied(x, z):
+        y = x * x
+        y.copy_(z)
+        y[0].copy_(z[1])
+        return y * x
+
+    def filled(x, z):
+        y = x * x
+        y[1].fill_(z)
+        return y * y
+
+    gradient(copied, A, B)
+    gradient(copied, A, B[:, :1])
+    gradient(filled, A, 0.7)
+    y = tensor(A)
+    y.copy_(tensor(B, np.float32, grad=True))
+    assert y.dtype == ferrograd.float64 and type(y.grad_fn).__name__ == "CopyBackwards"
+
+
+def test_copy_converts_and_broadcasts():
+    i = tensor([0, 0], np.int32)
+    assert values(i.copy_(tensor([2.7, -2.7]))) == [2, -2]
+    assert values(i.fill_(5.9)) == [5, 5]
+    assert values(i.fill_(tensor(2.5))) == [2, 2]
+    assert values(tensor(A).copy_(tensor([7.0, 8.0]))) == [[7, 8], [7, 8]]
+    with pytest.raises(RuntimeError):
+        tensor([1.0, 2.0]).copy_(tensor([1.0, 2.0, 3.0]))
+    with pytest.raises(RuntimeError, match="0-dimension"):
+        tensor([1.0, 2.0]).fill_(tensor([1.0]))
+
+
+def test_leaves_must_not_be_written_to_while_recording():
+    x = tensor(A, grad=True)
+    with pytest.raises(RuntimeError, match=LEAF):
+        x.add_(1)
+    with pytest.raises(RuntimeError, match=LEAF):
+        x.zero_()
+    with pytest.raises(RuntimeError, match=VIEW_OF_LEAF):
+        x[0].mul_(2)
+    with pytest.raises(RuntimeError, match=VIEW_OF_LEAF):
+        x[0] = 0
+    with ferrograd.no_grad():
+        x.add_(1)
+        x[0].zero_()
+    assert values(x) == [[0, 0], [4, 5]] and x.is_leaf and x._version == 2
+    with pytest.raises(RuntimeError, match=VIEW_OF_LEAF):
+        tensor(A, grad=True).view(-1)[1:].add_(1)
+
+
+def test_views_made_unrecorded_must_not_be_written_to_while_recording():
+    w = tensor(A, grad=True)
+    y, z = w * 2, tensor(B)
+    with ferrograd.no_grad():
+        of_computed, of_constant = y[0], z[0]
+    for view in (of_computed, of_constant):
+        with pytest.raises(RuntimeError, match="A view was created in no_grad mode and is being modified inplace"):
+            view.mul_(w[0])
+    y.mul_(2)
+    with pytest.raises(RuntimeError, match="created in no_grad mode and its base or another view of its base has been modified"):
+        (of_computed * 2).sum().backward()
+
+
+def test_one_of_several_views_must_not_be_written_to():
+    w = tensor(A, grad=True)
+    for several in (lambda y: y.unbind(), lambda y: y.split(1), lambda y: y.chunk(2)):
+        view = several(w * 2)[1]
+        with pytest.raises(RuntimeError, match="Output 1 of .* is a view and is being modified inplace. This view is the output of a"):
+            view.mul_(2)
+        with ferrograd.no_grad():
+            view.mul_(2)
+
+
+def test_detach_shares_the_version_and_data_does_not():
+    w = tensor(A, grad=True)
+    y = w * 1
+    z = y * y
+    y.data.mul_(3)
+    z.sum().backward()
+    y = w * 1
+    z = y * y
+    y.detach().mul_(3)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        z.sum().backward()
+
+
+def test_memory_that_overlaps():
+    x = tensor(np.arange(5.0))
+    for write in (lambda: x[1:].add_(x[:-1]), lambda: x[1:].copy_(x[:-1]), lambda: x[1:].mul_(x[:-1])):
+        with pytest.raises(RuntimeError, match="refer to a single memory location"):
+            write()
+    m = tensor(A)
+    with pytest.raises(RuntimeError, match="refer to a single memory location"):
+        m.add_(m.t())
+    with pytest.raises(RuntimeError, match="more than one element of the written-to tensor refers to a single memory location"):
+        tensor([1.0]).expand(3).add_(1)
+    assert values(tensor([1.0]).expand(3).zero_()) == [0, 0, 0]
+    assert values(m.add_(m)) == [[2, 4], [6, 8]]
+    assert values(m.mul_(m[:, :1])) == [[4, 8], [36, 48]]
+    assert values(x) == [0, 1, 2, 3, 4]
+
+
+def test_a_result_must_fit():
+    with pytest.raises(RuntimeError, match="doesn't match the broadcast shape"):
+        tensor([1.0, 2.0]).add_(tensor(np.ones((3, 2))))
+    for i, op in ((np.int64, lambda x: x.add_(1.5)), (np.int64, lambda x: x.exp_()), (np.int64, lambda x: x.div_(2)), (np.bool_, lambda x: x.add_(2))):
+        with pytest.raises(RuntimeError, match="can't be cast to the desired output type"):
+            op(tensor([1, 2], i))
+    assert tensor([1, 2], np.int32).add_(tensor([1, 2], np.int64)).dtype == ferrograd.int32
+
+
+def test_augmented_assignment_writes_in_place():
+    x = tensor(A)
+    before = x
+    x += 1
+    x -= tensor([1.0, 1.0])
+    x *= 2
+    x /= 4
+    assert x is before and values(x) == [[0.5, 1.0], [1.5, 2.0]]
+    w = tensor(A, grad=True)
+    w.data -= 0.5 * tensor(B)
+    assert values(w) == [[0.75, 2.5], [2.0, 2.5]] and w._version == 0
+    with pytest.raises(RuntimeError, match=LEAF):
+        w += 1
+    with pytest.raises(TypeError):
+        x += "text"
+
+
+def test_a_kept_gradient_follows_the_tensor():
+    x = tensor(A, grad=True)
+    y = x * 2
+    y.retain_grad()
+    y.mul_(3)
+    y.sum().backward()
+    assert values(y.grad) == [[1, 1], [1, 1]] and values(x.grad) == [[6, 6], [6, 6]]
+
+
+IN_PLACE = [case for case in CASES if hasattr(ferrograd.Tensor, case.op + "_") and case.numpy]
+
+
+@pytest.mark.parametrize("case", IN_PLACE, ids=str)
+def test_in_place_forms_agree_with_their_ops(case):
+    rng = np.random.default_rng(0)
+    arrays = [i.sample(rng) for i in case.inputs]
+    used = []
+
+    class Spy:
+        """Calls the in-place form of the one method that the case calls."""
+
+        def __init__(self, x):
+            self.x = x
+
+        def __getattr__(self, name):
+            used.append(name)
+            return getattr(self.x, name + "_")
+
+    want = case.call(*[tensor(a) for a in arrays])
+    if tuple(want.shape) != arrays[0].shape or want.dtype != ferrograd.float64:
+        pytest.skip("the result does not fit the first operand")
+    x = tensor(arrays[0])
+    others = [tensor(a) for a in arrays[1:]]
+    got = case.call(Spy(x), *others)
+    assert got is x and x._version == 1 and used == [case.op]
+    np.testing.assert_array_equal(x.numpy(), want.numpy())
+
+    def results(in_place):
+        tensors = [tensor(a, grad=True) for a in arrays]
+        first = tensors[0] * 1
+        y = case.call(Spy(first) if in_place else first, *tensors[1:])
+        return [g.numpy() for g in ferrograd.autograd.grad(y.sum(), tensors, materialize_grads=True)]
+
+    for got, want in zip(results(True), results(False)):
+        np.testing.assert_array_equal(got, want)
