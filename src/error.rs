@@ -40,7 +40,7 @@ pub enum Error {
     },
     /// A value that backward needs has been written to. RuntimeError.
     Modified {
-        /// What was modified, as `torch.FloatTensor [2, 3]`.
+        /// What was modified, as `[torch.FloatTensor [2, 3]], which is output 0 of MulBackward0,`.
         what: String,
         /// The version now.
         found: u32,
@@ -103,7 +103,7 @@ impl fmt::Display for Error {
             Error::Modified { what, found, expected } => write!(
                 f,
                 "one of the variables needed for gradient computation has been modified by an inplace operation: \
-                 [{what}] is at version {found}; expected version {expected} instead. \
+                 {what} is at version {found}; expected version {expected} instead. \
                  Hint: clone the tensor before changing it, or change it after backward"
             ),
             Error::NoDerivative { op } => write!(f, "{op}: has no derivative; detach its input if none is wanted"),

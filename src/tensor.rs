@@ -12,7 +12,7 @@ use crate::kernels::{par, without_interpreter};
 use crate::layout::{Layout, Strides, checked_numel};
 use crate::runtime_error;
 use crate::storage::{Access, Storage};
-use crate::tape::{Edge, Meta, mode};
+use crate::tape::{Edge, Meta, Node, mode};
 
 /// An n-dimensional array of one dtype that can take part in differentiation.
 #[pyclass(module = "ferrograd", subclass, dict, weakref, name = "Tensor")]
@@ -32,6 +32,8 @@ pub struct Tensor {
     /// Made in inference mode: may never take part in a recording.
     inference: bool,
     meta: OnceLock<Arc<Meta>>,
+    /// The op that made this handle's tensor, for as long as there was no need of a `Meta`.
+    origin: Option<(Arc<Node>, usize)>,
 }
 
 impl Tensor {
@@ -48,6 +50,7 @@ impl Tensor {
             own_version: None,
             inference: mode::is_inference(),
             meta: OnceLock::new(),
+            origin: None,
         }
     }
 
@@ -155,26 +158,35 @@ impl Tensor {
 
     /// The place on the tape.
     pub fn meta_or_new(&self) -> Arc<Meta> {
-        self.meta.get_or_init(|| Meta::leaf(false)).clone()
+        let new = || self.origin.clone().map_or_else(|| Meta::leaf(false), |(node, output)| Meta::of_node(node, output));
+        self.meta.get_or_init(new).clone()
     }
 
     /// This handle at another place on the tape.
     pub fn with_meta(mut self, meta: Arc<Meta>) -> Tensor {
         self.meta = OnceLock::from(meta);
+        self.origin = None;
         self
     }
 
     /// This handle off the tape.
     pub fn without_meta(mut self) -> Tensor {
         self.meta = OnceLock::new();
+        self.origin = None;
+        self
+    }
+
+    /// This handle as an output of an op; later changes of the tensor's history do not concern it.
+    pub fn with_origin(mut self, node: Arc<Node>, output: usize) -> Tensor {
+        self.meta = OnceLock::new();
+        self.origin = Some((node, output));
         self
     }
 
     /// This handle with a snapshot of where `x` is on the tape now.
     pub fn with_meta_of(self, x: &Tensor) -> Tensor {
-        let node = x.meta().and_then(|meta| meta.lock().node.clone());
-        match node {
-            Some((node, output)) => self.with_meta(Meta::of_node(node, output)),
+        match x.node() {
+            Some((node, output)) => self.with_origin(node, output),
             None => self,
         }
     }
@@ -188,7 +200,7 @@ impl Tensor {
     /// Whether gradients flow to or through this tensor.
     pub fn requires_grad(&self) -> bool {
         match self.meta.get() {
-            None => false,
+            None => self.origin.is_some(),
             Some(meta) => {
                 self.refresh_history();
                 let state = meta.lock();
@@ -200,7 +212,20 @@ impl Tensor {
     /// Where a gradient for this tensor goes.
     pub fn edge(&self) -> Edge {
         self.refresh_history();
-        self.meta.get().map_or(Edge::None, Meta::edge)
+        match (self.meta.get(), &self.origin) {
+            (Some(meta), _) => meta.edge(),
+            (None, Some((node, output))) => Edge::Node(node.clone(), *output),
+            (None, None) => Edge::None,
+        }
+    }
+
+    /// The op that made this tensor and which of its outputs it is.
+    pub fn node(&self) -> Option<(Arc<Node>, usize)> {
+        self.refresh_history();
+        match self.meta.get() {
+            Some(meta) => meta.lock().node.clone(),
+            None => self.origin.clone(),
+        }
     }
 
     /// How often the memory has been written to by in-place ops.
@@ -237,9 +262,10 @@ impl Tensor {
             y.saved_version = Some(self.version());
         }
         // A place on the tape may change by in-place ops: keep the one of now.
-        match self.meta.get().map(|meta| (meta.lock().node.clone(), meta)) {
-            Some((Some((node, output)), _)) => y.with_meta(Meta::of_node(node, output)),
-            _ => y,
+        let node = self.meta.get().and_then(|meta| meta.lock().node.clone());
+        match node {
+            Some((node, output)) => y.with_origin(node, output),
+            None => y,
         }
     }
 
@@ -300,14 +326,31 @@ impl Tensor {
     }
 
     /// Fails if this is a saved tensor whose memory has been written to since.
+    #[inline]
     pub fn check_saved(&self) -> Result<()> {
         match self.saved_version {
-            Some(expected) if expected != self.version() => {
-                let what = format!("torch.{}Tensor {:?}", self.dtype.type_word(), self.shape());
-                Err(Error::Modified { what, found: self.version(), expected })
-            }
-            _ => Ok(()),
+            None => Ok(()),
+            Some(expected) => self.check_version(expected),
         }
+    }
+
+    fn check_version(&self, expected: u32) -> Result<()> {
+        if self.inference {
+            return runtime_error!(
+                "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in \
+                 computation tracked by autograd. To work around this, you can make a clone to get a normal tensor and use it in \
+                 autograd, or use `no_grad()` instead of `inference_mode()`."
+            );
+        }
+        if expected == self.version() {
+            return Ok(());
+        }
+        let what = format!("[torch.{}Tensor {:?}]", self.dtype.type_word(), self.shape());
+        let what = match self.node() {
+            Some((node, output)) => format!("{what}, which is output {output} of {},", node.name()),
+            None => what,
+        };
+        Err(Error::Modified { what, found: self.version(), expected })
     }
 
     /// The elements of a contiguous tensor as a slice.

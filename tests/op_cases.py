@@ -241,10 +241,153 @@ case("addbmm", lambda c, a, b: c.addbmm(a, b, beta=0.5), (2, 4), (3, 2, 3), (3, 
 case("baddbmm", lambda c, a, b: c.baddbmm(a, b, beta=0.5), (3, 2, 4), (3, 2, 3), (3, 3, 4), numpy=lambda c, a, b: 0.5 * c + a @ b)
 
 # Views and copies.
+def places(values):
+    """Indices, or a mask, as a tensor."""
+    return ferrograd.from_numpy(np.array(values))
+
+
+def shaped(op, *arguments, numpy=None, shape=(2, 3), **keywords):
+    """A method with constant arguments, on a contiguous and on a transposed tensor."""
+    label = "_".join(str(a).replace(" ", "") for a in arguments if isinstance(a, (int, float, tuple, str))) or "plain"
+    label += "".join(f"_{key}{value}" for key, value in keywords.items())
+    for transposed in (False, True):
+        # Arguments that are functions make tensors, when the case runs.
+        def call(x, op=op):
+            return getattr(x, op)(*[a() if callable(a) else a for a in arguments], **keywords)
+
+        case(op, call, Input(shape, transposed=transposed), numpy=numpy, label=label + "t" * transposed)
+
+
+def function(op, call, *inputs, numpy=None, label=None):
+    """A function of several tensors."""
+    case(op, lambda *tensors: getattr(ferrograd, op)(*call(*tensors)), *inputs, numpy=numpy, label=label)
+
+
 case("view", lambda x: x.view(3, 2), (2, 3), numpy=lambda x: x.reshape(3, 2))
 case("view", lambda x: x.view(-1), (2, 0, 3), numpy=lambda x: x.reshape(0), label="empty")
-case("permute", lambda x: x.permute(2, 0, 1), (2, 3, 4), numpy=lambda x: x.transpose(2, 0, 1))
+case("view_as", lambda x, y: x.view_as(y), (2, 3), (6,), numpy=lambda x, y: x.reshape(6))
 case("contiguous", lambda x: x.contiguous(), Input((3, 4), transposed=True), numpy=lambda x: x)
+shaped("permute", 2, 0, 1, shape=(2, 3, 4), numpy=lambda x: x.transpose(2, 0, 1))
+shaped("reshape", 3, 2, numpy=lambda x: x.reshape(3, 2))
+shaped("reshape", (2, 3), shape=(6,), numpy=lambda x: x.reshape(2, 3))
+case("reshape_as", lambda x, y: x.reshape_as(y), (2, 3), (6,), numpy=lambda x, y: x.reshape(6))
+for op in ("flatten", "ravel"):
+    shaped(op, numpy=np.ravel)
+shaped("unflatten", 1, (2, 2), shape=(3, 4), numpy=lambda x: x.reshape(3, 2, 2))
+for op in ("transpose", "swapaxes", "swapdims"):
+    shaped(op, 0, -1, shape=(2, 3, 4), numpy=lambda x: x.swapaxes(0, -1))
+for op in ("movedim", "moveaxis"):
+    shaped(op, 0, 2, shape=(2, 3, 4), numpy=lambda x: np.moveaxis(x, 0, 2))
+for op in ("t", "adjoint"):
+    shaped(op, numpy=np.transpose)
+shaped("squeeze", shape=(2, 1, 3), numpy=np.squeeze)
+shaped("squeeze", 1, shape=(2, 1, 3), numpy=lambda x: x.squeeze(1))
+shaped("unsqueeze", 1, numpy=lambda x: x[:, None])
+shaped("expand", 4, 2, 3, numpy=lambda x: np.broadcast_to(x, (4, 2, 3)))
+shaped("expand", -1, 3, shape=(2, 1), numpy=lambda x: np.broadcast_to(x, (2, 3)))
+shaped("broadcast_to", (2, 2, 3), numpy=lambda x: np.broadcast_to(x, (2, 2, 3)))
+case("expand_as", lambda x, y: x.expand_as(y), (3,), (2, 3), numpy=lambda x, y: np.broadcast_to(x, (2, 3)))
+shaped("select", 1, -1, numpy=lambda x: x[:, -1])
+shaped("narrow", 1, 1, 2, numpy=lambda x: x[:, 1:3])
+shaped("narrow_copy", 1, 1, 2, numpy=lambda x: x[:, 1:3])
+shaped("unfold", 0, 3, 2, shape=(7, 2))
+shaped("as_strided", (2, 2), (1, 1), shape=(4,), numpy=lambda x: x[[[0, 1], [1, 2]]])
+shaped("diagonal", numpy=np.diagonal)
+shaped("diagonal", 1, 0, 2, shape=(2, 3, 4), numpy=lambda x: np.diagonal(x, 1, 0, 2))
+shaped("diag", numpy=np.diag)
+shaped("diag", 1, shape=(3,), numpy=lambda x: np.diag(x, 1))
+shaped("diag_embed", shape=(2, 3))
+shaped("diagflat", 1, numpy=lambda x: np.diagflat(x, 1))
+shaped("tril", -1, shape=(3, 3), numpy=lambda x: np.tril(x, -1))
+shaped("triu", 1, shape=(2, 3, 3), numpy=lambda x: np.triu(x, 1))
+shaped("trace", shape=(3, 4), numpy=np.trace)
+shaped("flip", (0, 1), numpy=lambda x: np.flip(x, (0, 1)))
+shaped("fliplr", numpy=np.fliplr)
+shaped("flipud", numpy=np.flipud)
+shaped("rot90", numpy=lambda x: np.rot90(x))
+shaped("roll", 1, 1, numpy=lambda x: np.roll(x, 1, 1))
+shaped("roll", 4, numpy=lambda x: np.roll(x, 4))
+shaped("repeat", 2, 3, 1, numpy=lambda x: np.tile(x, (2, 3, 1)))
+shaped("tile", 2, 2, numpy=lambda x: np.tile(x, (2, 2)))
+shaped("repeat_interleave", 2, dim=1, numpy=lambda x: np.repeat(x, 2, 1))
+for op in ("clone", "positive", "conj", "resolve_conj", "resolve_neg", "conj_physical", "alias_copy"):
+    shaped(op, numpy=np.positive)
+for op in ("split", "unsafe_split"):
+    shaped(op, 2, 1, shape=(2, 5))
+for op in ("split_with_sizes", "unsafe_split_with_sizes"):
+    shaped(op, (2, 3), 1, shape=(2, 5))
+for op in ("chunk", "unsafe_chunk", "tensor_split"):
+    shaped(op, 2, 1, shape=(2, 5))
+shaped("unbind", 1)
+shaped("hsplit", 2, shape=(2, 4))
+shaped("vsplit", 2, shape=(4, 3))
+shaped("dsplit", 2, shape=(2, 3, 4))
+for op in ("atleast_1d", "atleast_2d", "atleast_3d"):
+    function(op, lambda x: (x,), (), numpy=getattr(np, op))
+    function(op, lambda x: (x,), (3,), numpy=getattr(np, op) if op != "atleast_3d" else None)
+
+# Joining.
+for op in ("cat", "concat", "concatenate"):
+    function(op, lambda a, b: ([a, b], 1), (2, 3), (2, 2), numpy=lambda a, b: np.concatenate([a, b], 1))
+    function(op, lambda a, b: ([a, b, a],), (0, 3), (2, 3), numpy=lambda a, b: np.concatenate([a, b, a]))
+function("stack", lambda a, b: ([a, b], -1), (2, 3), (2, 3), numpy=lambda a, b: np.stack([a, b], -1))
+for op, reference in (("hstack", np.hstack), ("vstack", np.vstack), ("row_stack", np.vstack), ("dstack", np.dstack)):
+    function(op, lambda a, b: ([a, b],), (2, 3), (2, 3), numpy=lambda a, b, f=reference: f([a, b]))
+function("column_stack", lambda a, b: ([a, b],), (2,), (2, 3), numpy=lambda a, b: np.column_stack([a, b]))
+function("block_diag", lambda a, b: (a, b), (2, 3), (1, 2))
+function("broadcast_tensors", lambda a, b: (a, b), (2, 1), (3,))
+function("meshgrid", lambda a, b: (a, b), (2,), (3,))
+function("cartesian_prod", lambda a, b: (a, b), (2,), (3,))
+function("combinations", lambda a: (a,), (4,))
+
+# Places picked by tensors.
+shaped("index_select", 1, lambda: places([2, 0, 2]), numpy=lambda x: x[:, [2, 0, 2]])
+shaped("gather", 1, lambda: places([[0, 0], [2, 1]]), numpy=lambda x: np.take_along_axis(x, np.array([[0, 0], [2, 1]]), 1))
+shaped("take_along_dim", lambda: places([[0, 0], [2, 1]]), 1, numpy=lambda x: np.take_along_axis(x, np.array([[0, 0], [2, 1]]), 1))
+shaped("take", lambda: places([5, 0, 5]), numpy=lambda x: x.ravel()[[5, 0, 5]])
+shaped("masked_select", lambda: places([[True, False, True], [False, True, True]]))
+shaped("masked_fill", lambda: places([True, False, True]), 0.5)
+case("masked_fill", lambda x, v: x.masked_fill(places([True, False, True]), v), (2, 3), ())
+case("masked_scatter", lambda x, v: x.masked_scatter(places([True, False, True]), v), (2, 3), (5,))
+case("where", lambda x, y: ferrograd.where(places([True, False, True]), x, y), (2, 3), (2, 1), numpy=lambda x, y: np.where([True, False, True], x, y))
+case("scatter", lambda x, v: x.scatter(1, places([[2, 0], [1, 2]]), v), (2, 3), (2, 2))
+case("scatter", lambda x: x.scatter(1, places([[2, 0], [1, 2]]), 0.5), (2, 3))
+case("scatter_add", lambda x, v: x.scatter_add(1, places([[2, 2], [1, 2]]), v), (2, 3), (2, 2))
+for reduce in ("sum", "prod", "mean", "amax", "amin"):
+    case("scatter_reduce", lambda x, v, r=reduce: x.scatter_reduce(1, places([[2, 2], [1, 2]]), v, r), (2, 3), (2, 2), label=reduce)
+    if reduce != "sum":
+        case("index_reduce", lambda x, v, r=reduce: x.index_reduce(1, places([2, 2]), v, r), (2, 3), (2, 2), label=reduce)
+case("index_add", lambda x, v: x.index_add(1, places([2, 2]), v, alpha=0.5), (2, 3), (2, 2))
+case("index_copy", lambda x, v: x.index_copy(1, places([2, 0]), v), (2, 3), (2, 2))
+case("index_fill", lambda x: x.index_fill(1, places([2, 0]), 0.5), (2, 3))
+case("index_put", lambda x, v: x.index_put((places([1, 0]), places([2, 0])), v), (2, 3), (2,))
+case("index_put", lambda x, v: x.index_put((places([1, 1]), places([2, 2])), v, accumulate=True), (2, 3), (2,), label="accumulate")
+case("put", lambda x, v: x.put(places([4, 0]), v), (2, 3), (2,))
+case("select_scatter", lambda x, v: x.select_scatter(v, 1, 2), (2, 3), (2,))
+case("slice_scatter", lambda x, v: x.slice_scatter(v, 1, 0, 3, 2), (2, 3), (2, 2))
+case("diagonal_scatter", lambda x, v: x.diagonal_scatter(v), (2, 3), (2,))
+case("as_strided_scatter", lambda x, v: x.as_strided_scatter(v, (2,), (2,), 1), (4,), (2,))
+
+# Order, softmax, norms.
+for op in ("sort", "msort"):
+    case(op, lambda x, op=op: getattr(x, op)()[0] if op == "sort" else x.msort(), (4,), numpy=np.sort)
+case("topk", lambda x: x.topk(2, 1)[0], (2, 4))
+case("kthvalue", lambda x: x.kthvalue(2, 1)[0], (2, 4))
+case("mode", lambda x: x.mode(1)[0], (2, 4))
+for op in ("median", "nanmedian"):
+    case(op, lambda x, op=op: getattr(x, op)(), (5,), numpy=np.median)
+    case(op, lambda x, op=op: getattr(x, op)(1)[0], (2, 5), numpy=lambda x: np.median(x, 1), label="dim")
+for op in ("quantile", "nanquantile"):
+    case(op, lambda x, op=op: getattr(x, op)(0.4, dim=1), (2, 4), numpy=lambda x: np.quantile(x, 0.4, axis=1))
+for op in ("softmax", "log_softmax"):
+    for shape, dim in [((3,), 0), ((2, 3), 0), ((2, 3), -1), ((0, 3), 1)]:
+        shaped(op, dim, shape=shape)
+case("norm", lambda x: x.norm(), (2, 3), numpy=np.linalg.norm, domain=APART)
+case("norm", lambda x: x.norm(3, 1), (2, 3), numpy=lambda x: np.linalg.norm(x, 3, 1), domain=APART, label="p3")
+case("dist", lambda x, y: x.dist(y, 3), (2, 3), (2, 3))
+case("renorm", lambda x: x.renorm(2, 0, 1.0), (2, 3), domain=APART)
+case("diff", lambda x: x.diff(dim=1), (2, 4), numpy=np.diff)
+case("trapezoid", lambda x: x.trapezoid(), (2, 4))
 
 # Not to be differentiated by the tests over all ops; each with the reason.
 NOT_DIFFERENTIABLE = {}
@@ -265,7 +408,7 @@ not_differentiable("answers integers", "count_nonzero", "argmax", "argmin")
 not_differentiable("describes the tensor", "dim", "ndimension", "element_size", "nelement", "numel", "size", "stride", "storage_offset", "data_ptr")
 not_differentiable("answers Python or numpy values", "item", "numpy", "tolist")
 not_differentiable("drives differentiation itself", "backward", "detach", "detach_", "register_hook", "requires_grad_", "retain_grad")
-not_differentiable("overwrites; see test_inplace.py", "copy_", "fill_", "zero_")
+not_differentiable("overwrites; see test_inplace.py", "copy_", "fill_", "zero_", "resize_", "resize_as_", "set_")
 not_differentiable("makes new tensors", "from_numpy", "tensor")
 
 

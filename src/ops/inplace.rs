@@ -3,10 +3,11 @@
 
 use pyo3::prelude::*;
 
-use super::arguments::Operand;
+use super::arguments::{Dims, Operand};
 use super::kernel;
 use crate::dtype::Scalar;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::layout::{Layout, Shape, checked_numel};
 use crate::runtime_error;
 use crate::tape::view;
 use crate::tensor::Tensor;
@@ -59,6 +60,24 @@ impl Tensor {
         kernel::fill(&self.with_layout(layout), value)
     }
 
+    /// The first elements of this memory in another shape; in new memory if there are not enough. Those that are new have
+    /// arbitrary contents.
+    fn resized(&self, op: &'static str, shape: &[usize]) -> Result<Tensor> {
+        if self.requires_grad() {
+            return runtime_error!("{op}: cannot resize variables that require grad");
+        }
+        let numel = checked_numel(op, shape)?;
+        let offset = self.layout().offset;
+        let available = (self.storage().bytes() / self.dtype().size()).saturating_sub(offset);
+        if numel <= available {
+            return Ok(self.with_layout(Layout { offset, ..Layout::contiguous(shape) }));
+        }
+        let y = Tensor::uninitialized(op, shape, self.dtype())?;
+        let kept = Layout::contiguous(&[available]);
+        y.with_layout(kept.clone()).write(&self.with_layout(Layout { offset, ..kept }))?;
+        Ok(y)
+    }
+
     /// Sets every element to a number.
     pub fn fill_with(&self, value: Scalar) -> Result<()> {
         view::overwrite_with("fill_", self, value)
@@ -90,6 +109,45 @@ impl Tensor {
                 runtime_error!("fill_ only supports 0-dimension value tensor but got tensor with {} dimensions.", value.rank())?
             }
         }
+        Ok(slf)
+    }
+
+    /// Changes the shape of this tensor to `sizes`, keeping the first elements. New elements have arbitrary contents.
+    ///
+    /// If the memory is too small the tensor gets new memory, which its views and aliases do not share.
+    /// Raises: RuntimeError if the tensor requires a gradient.
+    #[pyo3(signature = (*sizes))]
+    fn resize_<'py>(slf: Bound<'py, Self>, sizes: Dims) -> PyResult<Bound<'py, Self>> {
+        let negative = || Error::Runtime(format!("resize_: sizes must not be negative, got {:?}", sizes.0));
+        let shape = sizes.iter().map(|&size| usize::try_from(size)).collect::<std::result::Result<Shape, _>>();
+        let shape = shape.map_err(|_| negative())?;
+        let resized = slf.borrow().resized("resize_", &shape)?;
+        slf.try_borrow_mut()?.set_data(&resized);
+        Ok(slf)
+    }
+
+    /// Changes the shape of this tensor to that of `other`; see `resize_`.
+    fn resize_as_<'py>(slf: Bound<'py, Self>, other: &Tensor) -> PyResult<Bound<'py, Self>> {
+        let resized = slf.borrow().resized("resize_as_", other.shape())?;
+        slf.try_borrow_mut()?.set_data(&resized);
+        Ok(slf)
+    }
+
+    /// Makes this tensor share the memory and shape of `source`; empty without one.
+    ///
+    /// Raises: RuntimeError for a leaf that requires a gradient, or if the dtypes differ.
+    #[pyo3(signature = (source=None))]
+    fn set_<'py>(slf: Bound<'py, Self>, source: Option<Bound<'py, Tensor>>) -> PyResult<Bound<'py, Self>> {
+        let (dtype, writable) = (slf.borrow().dtype(), view::check_writable(&slf.borrow()));
+        writable?;
+        let source = match source {
+            Some(source) => source.borrow().clone(),
+            None => Tensor::uninitialized("set_", &[0], dtype)?,
+        };
+        if source.dtype() != dtype {
+            runtime_error!("set_: could not set a tensor of dtype {dtype} to one of dtype {}", source.dtype())?;
+        }
+        slf.try_borrow_mut()?.set_data(&source);
         Ok(slf)
     }
 

@@ -8,14 +8,11 @@ use super::arguments::{IntOrInts, Several};
 use crate::error::{Error, Result};
 use crate::layout::{Shape, normalize_dim};
 use crate::runtime_error;
+use crate::tape::view::ONE_OF_SEVERAL;
 use crate::tape::{Recorder, is_recording};
 use crate::tensor::Tensor;
 
 use super::window::Step;
-
-/// Why views that an op made several of may not be written to while recording.
-const ONE_OF_SEVERAL: &str = "the output of a function that returns multiple views is being modified inplace. Such functions do \
-     not allow the output views to be modified inplace. You should replace the inplace operation by an out-of-place one.";
 
 impl Tensor {
     /// Views of the given lengths, one after the other; `op` names their common node.

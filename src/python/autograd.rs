@@ -109,7 +109,7 @@ impl Tensor {
                 None => Ok(Some(Py::new(py, object.tensor()?)?)),
             },
             Some(Grad::Native(tensor)) => {
-                let object = Py::new(py, tensor)?;
+                let object = Py::new(py, *tensor)?;
                 meta.lock().grad = Some(Grad::Object(Arc::new(PyGrad(object.clone_ref(py)))));
                 Ok(Some(object))
             }

@@ -4,7 +4,8 @@
 //! topological sort. The engine adds gradients up, sums them to their input's shape and casts them to its dtype;
 //! the rules of the ops do none of this.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -18,6 +19,32 @@ use crate::tensor::Tensor;
 
 /// The place of a leaf that is asked for and that nothing has flowed to.
 const NO_GRADIENT_YET: usize = usize::MAX;
+
+/// Hashes numbers of nodes and addresses, which need no protection against chosen keys.
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 32)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.write_u64(byte as u64));
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        // Fibonacci hashing (Knuth, The Art of Computer Programming 3, 6.4).
+        self.0 = (self.0.rotate_left(29) ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn write_usize(&mut self, value: usize) {
+        self.write_u64(value as u64);
+    }
+}
+
+type HashMap<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<Spread>>;
+type HashSet<K> = std::collections::HashSet<K, BuildHasherDefault<Spread>>;
 
 /// What a run is asked for.
 pub struct Options {
@@ -50,17 +77,14 @@ struct Run {
 /// Each root comes with the gradient to start from.
 pub fn backward(roots: Vec<(Tensor, Tensor)>, inputs: Option<&[Tensor]>, options: Options) -> Result<()> {
     let targets = inputs.unwrap_or_default();
+    // Computed tensors get theirs when their node runs.
+    targets.iter().try_for_each(Tensor::retain_gradient)?;
     let mut run = Run::new(options, inputs)?;
     run.execute(roots)?;
     for (meta, grad) in std::mem::take(&mut run.leaves) {
         let named = || targets.iter().any(|x| x.meta().is_some_and(|m| Arc::ptr_eq(m, &meta)));
         if inputs.is_none() || named() {
             accumulate(&meta, grad, run.options.create_graph)?;
-        }
-    }
-    for (x, grad) in targets.iter().zip(std::mem::take(&mut run.captured)) {
-        if let (Some(meta), Some(grad)) = (x.meta(), grad) {
-            accumulate(meta, grad, run.options.create_graph)?;
         }
     }
     Ok(())
@@ -87,7 +111,7 @@ pub fn grad(roots: Vec<(Tensor, Tensor)>, inputs: &[Tensor], options: Options) -
 
 impl Run {
     fn new(options: Options, inputs: Option<&[Tensor]>) -> Result<Run> {
-        let mut captures: HashMap<(u64, usize), Vec<usize>> = HashMap::new();
+        let mut captures: HashMap<(u64, usize), Vec<usize>> = HashMap::default();
         for (place, x) in inputs.unwrap_or_default().iter().enumerate() {
             match x.edge() {
                 Edge::Node(node, output) => captures.entry((node.id, output)).or_default().push(place),
@@ -98,14 +122,14 @@ impl Run {
         let mut run = Run {
             pending: BTreeMap::new(),
             leaves: Vec::new(),
-            leaf_places: HashMap::new(),
+            leaf_places: HashMap::default(),
             options,
             wanted: None,
             captures,
             captured: vec![None; inputs.map_or(0, <[Tensor]>::len)],
         };
         if let Some(inputs) = inputs {
-            run.wanted = Some(HashSet::new());
+            run.wanted = Some(HashSet::default());
             for x in inputs {
                 if let Edge::Leaf(meta) = x.edge() {
                     run.leaf_places.insert(Arc::as_ptr(&meta), NO_GRADIENT_YET);
@@ -336,11 +360,11 @@ fn add_to_grad(meta: &Arc<Meta>, grad: Tensor, create_graph: bool) -> Result<()>
         None => {
             let own = create_graph || (grad.storage().is_unique() && grad.is_contiguous());
             let grad = if own { grad } else { grad.copied()? };
-            meta.lock().grad = Some(Grad::Native(grad.as_identity()));
+            meta.lock().grad = Some(Grad::Native(Box::new(grad.as_identity())));
         }
         Some(before) if create_graph => {
             let sum = before.tensor()?.add(&grad)?;
-            meta.lock().grad = Some(Grad::Native(sum.as_identity()));
+            meta.lock().grad = Some(Grad::Native(Box::new(sum.as_identity())));
         }
         Some(before) => super::without_recording(|| before.tensor()?.add_in_place(&grad))?,
     }

@@ -2,18 +2,11 @@
 
 use std::sync::Arc;
 
-use super::record::Node;
 use crate::error::Result;
 use crate::runtime_error;
 use crate::tensor::Tensor;
 
 impl Tensor {
-    /// The op that made this tensor and which of its outputs it is.
-    pub fn node(&self) -> Option<(Arc<Node>, usize)> {
-        self.refresh_history();
-        self.meta().and_then(|meta| meta.lock().node.clone())
-    }
-
     /// Sets the flag of a leaf. With `leaf_only`, telling a computed tensor what it does already is an error, too.
     pub fn set_requires_grad_flag(&self, flag: bool, leaf_only: bool) -> Result<()> {
         let computed = self.node().is_some();

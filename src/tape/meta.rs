@@ -24,7 +24,7 @@ pub trait GradObject: Send + Sync {
 #[derive(Clone)]
 pub enum Grad {
     /// Not yet seen by Python.
-    Native(Tensor),
+    Native(Box<Tensor>),
     /// Handed out to Python, which sees the same object each time.
     Object(Arc<dyn GradObject>),
 }
@@ -33,7 +33,7 @@ impl Grad {
     /// The tensor.
     pub fn tensor(&self) -> Result<Tensor> {
         match self {
-            Grad::Native(tensor) => Ok(tensor.clone()),
+            Grad::Native(tensor) => Ok(Tensor::clone(tensor)),
             Grad::Object(object) => object.tensor(),
         }
     }
@@ -59,7 +59,7 @@ pub struct MetaState {
     /// Hooks of a leaf; those of other tensors are with their node.
     pub hooks: Vec<(u64, Hook)>,
     /// The tensor this one is a view of.
-    pub base: Option<Base>,
+    pub base: Option<Box<Base>>,
     /// The object that a leaf is to the layer that made it.
     pub object: Option<Arc<dyn std::any::Any + Send + Sync>>,
 }

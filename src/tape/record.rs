@@ -201,7 +201,7 @@ impl SavedOutput {
 
     /// The output, back on its place on the tape.
     pub fn unpack(&self, node: &Arc<Node>) -> Tensor {
-        self.0.clone().with_meta(Meta::of_node(node.clone(), 0))
+        self.0.clone().with_origin(node.clone(), 0)
     }
 }
 

@@ -50,14 +50,14 @@ impl Tensor {
         let frozen = frozen.or((!recording).then_some(MADE_UNRECORDED));
         let parent = self.meta_or_new();
         let version = Some(self.version());
-        let base = match parent.lock().base.clone() {
-            Some(base) => Base { version, frozen: frozen.or(base.frozen), ..base },
+        let base = match parent.lock().base.as_deref() {
+            Some(base) => Base { meta: base.meta.clone(), layout: base.layout.clone(), version, frozen: frozen.or(base.frozen) },
             None => Base { meta: parent.clone(), layout: self.layout().clone(), version, frozen },
         };
         let leaf = !recording && self.requires_grad();
         let meta = view.meta_or_new();
         let mut state = meta.lock();
-        state.base = Some(base);
+        state.base = Some(Box::new(base));
         state.requires_grad |= leaf;
         drop(state);
         view
@@ -66,7 +66,7 @@ impl Tensor {
     /// The tensor that this is a view of, if the tape knows one.
     pub fn base(&self) -> Option<Tensor> {
         let base = self.meta()?.lock().base.clone()?;
-        Some(self.with_layout(base.layout).with_meta(base.meta))
+        Some(self.with_layout(base.layout.clone()).with_meta(base.meta.clone()))
     }
 
     /// Whether this is a view that the tape knows of.
@@ -226,7 +226,7 @@ fn begin(op: &'static str, x: &Tensor, others_require_grad: bool) -> Result<bool
 }
 
 /// Torch's conditions for writing to `x` while recording.
-fn check_writable(x: &Tensor) -> Result<()> {
+pub fn check_writable(x: &Tensor) -> Result<()> {
     let Some(meta) = x.meta() else { return Ok(()) };
     let (node, leaf, base) = {
         let state = meta.lock();
