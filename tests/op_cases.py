@@ -289,7 +289,8 @@ shaped("broadcast_to", (2, 2, 3), numpy=lambda x: np.broadcast_to(x, (2, 2, 3)))
 case("expand_as", lambda x, y: x.expand_as(y), (3,), (2, 3), numpy=lambda x, y: np.broadcast_to(x, (2, 3)))
 shaped("select", 1, -1, numpy=lambda x: x[:, -1])
 shaped("narrow", 1, 1, 2, numpy=lambda x: x[:, 1:3])
-shaped("narrow_copy", 1, 1, 2, numpy=lambda x: x[:, 1:3])
+case("narrow_copy", lambda x: ferrograd.narrow_copy(x, 1, 1, 2), (2, 3), numpy=lambda x: x[:, 1:3])
+case("alias_copy", lambda x: ferrograd.alias_copy(x), (2, 3), numpy=np.positive)
 shaped("unfold", 0, 3, 2, shape=(7, 2))
 shaped("as_strided", (2, 2), (1, 1), shape=(4,), numpy=lambda x: x[[[0, 1], [1, 2]]])
 shaped("diagonal", numpy=np.diagonal)
@@ -310,7 +311,7 @@ shaped("roll", 4, numpy=lambda x: np.roll(x, 4))
 shaped("repeat", 2, 3, 1, numpy=lambda x: np.tile(x, (2, 3, 1)))
 shaped("tile", 2, 2, numpy=lambda x: np.tile(x, (2, 2)))
 shaped("repeat_interleave", 2, dim=1, numpy=lambda x: np.repeat(x, 2, 1))
-for op in ("clone", "positive", "conj", "resolve_conj", "resolve_neg", "conj_physical", "alias_copy"):
+for op in ("clone", "positive", "conj", "resolve_conj", "resolve_neg", "conj_physical"):
     shaped(op, numpy=np.positive)
 for op in ("split", "unsafe_split"):
     shaped(op, 2, 1, shape=(2, 5))
@@ -389,6 +390,15 @@ case("renorm", lambda x: x.renorm(2, 0, 1.0), (2, 3), domain=APART)
 case("diff", lambda x: x.diff(dim=1), (2, 4), numpy=np.diff)
 case("trapezoid", lambda x: x.trapezoid(), (2, 4))
 
+# Conversions. Those to other dtypes lose what differences would show.
+case("to", lambda x: x.to(ferrograd.float64), (2, 3))
+case("double", lambda x: x.double(), (2, 3))
+case("type", lambda x: x.type(ferrograd.float64), (2, 3))
+case("type_as", lambda x, y: x.type_as(y), (2, 3), (2, 3))
+case("cpu", lambda x: x.cpu(), (2, 3))
+case("kron", lambda x, y: x.kron(y), (2, 3), (2, 2), numpy=np.kron)
+case("ldexp", lambda x: x.ldexp(places([1, 2, 3])), (2, 3), numpy=lambda x: np.ldexp(x, [1, 2, 3]))
+
 # Not to be differentiated by the tests over all ops; each with the reason.
 NOT_DIFFERENTIABLE = {}
 
@@ -398,6 +408,37 @@ def not_differentiable(reason, *names):
     NOT_DIFFERENTIABLE.update(dict.fromkeys(names, reason))
 
 
+not_differentiable(
+    "answers bools",
+    *("eq", "ne", "lt", "le", "gt", "ge", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal"),
+    *("allclose", "isclose", "isfinite", "isinf", "isnan", "isneginf", "isposinf", "isreal", "signbit", "is_contiguous", "is_tensor"),
+    *("logical_and", "logical_not", "logical_or", "logical_xor", "can_cast"),
+)
+not_differentiable(
+    "answers integers",
+    *("argsort", "argwhere", "nonzero", "nonzero_static", "bincount", "bucketize", "searchsorted", "unravel_index", "gcd", "lcm"),
+    *("bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "bitwise_left_shift", "bitwise_right_shift"),
+)
+not_differentiable("torch defines no derivative; test_refused_derivatives", "floor_divide", "heaviside", "unique", "unique_consecutive")
+not_differentiable("loses precision that differences would need", "float", "bool", "byte", "char", "short", "int", "long")
+not_differentiable(
+    "makes new tensors",
+    *("arange", "as_tensor", "asarray", "empty", "empty_like", "empty_permuted", "empty_strided", "eye", "full", "full_like"),
+    *("linspace", "logspace", "ones", "ones_like", "range", "scalar_tensor", "tril_indices", "triu_indices", "zeros", "zeros_like"),
+    *("new", "new_empty", "new_empty_strided", "new_full", "new_ones", "new_tensor", "new_zeros", "from_dlpack"),
+)
+not_differentiable(
+    "random",
+    *("bernoulli", "cauchy_", "exponential_", "geometric_", "log_normal_", "multinomial", "normal", "normal_", "poisson"),
+    *("rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "random_", "randperm", "uniform_"),
+)
+not_differentiable(
+    "reads or sets the library's state, or what is known of dtypes and shapes",
+    *("broadcast_shapes", "get_default_dtype", "get_num_threads", "get_rng_state", "initial_seed", "manual_seed"),
+    *("promote_types", "result_type", "seed", "set_default_dtype", "set_default_tensor_type", "set_num_threads"),
+    *("set_printoptions", "set_rng_state", "as_subclass"),
+)
+not_differentiable("needs hardware that is not supported", "cuda")
 not_differentiable("answers bools", "all", "any", "is_complex", "is_floating_point", "is_signed", "is_inference")
 not_differentiable("answers bools", "eq", "ne", "lt", "le", "gt", "ge", "not_equal", "less", "less_equal", "greater", "greater_equal")
 not_differentiable("answers bools", "logical_and", "logical_or", "logical_xor", "logical_not", "isclose", "allclose", "equal")

@@ -118,6 +118,13 @@ def test_second_derivative(case):
         close(float((second * direction).sum()), numeric, np.abs(second).sum())
 
 
+def test_refused_derivatives():
+    for op in ("floor_divide", "heaviside"):
+        x, y = tensor(np.ones(3)).requires_grad_(), tensor(np.ones(3))
+        with pytest.raises((RuntimeError, NotImplementedError), match="derivative"):
+            getattr(x, op)(y).sum().backward()
+
+
 def public_ops():
     """The names of functions and methods that Rust exports; in-place forms count as the op they are a form of."""
     methods = {name for name in dir(ferrograd.Tensor) if callable(getattr(ferrograd.Tensor, name))}

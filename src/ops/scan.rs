@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 
 use super::along::Target;
 use super::arguments::Pair;
-use crate::dtype::{DType, Element, Number};
+use crate::dtype::{DType, Element, Number, Scalar};
 use crate::error::{Error, Result};
 use crate::kernels::folds::{Largest, Order, Smallest};
 use crate::kernels::lines::{Lines, scan};
@@ -130,7 +130,9 @@ impl Tensor {
         // dx_k = exp(x_k) sum_{i>=k} g_i exp(-y_i), with the sums of positive and negative g in logarithms.
         vjp!("logcumsumexp", y, { x: |g, y| {
             let part = |g: &Tensor| -> Result<Tensor> {
-                let logs = (g.log_or_lowest()? - y)?;
+                // Where nothing flows nothing is added, also where y is minus infinity.
+                let lowest = Tensor::from_scalar(Scalar::Float(f64::NEG_INFINITY), g.dtype())?;
+                let logs = (g.log_or_lowest()? - y)?.filled_where("masked_fill", &g.not_positive()?, &lowest)?;
                 (logs.logcumsumexp_along(dim, !reverse)? + &x)?.exp()
             };
             part(g)? - part(&g.neg()?)?
@@ -142,11 +144,12 @@ impl Tensor {
         let x = self;
         let y = crate::dispatch_floats!(x.dtype(), "log", T => super::kernel::unary::<T, T>(
             "log", x, |v| if v > 0.0 { math::ln(v) } else { T::NEG_INFINITY }))?;
-        vjp!("log", y, { x: |g| {
-            let mask = crate::dispatch_floats!(x.dtype(), "log", T =>
-                super::kernel::unary::<T, crate::dtype::Bool>("gt", &x, |v| (v <= 0.0).into()))?;
-            (g / &x)?.zeroed_where(&mask)
-        } })
+        vjp!("log", y, { x: |g| (g / &x)?.zeroed_where(&x.not_positive()?) })
+    }
+
+    fn not_positive(&self) -> Result<Tensor> {
+        let x = self;
+        crate::dispatch_floats!(x.dtype(), "le", T => super::kernel::unary::<T, crate::dtype::Bool>("le", x, |v| (v <= 0.0).into()))
     }
 
     fn cumulative_extreme<O: Order + 'static>(&self, op: &'static str, dim: isize) -> Result<Pair> {
