@@ -1,7 +1,9 @@
 //! Loops over elements: the typed side of [`elementwise`](super::elementwise).
 //!
 //! The loops are compiled for each instruction set worth having and chosen at run time. The function applied must
-//! inline to vectorise: a small closure does, a long one should be an `#[inline(always)]` function passed by name.
+//! inline to vectorise, so it is a closure marked `#[inline(always)]`; a function passed by name does not inline where it
+//! is long. What a loop uses is moved into it: stores could otherwise change what it borrows. A result that is written
+//! over its operand has a loop of its own, with one pointer, since the compiler gives up on two that may overlap.
 
 use super::elementwise::MAX_ARGS;
 use super::math::{self, Real};
@@ -12,12 +14,21 @@ use crate::dtype::Element;
 pub fn loop1<T: Element, U: Element>(f: impl Fn(T) -> U + Sync + Copy) -> impl Fn(&[*mut u8; MAX_ARGS], usize) + Sync {
     move |p, n| {
         let (y, x): (*mut U, *const T) = (p[0].cast(), p[1].cast());
+        let in_place = size_of::<U>() == size_of::<T>() && p[0] == p[1];
         vectorize(
             #[inline(always)]
-            || {
-                for i in 0..n {
-                    // SAFETY: `run` hands out addresses of n elements each.
-                    unsafe { y.add(i).write_unaligned(f(x.add(i).read_unaligned())) }
+            move || {
+                // SAFETY: `run` hands out addresses of n elements each.
+                unsafe {
+                    if in_place {
+                        for i in 0..n {
+                            y.add(i).write_unaligned(f(y.add(i).cast::<T>().read_unaligned()))
+                        }
+                    } else {
+                        for i in 0..n {
+                            y.add(i).write_unaligned(f(x.add(i).read_unaligned()))
+                        }
+                    }
                 }
             },
         )
@@ -30,12 +41,21 @@ pub fn loop2<A: Element, B: Element, U: Element>(
 ) -> impl Fn(&[*mut u8; MAX_ARGS], usize) + Sync {
     move |p, n| {
         let (y, a, b): (*mut U, *const A, *const B) = (p[0].cast(), p[1].cast(), p[2].cast());
+        let in_place = size_of::<U>() == size_of::<A>() && p[0] == p[1];
         vectorize(
             #[inline(always)]
-            || {
-                for i in 0..n {
-                    // SAFETY: `run` hands out addresses of n elements each.
-                    unsafe { y.add(i).write_unaligned(f(a.add(i).read_unaligned(), b.add(i).read_unaligned())) }
+            move || {
+                // SAFETY: `run` hands out addresses of n elements each.
+                unsafe {
+                    if in_place {
+                        for i in 0..n {
+                            y.add(i).write_unaligned(f(y.add(i).cast::<A>().read_unaligned(), b.add(i).read_unaligned()))
+                        }
+                    } else {
+                        for i in 0..n {
+                            y.add(i).write_unaligned(f(a.add(i).read_unaligned(), b.add(i).read_unaligned()))
+                        }
+                    }
                 }
             },
         )
@@ -50,7 +70,7 @@ pub fn loop3<A: Element, B: Element, C: Element, U: Element>(
         let (y, a, b, c): (*mut U, *const A, *const B, *const C) = (p[0].cast(), p[1].cast(), p[2].cast(), p[3].cast());
         vectorize(
             #[inline(always)]
-            || {
+            move || {
                 for i in 0..n {
                     // SAFETY: `run` hands out addresses of n elements each.
                     unsafe {
@@ -93,10 +113,10 @@ stretch! {
 /// The loop of y = f(x), stretch by stretch; for [`run`](super::elementwise::run) with operands (y, x) of this type.
 pub fn loop_stretches<T: Element>(f: impl Fn(Stretch<T>) + Sync + Copy) -> impl Fn(&[*mut u8; MAX_ARGS], usize) + Sync {
     move |p, n| {
-        let part = || Stretch { x: p[1].cast(), y: p[0].cast(), n };
+        let part = move || Stretch { x: p[1].cast(), y: p[0].cast(), n };
         vectorize(
             #[inline(always)]
-            || f(part()),
+            move || f(part()),
         )
     }
 }

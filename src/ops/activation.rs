@@ -30,7 +30,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn sigmoid(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("sigmoid", x, math::sigmoid)?;
+        let y = float_map!("sigmoid", x, |v| math::sigmoid(v))?;
         vjp!("sigmoid", y, { x: |g, y| sigmoid_backward(g, y) })
     }
 }

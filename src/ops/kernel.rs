@@ -36,7 +36,7 @@ pub fn set_default_dtype(dtype: DType) -> Result<()> {
 macro_rules! float_map {
     ($op:expr, $x:expr, $f:expr) => {{
         let x = $x.to_float()?;
-        $crate::dispatch_floats!(x.dtype(), $op, T => $crate::ops::kernel::unary::<T, T>($op, &x, $f))
+        $crate::dispatch_floats!(x.dtype(), $op, T => $crate::ops::kernel::unary::<T, T>($op, &x, #[inline(always)] $f))
     }};
 }
 
@@ -59,42 +59,42 @@ macro_rules! test_map {
 /// y = f(x) over all dtypes but bool, which is kept.
 macro_rules! number_map {
     ($op:expr, $x:expr, $f:expr) => {
-        $crate::dispatch_numbers!($x.dtype(), $op, T => $crate::ops::kernel::unary::<T, T>($op, &$x, $f))
+        $crate::dispatch_numbers!($x.dtype(), $op, T => $crate::ops::kernel::unary::<T, T>($op, &$x, #[inline(always)] $f))
     };
 }
 
 /// y = f(a, b) over all dtypes; a and b have one dtype, which y has too.
 macro_rules! zip_map {
     ($op:expr, $a:expr, $b:expr, $f:expr) => {
-        $crate::dispatch_all!($a.dtype(), $op, T => $crate::ops::kernel::binary::<T, T, T>($op, &$a, &$b, $f))
+        $crate::dispatch_all!($a.dtype(), $op, T => $crate::ops::kernel::binary::<T, T, T>($op, &$a, &$b, #[inline(always)] $f))
     };
 }
 
 /// y = f(a, b) over all dtypes but bool.
 macro_rules! number_zip_map {
     ($op:expr, $a:expr, $b:expr, $f:expr) => {
-        $crate::dispatch_numbers!($a.dtype(), $op, T => $crate::ops::kernel::binary::<T, T, T>($op, &$a, &$b, $f))
+        $crate::dispatch_numbers!($a.dtype(), $op, T => $crate::ops::kernel::binary::<T, T, T>($op, &$a, &$b, #[inline(always)] $f))
     };
 }
 
 /// y = f(a, b) over the float dtypes.
 macro_rules! float_zip_map {
     ($op:expr, $a:expr, $b:expr, $f:expr) => {
-        $crate::dispatch_floats!($a.dtype(), $op, T => $crate::ops::kernel::binary::<T, T, T>($op, &$a, &$b, $f))
+        $crate::dispatch_floats!($a.dtype(), $op, T => $crate::ops::kernel::binary::<T, T, T>($op, &$a, &$b, #[inline(always)] $f))
     };
 }
 
 /// y = f(a, b, c) over the float dtypes.
 macro_rules! float_zip3_map {
     ($op:expr, $a:expr, $b:expr, $c:expr, $f:expr) => {
-        $crate::dispatch_floats!($a.dtype(), $op, T => $crate::ops::kernel::ternary::<T, T, T, T>($op, &$a, &$b, &$c, $f))
+        $crate::dispatch_floats!($a.dtype(), $op, T => $crate::ops::kernel::ternary::<T, T, T, T>($op, &$a, &$b, &$c, #[inline(always)] $f))
     };
 }
 
 /// y = f(a, b, c) over all dtypes but bool.
 macro_rules! number_zip3_map {
     ($op:expr, $a:expr, $b:expr, $c:expr, $f:expr) => {
-        $crate::dispatch_numbers!($a.dtype(), $op, T => $crate::ops::kernel::ternary::<T, T, T, T>($op, &$a, &$b, &$c, $f))
+        $crate::dispatch_numbers!($a.dtype(), $op, T => $crate::ops::kernel::ternary::<T, T, T, T>($op, &$a, &$b, &$c, #[inline(always)] $f))
     };
 }
 

@@ -17,7 +17,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn exp(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("exp", x, math::exp)?;
+        let y = float_map!("exp", x, |v| math::exp(v))?;
         vjp!("exp", y, { x: |g, y| g * y })
     }
 
@@ -26,7 +26,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn exp2(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("exp2", x, math::exp2)?;
+        let y = float_map!("exp2", x, |v| math::exp2(v))?;
         vjp!("exp2", y, { x: |g, y| (g * y)? * LN_2 })
     }
 
@@ -35,7 +35,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn expm1(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("expm1", x, math::expm1)?;
+        let y = float_map!("expm1", x, |v| math::expm1(v))?;
         vjp!("expm1", y, { x: |g, y| g * (y + 1.0) })
     }
 
@@ -44,7 +44,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float. Domain: (0.2, 4)
     pub fn log(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("log", x, math::ln)?;
+        let y = float_map!("log", x, |v| math::ln(v))?;
         vjp!("log", y, { x: |g| g / &x })
     }
 
@@ -53,7 +53,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float. Domain: (0.2, 4)
     pub fn log2(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("log2", x, math::log2)?;
+        let y = float_map!("log2", x, |v| math::log2(v))?;
         vjp!("log2", y, { x: |g| g / (&x * LN_2) })
     }
 
@@ -62,7 +62,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float. Domain: (0.2, 4)
     pub fn log10(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("log10", x, math::log10)?;
+        let y = float_map!("log10", x, |v| math::log10(v))?;
         vjp!("log10", y, { x: |g| g / (&x * LN_10) })
     }
 
@@ -71,7 +71,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float. Domain: (-0.8, 4)
     pub fn log1p(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("log1p", x, math::log1p)?;
+        let y = float_map!("log1p", x, |v| math::log1p(v))?;
         vjp!("log1p", y, { x: |g| g / (&x + 1.0) })
     }
 
@@ -80,7 +80,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn erf(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("erf", x, math::erf)?;
+        let y = float_map!("erf", x, |v| math::erf(v))?;
         vjp!("erf", y, { x: |g| g * (bell(&x)? * FRAC_2_SQRT_PI) })
     }
 
@@ -89,7 +89,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn erfc(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("erfc", x, math::erfc)?;
+        let y = float_map!("erfc", x, |v| math::erfc(v))?;
         vjp!("erfc", y, { x: |g| g * (bell(&x)? * -FRAC_2_SQRT_PI) })
     }
 

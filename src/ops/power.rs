@@ -51,7 +51,7 @@ impl Tensor {
     fn power_of_tensor(&self, exponent: &Tensor) -> Result<Tensor> {
         let op = if self.is_number() { "pow.2" } else { "pow.1" };
         let (a, b) = promoted(self, exponent)?;
-        let y = if a.dtype().is_float() { float_zip_map!("pow", a, b, math::pow) } else { integer_power(&a, &b) }?;
+        let y = if a.dtype().is_float() { float_zip_map!("pow", a, b, |u, v| math::pow(u, v)) } else { integer_power(&a, &b) }?;
         vjp!(op, y, {
             a: |g| b.equals(0.0)?.choose_or(0.0, &(g * (a.power_of_tensor(&(&b - 1.0)?)? * &b))?),
             b: |g, y| {

@@ -87,7 +87,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn tanh(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("tanh", x, math::tanh)?;
+        let y = float_map!("tanh", x, |v| math::tanh(v))?;
         vjp!("tanh", y, { x: |g, y| tanh_backward(g, y) })
     }
 

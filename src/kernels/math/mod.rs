@@ -22,12 +22,16 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 
 mod erf;
 mod exp;
+mod hyperbolic;
+mod inverse;
 mod log;
 mod pow;
 mod trig;
 
 pub use erf::{erf, erfc};
 pub use exp::{exp, exp2, expm1, sigmoid, tanh};
+pub use hyperbolic::{acosh, asinh, atanh, cosh, sinh, softplus};
+pub use inverse::{acos, asin, atan, atan2};
 pub use log::{ln, log1p, log2, log10};
 pub use pow::pow;
 pub use trig::{cos, cos_run, cos_slice, sin, sin_run, sin_slice, tan, tan_run, tan_slice};
@@ -48,6 +52,7 @@ pub trait Real:
     + log::Constants
     + trig::Forms
     + erf::Constants
+    + inverse::Constants
     + pow::Power
 {
     /// 0.
@@ -62,6 +67,8 @@ pub trait Real:
     const INFINITY: Self;
     /// A quiet NaN.
     const NAN: Self;
+    /// The least normal number.
+    const MIN_POSITIVE: Self;
     /// The difference between 1 and the next number.
     const EPSILON: Self;
 
@@ -87,6 +94,7 @@ macro_rules! real {
             const TWO: $t = 2.0;
             const INFINITY: $t = $t::INFINITY;
             const NAN: $t = $t::NAN;
+            const MIN_POSITIVE: $t = $t::MIN_POSITIVE;
             const EPSILON: $t = $t::EPSILON;
 
             #[inline(always)]
@@ -157,9 +165,34 @@ fn two_product<T: Real>(a: T, b: T) -> (T, T) {
 
 /// `(n + nl) / (d + dl)` for quotients in range, with an error near half a unit: one division, one correction.
 #[inline(always)]
-fn divide<T: Real>((n, nl): (T, T), (d, dl): (T, T)) -> T {
+fn divide<T: Real>(n: (T, T), d: (T, T)) -> T {
+    let (q, ql) = divide_words(n, d);
+    q + ql
+}
+
+/// `(n + nl) / (d + dl)` as an unevaluated sum.
+#[inline(always)]
+fn divide_words<T: Real>((n, nl): (T, T), (d, dl): (T, T)) -> (T, T) {
     let r = T::ONE / d;
     let q = n * r;
     let rest = (-q).fma(d, n) + (-q).fma(dl, nl);
-    rest.fma(r, q)
+    (q, rest * r)
+}
+
+/// 1 / √x, corrected for the rounding of both steps; ∞ with the sign of x at ±0, NaN for negative numbers.
+///
+/// Error: f32 < 0.51, f64 < 0.51.
+#[inline(always)]
+pub fn rsqrt<T: Real>(x: T) -> T {
+    // Scaled where the correction would underflow.
+    let scale = T::ONE / T::EPSILON;
+    let small = x < T::MIN_POSITIVE * scale * scale;
+    let scaled = select(small, x * (scale * scale), x);
+    let s = scaled.sqrt();
+    let y = T::ONE / s;
+    // scaled = s² + g and 1/s = y·(1 + h), so its 1/√ is y·(1 + h − g·y²/2).
+    let g = (-s).fma(s, scaled);
+    let h = (-s).fma(y, T::ONE);
+    let better = y.fma((-T::HALF * g * y).fma(y, h), y);
+    select((x > T::ZERO) & (x < T::INFINITY), better * select(small, scale, T::ONE), y)
 }

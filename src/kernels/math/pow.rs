@@ -46,7 +46,7 @@ impl Power for f64 {
         let p = y * l;
         // Where exp overflows or vanishes the second word is not needed, and may be ∞ − ∞.
         let pl = select(p.abs() < 800.0, y.mul_add(ll, y.mul_add(l, -p)), 0.0);
-        let (e, el, (w, wl)) = exp_words(p, pl);
+        let (e, el, (w, wl)) = exp_words(clamp(p, exp::Constants::EXP_RANGE), pl);
         (e + el) * w * wl
     }
 }
@@ -95,7 +95,7 @@ const TWO_THIRDS: (f64, f64) = (0.6666666666666666, 3.700743415417188e-17);
 
 /// xʸ with the special cases of C99: x⁰ = 1ʸ = 1 even for NaN; negative x only to integer powers.
 ///
-/// Error: f32 < 0.51, f64 < 0.9.
+/// Error: f32 < 0.51, f64 < 0.77.
 #[inline(always)]
 pub fn pow<T: Real>(x: T, y: T) -> T {
     let a = x.abs();

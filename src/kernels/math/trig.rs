@@ -274,7 +274,7 @@ fn reduce_far(x: f64) -> (u64, f64, f64) {
 
 /// The sine of x radians. For loops there are [`sin_slice`] and [`sin_run`].
 ///
-/// Error: f32 < 0.51, f64 < 0.6.
+/// Error: f32 < 0.51, f64 < 0.69.
 #[inline(always)]
 pub fn sin<T: Real>(x: T) -> T {
     if T::is_near(x) { T::sin_near(x) } else { T::sin_far(x) }
@@ -282,7 +282,7 @@ pub fn sin<T: Real>(x: T) -> T {
 
 /// The cosine of x radians. For loops there are [`cos_slice`] and [`cos_run`].
 ///
-/// Error: f32 < 0.51, f64 < 0.6.
+/// Error: f32 < 0.51, f64 < 0.66.
 #[inline(always)]
 pub fn cos<T: Real>(x: T) -> T {
     if T::is_near(x) { T::cos_near(x) } else { T::cos_far(x) }
@@ -290,7 +290,7 @@ pub fn cos<T: Real>(x: T) -> T {
 
 /// The tangent of x radians. For loops there are [`tan_slice`] and [`tan_run`].
 ///
-/// Error: f32 < 0.51, f64 < 0.6.
+/// Error: f32 < 0.51, f64 < 0.84.
 #[inline(always)]
 pub fn tan<T: Real>(x: T) -> T {
     if T::is_near(x) { T::tan_near(x) } else { T::tan_far(x) }
