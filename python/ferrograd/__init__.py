@@ -6,7 +6,7 @@ from ferrograd._C import Tensor, dtype
 from ferrograd._copies import copy_forms
 from ferrograd._functions import function_forms
 from ferrograd._size import Size
-from ferrograd import autograd, cuda, nn, random
+from ferrograd import autograd, cuda, linalg, nn, random
 from ferrograd.autograd import (
     enable_grad,
     inference_mode,

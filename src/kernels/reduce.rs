@@ -280,9 +280,12 @@ impl<F: Fold> Job<F> {
                     #[inline(always)]
                     || {
                         // SAFETY: passed on.
-                        self.kept.walk(range.start, range.end, |from, to| unsafe {
-                            put(to, self.fold.run(self.x.at(from), stride, length, 0))
-                        })
+                        self.kept.walk(
+                            range.start,
+                            range.end,
+                            #[inline(always)]
+                            |from, to| unsafe { put(to, self.fold.run(self.x.at(from), stride, length, 0)) },
+                        )
                     },
                 ),
                 // SAFETY: passed on.
@@ -325,11 +328,16 @@ impl<F: Fold> Job<F> {
             #[inline(always)]
             || {
                 let mut acc = self.fold.start();
-                self.each_run(from, to, |offset, stride, n, first| {
-                    // SAFETY: passed on.
-                    let part = unsafe { self.fold.run(x.wrapping_byte_offset(offset), stride, n, first) };
-                    acc = if first == from { part } else { self.fold.combine(acc, part) };
-                });
+                self.each_run(
+                    from,
+                    to,
+                    #[inline(always)]
+                    |offset, stride, n, first| {
+                        // SAFETY: passed on.
+                        let part = unsafe { self.fold.run(x.wrapping_byte_offset(offset), stride, n, first) };
+                        acc = if first == from { part } else { self.fold.combine(acc, part) };
+                    },
+                );
                 acc
             },
         )
@@ -447,17 +455,27 @@ impl<F: Fold> Job<F> {
             }
             vectorize(
                 #[inline(always)]
-                || acc.iter_mut().zip(other.iter()).for_each(|(a, b)| *a = self.fold.combine(*a, *b)),
+                || {
+                    acc.iter_mut().zip(other.iter()).for_each(
+                        #[inline(always)]
+                        |(a, b)| *a = self.fold.combine(*a, *b),
+                    )
+                },
             );
             return;
         }
         vectorize(
             #[inline(always)]
             || {
-                self.each_run(from, to, |offset, stride, n, first| {
-                    // SAFETY: passed on.
-                    unsafe { self.fold.rows(x.wrapping_byte_offset(offset), stride, n, first, acc) }
-                })
+                self.each_run(
+                    from,
+                    to,
+                    #[inline(always)]
+                    |offset, stride, n, first| {
+                        // SAFETY: passed on.
+                        unsafe { self.fold.rows(x.wrapping_byte_offset(offset), stride, n, first, acc) }
+                    },
+                )
             },
         );
     }

@@ -23,6 +23,20 @@ pub unsafe fn softmax<T: Real + Send + Sync>(x: *const T, y: *mut T, lines: Line
         return;
     }
     let (x, y) = (x as usize, y as usize);
+    if inner == 1 && n < LANES {
+        return par::for_ranges(outer, (GRAIN / n).next_multiple_of(STRIP), &|range| {
+            vectorize(
+                #[inline(always)]
+                || {
+                    for first in range.clone().step_by(STRIP) {
+                        let width = STRIP.min(range.end - first);
+                        // SAFETY: the caller answers for all elements; these lines are worked on by one thread.
+                        unsafe { short_lines((x as *const T).add(first * n), (y as *mut T).add(first * n), n, width, log) }
+                    }
+                },
+            )
+        });
+    }
     let strips = inner.div_ceil(STRIP);
     par::for_ranges(outer * strips, (GRAIN / (n * inner.min(STRIP))).max(1), &|range| {
         vectorize(
@@ -97,6 +111,27 @@ unsafe fn line<T: Real>(x: *const T, y: *mut T, n: usize, log: bool) {
     }
 }
 
+/// Neighbouring lines that are too short to vectorise along: turned into columns and back.
+#[inline(always)]
+unsafe fn short_lines<T: Real>(x: *const T, y: *mut T, n: usize, width: usize, log: bool) {
+    let mut block = [T::ZERO; LANES * STRIP];
+    for i in 0..width {
+        for k in 0..n {
+            // SAFETY: the caller answers for `width` lines of n elements.
+            block[k * STRIP + i] = unsafe { x.add(i * n + k).read_unaligned() };
+        }
+    }
+    let at = block.as_mut_ptr();
+    // SAFETY: the block holds n < LANES rows of STRIP elements.
+    unsafe { columns(at, at, n, STRIP, STRIP, log) };
+    for i in 0..width {
+        for k in 0..n {
+            // SAFETY: as above.
+            unsafe { y.add(i * n + k).write_unaligned(block[k * STRIP + i]) };
+        }
+    }
+}
+
 #[inline(always)]
 unsafe fn columns<T: Real>(x: *const T, y: *mut T, n: usize, inner: usize, width: usize, log: bool) {
     let (mut most, mut sum) = ([-T::INFINITY; STRIP], [T::ZERO; STRIP]);
@@ -138,7 +173,9 @@ mod tests {
 
     #[test]
     fn equals_the_plain_formula() {
-        for shape in [vec![], vec![5], vec![100], vec![3, 70], vec![40, 3], vec![2, 33, 130], vec![0, 4], vec![4, 0]] {
+        for shape in
+            [vec![], vec![5], vec![100], vec![3, 70], vec![40, 3], vec![700, 10], vec![2, 33, 130], vec![0, 4], vec![4, 0]]
+        {
             let total: usize = shape.iter().product();
             let x: Vec<f64> = (0..total).map(|i| ((i * 7919) % 101) as f64 / 10.0 + 700.0).collect();
             for dim in 0..shape.len().max(1) {

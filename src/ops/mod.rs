@@ -23,6 +23,7 @@ pub mod index_dim;
 pub mod join;
 pub mod masked;
 pub mod matmul;
+pub mod matrix_norm;
 pub mod norm;
 pub mod operators;
 pub mod permute;
@@ -41,6 +42,7 @@ pub mod softmax;
 pub mod sort;
 pub mod split;
 pub mod statistics;
+pub mod trapezoid;
 pub mod trigonometry;
 pub mod window;
 

@@ -305,6 +305,20 @@ impl Tensor {
         )
     }
 
+    /// Sum over the dims by which this shape is larger than a shape that broadcasts to it.
+    ///
+    /// Raises: RuntimeError if `size` does not broadcast to the shape.
+    #[pyo3(signature = (*size))]
+    pub fn sum_to_size(&self, size: Dims) -> Result<Tensor> {
+        let shape: Shape = size.iter().map(|&n| n.max(0) as usize).collect();
+        let broadcasts = shape.len() <= self.rank() && size.iter().all(|&n| n >= 0);
+        if !broadcasts || !crate::layout::broadcast_shapes("sum_to_size", &shape, self.shape()).is_ok_and(|s| *s == *self.shape())
+        {
+            return runtime_error!("sum_to_size: size {:?} is not expandable to size {:?}", &*size, self.shape());
+        }
+        self.sum_to_shape(&shape)
+    }
+
     /// How many elements are not zero over `dim`, over everything if None.
     ///
     /// Dtype: int64.

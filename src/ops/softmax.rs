@@ -81,3 +81,29 @@ impl Tensor {
         vjp!("logsumexp", r.finish(y), { x: |g, y| r.restore(g)? * (&x - r.restore(y)?)?.exp()? })
     }
 }
+
+/// The dim that torch takes if none is given: the first for 0, 1 and 3 dims, else the second.
+fn default_dim(input: &Tensor, dim: Option<isize>) -> isize {
+    dim.unwrap_or(if matches!(input.rank(), 0 | 1 | 3) { 0 } else { 1 })
+}
+
+/// exp(x) divided by its sum along `dim`; see `Tensor.softmax`.
+#[pyfunction]
+#[pyo3(signature = (input, dim=None, _stacklevel=3, dtype=None))]
+pub fn softmax(input: &Tensor, dim: Option<isize>, _stacklevel: i64, dtype: Option<DType>) -> Result<Tensor> {
+    input.softmax(default_dim(input, dim), dtype)
+}
+
+/// The logarithm of `softmax`, without its rounding; see `Tensor.log_softmax`.
+#[pyfunction]
+#[pyo3(signature = (input, dim=None, _stacklevel=3, dtype=None))]
+pub fn log_softmax(input: &Tensor, dim: Option<isize>, _stacklevel: i64, dtype: Option<DType>) -> Result<Tensor> {
+    input.log_softmax(default_dim(input, dim), dtype)
+}
+
+/// `softmax` of the opposite.
+#[pyfunction]
+#[pyo3(signature = (input, dim=None, _stacklevel=3, dtype=None))]
+pub fn softmin(input: &Tensor, dim: Option<isize>, _stacklevel: i64, dtype: Option<DType>) -> Result<Tensor> {
+    input.neg()?.softmax(default_dim(input, dim), dtype)
+}

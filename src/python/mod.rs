@@ -79,6 +79,8 @@ mod _C {
     #[pymodule_export]
     use crate::ops::select::where_;
     #[pymodule_export]
+    use crate::ops::trapezoid::{cumulative_trapezoid, trapezoid, trapz};
+    #[pymodule_export]
     use crate::tensor::Tensor;
 
     /// Differentiation; `ferrograd.autograd` is its public face.
@@ -90,6 +92,13 @@ mod _C {
         };
     }
 
+    /// Linear algebra; `ferrograd.linalg` is its public face.
+    #[pymodule]
+    mod _linalg {
+        #[pymodule_export]
+        use crate::ops::matrix_norm::{matrix_norm, norm, vector_norm};
+    }
+
     /// Functions for layers; `ferrograd.nn.functional` is their public face.
     #[pymodule]
     mod _nn {
@@ -97,6 +106,8 @@ mod _C {
         use crate::ops::matmul::linear;
         #[pymodule_export]
         use crate::ops::search::one_hot;
+        #[pymodule_export]
+        use crate::ops::softmax::{log_softmax, softmax, softmin};
     }
 
     #[pymodule_init]
@@ -113,7 +124,7 @@ mod _C {
         module.add("default_generator", super::random::default_generator())?;
         // Python finds modules by their full names; those within an extension are not files that it could look for.
         let modules = module.py().import("sys")?.getattr("modules")?;
-        for name in ["_autograd", "_nn"] {
+        for name in ["_autograd", "_linalg", "_nn"] {
             modules.set_item(format!("ferrograd._C.{name}"), module.getattr(name)?)?;
         }
         Ok(())

@@ -1,5 +1,5 @@
 """Layers as functions."""
 
-from ferrograd._C._nn import linear, one_hot
+from ferrograd._C._nn import linear, log_softmax, one_hot, softmax, softmin
 
-__all__ = ["linear", "one_hot"]
+__all__ = ["linear", "log_softmax", "one_hot", "softmax", "softmin"]
