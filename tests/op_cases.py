@@ -221,6 +221,44 @@ for op, reference in (("max", np.max), ("min", np.min)):
 case("aminmax", lambda x: x.aminmax(dim=1), (2, 4))
 case("prod", lambda x: x.prod(), (4,), numpy=np.prod, domain=(0.0, 0.0), label="zeros")
 
+# Softmax and norms.
+def _softmax(x, axis):
+    e = np.exp(x - x.max(axis, keepdims=True))
+    return e / e.sum(axis, keepdims=True)
+
+
+for shape, dim in [((3,), 0), ((2, 3), 0), ((2, 3), -1), ((2, 40), 1), ((2, 3, 2), 1)]:
+    case("softmax", lambda x, dim=dim: x.softmax(dim), shape, numpy=lambda x, dim=dim: _softmax(x, dim), label=f"{shape}-{dim}")
+    case("log_softmax", lambda x, dim=dim: x.log_softmax(dim), shape, numpy=lambda x, dim=dim: np.log(_softmax(x, dim)), label=f"{shape}-{dim}")
+case("softmax", lambda x: x.softmax(0), (), numpy=lambda x: np.ones(()))
+case("softmax", lambda x: x.softmax(1), (2, 0), numpy=lambda x: x)
+for p in (1, 2, 3, 0.5, 1.5, -1, float("inf"), -float("inf")):
+    case("norm", lambda x, p=p: x.norm(p, 1), (2, 3), numpy=lambda x, p=p: np.linalg.norm(x, p, axis=1), domain=APART, label=f"p={p}")
+case("norm", lambda x: x.norm(), (2, 3), numpy=np.linalg.norm, domain=APART)
+case("dist", lambda x, y: x.dist(y, 3), (2, 3), (3,), numpy=lambda x, y: (np.abs(x - y) ** 3).sum() ** (1 / 3), domain=(0.0, 1.0))
+case("renorm", lambda x: x.renorm(2, 0, 0.5), (2, 3), domain=APART)
+case("trapezoid", lambda y: ferrograd.trapezoid(y, dim=0), (3, 2), numpy=lambda y: (y[1:] + y[:-1]).sum(0) / 2)
+case("trapezoid", ferrograd.trapezoid, (2, 3), (3,), numpy=lambda y, x: ((y[:, 1:] + y[:, :-1]) * np.diff(x) / 2).sum(1))
+case("trapz", lambda y: ferrograd.trapz(y, dx=0.5), (2, 3), numpy=lambda y: (y[:, 1:] + y[:, :-1]).sum(1) / 4)
+case("cumulative_trapezoid", ferrograd.cumulative_trapezoid, (2, 3), numpy=lambda y: np.cumsum((y[:, 1:] + y[:, :-1]) / 2, 1))
+case("sum_to_size", lambda x: x.sum_to_size(1, 3), (2, 2, 3), numpy=lambda x: x.sum((0, 1)).reshape(1, 3))
+
+# Order and rank.
+case("sort", lambda x: x.sort(0)[0], (3, 2), numpy=lambda x: np.sort(x, 0))
+case("sort", lambda x: x.sort(descending=True)[0], (2, 3), numpy=lambda x: -np.sort(-x), label="descending")
+case("msort", _method("msort"), (3, 2), numpy=lambda x: np.sort(x, 0))
+case("topk", lambda x: x.topk(2)[0], (2, 4), numpy=lambda x: -np.sort(-x)[:, :2])
+case("kthvalue", lambda x: x.kthvalue(2, 0)[0], (3, 2), numpy=lambda x: np.sort(x, 0)[1])
+case("median", lambda x: x.median(), (5,), numpy=np.median)
+case("median", lambda x: x.median(1, True)[0], (2, 3), numpy=lambda x: np.median(x, 1, keepdims=True), label="dim")
+case("nanmedian", lambda x: x.nanmedian(), (5,), numpy=np.median)
+case("nanmedian", lambda x: x.nanmedian(1)[0], (2, 3), numpy=lambda x: np.median(x, 1), label="dim")
+case("mode", lambda x: x.mode(0)[0], (3, 2), numpy=lambda x: x.min(0))
+for op, reference in (("quantile", np.quantile), ("nanquantile", np.nanquantile)):
+    case(op, lambda x, op=op: getattr(x, op)(0.3), (2, 5), numpy=lambda x, f=reference: f(x, 0.3))
+    case(op, lambda x, op=op: getattr(x, op)(0.6, 1), (2, 5), numpy=lambda x, f=reference: f(x, 0.6, axis=1), label="dim")
+    case(op, lambda x, q, op=op: getattr(x, op)(q, 0), (5, 2), Input((3,), ((0.1, 0.15), (0.6, 0.65))), numpy=lambda x, q, f=reference: f(x, q, axis=0), label="several")
+
 # Products of matrices.
 case("mm", _method("mm"), (2, 3), (3, 4), numpy=np.matmul)
 case("mm", _method("mm"), Input((3, 2), transposed=True), (2, 4), numpy=np.matmul)
@@ -445,7 +483,7 @@ not_differentiable("answers bools", "logical_and", "logical_or", "logical_xor", 
 not_differentiable("answers bools", "isnan", "isinf", "isfinite", "isposinf", "isneginf", "isreal", "signbit")
 not_differentiable("takes integers", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not", "bitwise_left_shift", "bitwise_right_shift", "gcd", "lcm")
 not_differentiable("has no derivative in torch", "floor_divide", "heaviside")
-not_differentiable("answers integers", "count_nonzero", "argmax", "argmin")
+not_differentiable("answers integers", "count_nonzero", "argmax", "argmin", "argsort")
 not_differentiable("describes the tensor", "dim", "ndimension", "element_size", "nelement", "numel", "size", "stride", "storage_offset", "data_ptr")
 not_differentiable("answers Python or numpy values", "item", "numpy", "tolist")
 not_differentiable("drives differentiation itself", "backward", "detach", "detach_", "register_hook", "requires_grad_", "retain_grad")

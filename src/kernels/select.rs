@@ -26,12 +26,48 @@ pub fn sort<T: Number>(line: &mut [Item<T>], down: bool) {
     if size_of::<T>() <= 4 && line.len() <= u32::MAX as usize {
         // Key and number in one integer: no two are equal.
         let mut keys: Vec<u64> = line.iter().map(|item| (key(item.0, down) & 0xffff_ffff) << 32 | item.1 as u64).collect();
-        keys.sort_unstable();
+        if keys.len() < RADIX_FROM {
+            keys.sort_unstable()
+        } else {
+            radix_sort(&mut keys, 32..64, |&k| k)
+        }
         rearrange(line, keys.iter().map(|k| (k & 0xffff_ffff) as usize));
     } else {
         let mut keys: Vec<(u64, i64)> = line.iter().map(|item| (key(item.0, down), item.1)).collect();
-        keys.sort_unstable();
+        if keys.len() < RADIX_FROM {
+            keys.sort_unstable()
+        } else {
+            radix_sort(&mut keys, 0..64, |k| k.0)
+        }
         rearrange(line, keys.iter().map(|k| k.1 as usize));
+    }
+}
+
+/// Length from which passes over all digits are faster than comparisons.
+const RADIX_FROM: usize = 4096;
+
+/// Sorts by the bits in a range of an integer, equal ones in the order they are in: by one digit after the other, the
+/// lowest first. Digits that are the same everywhere are left out.
+fn radix_sort<K: Copy>(keys: &mut Vec<K>, bits: std::ops::Range<u32>, of: impl Fn(&K) -> u64) {
+    const DIGIT: usize = 11;
+    let mut sorted = keys.clone();
+    for low in bits.step_by(DIGIT) {
+        let digit = |k: &K| (of(k) >> low) as usize & ((1 << DIGIT) - 1);
+        let mut places = [0usize; 1 << DIGIT];
+        keys.iter().for_each(|k| places[digit(k)] += 1);
+        if places.contains(&keys.len()) {
+            continue;
+        }
+        let mut next = 0;
+        for place in &mut places {
+            next += std::mem::replace(place, next);
+        }
+        for k in keys.iter() {
+            let place = &mut places[digit(k)];
+            sorted[*place] = *k;
+            *place += 1;
+        }
+        std::mem::swap(keys, &mut sorted);
     }
 }
 

@@ -51,7 +51,12 @@ pub fn matrix_norm(A: &Tensor, ord: Order, dim: Dims, keepdim: bool, dtype: Opti
     let (inner, outer) = if p.is_infinite() { (column, row) } else { (row, column) };
     let sums = a.vector_norm(1.0, Some(&[inner as isize]), true, dtype)?;
     let over = Dims(smallvec::smallvec![outer as isize]);
-    let y = if p > 0.0 { sums.amax(over, true)? } else { sums.amin(over, true)? };
+    let y = match p > 0.0 {
+        // The largest of no sums is 0.
+        true if sums.shape()[outer] == 0 => sums.sum(Some(over), true, None)?,
+        true => sums.amax(over, true)?,
+        false => sums.amin(over, true)?,
+    };
     if keepdim { Ok(y) } else { y.squeeze_dims(&[inner, outer]) }
 }
 

@@ -153,6 +153,11 @@ fn check_norm_of_none(p: f64, r: &Reduction, dims_given: bool) -> Result<()> {
     }
 }
 
+in_place! {
+    /// `renorm` in place.
+    renorm_(p, dim, maxnorm)(p: Scalar, dim: isize, maxnorm: Scalar) [] |x| x.kept().renorm(p, dim, maxnorm);
+}
+
 #[pymethods]
 impl Tensor {
     /// The p-norm over `dim`, over everything if None: (sum |x|^p)^(1/p); inf and -inf for the largest and smallest |x|,

@@ -183,7 +183,11 @@ impl Tensor {
     /// Sum over the dims by which this shape is larger than `shape`, which must broadcast to it.
     pub fn sum_to_shape(&self, shape: &[usize]) -> Result<Tensor> {
         let lead = self.rank().saturating_sub(shape.len());
-        let dims = (0..self.rank()).filter(|&d| d < lead || (shape[d - lead] == 1 && self.shape()[d] != 1)).collect();
+        let dims: SmallVec<[usize; 5]> =
+            (0..self.rank()).filter(|&d| d < lead || (shape[d - lead] == 1 && self.shape()[d] != 1)).collect();
+        if dims.is_empty() {
+            return Ok(self.clone());
+        }
         let r = Reduction { dims, keepdim: true, full: self.shape().into() };
         self.sum_of(&r, "sum.1")?.view_as_shape(shape)
     }

@@ -139,11 +139,11 @@ impl Tensor {
         } })
     }
 
-    /// The logarithm, minus infinity for what is not positive, there with derivative 0.
+    /// The logarithm; the lowest finite number for what is not positive, there with derivative 0.
     fn log_or_lowest(&self) -> Result<Tensor> {
         let x = self;
         let y = crate::dispatch_floats!(x.dtype(), "log", T => super::kernel::unary::<T, T>(
-            "log", x, |v| if v > 0.0 { math::ln(v) } else { T::NEG_INFINITY }))?;
+            "log", x, |v| if v > 0.0 { math::ln(v) } else { T::MIN }))?;
         vjp!("log", y, { x: |g| (g / &x)?.zeroed_where(&x.not_positive()?) })
     }
 
@@ -216,6 +216,13 @@ impl Tensor {
             g * (before * after)?.view_as_shape(x.shape())?
         } })
     }
+}
+
+in_place! {
+    /// Running sum along `dim`, in place; see `cumsum`.
+    cumsum_(dim, *, dtype=None)(dim: isize, dtype: Option<DType>) [] |x| x.cumsum(dim, dtype);
+    /// Running product along `dim`, in place; see `cumprod`.
+    cumprod_(dim, *, dtype=None)(dim: isize, dtype: Option<DType>) [] |x| x.cumprod(dim, dtype);
 }
 
 /// log(exp(a) + exp(b)).

@@ -155,6 +155,9 @@ unsafe fn call_with_keywords<'py>(
             match key.to_str()? {
                 "out" => out = (!value.is_none()).then_some(value),
                 "input" if positional.is_empty() || keywords.is_empty() && count == 0 => positional.insert(0, value),
+                // Numpy's names, which torch takes too.
+                "axis" => keywords.set_item("dim", value)?,
+                "keepdims" => keywords.set_item("keepdim", value)?,
                 _ => keywords.set_item(key, value)?,
             }
         }

@@ -1,0 +1,193 @@
+"""Reductions, running results, ranks: values against numpy over shapes and dtypes, ties, NaN, empties, errors, threads."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import ferrograd
+
+DTYPES = [np.float32, np.float64, np.int64, np.int32, np.int16, np.int8, np.uint8, np.bool_]
+SHAPES = [(), (1,), (7,), (3, 4), (2, 3, 5), (40, 9), (9, 300), (70000,), (300, 301)]
+
+
+def sample(shape, dtype, seed=0):
+    rng = np.random.default_rng(seed)
+    values = rng.integers(0, 7, size=shape) if np.dtype(dtype).kind != "f" else rng.standard_normal(shape)
+    return np.asarray(values).astype(dtype)
+
+
+def views(shape, dtype):
+    """The same shape, contiguous, transposed and with gaps."""
+    x = sample(shape, dtype)
+    yield x
+    if x.ndim > 1:
+        yield sample(shape[::-1], dtype).T
+        yield sample((*shape[:-1], 2 * shape[-1]), dtype)[..., ::2]
+
+
+def dims_of(rank):
+    choices = [dims for k in range(1, rank + 1) for dims in itertools.combinations(range(rank), k)]
+    return [None, *choices]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_sums_and_extremes_equal_numpy(shape, dtype):
+    for x in views(shape, dtype):
+        t = ferrograd.from_numpy(x)
+        for dims in dims_of(x.ndim):
+            for keepdim in (False, True):
+                want = np.sum(x, axis=dims, keepdims=keepdim, dtype=x.dtype if x.dtype.kind == "f" else np.int64)
+                got = t.sum(dims, keepdim).numpy()
+                assert got.dtype == want.dtype and got.shape == want.shape
+                np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-4 if dtype == np.float32 else 1e-9)
+                for op, f in (("amax", np.amax), ("amin", np.amin)):
+                    np.testing.assert_array_equal(getattr(t, op)(dims or (), keepdim).numpy(), f(x, axis=dims, keepdims=keepdim))
+                for op, f in (("all", np.all), ("any", np.any)):
+                    got = getattr(t, op)(dims, keepdim)
+                    assert got.dtype == (ferrograd.uint8 if dtype == np.uint8 else ferrograd.bool)
+                    np.testing.assert_array_equal(got.numpy().astype(bool), f(x, axis=dims, keepdims=keepdim))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int64, np.int8])
+@pytest.mark.parametrize("shape", [s for s in SHAPES if s])
+def test_places_are_the_first(shape, dtype):
+    for x in views(shape, dtype):
+        t = ferrograd.from_numpy(x)
+        assert t.argmax().item() == x.argmax() and t.argmin().item() == x.argmin()
+        for dim in range(x.ndim):
+            np.testing.assert_array_equal(t.argmax(dim).numpy(), x.argmax(dim))
+            values, indices = t.min(dim)
+            np.testing.assert_array_equal(values.numpy(), x.min(dim))
+            np.testing.assert_array_equal(indices.numpy(), x.argmin(dim))
+
+
+@pytest.mark.parametrize("dtype,tolerance", [(np.float32, 1e-5), (np.float64, 1e-11)])
+@pytest.mark.parametrize("shape", [s for s in SHAPES if np.prod(s) > 1])
+def test_variance_equals_numpy(shape, dtype, tolerance):
+    for x in views(shape, dtype):
+        x = x + 1000
+        t = ferrograd.from_numpy(x)
+        for dims in dims_of(x.ndim):
+            for correction in (0, 1, 0.5):
+                n = x.size if dims is None else np.prod([x.shape[d] for d in dims])
+                if n <= correction:
+                    continue
+                want = np.var(x.astype(np.float64), axis=dims) * n / (n - correction)
+                variance, mean = t.var_mean(dims, correction=correction)
+                np.testing.assert_allclose(variance.numpy(), want, rtol=tolerance)
+                np.testing.assert_allclose(mean.numpy(), np.mean(x.astype(np.float64), axis=dims), rtol=tolerance)
+                np.testing.assert_allclose(t.std(dims, correction=correction).numpy(), np.sqrt(want), rtol=tolerance)
+
+
+def test_bits_do_not_depend_on_the_number_of_threads():
+    before = ferrograd.get_num_threads()
+    x = ferrograd.from_numpy(sample((700, 613), np.float32))
+    calls = [lambda x, d=d, op=op: getattr(x, op)(d) for op in ("sum", "mean", "var", "norm_", "softmax_") for d in (0, 1, (0, 1)) if not op.endswith("_")]
+    calls += [lambda x: x.norm(), lambda x: x.softmax(1), lambda x: x.softmax(0), lambda x: x.cumsum(0), lambda x: x.cumsum(1), lambda x: x.view(-1).sum(0)]
+    try:
+        results = []
+        for threads in (1, 2, 5):
+            ferrograd.set_num_threads(threads)
+            results.append([call(x).numpy().tobytes() for call in calls])
+    finally:
+        ferrograd.set_num_threads(before)
+    assert results[0] == results[1] == results[2]
+
+
+def test_gradients_of_ties():
+    x = ferrograd.tensor([[1.0, 3.0, 3.0], [2.0, 2.0, 0.0]], requires_grad=True)
+
+    def grad(y):
+        return ferrograd.autograd.grad(y.sum(), x)[0].tolist()
+
+    assert grad(x.max()) == [[0, 0.5, 0.5], [0, 0, 0]]
+    assert grad(x.amax(1)) == [[0, 0.5, 0.5], [0.5, 0.5, 0]]
+    assert grad(x.max(1).values) == [[0, 1, 0], [1, 0, 0]]
+    assert grad(x.norm(float("inf"), 1)) == [[0, 0.5, 0.5], [0.5, 0.5, 0]]
+    assert grad(x.cummax(1).values) == [[1, 1, 1], [1, 2, 0]]
+    assert grad(x.median(1).values) == [[0, 1, 0], [0, 1, 0]]
+
+
+def test_gradients_at_zero():
+    x = ferrograd.tensor([0.0, 0.0, 2.0], requires_grad=True)
+    assert ferrograd.autograd.grad((x * 0).norm(), x)[0].tolist() == [0, 0, 0]
+    assert ferrograd.autograd.grad(x[:2].std(), x)[0].tolist() == [0, 0, 0]
+    assert ferrograd.autograd.grad(x.prod(), x)[0].tolist() == [0, 0, 0]
+    assert ferrograd.autograd.grad(x[1:].prod(), x)[0].tolist() == [0, 2, 0]
+    assert ferrograd.autograd.grad(x.cumprod(0).sum(), x)[0].tolist() == [1, 0, 0]
+
+
+def test_nan_wins():
+    x = np.array([[1.0, np.nan, 3.0, np.nan], [4.0, 5.0, 6.0, 7.0]])
+    t = ferrograd.from_numpy(x)
+    assert np.isnan(t.max().item()) and np.isnan(t.amin().item()) and t.argmin().item() == 1
+    values, indices = t.max(1)
+    np.testing.assert_array_equal(values.numpy(), [np.nan, 7.0])
+    assert indices.tolist() == [1, 3]
+    assert t.median(1).indices.tolist() == [1, 1] and t.nanmedian(1).values.tolist() == [1, 5]
+    assert t.sort(1).indices.tolist() == [[0, 2, 1, 3], [0, 1, 2, 3]]
+    assert t.sort(1, True).indices.tolist() == [[1, 3, 2, 0], [3, 2, 1, 0]]
+    assert t.topk(2).indices.tolist()[0] == [1, 3]
+    assert t.nansum(1).tolist() == [4, 22] and t.nanmean(1).tolist() == [2, 5.5]
+    assert t.cummax(1).indices.tolist() == [[0, 1, 1, 3], [0, 1, 2, 3]]
+
+
+def test_nothing_to_reduce():
+    e = ferrograd.from_numpy(np.zeros((2, 0)))
+    assert e.sum().item() == 0 and e.prod().item() == 1 and np.isnan(e.mean().item())
+    assert e.sum(1).tolist() == [0, 0] and tuple(e.sum(0).shape) == (0,)
+    assert np.isnan(e.var().item()) and e.logsumexp(1).tolist() == [-np.inf, -np.inf]
+    assert tuple(e.amax(0).shape) == (0,) and e.norm().item() == 0
+    for call in (e.max, e.amax, e.aminmax, lambda: e.norm(float("inf"))):
+        with pytest.raises(RuntimeError):
+            call()
+    for call in (lambda: e.max(1), lambda: e.amax(1), e.argmax, lambda: e.argmin(1), lambda: e.median(1), e.mode):
+        with pytest.raises(IndexError):
+            call()
+
+
+def test_errors_are_those_of_torch():
+    x, i = ferrograd.from_numpy(np.zeros((2, 3))), ferrograd.from_numpy(np.zeros((2, 3), np.int64))
+    for call in (lambda: x.sum(2), lambda: x.max(-3), lambda: x.softmax(2), lambda: x.cumsum(5), lambda: x.sort(2)):
+        with pytest.raises(IndexError):
+            call()
+    for call in (i.mean, i.var, i.norm, lambda: x.sum((0, 0)), lambda: x.topk(4), lambda: x.kthvalue(0), lambda: x.quantile(2.0)):
+        with pytest.raises(RuntimeError):
+            call()
+    for call in (lambda: i.softmax(0), lambda: i.logcumsumexp(0), lambda: i.bool().median()):
+        with pytest.raises(NotImplementedError):
+            call()
+    for call in (lambda: x.var(0, True, correction=1), lambda: x.max(keepdim=True), lambda: x.sum("a"), lambda: x.argmax((0, 1))):
+        with pytest.raises(TypeError):
+            call()
+
+
+def test_results_have_names():
+    x = ferrograd.tensor([[1.0, 2.0], [4.0, 3.0]])
+    result = x.max(1)
+    assert result.values is result[0] and result.indices is result[1] and len(result) == 2
+    assert repr(result) == "torch.return_types.max(\nvalues=tensor([2., 4.]),\nindices=tensor([1, 0]))"
+    low, high = x.aminmax()
+    assert (low.item(), high.item()) == (1, 4) and x.aminmax(dim=0).max.tolist() == [4, 3]
+    assert type(result)(result) == result and type(result).__name__ == "max"
+
+
+@pytest.mark.parametrize("n", [5, 40, 1000])
+def test_ranks_agree_with_sorting(n):
+    x = sample((3, n), np.float32, seed=n)
+    x[1] = np.round(x[1])
+    t = ferrograd.from_numpy(x)
+    ranked = np.sort(x, 1)
+    values, indices = t.sort()
+    np.testing.assert_array_equal(values.numpy(), ranked)
+    np.testing.assert_array_equal(indices.numpy(), np.argsort(x, 1, kind="stable"))
+    for k in (1, n // 2, n):
+        value, place = t.kthvalue(k)
+        np.testing.assert_array_equal(value.numpy(), ranked[:, k - 1])
+        np.testing.assert_array_equal(np.take_along_axis(x, place.numpy()[:, None], 1)[:, 0], value.numpy())
+        top, places = t.topk(k)
+        np.testing.assert_array_equal(top.numpy(), ranked[:, ::-1][:, :k])
+        np.testing.assert_array_equal(np.take_along_axis(x, places.numpy(), 1), top.numpy())
+        assert all(len(set(row)) == k for row in places.tolist())
