@@ -114,9 +114,9 @@ impl Layout {
         self.shape.len()
     }
 
-    /// Number of elements.
+    /// Number of elements. (Sizes around a size of 0 may be too large to multiply.)
     pub fn numel(&self) -> usize {
-        self.shape.iter().product()
+        self.shape.iter().fold(1, |n, &size| n.wrapping_mul(size))
     }
 
     /// Whether the elements lie in memory in row-major order without gaps.

@@ -407,6 +407,19 @@ case("slice_scatter", lambda x, v: x.slice_scatter(v, 1, 0, 3, 2), (2, 3), (2, 2
 case("diagonal_scatter", lambda x, v: x.diagonal_scatter(v), (2, 3), (2,))
 case("as_strided_scatter", lambda x, v: x.as_strided_scatter(v, (2,), (2,), 1), (4,), (2,))
 
+# Parts that overlap, repeat, or are not all used.
+case("as_strided", lambda x: x.as_strided((3, 3), (1, 2), 1), (3, 4), label="overlapping")
+case("split", lambda x: x.split(2)[1], (5, 2), numpy=lambda x: x[2:4], label="one_used")
+case("unbind", lambda x: x.unbind()[2], (3, 2), numpy=lambda x: x[2], label="one_used")
+case("cat", lambda a, b: ferrograd.cat([a, b]), (0,), (2, 3), numpy=lambda a, b: b, label="empty_left_out")
+case("repeat_interleave", lambda x: x.repeat_interleave(places([2, 0, 1]), 0), (3, 2), numpy=lambda x: x.repeat([2, 0, 1], 0), label="each")
+case("__getitem__", lambda x: x[1:, None, ::2, -1], (3, 4, 2), numpy=lambda x: x[1:, None, ::2, -1])
+case("__getitem__", lambda x: x[[0, 2, 0], :, [1, 1, 0]], (3, 2, 2), numpy=lambda x: x[[0, 2, 0], :, [1, 1, 0]], label="repeated")
+case("__getitem__", lambda x: x[..., places([True, False, True])], (2, 3), numpy=lambda x: x[:, [0, 2]], label="mask")
+case("index_fill", lambda x, v: x.index_fill(1, places([2, 0, 2]), v), (2, 3), (), label="repeated")
+for reduce in ("sum", "prod", "mean", "amax", "amin"):
+    case("scatter_reduce", lambda x, v, r=reduce: x.scatter_reduce(1, places([[2, 2], [1, 2]]), v, r, include_self=False), (2, 3), (2, 2), label=f"{reduce}_alone")
+
 # Order, softmax, norms.
 for op in ("sort", "msort"):
     case(op, lambda x, op=op: getattr(x, op)()[0] if op == "sort" else x.msort(), (4,), numpy=np.sort)

@@ -162,7 +162,12 @@ impl Tensor {
         };
         let x = if self.rank() == 0 { self.view_as_shape(&[1])? } else { self.clone() };
         let mut places = Places::default();
-        places.add_integers(d, x.shape()[d], &index.reshape_to(&[index.numel()])?)?;
+        // A place named twice is filled once, so that the value's derivative counts it once.
+        let wrap = |place: i64| if place < 0 { place + x.shape()[d] as i64 } else { place };
+        let mut list: Vec<i64> = index.to_vec::<i64>()?.into_iter().map(wrap).collect();
+        list.sort_unstable();
+        list.dedup();
+        places.add_integers(d, x.shape()[d], &Tensor::from_slice(&[list.len()], &list)?)?;
         x.with_places(op, &places, &value, false)?.view_as_shape(self.shape())
     }
 

@@ -109,8 +109,6 @@ fn write_parts(y: &Tensor, parts: &[&Tensor], dim: usize) -> Result<()> {
 /// Tensors one after the other along a dim, in the dtype they promote to. Empty 1-d tensors are left out.
 ///
 /// Raises: RuntimeError if the other dims differ, IndexError if `dim` is out of range.
-#[pyfunction]
-#[pyo3(signature = (tensors, dim=None, *, axis=None))]
 pub fn cat(tensors: Tensors, dim: Option<isize>, axis: Option<isize>) -> Result<Tensor> {
     let dim = dim.or(axis).unwrap_or(0);
     let tensors = tensors.0;
@@ -143,15 +141,11 @@ pub fn cat(tensors: Tensors, dim: Option<isize>, axis: Option<isize>) -> Result<
 }
 
 /// Another name of `cat`.
-#[pyfunction]
-#[pyo3(signature = (tensors, dim=None, *, axis=None))]
 pub fn concat(tensors: Tensors, dim: Option<isize>, axis: Option<isize>) -> Result<Tensor> {
     cat(tensors, dim, axis)
 }
 
 /// Another name of `cat`.
-#[pyfunction]
-#[pyo3(signature = (tensors, dim=None, *, axis=None))]
 pub fn concatenate(tensors: Tensors, dim: Option<isize>, axis: Option<isize>) -> Result<Tensor> {
     cat(tensors, dim, axis)
 }
@@ -159,8 +153,6 @@ pub fn concatenate(tensors: Tensors, dim: Option<isize>, axis: Option<isize>) ->
 /// Tensors of equal shape along a new dim.
 ///
 /// Raises: RuntimeError if the shapes differ, IndexError if `dim` is out of range.
-#[pyfunction]
-#[pyo3(signature = (tensors, dim=0))]
 pub fn stack(tensors: Tensors, dim: isize) -> Result<Tensor> {
     let tensors = tensors.0;
     let Some(first) = tensors.first() else {
@@ -186,7 +178,6 @@ fn each(tensors: &[Tensor], f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Ten
 }
 
 /// Tensors side by side: along the second dim, or the first if they are 1-d.
-#[pyfunction]
 pub fn hstack(tensors: Tensors) -> Result<Tensor> {
     not_empty("hstack", &tensors.0)?;
     let tensors = each(&tensors.0, |x| x.at_least(1))?;
@@ -195,27 +186,23 @@ pub fn hstack(tensors: Tensors) -> Result<Tensor> {
 }
 
 /// Tensors below each other: along the first dim, 1-d ones as rows.
-#[pyfunction]
 pub fn vstack(tensors: Tensors) -> Result<Tensor> {
     not_empty("vstack", &tensors.0)?;
     cat(each(&tensors.0, |x| x.at_least(2))?, Some(0), None)
 }
 
 /// Another name of `vstack`.
-#[pyfunction]
 pub fn row_stack(tensors: Tensors) -> Result<Tensor> {
     vstack(tensors)
 }
 
 /// Tensors behind each other: along the third dim.
-#[pyfunction]
 pub fn dstack(tensors: Tensors) -> Result<Tensor> {
     not_empty("dstack", &tensors.0)?;
     cat(each(&tensors.0, |x| x.at_least(3))?, Some(2), None)
 }
 
 /// Tensors as columns side by side: 1-d ones become columns first.
-#[pyfunction]
 pub fn column_stack(tensors: Tensors) -> Result<Tensor> {
     not_empty("column_stack", &tensors.0)?;
     hstack(each(&tensors.0, |x| if x.rank() <= 1 { x.reshape_to(&[x.numel(), 1]) } else { Ok(x.clone()) })?)

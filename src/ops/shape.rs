@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use super::arguments::{Dims, Sizes, ViewAs};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::layout::{Layout, Shape, Strides, broadcast_shapes, infer_shape, normalize_dim};
+use crate::layout::{Layout, Shape, Strides, broadcast_shapes, checked_numel, infer_shape, normalize_dim};
 use crate::runtime_error;
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -68,6 +68,7 @@ impl Tensor {
     /// A new view with a shape that this one's broadcasts to.
     fn expanded(&self, shape: &[usize]) -> Result<Tensor> {
         let x = self;
+        checked_numel("expand", shape)?;
         let strides = x.layout().expand_strides(shape);
         let y = x.with_layout(Layout { shape: shape.into(), strides, offset: x.layout().offset });
         // The engine sums the gradient to the input's shape.

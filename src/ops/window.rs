@@ -4,8 +4,8 @@
 use pyo3::prelude::*;
 use smallvec::SmallVec;
 
-use super::arguments::Dims;
-use crate::dtype::Scalar;
+use super::arguments::{Dims, Operand};
+use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
 use crate::layout::{Layout, Shape, Strides, checked_numel, normalize_dim};
 use crate::runtime_error;
@@ -155,7 +155,15 @@ impl Tensor {
     /// The part of dim `dim` of `length` places from `start` on.
     ///
     /// Raises: IndexError if `dim` or `start` is out of range, RuntimeError if the length is.
-    pub fn narrow(&self, dim: isize, start: isize, length: isize) -> Result<Tensor> {
+    pub fn narrow(&self, dim: isize, start: Operand, length: isize) -> Result<Tensor> {
+        let start = match start {
+            Operand::Number(Scalar::Int(start)) => start as isize,
+            Operand::Number(_) => return Err(Error::Type("narrow: start must be an int or a Tensor".into())),
+            Operand::Tensor(start) if start.rank() == 0 && !start.dtype().is_float() && start.dtype() != DType::Bool => {
+                start.scalar()?.to::<i64>() as isize
+            }
+            Operand::Tensor(_) => return runtime_error!("narrow: start must be an 0-dim integral Tensor."),
+        };
         if self.rank() == 0 {
             return runtime_error!("narrow: cannot be applied to a 0-dim tensor");
         }

@@ -12,6 +12,7 @@ mod function;
 mod index;
 mod info;
 mod interpreter;
+mod join;
 mod legacy;
 mod memory_format;
 mod numpy;
@@ -53,6 +54,8 @@ mod _C {
         set_default_dtype, set_num_threads, set_printoptions,
     };
     #[pymodule_export]
+    use super::join::{cat, column_stack, concat, concatenate, dstack, hstack, row_stack, stack, vstack};
+    #[pymodule_export]
     use super::legacy::{TensorType, set_default_tensor_type};
     #[pymodule_export]
     use super::memory_format::MemoryFormatObject;
@@ -69,8 +72,7 @@ mod _C {
     use super::shapes::broadcast_shapes;
     #[pymodule_export]
     use crate::ops::join::{
-        atleast_1d, atleast_2d, atleast_3d, block_diag, broadcast_tensors, cartesian_prod, cat, column_stack, combinations,
-        concat, concatenate, dstack, hstack, meshgrid, row_stack, stack, vstack,
+        atleast_1d, atleast_2d, atleast_3d, block_diag, broadcast_tensors, cartesian_prod, combinations, meshgrid,
     };
     #[pymodule_export]
     use crate::ops::pointwise::polygamma;

@@ -1,0 +1,51 @@
+//! The functions that put tensors together, with `out`.
+
+use pyo3::prelude::*;
+
+use super::function::write_output;
+use crate::ops::arguments::Tensors;
+use crate::ops::join;
+use crate::tensor::Tensor;
+
+macro_rules! with_out {
+    ($($(#[$doc:meta])* $name:ident($($sig:tt)*)($($arg:ident: $ty:ty),*);)+) => {$(
+        $(#[$doc])*
+        #[pyfunction]
+        #[pyo3(signature = ($($sig)*))]
+        pub fn $name<'py>(py: Python<'py>, $($arg: $ty,)* out: Option<Bound<'py, Tensor>>) -> PyResult<Bound<'py, Tensor>> {
+            let y = join::$name($($arg),*)?;
+            match out {
+                None => Bound::new(py, y),
+                Some(out) => {
+                    write_output(stringify!($name), &out, &y)?;
+                    Ok(out)
+                }
+            }
+        }
+    )+};
+}
+
+with_out! {
+    /// Tensors one after the other along a dim, in the dtype they promote to. Empty 1-d tensors are left out.
+    ///
+    /// Raises: RuntimeError if the other dims differ, IndexError if `dim` is out of range.
+    cat(tensors, dim=None, *, axis=None, out=None)(tensors: Tensors, dim: Option<isize>, axis: Option<isize>);
+    /// Another name of `cat`.
+    concat(tensors, dim=None, *, axis=None, out=None)(tensors: Tensors, dim: Option<isize>, axis: Option<isize>);
+    /// Another name of `cat`.
+    concatenate(tensors, dim=None, *, axis=None, out=None)(tensors: Tensors, dim: Option<isize>, axis: Option<isize>);
+    /// Tensors of equal shape along a new dim.
+    ///
+    /// Raises: RuntimeError if the shapes differ, IndexError if `dim` is out of range.
+    stack(tensors, dim=0, *, out=None)(tensors: Tensors, dim: isize);
+    /// Tensors side by side: along the second dim, or the first if they are 1-d.
+    hstack(tensors, *, out=None)(tensors: Tensors);
+    /// Tensors below each other: along the first dim, 1-d ones as rows.
+    vstack(tensors, *, out=None)(tensors: Tensors);
+    /// Another name of `vstack`.
+    row_stack(tensors, *, out=None)(tensors: Tensors);
+    /// Tensors behind each other: along the third dim.
+    dstack(tensors, *, out=None)(tensors: Tensors);
+    /// Tensors as columns side by side: 1-d ones become columns first.
+    column_stack(tensors, *, out=None)(tensors: Tensors);
+}

@@ -1,0 +1,222 @@
+"""Brackets, against numpy: random index expressions read and assigned; and what torch does beyond numpy."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import ferrograd
+
+
+def tensor(array):
+    return ferrograd.from_numpy(np.array(array))
+
+
+@st.composite
+def arrays_with_keys(draw):
+    """An array, and an index expression for it: in numpy's terms, and in ours."""
+    shape = tuple(draw(st.lists(st.integers(0, 4), min_size=1, max_size=4)))
+    array = np.arange(np.prod(shape, dtype=int), dtype=np.float64).reshape(shape)
+    if draw(st.booleans()) and len(shape) > 1:
+        array = array.swapaxes(0, -1)
+    common = draw(st.sampled_from([(2,), (1,), (3, 1), (2, 2), (0,)]))
+    mine, numpys, dim = [], [], 0
+    ellipsis = False
+    # Numpy counts an integer among the lists as one of them, torch does not: they never stand together here.
+    lists = draw(st.booleans())
+    while dim < array.ndim and draw(st.integers(0, 5)):
+        size = array.shape[dim]
+        kind = draw(st.sampled_from(["slice", "new", "ellipsis", "list" if lists else "int", "mask"]))
+        if kind == "int" and size:
+            part = draw(st.integers(-size, size - 1))
+            dim += 1
+        elif kind == "new":
+            part = None
+        elif kind == "ellipsis":
+            if ellipsis:
+                continue
+            ellipsis, part = True, ...
+            dim += draw(st.integers(0, array.ndim - dim))
+            remaining = array.ndim - dim
+            mine.append(part)
+            numpys.append(part)
+            if remaining == 0:
+                break
+            # What follows must name all the dims left, for the two to agree on what is skipped.
+            mine.extend([slice(None)] * remaining)
+            numpys.extend([slice(None)] * remaining)
+            dim = array.ndim
+            continue
+        elif kind == "list" and size:
+            wide = draw(st.lists(st.integers(-size, size - 1), min_size=int(np.prod(common)), max_size=int(np.prod(common))))
+            part = np.array(wide, dtype=np.int64).reshape(common)
+            mine.append(draw(st.sampled_from([part, tensor(part), tensor(part.astype(np.int32))])))
+            numpys.append(part)
+            dim += 1
+            continue
+        else:
+            bounds = st.none() | st.integers(-size - 2, size + 2)
+            part = slice(draw(bounds), draw(bounds), draw(st.none() | st.integers(1, 3)))
+            dim += 1
+        mine.append(part)
+        numpys.append(part)
+    return array, tuple(mine), tuple(numpys)
+
+
+@settings(max_examples=400, deadline=None)
+@given(arrays_with_keys())
+def test_reading(example):
+    array, key, numpy_key = example
+    want = array[numpy_key]
+    got = tensor(array)[key]
+    assert tuple(got.shape) == want.shape
+    np.testing.assert_array_equal(got.numpy(), want)
+
+
+@settings(max_examples=400, deadline=None)
+@given(arrays_with_keys(), st.booleans())
+def test_assignment(example, number):
+    array, key, numpy_key = example
+    array = np.ascontiguousarray(array)
+    x = tensor(array)
+    want = array.copy()
+    shape = want[numpy_key].shape
+    value = 7.0 if number else -np.arange(1.0, np.prod(shape, dtype=int) + 1).reshape(shape)
+    # Where places repeat, numpy and torch leave open which value stays; ours is the last, as numpy's.
+    want[numpy_key] = value
+    x[key] = value if number else tensor(value)
+    np.testing.assert_array_equal(x.numpy(), want)
+
+
+@settings(max_examples=100, deadline=None)
+@given(arrays_with_keys())
+def test_gradient_of_reading(example):
+    array, key, numpy_key = example
+    x = tensor(array).requires_grad_()
+    y = x[key]
+    weights = np.arange(1.0, y.numel() + 1).reshape(tuple(y.shape))
+    want = np.zeros_like(array)
+    np.add.at(want, numpy_key, weights)
+    (got,) = ferrograd.autograd.grad((y * tensor(weights)).sum(), [x])
+    np.testing.assert_array_equal(got.numpy(), want)
+
+
+@pytest.mark.parametrize("shape", [(4,), (2, 3), (3, 1, 2)])
+def test_masks(shape):
+    rng = np.random.default_rng(1)
+    array = rng.normal(size=shape)
+    for rank in range(1, len(shape) + 1):
+        mask = rng.random(shape[:rank]) < 0.5
+        np.testing.assert_array_equal(tensor(array)[tensor(mask)].numpy(), array[mask])
+        np.testing.assert_array_equal(tensor(array)[mask].numpy(), array[mask])
+        for value in (3.0, np.arange(float(array[mask].size)).reshape(array[mask].shape)):
+            x, want = tensor(array), array.copy()
+            x[tensor(mask)] = value if isinstance(value, float) else tensor(value)
+            want[mask] = value
+            np.testing.assert_array_equal(x.numpy(), want)
+    last = rng.random(shape[-1:]) < 0.5
+    np.testing.assert_array_equal(tensor(array)[..., last].numpy(), array[..., last])
+
+
+def test_neighbouring_lists_stay_in_place_others_go_in_front():
+    x = tensor(np.zeros((2, 3, 4, 5)))
+    i, j = [0, 1], [1, 0]
+    assert tuple(x[:, i, j].shape) == (2, 2, 5)
+    assert tuple(x[i, :, j].shape) == (2, 3, 5)
+    assert tuple(x[:, i, :, j].shape) == (2, 2, 4)
+    # An integer is taken first, as in torch, and does not count as a list.
+    assert tuple(x[0, :, i].shape) == (3, 2, 5)
+
+
+def test_flags_and_empty_keys():
+    x = tensor(np.arange(6.0).reshape(2, 3))
+    assert tuple(x[True].shape) == (1, 2, 3)
+    assert tuple(x[False].shape) == (0, 2, 3)
+    assert tuple(x[()].shape) == (2, 3)
+    assert tuple(x[[]].shape) == (0, 3)
+    assert x[()].data_ptr() == x.data_ptr()
+
+
+@pytest.mark.parametrize(
+    "key, error",
+    [
+        (5, IndexError), (-3, IndexError), ((0, 3), IndexError), ((0, 0, 0), IndexError), (1.5, IndexError), ("a", TypeError),
+        (slice(None, None, -1), ValueError), (slice(None, None, 0), ValueError), (slice(1.5), TypeError), ([5], IndexError),
+        ([0, -3], IndexError), (([0, 1], [0, 1, 2]), IndexError), (np.array([0.5]), IndexError), ({}, IndexError),
+        (np.array([True, False, True]), IndexError), (2**70, ValueError),
+    ],
+)  # fmt: skip
+def test_errors(key, error):
+    x = tensor(np.zeros((2, 3)))
+    with pytest.raises(error):
+        x[key]
+    with pytest.raises(error):
+        x[key] = 1.0
+    assert not x.numpy().any()
+
+
+def test_zero_dims():
+    x = tensor(2.5)
+    assert x[0] == 2.5 and isinstance(x[0], float)
+    assert isinstance(tensor(3)[0], int)
+    for bad in (1, -1, (0, 0), slice(None)):
+        with pytest.raises(IndexError):
+            x[bad]
+    assert tuple(x[None].shape) == (1,) and tuple(x[...].shape) == ()
+    with pytest.raises(TypeError):
+        iter(x)
+    with pytest.raises(TypeError):
+        len(x)
+
+
+def test_iteration():
+    x = tensor(np.arange(6.0).reshape(2, 3)).requires_grad_()
+    rows = list(x)
+    assert len(rows) == 2 and rows[1].grad_fn.name() == "UnbindBackward0"
+    (rows[0] * 2 + rows[1]).sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [[2, 2, 2], [1, 1, 1]])
+
+
+def test_assignment_converts_and_broadcasts():
+    x = tensor(np.zeros((2, 3), np.int64))
+    x[0] = tensor(np.array([1.9, 2.9, -3.9]))
+    x[1, :2] = True
+    np.testing.assert_array_equal(x.numpy(), [[1, 2, -3], [1, 1, 0]])
+    x[:, 0] = tensor(np.ones((1, 1, 2), np.int64))
+    np.testing.assert_array_equal(x.numpy()[:, 0], [1, 1])
+    with pytest.raises(RuntimeError):
+        x[0] = tensor(np.ones(4))
+    with pytest.raises(RuntimeError):
+        x[[0, 1]] = tensor(np.ones((2, 3)))
+    with pytest.raises(TypeError):
+        x[0] = [1, 2, 3]
+
+
+def test_assignment_of_own_memory():
+    x = tensor(np.arange(5.0))
+    x[1:] = x[:-1]
+    np.testing.assert_array_equal(x.numpy(), [0, 0, 1, 2, 3])
+    x[[0, 1]] = x[[1, 0]]
+    x[[2, 3, 4]] = x[2:]
+    np.testing.assert_array_equal(x.numpy(), [0, 0, 1, 2, 3])
+
+
+def test_gradients_of_assignment():
+    x = tensor(np.ones((3, 2))).requires_grad_()
+    value = tensor(np.array([2.0, 3.0])).requires_grad_()
+    y = x * 1
+    y[0] = value
+    y[[1, 2], [0, 0]] = value * 2
+    y[y > 2.5] = 0.0
+    (y * tensor(np.arange(1.0, 7).reshape(3, 2))).sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [[0, 0], [0, 4], [0, 6]])
+    np.testing.assert_array_equal(value.grad.numpy(), [1, 0])
+
+
+def test_a_leaf_that_requires_grad_is_not_assigned_to():
+    x = tensor(np.ones(3)).requires_grad_()
+    with pytest.raises(RuntimeError, match="leaf"):
+        x[0] = 1.0
+    with ferrograd.no_grad():
+        x[0] = 5.0
+    assert x.detach().numpy()[0] == 5

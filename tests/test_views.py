@@ -1,0 +1,160 @@
+"""Views share memory, and lie where numpy says they do."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import ferrograd
+
+VIEWS = {
+    "t": lambda d, a: (lambda x: x.transpose(0, -1), lambda x: x.swapaxes(0, -1)),
+    "flip_dims": lambda d, a: (lambda x: x.permute(*range(x.ndim)[::-1]), lambda x: x.transpose()),
+    "unsqueeze": lambda d, a: (lambda x: x.unsqueeze(d), lambda x: np.expand_dims(x, d)),
+    "select": lambda d, a: (lambda x: x.select(d, a), lambda x: x[(slice(None),) * d + (a, ...)]),
+    "narrow": lambda d, a: (lambda x: x.narrow(d, a, 1), lambda x: x[(slice(None),) * d + (slice(a, a + 1),)]),
+    "step": lambda d, a: (lambda x: x[(slice(None),) * d + (slice(a, None, 2),)], lambda x: x[(slice(None),) * d + (slice(a, None, 2),)]),
+    "diagonal": lambda d, a: (lambda x: x.diagonal(a, 0, -1), lambda x: x.diagonal(a, 0, -1)),
+    "unfold": lambda d, a: (lambda x: x.unfold(d, a + 1, 1), lambda x: np.lib.stride_tricks.sliding_window_view(x, a + 1, d, writeable=True)),
+}  # fmt: skip
+
+
+@st.composite
+def chains(draw):
+    """An array, and names of views with their arguments, each of which fits."""
+    shape = tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=3)))
+    array = np.arange(np.prod(shape), dtype=np.float64).reshape(shape)
+    steps = []
+    view = array
+    for _ in range(draw(st.integers(0, 5))):
+        name = draw(st.sampled_from(sorted(VIEWS)))
+        if view.ndim == 0 and name != "unsqueeze" or view.ndim < 2 and name == "diagonal":
+            continue
+        d = draw(st.integers(0, max(view.ndim - 1, 0)))
+        a = draw(st.integers(0, view.shape[d] - 1)) if view.ndim else 0
+        if name == "diagonal":
+            a = draw(st.integers(0, view.shape[-1] - 1))
+        steps.append(VIEWS[name](d, a))
+        view = steps[-1][1](view)
+        if view.size == 0:
+            break
+    return array, steps
+
+
+@settings(max_examples=300, deadline=None)
+@given(chains())
+def test_chains_of_views(example):
+    array, steps = example
+    x = ferrograd.from_numpy(array)
+    y, want = x, array
+    for ours, numpys in steps:
+        y, want = ours(y), numpys(want)
+    assert tuple(y.shape) == want.shape
+    np.testing.assert_array_equal(y.numpy(), want)
+    if want.size == 0:
+        return
+    assert y.data_ptr() == want.__array_interface__["data"][0]
+    assert y.storage_offset() * 8 == y.data_ptr() - x.data_ptr()
+    wide = [d for d, size in enumerate(want.shape) if size > 1]
+    assert [y.stride(d) * 8 for d in wide] == [want.strides[d] for d in wide]
+
+
+@settings(max_examples=100, deadline=None)
+@given(chains())
+def test_writing_through_views(example):
+    array, steps = example
+    base = ferrograd.from_numpy(array.copy()) * 1
+    y, want = base, array
+    for ours, numpys in steps:
+        y, want = ours(y), numpys(want)
+    if want.size == 0 or len({id_ for id_ in np.ndarray.flatten(want)}) != want.size:
+        return  # Places that coincide are not to be written to.
+    y.copy_(ferrograd.from_numpy(-np.arange(1.0, want.size + 1).reshape(want.shape)))
+    want[...] = -np.arange(1.0, want.size + 1).reshape(want.shape)
+    np.testing.assert_array_equal(base.numpy(), array)
+
+
+X = np.arange(24.0).reshape(2, 3, 4)
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda x: x.view(4, 6), lambda x: x.reshape(-1), lambda x: x.flatten(), lambda x: x.ravel(), lambda x: x.expand(5, 2, 3, 4),
+        lambda x: x.squeeze(), lambda x: x.movedim(0, 2), lambda x: x.mT, lambda x: x.split(1)[0], lambda x: x.unbind()[0],
+        lambda x: x.chunk(2)[0], lambda x: x.tensor_split(2)[0], lambda x: x.unflatten(2, (2, 2)), lambda x: x.as_strided((2,), (3,)),
+        lambda x: x.view_as(x), lambda x: x.contiguous(), lambda x: x.broadcast_to((2, 3, 4)), lambda x: x.view(ferrograd.int64),
+    ],
+)  # fmt: skip
+def test_shared(view):
+    x = ferrograd.from_numpy(X.copy())
+    y = view(x)
+    assert y.data_ptr() == x.data_ptr()
+    x[0, 0, 0] = -1.0
+    assert y.numpy().ravel()[0] in (-1.0, np.array(-1.0).view(np.int64))
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        lambda x: x.clone(), lambda x: x.mT.reshape(-1), lambda x: x.mT.contiguous(), lambda x: x.repeat(1, 1, 1), lambda x: x.flip(()),
+        lambda x: x.roll(0, 0), lambda x: x.tril(), lambda x: x[[0, 1]], lambda x: x.mT.flatten(), lambda x: x.diagonal(0, 1, 2).clone(),
+        lambda x: x.index_select(0, ferrograd.from_numpy(np.array([0, 1]))), lambda x: x[True], lambda x: ferrograd.cat([x]),
+        lambda x: ferrograd.view_copy(x, -1), lambda x: ferrograd.expand_copy(x, (2, 3, 4)),
+    ],
+)  # fmt: skip
+def test_copied(copy):
+    x = ferrograd.from_numpy(X.copy())
+    y = copy(x)
+    before = y.numpy().copy()
+    x.zero_()
+    np.testing.assert_array_equal(y.numpy(), before)
+
+
+def test_view_as_dtype():
+    x = ferrograd.from_numpy(X.astype(np.float32))
+    np.testing.assert_array_equal(x.view(ferrograd.int32).numpy(), X.astype(np.float32).view(np.int32))
+    np.testing.assert_array_equal(x.view(ferrograd.uint8).numpy(), X.astype(np.float32).view(np.uint8))
+    assert tuple(x.view(ferrograd.float64).shape) == (2, 3, 2)
+    for bad in (lambda: x[..., 1:].view(ferrograd.float64), lambda: x.mT.view(ferrograd.int16), lambda: x[0, 0, 0].view(ferrograd.float64)):
+        with pytest.raises(RuntimeError):
+            bad()
+
+
+@pytest.mark.parametrize(
+    "call, error",
+    [
+        (lambda x: x.view(5), RuntimeError), (lambda x: x.mT.view(-1), RuntimeError), (lambda x: x.view(-1, -1), RuntimeError),
+        (lambda x: x.view(), TypeError), (lambda x: x.permute(0, 1), RuntimeError), (lambda x: x.permute(0, 0, 1), RuntimeError),
+        (lambda x: x.transpose(0, 3), IndexError), (lambda x: x.expand(2, 3, 5), RuntimeError), (lambda x: x.expand(3), RuntimeError),
+        (lambda x: x.select(0, 2), IndexError), (lambda x: x.narrow(0, 1, 2), RuntimeError), (lambda x: x.narrow(0, 5, 1), IndexError),
+        (lambda x: x.split(0), RuntimeError), (lambda x: x.split([1, 3]), RuntimeError), (lambda x: x.chunk(0), RuntimeError),
+        (lambda x: x.t(), RuntimeError), (lambda x: x.H, RuntimeError), (lambda x: x.flatten(1, 0), RuntimeError),
+        (lambda x: x.diagonal(0, 1, 1), RuntimeError), (lambda x: x.unfold(0, 3, 1), RuntimeError), (lambda x: x.unfold(0, 1, 0), RuntimeError),
+        (lambda x: x.as_strided((100,), (1,)), RuntimeError), (lambda x: x.as_strided((2,), (-1,)), RuntimeError),
+        (lambda x: x.as_strided((2,), (2**62,)), RuntimeError), (lambda x: x.unsqueeze(5), IndexError), (lambda x: x.squeeze(3), IndexError),
+        (lambda x: ferrograd.cat([]), ValueError), (lambda x: ferrograd.cat([x, x[0]]), RuntimeError), (lambda x: ferrograd.stack([]), RuntimeError),
+        (lambda x: ferrograd.cat([x, 1]), TypeError), (lambda x: x.repeat(2), RuntimeError), (lambda x: x.repeat(-1, 1, 1), RuntimeError),
+        (lambda x: x.flip(0, 0), RuntimeError), (lambda x: x.rot90(1, (0, 0)), RuntimeError), (lambda x: x.expand(2**40, 2**40, 2, 3, 4).contiguous(), RuntimeError),
+    ],
+)  # fmt: skip
+def test_errors(call, error):
+    with pytest.raises(error):
+        call(ferrograd.from_numpy(X))
+
+
+@pytest.mark.parametrize(
+    "call, name",
+    [
+        (lambda x: x.view(12), "ViewBackward0"), (lambda x: x.reshape(12), "ViewBackward0"), (lambda x: x.t().reshape(12), "UnsafeViewBackward0"),
+        (lambda x: x.t(), "TBackward0"), (lambda x: x.T, "PermuteBackward0"), (lambda x: x.mT, "TransposeBackward0"),
+        (lambda x: x.expand(2, 3, 4), "ExpandBackward0"), (lambda x: x.squeeze(), "SqueezeBackward0"), (lambda x: x.squeeze(0), "SqueezeBackward1"),
+        (lambda x: x[0], "SelectBackward0"), (lambda x: x[0:1], "SliceBackward0"), (lambda x: x[:, 0], "SelectBackward0"),
+        (lambda x: x[None], "UnsqueezeBackward0"), (lambda x: x[...], "AliasBackward0"), (lambda x: x[[0, 1]], "IndexBackward0"),
+        (lambda x: x.split(2)[0], "SplitBackward0"), (lambda x: x.split([2, 1])[0], "SplitWithSizesBackward0"), (lambda x: x.unbind()[0], "UnbindBackward0"),
+        (lambda x: ferrograd.cat([x, x]), "CatBackward0"), (lambda x: ferrograd.stack([x, x]), "StackBackward0"), (lambda x: x.clone(), "CloneBackward0"),
+        (lambda x: x.diagonal(), "DiagonalBackward0"), (lambda x: x.as_strided((2,), (1,)), "AsStridedBackward0"), (lambda x: x.repeat(2, 2), "RepeatBackward0"),
+    ],
+)  # fmt: skip
+def test_names_of_nodes(call, name):
+    assert call(ferrograd.from_numpy(np.ones((3, 4))).requires_grad_()).grad_fn.name() == name
