@@ -3,10 +3,14 @@
 use pyo3::prelude::*;
 
 use super::arguments::{Dims, MemoryFormat, Operand, Sizes};
+use super::places::by_size;
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
+use crate::kernels::transpose::{self, Dim};
+use crate::kernels::without_interpreter;
 use crate::layout::{Layout, Shape, Strides, contiguous_strides, normalize_dim, normalize_dims};
 use crate::runtime_error;
+use crate::storage::Access;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -117,6 +121,34 @@ impl Tensor {
             let copies = Dims((0..pairs.len() as isize).step_by(2).collect());
             if copies.is_empty() { Ok(g.clone()) } else { g.reshape_to(&pairs)?.sum(Some(copies), false, None)?.sum_to_shape(&sizes[lead..]) }
         } })
+    }
+}
+
+impl Tensor {
+    /// Copies `x` tile by tile if it lies across this memory; answers whether it does. Both have one dtype then.
+    pub(crate) fn write_transposed(&self, x: &Tensor) -> bool {
+        const WORTH_IT: usize = 4096;
+        const SIDE: usize = 8;
+        let y = self;
+        if x.dtype() != y.dtype() || y.numel() < WORTH_IT {
+            return false;
+        }
+        let (shape, strides) = (y.shape(), x.layout().expand_strides(y.shape()));
+        let along = |strides: &[isize]| (0..shape.len()).find(|&d| strides[d] == 1 && shape[d] >= SIDE);
+        let (Some(row), Some(column)) = (along(&strides), along(y.strides())) else { return false };
+        if row == column {
+            return false;
+        }
+        let size = y.dtype().size() as isize;
+        let dim = |d: usize| Dim { size: shape[d], to: y.strides()[d] * size, from: strides[d] * size };
+        let outer: Vec<Dim> = (0..shape.len()).filter(|&d| d != row && d != column).map(dim).collect();
+        let _access = Access::new(&[x.storage()], &[y.storage()]);
+        let (from, to) = (x.byte_ptr() as usize, y.byte_ptr() as usize);
+        // SAFETY: both are locked, valid for the shape and different memory.
+        without_interpreter(y.numel(), || unsafe {
+            by_size!(y.dtype(), W => transpose::copy::<W>(to as *mut W, from as *const W, dim(row), dim(column), &outer));
+        });
+        true
     }
 }
 

@@ -253,6 +253,9 @@ impl Tensor {
         if same {
             return self.write(&crate::tape::without_recording(|| x.copied())?);
         }
+        if self.write_transposed(x) {
+            return Ok(());
+        }
         crate::dispatch_all!(x.dtype(), "copy_", T => crate::dispatch_all!(self.dtype(), "copy_", U => {
             apply_into(self, &[x], &map::loop1(|v: T| v.cast::<U>()));
             Ok(())

@@ -1,0 +1,98 @@
+//! Copies between memory of different order, tile by tile, so that both sides use whole cache lines.
+//!
+//! A row of a tile is one cache line or more on the side that is read and on the side that is written; a tile of both
+//! stays in the first-level cache.
+
+use std::mem::MaybeUninit;
+
+use super::par;
+
+/// Elements along each side of a tile.
+const TILE: usize = 32;
+/// Elements worth a thread.
+const GRAIN: usize = 32 * 1024;
+
+/// One dim: its size, and its strides in bytes in the target and the source.
+#[derive(Clone, Copy, Debug)]
+pub struct Dim {
+    /// Size.
+    pub size: usize,
+    /// Step in the target.
+    pub to: isize,
+    /// Step in the source.
+    pub from: isize,
+}
+
+/// Copies where the source is contiguous along `row` and the target along `column`, for all places of the dims `outer`.
+///
+/// # Safety
+/// Both must be valid at all places, and not overlap. `T` has the size of an element.
+pub unsafe fn copy<T: Copy>(to: *mut T, from: *const T, row: Dim, column: Dim, outer: &[Dim]) {
+    let (tiles_down, tiles_across) = (row.size.div_ceil(TILE), column.size.div_ceil(TILE));
+    let count: usize = outer.iter().map(|dim| dim.size).product();
+    let (to, from) = (to as usize, from as usize);
+    // Tiles next to each other in the target are one thread's.
+    par::for_ranges(count * tiles_down * tiles_across, GRAIN / (TILE * TILE), &|range| {
+        for number in range {
+            let (tile, mut rest) = (number % (tiles_down * tiles_across), number / (tiles_down * tiles_across));
+            let (mut target, mut source) = (to as isize, from as isize);
+            for dim in outer.iter().rev() {
+                target += (rest % dim.size) as isize * dim.to;
+                source += (rest % dim.size) as isize * dim.from;
+                rest /= dim.size;
+            }
+            let (first_row, first_column) = (tile / tiles_across * TILE, tile % tiles_across * TILE);
+            let rows = TILE.min(row.size - first_row);
+            let columns = TILE.min(column.size - first_column);
+            target += first_row as isize * row.to + first_column as isize * column.to;
+            source += first_row as isize * row.from + first_column as isize * column.from;
+            // SAFETY: the tile lies within the dims; the caller answers for these.
+            unsafe { copy_tile(target as *mut T, source as *const T, (rows, columns), row.to, column.from) };
+        }
+    });
+}
+
+/// `y[i][j] = x[j][i]`: steps of one element along j in y and along i in x.
+///
+/// By way of a buffer, so that each cache line is used up at once: rows a power of two apart share few places in a cache.
+#[inline(always)]
+unsafe fn copy_tile<T: Copy>(y: *mut T, x: *const T, (rows, columns): (usize, usize), y_step: isize, x_step: isize) {
+    let mut buffer = [const { MaybeUninit::<T>::uninit() }; TILE * TILE];
+    let buffer: *mut T = buffer.as_mut_ptr().cast();
+    for j in 0..columns {
+        let source = x.wrapping_byte_offset(j as isize * x_step);
+        for i in 0..rows {
+            // SAFETY: i and j are below TILE; the caller answers for the source. Lent memory may be unaligned.
+            unsafe { buffer.add(i * TILE + j).write(source.add(i).read_unaligned()) }
+        }
+    }
+    for i in 0..rows {
+        let target = y.wrapping_byte_offset(i as isize * y_step);
+        // SAFETY: the row was just filled; the caller answers for the target. Bytes need no alignment.
+        unsafe { std::ptr::copy_nonoverlapping(buffer.add(i * TILE).cast::<u8>(), target.cast::<u8>(), columns * size_of::<T>()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_matrix_is_transposed() {
+        let (m, n) = (37, 70);
+        let x: Vec<u32> = (0..2 * (m * n) as u32).collect();
+        let mut y = vec![0u32; 2 * m * n];
+        let row = Dim { size: n, to: 4 * m as isize, from: 4 };
+        let column = Dim { size: m, to: 4, from: 4 * n as isize };
+        let outer = [Dim { size: 2, to: 4 * (m * n) as isize, from: 4 * (m * n) as isize }];
+        // SAFETY: both hold two matrices.
+        unsafe { copy(y.as_mut_ptr(), x.as_ptr(), row, column, &outer) };
+        for k in 0..2 {
+            for i in 0..n {
+                for j in 0..m {
+                    assert_eq!(y[k * m * n + i * m + j], x[k * m * n + j * n + i]);
+                }
+            }
+        }
+    }
+}
