@@ -42,7 +42,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float. Domain: (-0.9, 0.9)
     pub fn asin(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("asin", x, |v: T| v.asin())?;
+        let y = float_map!("asin", x, |v| math::asin(v))?;
         vjp!("asin", y, { x: |g| g * (1.0 - &(&x * &x)?)?.rsqrt() })
     }
 
@@ -51,7 +51,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float. Domain: (-0.9, 0.9)
     pub fn acos(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("acos", x, |v: T| v.acos())?;
+        let y = float_map!("acos", x, |v| math::acos(v))?;
         vjp!("acos", y, { x: |g| -&(g * (1.0 - &(&x * &x)?)?.rsqrt())? })
     }
 
@@ -60,7 +60,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn atan(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("atan", x, |v: T| v.atan())?;
+        let y = float_map!("atan", x, |v| math::atan(v))?;
         vjp!("atan", y, { x: |g| g / ((&x * &x)? + 1.0) })
     }
 
@@ -69,7 +69,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn sinh(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("sinh", x, |v: T| v.sinh())?;
+        let y = float_map!("sinh", x, |v| math::sinh(v))?;
         vjp!("sinh", y, { x: |g| g * x.cosh() })
     }
 
@@ -78,7 +78,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn cosh(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("cosh", x, |v: T| v.cosh())?;
+        let y = float_map!("cosh", x, |v| math::cosh(v))?;
         vjp!("cosh", y, { x: |g| g * x.sinh() })
     }
 
@@ -96,7 +96,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn asinh(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("asinh", x, |v: T| libm::asinh(v as f64) as T)?;
+        let y = float_map!("asinh", x, |v| math::asinh(v))?;
         vjp!("asinh", y, { x: |g| g * ((&x * &x)? + 1.0)?.rsqrt() })
     }
 
@@ -105,7 +105,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float. Domain: (1.2, 4)
     pub fn acosh(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("acosh", x, |v: T| libm::acosh(v as f64) as T)?;
+        let y = float_map!("acosh", x, |v| math::acosh(v))?;
         vjp!("acosh", y, { x: |g| g * ((&x * &x)? - 1.0)?.rsqrt() })
     }
 
@@ -114,7 +114,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float. Domain: (-0.9, 0.9)
     pub fn atanh(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("atanh", x, |v: T| libm::atanh(v as f64) as T)?;
+        let y = float_map!("atanh", x, |v| math::atanh(v))?;
         vjp!("atanh", y, { x: |g| g / (1.0 - &(&x * &x)?) })
     }
 
@@ -125,7 +125,7 @@ impl Tensor {
     #[pyo3(signature = (other))]
     pub fn atan2(&self, other: &Tensor) -> Result<Tensor> {
         let (a, b) = promoted_float(self, other)?;
-        let y = float_zip_map!("atan2", a, b, |u: T, v: T| u.atan2(v))?;
+        let y = float_zip_map!("atan2", a, b, |u, v| math::atan2(u, v))?;
         vjp!("atan2", y, {
             a: |g| g * (&b * inverse_square(&a, &b)),
             b: |g| g * (a.neg()? * inverse_square(&a, &b)),
