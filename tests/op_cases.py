@@ -470,13 +470,13 @@ not_differentiable(
     *("argsort", "argwhere", "nonzero", "nonzero_static", "bincount", "bucketize", "searchsorted", "unravel_index", "gcd", "lcm"),
     *("bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "bitwise_left_shift", "bitwise_right_shift"),
 )
-not_differentiable("torch defines no derivative; test_refused_derivatives", "floor_divide", "heaviside", "unique", "unique_consecutive")
+not_differentiable("has no derivative in torch; see test_refused_derivatives", "floor_divide", "heaviside", "unique", "unique_consecutive")
 not_differentiable("loses precision that differences would need", "float", "bool", "byte", "char", "short", "int", "long")
 not_differentiable(
     "makes new tensors",
     *("arange", "as_tensor", "asarray", "empty", "empty_like", "empty_permuted", "empty_strided", "eye", "full", "full_like"),
     *("linspace", "logspace", "ones", "ones_like", "range", "scalar_tensor", "tril_indices", "triu_indices", "zeros", "zeros_like"),
-    *("new", "new_empty", "new_empty_strided", "new_full", "new_ones", "new_tensor", "new_zeros", "from_dlpack"),
+    *("new", "new_empty", "new_empty_strided", "new_full", "new_ones", "new_tensor", "new_zeros", "from_dlpack", "frombuffer"),
 )
 not_differentiable(
     "random",
@@ -489,13 +489,12 @@ not_differentiable(
     *("promote_types", "result_type", "seed", "set_default_dtype", "set_default_tensor_type", "set_num_threads"),
     *("set_printoptions", "set_rng_state", "as_subclass"),
 )
-not_differentiable("needs hardware that is not supported", "cuda")
+not_differentiable("about memory, or hardware that is not supported", "cuda", "is_pinned", "is_shared", "pin_memory", "share_memory_")
 not_differentiable("answers bools", "all", "any", "is_complex", "is_floating_point", "is_signed", "is_inference")
 not_differentiable("answers bools", "eq", "ne", "lt", "le", "gt", "ge", "not_equal", "less", "less_equal", "greater", "greater_equal")
 not_differentiable("answers bools", "logical_and", "logical_or", "logical_xor", "logical_not", "isclose", "allclose", "equal")
 not_differentiable("answers bools", "isnan", "isinf", "isfinite", "isposinf", "isneginf", "isreal", "signbit")
 not_differentiable("takes integers", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not", "bitwise_left_shift", "bitwise_right_shift", "gcd", "lcm")
-not_differentiable("has no derivative in torch", "floor_divide", "heaviside")
 not_differentiable("answers integers", "count_nonzero", "argmax", "argmin", "argsort")
 not_differentiable("describes the tensor", "dim", "ndimension", "element_size", "nelement", "numel", "size", "stride", "storage_offset", "data_ptr")
 not_differentiable("answers Python or numpy values", "item", "numpy", "tolist")

@@ -309,7 +309,8 @@ def test_a_kept_gradient_follows_the_tensor():
     assert values(y.grad) == [[1, 1], [1, 1]] and values(x.grad) == [[6, 6], [6, 6]]
 
 
-IN_PLACE = [case for case in CASES if hasattr(ferrograd.Tensor, case.op + "_") and case.numpy]
+# A number raised to a tensor is no method of its first operand.
+IN_PLACE = [c for c in CASES if hasattr(ferrograd.Tensor, c.op + "_") and c.numpy and c.label != "number_base"]
 
 
 @pytest.mark.parametrize("case", IN_PLACE, ids=str)
