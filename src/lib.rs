@@ -9,6 +9,7 @@
 
 pub mod dtype;
 pub mod error;
+mod interop;
 pub mod interpreter;
 pub mod kernels;
 pub mod layout;

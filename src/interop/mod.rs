@@ -1,0 +1,3 @@
+//! Tensors from and to the arrays of other Rust crates, for users of the library from Rust.
+
+mod ndarray;
