@@ -324,7 +324,7 @@ mod cache {
         fn classes_hold_what_they_are_asked_for() {
             for bytes in [0, 1, 64, 65, 4095, 4096, 4097, 5000, 1 << 20, (1 << 20) + 1, 123_456_789] {
                 let size = class(bytes);
-                assert!(size >= bytes && size % ALIGN == 0 && size <= bytes + bytes / 7 + ALIGN, "{bytes} {size}");
+                assert!(size >= bytes && size.is_multiple_of(ALIGN) && size <= bytes + bytes / 7 + ALIGN, "{bytes} {size}");
                 assert_eq!(class(size), size, "a class must be its own class");
             }
         }

@@ -72,7 +72,7 @@ macro_rules! integer {
                 let factor = self.wrapping_div(divisor);
                 // As in C, where narrow integers are multiplied as ints: the sign is lost before the result wraps.
                 if Self::BITS < 32 {
-                    (factor as i32 * other as i32).abs() as Self
+                    (factor as i32 * other as i32).unsigned_abs() as Self
                 } else {
                     factor.wrapping_mul(other).magnitude()
                 }

@@ -288,10 +288,10 @@ impl<F: Fold> Job<F> {
                         )
                     },
                 ),
-                // SAFETY: passed on.
-                None => {
-                    self.kept.walk(range.start, range.end, |from, to| unsafe { put(to, self.piece(self.x.at(from), 0, length)) })
-                }
+                None => self.kept.walk(range.start, range.end, |from, to| {
+                    // SAFETY: passed on.
+                    unsafe { put(to, self.piece(self.x.at(from), 0, length)) }
+                }),
             }
         });
     }

@@ -136,9 +136,9 @@ unsafe fn short_lines<T: Real>(x: *const T, y: *mut T, n: usize, width: usize, l
 unsafe fn columns<T: Real>(x: *const T, y: *mut T, n: usize, inner: usize, width: usize, log: bool) {
     let (mut most, mut sum) = ([-T::INFINITY; STRIP], [T::ZERO; STRIP]);
     for k in 0..n {
-        for i in 0..width {
+        for (i, most) in most.iter_mut().enumerate().take(width) {
             // SAFETY: the caller answers for n rows of `width` elements, `inner` apart.
-            most[i] = larger(most[i], unsafe { x.add(k * inner + i).read_unaligned() });
+            *most = larger(*most, unsafe { x.add(k * inner + i).read_unaligned() });
         }
     }
     for k in 0..n {

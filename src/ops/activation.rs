@@ -16,6 +16,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: any but bool, kept.
     /// Derivative: 0 at 0.
     /// Raises: RuntimeError for bools.
+    #[allow(clippy::absurd_extreme_comparisons)] // of unsigned integers
     pub fn relu(&self) -> Result<Tensor> {
         let x = self;
         if x.dtype() == DType::Bool {

@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use crate::dtype::{DType, Element, Number};
+use crate::dtype::{DType, Number};
 use crate::error::Result;
 use crate::kernels::lines::{Lines, pick};
 use crate::kernels::without_interpreter;

@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 
 use super::arguments::{DimOrTensor, Dims, Extremum, Pair};
 use super::reduce::{Reduction, fold, fold_pair};
-use crate::dtype::{Bool, DType, Number};
+use crate::dtype::{Bool, DType, Element};
 use crate::error::{Error, Result};
 use crate::kernels::folds::{Best, Extent, Extreme, Largest, Order, Smallest};
 use crate::runtime_error;
@@ -93,7 +93,7 @@ pub(crate) fn equal_mask(x: &Tensor, y: &Tensor, nan_equals_nan: bool) -> Result
     let (x, y) = (x.detached_read()?, y.detached_read()?);
     crate::dispatch_all!(x.dtype(), "eq", T =>
     super::kernel::binary::<T, T, Bool>("eq", &x, &y, move |u: T, v: T| {
-        Bool::from(u == v || (nan_equals_nan && u != u && v != v))
+        Bool::from(u == v || (nan_equals_nan && u.is_nan() && v.is_nan()))
     }))
 }
 
@@ -106,6 +106,7 @@ fn share_in_dims(g: &Tensor, x: &Tensor, y: &Tensor, r: &Reduction) -> Result<Te
 }
 
 /// The binary form, or the reduction.
+#[allow(clippy::too_many_arguments)] // what Python was called with, and the three forms
 fn max_or_min(
     x: &Tensor,
     op: &'static str,

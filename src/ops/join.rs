@@ -222,7 +222,7 @@ impl Tensor {
 }
 
 fn at_least(tensors: Tensors, rank: usize) -> Result<OneOrSeveral> {
-    if let (&[ref x], false) = (&tensors.0[..], tensors.1) {
+    if let ([x], false) = (&tensors.0[..], tensors.1) {
         return Ok(OneOrSeveral::One(x.at_least(rank)?));
     }
     Ok(OneOrSeveral::Several(Several(each(&tensors.0, |x| x.at_least(rank))?.0)))

@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use super::arguments::{Dims, Order};
 use super::extremum::equal_mask;
 use super::reduce::{Reduction, fold};
-use crate::dtype::{DType, Element, Number, Scalar};
+use crate::dtype::{DType, Number, Scalar};
 use crate::error::{Error, Result};
 use crate::kernels::folds::{Extreme, Largest, Smallest, SumOf};
 use crate::kernels::math;

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use super::arguments::Dims;
 use crate::dtype::{Bool, DType, Element};
 use crate::error::Result;
-use crate::kernels::folds::{All, Any, CountNonzero, NanSum, Product, Sum};
+use crate::kernels::folds::{All, Any, CountNonzero, NanSum, Sum};
 use crate::kernels::reduce::{self as kernels, Fold, Loop};
 use crate::kernels::without_interpreter;
 use crate::layout::{Layout, Shape, contiguous_strides};

@@ -116,6 +116,7 @@ impl Tensor {
     }
 }
 
+#[allow(clippy::absurd_extreme_comparisons)] // of unsigned integers
 fn sign(x: &Tensor) -> Result<Tensor> {
     crate::dispatch_all!(x.dtype(), "sign", T => super::kernel::unary::<T, T>("sign", x, |v| {
         let (above, below) = (v > T::ZERO, v < T::ZERO);

@@ -3,6 +3,9 @@
 //! The rules for products divide by nothing: they are made of [`Tensor::shifted`] and [`Tensor::unrolled`], a pair
 //! that is closed under differentiation, so zeros are as good as any number, in every order.
 
+// Conversions are no-ops for one of the types a kernel is compiled for.
+#![allow(clippy::unnecessary_cast)]
+
 use pyo3::prelude::*;
 
 use super::along::Target;

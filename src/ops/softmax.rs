@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 
 use super::arguments::Dims;
 use super::reduce::{Reduction, fold};
-use crate::dtype::{DType, Element};
+use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::kernels::folds::{Extreme, Largest, Sum};
 use crate::kernels::lines::Lines;

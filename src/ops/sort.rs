@@ -1,12 +1,15 @@
 //! Sorting, and elements by their rank: largest k, k-th, median, mode, quantiles.
 
+// Conversions are no-ops for one of the types a kernel is compiled for.
+#![allow(clippy::unnecessary_cast)]
+
 use pyo3::prelude::*;
 
 use super::along::Target;
 use super::arguments::{Operand, Pair};
 use super::extremum::check_dims_not_empty;
 use super::reduce::Reduction;
-use crate::dtype::{DType, Element, Number, Scalar};
+use crate::dtype::{DType, Number, Scalar};
 use crate::error::{Error, Result};
 use crate::kernels::lines::{Lines, each};
 use crate::kernels::select::{self, Item, ascending, descending, introsort, nth_element, partial_sort, quick_select};
