@@ -115,7 +115,8 @@ fn trigamma(x: f64) -> f64 {
         sum -= std::f64::consts::PI * std::f64::consts::PI / (sine * sine);
         x = 1.0 - x;
     }
-    for _ in 0..6 {
+    // Recurrence up to 20, from where four terms of the asymptotic series are exact to the last bits.
+    while x < 20.0 {
         sum += 1.0 / (x * x);
         x += 1.0;
     }
