@@ -90,6 +90,11 @@ impl Storage {
         Arc::strong_count(&self.0) == 1 && self.0.lender.is_none()
     }
 
+    /// Whether the memory belongs to somebody else.
+    pub fn is_lent(&self) -> bool {
+        self.0.lender.is_some()
+    }
+
     /// How often the memory has been written to by in-place ops.
     pub fn version(&self) -> u32 {
         self.0.version.load(Ordering::Acquire)

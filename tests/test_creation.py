@@ -239,6 +239,10 @@ def test_out_is_resized_if_empty_and_warned_about_if_not():
         torch.exp(torch.zeros(2), out=torch.empty(2, dtype=torch.int64))
     with pytest.raises(RuntimeError):
         torch.exp(torch.zeros(2, requires_grad=True), out=torch.empty(2))
+    with pytest.raises(RuntimeError, match="single memory location"):
+        torch.exp(torch.zeros(2), out=torch.empty(1).expand(2))
+    with pytest.warns(UserWarning, match="was resized"), pytest.raises(RuntimeError, match="not resizable"):
+        torch.exp(torch.zeros(3), out=torch.from_numpy(np.zeros(2, np.float32)))
 
 
 def test_functions_take_input_by_name_and_numbers_first():

@@ -232,6 +232,14 @@ pub fn write_output(name: &str, target: &Bound<'_, Tensor>, result: &Tensor) -> 
         let (from, to) = (result.dtype().type_word(), out.dtype().type_word());
         return Err(Error::Runtime(format!("result type {from} can't be cast to the desired output type {to}")).into());
     }
+    if out.layout().may_overlap() {
+        return Err(PyRuntimeError::new_err(format!(
+            "{name}(): unsupported operation: more than one element of the written-to tensor refers to a single memory location \
+             (shape {:?}, strides {:?}). Please clone() the tensor before performing the operation.",
+            out.shape(),
+            out.strides()
+        )));
+    }
     if out.shape() == result.shape() {
         out.write(result)?;
         out.bump_version();
@@ -246,6 +254,11 @@ pub fn write_output(name: &str, target: &Bound<'_, Tensor>, result: &Tensor) -> 
         );
         let text = std::ffi::CString::new(text)?;
         PyErr::warn(target.py(), &target.py().get_type::<PyUserWarning>(), &text, 1)?;
+    }
+    if out.storage().is_lent() && result.numel() * out.dtype().size() > out.storage().bytes() {
+        return Err(PyRuntimeError::new_err(format!(
+            "{name}(): trying to resize storage that is not resizable: the memory of `out` was lent by another library"
+        )));
     }
     let resized = Tensor::uninitialized("out", result.shape(), out.dtype())?;
     resized.write(result)?;
