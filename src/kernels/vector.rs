@@ -19,6 +19,17 @@ pub fn vectorize<R>(body: impl FnOnce() -> R) -> R {
     }
 }
 
+/// [`vectorize`] up to 256 bits: enough for loops over integers, and a version less of each.
+#[inline(always)]
+pub fn vectorize_narrow<R>(body: impl FnOnce() -> R) -> R {
+    match simd::isa() {
+        #[cfg(all(target_arch = "x86_64", not(debug_assertions)))]
+        // SAFETY: the processor has it; those with AVX-512 have AVX2, too.
+        simd::Isa::Avx512 | simd::Isa::Avx2 => unsafe { avx2(body) },
+        _ => body(),
+    }
+}
+
 #[cfg(all(target_arch = "x86_64", not(debug_assertions)))]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
 unsafe fn avx512<R>(body: impl FnOnce() -> R) -> R {
