@@ -40,7 +40,7 @@ pub enum Error {
     },
     /// A value that backward needs has been written to. RuntimeError.
     Modified {
-        /// What was modified, as `[torch.FloatTensor [2, 3]], which is output 0 of MulBackward0,`.
+        /// What was modified, as `[torch.FloatTensor [2, 3]], which is output 0 of Mul,`.
         what: String,
         /// The version now.
         found: u32,
@@ -104,7 +104,8 @@ impl fmt::Display for Error {
                 f,
                 "one of the variables needed for gradient computation has been modified by an inplace operation: \
                  {what} is at version {found}; expected version {expected} instead. \
-                 Hint: clone the tensor before changing it, or change it after backward"
+                 Hint: enable anomaly detection to find the operation that failed to compute its gradient, with \
+                 torch.autograd.set_detect_anomaly(True, check_nan=False)."
             ),
             Error::NoDerivative { op } => write!(f, "{op}: has no derivative; detach its input if none is wanted"),
             Error::Rule { op, input, cause } => {

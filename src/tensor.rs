@@ -12,7 +12,7 @@ use crate::kernels::{par, without_interpreter};
 use crate::layout::{Layout, Strides, checked_numel};
 use crate::runtime_error;
 use crate::storage::{Access, Storage};
-use crate::tape::{Edge, Meta, Node, mode};
+use crate::tape::{Edge, Meta, Node, mode, record::short_name};
 
 /// An n-dimensional array of one dtype that can take part in differentiation.
 #[pyclass(module = "ferrograd", subclass, dict, weakref, name = "Tensor")]
@@ -334,7 +334,8 @@ impl Tensor {
         }
     }
 
-    fn check_version(&self, expected: u32) -> Result<()> {
+    /// Fails if the memory is not as it was at a version, or never counted.
+    pub fn check_version(&self, expected: u32) -> Result<()> {
         if self.inference {
             return runtime_error!(
                 "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in \
@@ -347,7 +348,7 @@ impl Tensor {
         }
         let what = format!("[torch.{}Tensor {:?}]", self.dtype.type_word(), self.shape());
         let what = match self.node() {
-            Some((node, output)) => format!("{what}, which is output {output} of {},", node.name()),
+            Some((node, output)) => format!("{what}, which is output {output} of {},", short_name(&node.name())),
             None => what,
         };
         Err(Error::Modified { what, found: self.version(), expected })

@@ -1,5 +1,6 @@
 //! Differentiation as Python sees it: the tape's side of `Tensor`, and `backward` and `grad`.
 
+mod custom;
 mod hooks;
 mod node;
 mod run;
@@ -11,6 +12,7 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyUserWarning};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyWeakrefReference};
 
+pub use custom::{_as_output, _check_saved, _custom_node, _rebase_history, _set_history, WeakNode, increment_version};
 pub use hooks::RemovableHandle;
 pub use node::PyNode;
 pub use run::{backward, grad};
@@ -33,7 +35,7 @@ impl GradObject for PyGrad {
 }
 
 /// Remembers which Python object a leaf is, weakly, for those who find it from the graph.
-fn remember(slf: &Bound<'_, Tensor>, meta: &Arc<Meta>) -> PyResult<()> {
+pub fn remember(slf: &Bound<'_, Tensor>, meta: &Arc<Meta>) -> PyResult<()> {
     let unknown = meta.lock().object.is_none();
     if unknown {
         let reference: Py<PyWeakrefReference> = PyWeakrefReference::new(slf)?.unbind();
@@ -256,8 +258,12 @@ impl Tensor {
 
     /// The tensor that this one is a view of.
     #[getter]
-    fn _base(&self) -> Option<Tensor> {
-        self.base()
+    fn _base<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let Some(base) = self.base() else { return Ok(None) };
+        match base.meta().and_then(|meta| remembered(py, meta)) {
+            Some(leaf) => Ok(Some(leaf)),
+            None => Ok(Some(Bound::new(py, base)?.into_any())),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use super::data::{leaf, tensor_of};
+use super::data::{leaf, leaf_object, tensor_of};
 use super::numpy::{from_array, from_numpy, is_ndarray, typestr};
 use super::options::{Options, shape_of};
 use crate::dtype::{DType, Scalar};
@@ -352,7 +352,7 @@ pub fn asarray<'py>(obj: &Bound<'py, PyAny>, copy: Option<bool>, options: Option
         if copy == Some(false) {
             return Err(Error::Value("can't alias arbitrary sequence into a tensor.".into()).into());
         }
-        return Ok(Bound::new(py, leaf(tensor_of(obj, options.dtype)?, options.requires_grad)?)?.into_any());
+        return Ok(leaf_object(py, tensor_of(obj, options.dtype)?, options.requires_grad)?.into_any());
     };
     let dtype = options.dtype.unwrap_or(x.dtype());
     if copy == Some(false) && dtype != x.dtype() {
@@ -362,7 +362,9 @@ pub fn asarray<'py>(obj: &Bound<'py, PyAny>, copy: Option<bool>, options: Option
         return Ok(obj.clone());
     }
     let y = if copy == Some(true) { x.to_copy(dtype, MemoryFormat::Preserve)? } else { x.to_dtype(dtype)? };
-    let y = if options.requires_grad { leaf(y.detached(false), true)? } else { y };
+    if options.requires_grad {
+        return Ok(leaf_object(py, y.detached(false), true)?.into_any());
+    }
     Ok(Bound::new(py, y)?.into_any())
 }
 
@@ -373,7 +375,7 @@ impl Tensor {
     fn new_tensor<'py>(&self, data: &Bound<'py, PyAny>, options: Option<Keywords<'_, 'py>>) -> Object<'py> {
         let options = Options::parse("new_tensor", options, &[])?;
         let x = tensor_of(data, Some(options.dtype.unwrap_or(self.dtype())))?;
-        Ok(Bound::new(data.py(), leaf(x, options.requires_grad)?)?.into_any())
+        Ok(leaf_object(data.py(), x, options.requires_grad)?.into_any())
     }
 
     /// A tensor with arbitrary contents, of this dtype unless one is given.

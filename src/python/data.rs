@@ -164,14 +164,24 @@ fn element(ob: &Bound<'_, PyAny>) -> PyResult<(Scalar, DType)> {
 /// Raises: ValueError for ragged sequences, TypeError and RuntimeError for what is no number.
 #[pyfunction]
 #[pyo3(signature = (data, **options))]
-pub fn tensor<'py>(data: &Bound<'py, PyAny>, options: Option<&Bound<'py, PyDict>>) -> PyResult<Tensor> {
+pub fn tensor<'py>(data: &Bound<'py, PyAny>, options: Option<&Bound<'py, PyDict>>) -> PyResult<Bound<'py, Tensor>> {
     let options = Options::parse("tensor", options, &[])?;
     if data.is_instance_of::<Tensor>() {
         let text = c"To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or \
                      sourceTensor.detach().clone().requires_grad_(True), rather than tensor(sourceTensor).";
         PyErr::warn(data.py(), &data.py().get_type::<PyUserWarning>(), text, 1)?;
     }
-    leaf(tensor_of(data, options.dtype)?, options.requires_grad)
+    leaf_object(data.py(), tensor_of(data, options.dtype)?, options.requires_grad)
+}
+
+/// A fresh tensor as a leaf that asks for a gradient, or not, and that can be found from the graph.
+pub fn leaf_object(py: Python<'_>, x: Tensor, requires_grad: bool) -> PyResult<Bound<'_, Tensor>> {
+    let object = Bound::new(py, leaf(x, requires_grad)?)?;
+    if requires_grad {
+        let meta = object.borrow().meta_or_new();
+        super::autograd::remember(&object, &meta)?;
+    }
+    Ok(object)
 }
 
 /// A fresh tensor as a leaf that asks for a gradient, or not.

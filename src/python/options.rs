@@ -6,7 +6,7 @@ use pyo3::types::{PyDict, PyInt, PyString, PyTuple};
 use pyo3::{Borrowed, FromPyObject};
 
 use super::arguments::type_name;
-use super::data::leaf;
+use super::data::leaf_object;
 use super::function::write_output;
 use super::random::GeneratorObject;
 use crate::dtype::DType;
@@ -194,7 +194,7 @@ impl<'py> Options<'py> {
     ) -> PyResult<Bound<'py, PyAny>> {
         let Some(out) = self.out else {
             let x = make(self.dtype.unwrap_or(default))?;
-            return Ok(Bound::new(py, leaf(x, self.requires_grad)?)?.into_any());
+            return Ok(leaf_object(py, x, self.requires_grad)?.into_any());
         };
         let target = out.borrow().dtype();
         if let Some(dtype) = self.dtype.filter(|dtype| *dtype != target) {

@@ -17,17 +17,10 @@ pub fn text(x: &Tensor, prefix: &str) -> PyResult<String> {
         DType::I64 | DType::Bool => DTypeNote::IfEmpty,
         _ => DTypeNote::Always,
     };
-    x.requires_grad(); // brings the history of views up to date
-    let (node, leaf) = match x.meta() {
-        Some(meta) => {
-            let state = meta.lock();
-            (state.node.as_ref().map(|(node, _)| node.name()), state.requires_grad)
-        }
-        None => (None, false),
-    };
+    let node = x.node().map(|(node, _)| node.name());
     let grad = match &node {
         Some(name) => GradNote::Node(name),
-        None if leaf => GradNote::Leaf,
+        None if x.requires_grad() => GradNote::Leaf,
         None => GradNote::None,
     };
     let frame = Frame { prefix, shape: x.shape(), dtype: &dtype, dtype_note, grad };

@@ -2,6 +2,7 @@
 //!
 //! Knows the tensor; knows nothing of kernels or Python.
 
+pub mod custom;
 pub mod engine;
 pub mod leaf;
 pub mod meta;

@@ -1,8 +1,9 @@
 //! Nodes of the tape and how ops record them: [`vjp!`](crate::vjp) over [`Recorder`].
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -76,12 +77,31 @@ pub struct Node {
     pub hooks: Mutex<Vec<(usize, u64, Hook)>>,
     /// Outputs whose gradients are kept, and where. Weak, as tensors hold their nodes.
     pub retained: Mutex<Vec<(usize, Weak<Meta>)>>,
+    /// What few nodes have.
+    pub extras: OnceLock<Box<Extras>>,
+}
+
+/// What few nodes have, so that the others need not have room for it.
+#[derive(Default)]
+pub struct Extras {
+    /// The object that a custom op is to the layer that made it.
+    pub object: OnceLock<Arc<dyn Any + Send + Sync>>,
+}
+
+impl Node {
+    /// What few nodes have, made when it is first needed.
+    pub fn extras(&self) -> &Extras {
+        self.extras.get_or_init(Box::default)
+    }
 }
 
 /// The op of a base whose view was written to; see [`super::view`].
 pub const COPY_SLICES: &str = "copy_slices";
 /// The op of a view that must no longer be differentiated.
 pub const FROZEN_VIEW: &str = "frozen_view";
+
+/// The first letter of an op whose name is torch's already.
+pub const EXACT_NAME: char = '=';
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -93,6 +113,9 @@ pub fn next_id() -> u64 {
 impl Node {
     /// Torch's name: `max_dim.1` is `MaxDimBackward1`.
     pub fn name(&self) -> String {
+        if let Some(name) = self.op.strip_prefix(EXACT_NAME) {
+            return name.to_string();
+        }
         match self.op {
             COPY_SLICES => return "CopySlices".to_string(),
             "copy" => return "CopyBackwards".to_string(),
@@ -105,6 +128,12 @@ impl Node {
         });
         camel.collect::<String>() + "Backward" + overload
     }
+}
+
+/// What torch calls an op in messages: `Mul` for `MulBackward0`.
+pub fn short_name(name: &str) -> &str {
+    let word = name.trim_end_matches(|digit: char| digit.is_ascii_digit());
+    word.strip_suffix("Backward").unwrap_or(name)
 }
 
 /// Drops a chain of nodes one after the other: recursion would overflow the stack on long chains.
@@ -187,6 +216,7 @@ pub fn node(op: &'static str, outputs: usize, inputs: SmallVec<[Input; 2]>, save
         rules: Mutex::new(rules),
         hooks: Mutex::default(),
         retained: Mutex::default(),
+        extras: OnceLock::new(),
     })
 }
 

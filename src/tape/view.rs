@@ -10,7 +10,7 @@ use std::sync::Arc;
 use smallvec::smallvec;
 
 use super::meta::Meta;
-use super::record::{COPY_SLICES, Edge, FROZEN_VIEW, Input, Node, Rule, Rules, node};
+use super::record::{COPY_SLICES, Edge, FROZEN_VIEW, Input, Node, Rule, Rules, node, short_name};
 use crate::dtype::Scalar;
 use crate::error::Result;
 use crate::layout::{Layout, Shape};
@@ -21,6 +21,11 @@ use crate::tensor::Tensor;
 /// Why the outputs of ops with several views may not be written to.
 pub const ONE_OF_SEVERAL: &str = "This view is the output of a function that returns multiple views. Such functions do not allow \
     the output views to be modified inplace. You should replace the inplace operation by an out-of-place one.";
+
+/// Why views that a custom function answers may not be written to.
+pub const IN_CUSTOM_FUNCTION: &str = "This view was created inside a custom Function (or because an input was returned as-is) and the \
+    autograd logic to handle view+inplace would override the custom backward associated with the custom Function, leading to \
+    incorrect gradients. This behavior is forbidden. You can fix this by cloning the output of the custom Function.";
 
 /// Why views made while nothing was recorded may not be written to.
 const MADE_UNRECORDED: &str = "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code \
@@ -101,7 +106,7 @@ impl Tensor {
 
 impl Meta {
     /// Changes the history. Gradients that were to be kept are kept from there.
-    fn set_node(self: &Arc<Meta>, node: Arc<Node>, output: usize) {
+    pub(crate) fn set_node(self: &Arc<Meta>, node: Arc<Node>, output: usize) {
         let (before, retains) = {
             let mut state = self.lock();
             state.requires_grad = false;
@@ -241,6 +246,7 @@ pub fn check_writable(x: &Tensor) -> Result<()> {
             }
             Some(reason) => {
                 let (name, output) = node.map_or(("a function".to_string(), 0), |(node, output)| (node.name(), output));
+                let name = short_name(&name);
                 return runtime_error!("Output {output} of {name} is a view and is being modified inplace. {reason}");
             }
             None => {}
@@ -259,7 +265,7 @@ pub fn check_writable(x: &Tensor) -> Result<()> {
 /// Gives `x`, and its base if it is a view, the history of a result that was written to it.
 ///
 /// A result that was there before (`borrowed`), or that has no history, gets a node of its own.
-fn rebase(op: &'static str, x: &Tensor, result: &Tensor, borrowed: bool) {
+pub(crate) fn rebase(op: &'static str, x: &Tensor, result: &Tensor, borrowed: bool) {
     let meta = x.meta_or_new();
     let base = meta.lock().base.clone();
     match base {

@@ -2,7 +2,8 @@
 
 from ferrograd._C import _autograd
 from ferrograd._C._autograd import backward, grad
-from ferrograd.autograd import grad_mode, graph
+from ferrograd.autograd import function, grad_mode, graph
+from ferrograd.autograd.function import Function
 from ferrograd.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
 from ferrograd.autograd.variable import Variable
 
@@ -10,9 +11,11 @@ is_grad_enabled = _autograd.is_grad_enabled
 is_inference_mode_enabled = _autograd.is_inference_mode_enabled
 
 __all__ = [
+    "Function",
     "Variable",
     "backward",
     "enable_grad",
+    "function",
     "grad",
     "grad_mode",
     "graph",

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyAttributeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
@@ -63,13 +63,39 @@ impl PyNode {
             Place::Leaf(meta) => Ok(super::remembered(py, meta)),
             Place::Op(node) => {
                 let text = format!("'{}' object has no attribute 'variable'", node.name());
-                Err(pyo3::exceptions::PyAttributeError::new_err(text))
+                Err(PyAttributeError::new_err(text))
+            }
+        }
+    }
+
+    /// What a custom function has left for its backward is found here, too.
+    fn __getattr__<'py>(slf: &Bound<'py, Self>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+        match slf.get().context() {
+            Some(context) => context.bind(slf.py()).getattr(name),
+            None => {
+                let text = format!("'{}' object has no attribute '{name}'", slf.get_type().name()?);
+                Err(PyAttributeError::new_err(text))
             }
         }
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
         Ok(format!("<{} object at {:p}>", slf.get_type().name()?, slf.as_ptr()))
+    }
+}
+
+impl PyNode {
+    /// The recorded op; None at a leaf.
+    pub fn op(&self) -> Option<&Arc<Node>> {
+        match &self.0 {
+            Place::Op(node) => Some(node),
+            Place::Leaf(_) => None,
+        }
+    }
+
+    /// The context of a custom function.
+    fn context(&self) -> Option<&Py<PyAny>> {
+        self.op()?.extras.get()?.object.get()?.downcast_ref()
     }
 }
 

@@ -1,0 +1,387 @@
+"""Operations of one's own: subclasses of ``Function`` say how they run and how they are differentiated."""
+
+import copy
+import functools
+import warnings
+
+from ferrograd._C import Tensor, is_tensor, zeros
+from ferrograd._C import _autograd
+from ferrograd.autograd import _saved
+from ferrograd.autograd.grad_mode import no_grad
+
+__all__ = ["BackwardCFunction", "Function", "FunctionCtx", "FunctionMeta", "InplaceFunction", "once_differentiable"]
+
+_FREED = (
+    "Trying to backward through the graph a second time (or directly access saved tensors after they have already been freed). "
+    "Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify retain_graph=True if "
+    "you need to backward through the graph a second time or if you need to access saved tensors after calling backward."
+)
+
+
+class FunctionCtx:
+    """What the forward of a ``Function`` leaves for its backward."""
+
+    needs_input_grad = ()
+    to_save = None
+    saved_for_forward = None
+    dirty_tensors = ()
+    non_differentiable = ()
+    materialize_grads = True
+    _saved = ()
+    _input_shapes = ()
+    _output_kinds = ()
+
+    def save_for_backward(self, *tensors):
+        """Keeps inputs and outputs (or None) for ``saved_tensors``, with the check that nobody writes to them meanwhile."""
+        self.to_save = tensors
+
+    def save_for_forward(self, *tensors):
+        """Keeps tensors (or None) for ``jvp``."""
+        for tensor in tensors:
+            if not (isinstance(tensor, Tensor) or tensor is None):
+                raise AssertionError(
+                    "save_for_forward expects all arguments to be tensors; you should save non-tensors as attributes on ctx."
+                )
+        self.saved_for_forward = tensors
+
+    def mark_dirty(self, *args):
+        """Says which inputs the forward has written to. It must return them."""
+        self.dirty_tensors = args
+
+    def mark_non_differentiable(self, *args):
+        """Says which outputs have no gradient."""
+        self.non_differentiable = args
+
+    def set_materialize_grads(self, value):
+        """Whether backward gets zeros (the default), rather than None, for outputs that no gradient has come to."""
+        self.materialize_grads = value
+
+    @property
+    def saved_tensors(self):
+        """What ``save_for_backward`` was given.
+
+        Raises: RuntimeError if it has been freed, or if one of them has been written to.
+        """
+        if self._saved is None:
+            raise RuntimeError(_FREED)
+        return tuple(saved and saved.unpack() for saved in self._saved)
+
+    def _release(self):
+        """The tape has done with this node, and frees what it saved."""
+        if self._saved:
+            self._saved = None
+
+    def _run(self, grads):
+        """The gradients of the tensors among the inputs, from those of the outputs."""
+        if self.materialize_grads:
+            kinds = zip(grads, self._output_kinds)
+            grads = [zeros(kind[0], dtype=kind[1]) if g is None and kind else g for g, kind in kinds]
+        answer = _backward_of(self._forward_cls)(self, *grads)
+        return self._checked(answer if isinstance(answer, tuple) else (answer,))
+
+    def _checked(self, answer):
+        name = type(self)._node_name(self)
+        expected = len(self._input_shapes)
+        if len(answer) > expected and not any(g is not None for g in answer[expected:]):
+            answer = answer[:expected]
+        if len(answer) != expected:
+            raise RuntimeError(
+                f"function {name} returned an incorrect number of gradients (expected {expected}, got {len(answer)})"
+            )
+        grads = []
+        for i, (grad, shape) in enumerate(zip(answer, self._input_shapes)):
+            if shape is None and grad is not None:
+                raise RuntimeError(
+                    f"function {name} returned a gradient different than None at position {i + 1}, "
+                    "but the corresponding forward input was not a Variable"
+                )
+            if not (grad is None or isinstance(grad, Tensor)):
+                raise RuntimeError(f"expected Variable or None (got {type(grad).__name__})")
+            if grad is not None and not _sums_to(grad.shape, shape):
+                raise RuntimeError(
+                    f"Function {name} returned an invalid gradient at index {len(grads)} - got {list(grad.shape)} "
+                    f"but expected shape compatible with {list(shape)}"
+                )
+            if shape is not None:
+                grads.append(grad)
+        return grads
+
+    def _node_name(self):
+        return f"{self._forward_cls.__name__}Backward"
+
+
+def _sums_to(shape, target):
+    """Whether `target` broadcasts to `shape`."""
+    pairs = zip(reversed(shape), reversed(target))
+    return len(shape) >= len(target) and all(small in (1, large) for large, small in pairs)
+
+
+class BackwardCFunction(FunctionCtx):
+    """The context that a call of a ``Function`` makes."""
+
+
+class FunctionMeta(type):
+    """Gives each ``Function`` a class of contexts."""
+
+    def __init__(cls, name, bases, attrs):
+        super().__init__(name, bases, attrs)
+        cls._backward_cls = type(f"{name}Backward", (BackwardCFunction,), {"_forward_cls": cls})
+        cls._backward_cls.__module__ = cls.__module__
+
+
+class Function(FunctionCtx, metaclass=FunctionMeta):
+    """An operation of one's own.
+
+    A subclass has static methods ``forward(ctx, *args)`` and ``backward(ctx, *grads)``, and is called by ``apply``:
+
+    >>> class Cube(Function):
+    ...     @staticmethod
+    ...     def forward(ctx, x):
+    ...         ctx.save_for_backward(x)
+    ...         return x**3
+    ...     @staticmethod
+    ...     def backward(ctx, grad):
+    ...         (x,) = ctx.saved_tensors
+    ...         return grad * 3 * x**2
+    >>> y = Cube.apply(x)
+
+    With a static method ``setup_context(ctx, inputs, output)``, forward has no ``ctx``. ``vjp`` is another name of
+    ``backward``. The form of torch's first years is understood as well: methods with ``self`` in place of ``ctx``, called on
+    an instance, ``Cube()(x)``; each call works on a copy of the instance.
+    """
+
+    generate_vmap_rule = False
+    clear_saved_tensors_on_access = False
+    boxed_grads_call = False
+
+    def __init__(self, *args, **kwargs):
+        if isinstance(_plain_attribute(type(self), "forward"), staticmethod):
+            warnings.warn(
+                f"{type(self)} should not be instantiated. Methods on autograd functions are all static, so you should invoke "
+                "them on the class itself. Instantiating an autograd function will raise an error in a future version.",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+
+    def __call__(self, *args, **kwargs):
+        cls = type(self)
+        if isinstance(_plain_attribute(cls, "forward"), staticmethod):
+            raise RuntimeError(f"{cls.__name__}: forward is a static method; call {cls.__name__}.apply(…), not an instance")
+        context = copy.copy(self)
+        context._forward_cls = cls
+        return _apply(cls, context, args, kwargs)
+
+    @classmethod
+    def apply(cls, *args, **kwargs):
+        """Calls the operation."""
+        return _apply(cls, cls._backward_cls(), args, kwargs)
+
+    @staticmethod
+    def forward(*args, **kwargs):
+        """Computes the outputs: ``forward(ctx, *args)``, or ``forward(*args)`` if there is a ``setup_context``."""
+        raise NotImplementedError("You must implement the forward function for custom autograd.Function.")
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        """Fills the context after ``forward(*args)``."""
+        raise NotImplementedError("setup_context is not implemented.")
+
+    @staticmethod
+    def backward(ctx, *grad_outputs):
+        """From the gradients of the outputs to one for each argument of forward, None for those that have none."""
+        raise NotImplementedError(
+            "You must implement either the backward or vjp method for your custom autograd.Function to use it with "
+            "backward mode AD."
+        )
+
+    vjp = backward
+
+    @staticmethod
+    def jvp(ctx, *grad_inputs):
+        """From tangents of the inputs to those of the outputs. Not called: they follow from ``backward``."""
+        raise NotImplementedError(
+            "You must implement the jvp function for custom autograd.Function to use it with forward mode AD."
+        )
+
+    @staticmethod
+    def vmap(info, in_dims, *args):
+        """How to run on a batch. Not called: ``vmap`` runs forward on one sample after the other."""
+        raise NotImplementedError(
+            "To use autograd.Function with vmap, you must either override the vmap staticmethod or set generate_vmap_rule=True."
+        )
+
+
+class InplaceFunction(Function):
+    """A ``Function`` that is told whether to work in place; kept for old programs."""
+
+    def __init__(self, inplace=False):
+        super().__init__()
+        self.inplace = inplace
+
+
+def _plain_attribute(cls, name):
+    return next(vars(base)[name] for base in cls.__mro__ if name in vars(base))
+
+
+def _backward_of(cls):
+    backward, vjp = cls.backward, cls.vjp
+    if backward is not Function.backward and vjp is not Function.vjp:
+        raise RuntimeError(
+            "Implementing both 'backward' and 'vjp' for a custom Function is not allowed. You should only implement one of them."
+        )
+    return vjp if vjp is not Function.vjp else backward
+
+
+def _apply(cls, ctx, args, kwargs):
+    separate = cls.setup_context is not Function.setup_context
+    if separate:
+        import inspect  # slow to import, and seldom needed
+
+        bound = inspect.signature(cls.forward).bind(*args, **kwargs)
+        bound.apply_defaults()
+        args, kwargs = bound.args, bound.kwargs
+    inputs = (*args, *kwargs.values())
+    ctx.needs_input_grad = tuple(is_tensor(x) and x.requires_grad for x in inputs)
+    recorded = _autograd.is_grad_enabled() and any(ctx.needs_input_grad)
+    with no_grad():
+        if separate:
+            output = cls.forward(*args, **kwargs)
+            cls.setup_context(ctx, args, output)
+        else:
+            output = cls.forward(ctx, *args, **kwargs)
+    outputs = output if isinstance(output, tuple) else (output,)
+    outputs = _Recording(ctx, inputs, separate, recorded).record(outputs)
+    return outputs if isinstance(output, tuple) else outputs[0]
+
+
+class _Recording:
+    """Puts the outputs of one call on the tape."""
+
+    def __init__(self, ctx, inputs, separate, recorded):
+        self.ctx = ctx
+        self.inputs = [x for x in inputs if is_tensor(x)]
+        self.arguments = inputs
+        self.separate = separate
+        self.recorded = recorded
+
+    def record(self, outputs):
+        ctx = self.ctx
+        if not all(_among(x, outputs) for x in ctx.dirty_tensors):
+            raise RuntimeError(
+                "Some elements marked as dirty during the forward method were not returned as output. "
+                "The inputs that are modified inplace must all be outputs of the Function."
+            )
+        for x in ctx.dirty_tensors:
+            _autograd.increment_version(x)
+        differentiable = [self._is_differentiable(y) for y in outputs]
+        node = None
+        if self.recorded:
+            ctx._input_shapes = [x.shape if is_tensor(x) else None for x in self.arguments]
+            ctx._output_kinds = [(y.shape, y.dtype) if is_tensor(y) else None for y in outputs]
+            saves = any(x is not None for x in ctx.to_save or ())
+            node, ctx._node = _autograd._custom_node(ctx._node_name(), self.inputs, len(outputs), saves, ctx)
+        several = sum(differentiable) > 1
+        placed = tuple(
+            self._placed(y, i, node, differentiable[i], several, len(outputs)) if is_tensor(y) else y
+            for i, y in enumerate(outputs)
+        )
+        self._save(outputs, placed, node, differentiable)
+        return placed
+
+    def _is_differentiable(self, y):
+        return self.recorded and is_tensor(y) and y.is_floating_point() and not _among(y, self.ctx.non_differentiable)
+
+    def _placed(self, y, i, node, differentiable, several, outputs):
+        """The output as the caller sees it."""
+        returned, written = _among(y, self.inputs), _among(y, self.ctx.dirty_tensors)
+        if not differentiable:
+            return self._off_tape(y, returned, written)
+        if written:
+            self._write(y, i, node, returned, outputs)
+            return y
+        if returned:
+            if self.separate and _among(y, self.ctx.to_save or ()):
+                raise RuntimeError(
+                    "A input that has been returned as-is as output is being saved for backward. This is not supported if you "
+                    "override setup_context. You should return and save a view of the input instead, e.g. with x.view_as(x) or "
+                    "setup ctx inside the forward function itself."
+                )
+            with no_grad():
+                y = y.view_as(y)
+        _autograd._set_history(y, node, i, several)
+        return y
+
+    def _off_tape(self, y, returned, written):
+        if y.requires_grad:
+            return y.detach() if returned or y._is_view() else y.detach_()
+        if returned and not written:
+            with no_grad():
+                return y.view_as(y)
+        return y
+
+    def _write(self, y, i, node, returned, outputs):
+        if y.is_leaf and y.requires_grad and not y._is_view():
+            raise RuntimeError("a leaf Variable that requires grad has been used in an in-place operation.")
+        if not returned:
+            warnings.warn(
+                "Only input Tensors should be given to ctx.mark_dirty(). If a Tensor is not an input, there is no need to pass "
+                "it to mark_dirty()."
+            )
+        if y._is_view() and outputs > 1:
+            raise RuntimeError(
+                "If your Function modifies inplace an input that is a view of another Tensor, your Function cannot return more "
+                "than one Tensor. This is not supported by the current autograd engine. You should either make sure the input is "
+                "not a view (using .clone() for example) or make your Function only return one Tensor (potentially splitting it "
+                "into two Functions: one doing the inplace that returns a single Tensor and a second one that does the other "
+                "operations)."
+            )
+        _autograd._rebase_history(y, node, i)
+
+    def _save(self, outputs, placed, node, differentiable):
+        ctx = self.ctx
+        for i, x in enumerate(ctx.to_save or ()):
+            if not (x is None or is_tensor(x)):
+                raise TypeError(
+                    f"save_for_backward can only save variables, but argument {i} is of type {type(x).__name__}"
+                )
+        if self.recorded and ctx.to_save:
+            places = {id(y): i for i, y in enumerate(outputs) if differentiable[i]}
+            ctx._saved = tuple(_saved.save(x, places.get(id(x)), ctx._node) for x in ctx.to_save)
+        ctx.to_save = None
+
+
+def _among(x, sequence):
+    return any(x is item for item in sequence)
+
+
+def once_differentiable(fn):
+    """Decorates a ``backward`` whose result must not be differentiated: to do so is a RuntimeError."""
+
+    @functools.wraps(fn)
+    def wrapper(ctx, *args):
+        with no_grad():
+            outputs = fn(ctx, *args)
+        if not _autograd.is_grad_enabled():
+            return outputs
+        if not any(is_tensor(arg) and arg.requires_grad for arg in args):
+            return outputs
+        several = isinstance(outputs, tuple)
+        parts = [
+            None if y is None else y.detach().requires_grad_() for y in (outputs if several else (outputs,))
+        ]
+        parts = DelayedError.apply(*parts)
+        return parts if several else parts[0]
+
+    return wrapper
+
+
+class DelayedError(Function):
+    """Passes tensors on whose differentiation is an error."""
+
+    @staticmethod
+    def forward(ctx, *args):
+        return args
+
+    @staticmethod
+    def backward(ctx, *grads):
+        raise RuntimeError("trying to differentiate twice a function that was marked with @once_differentiable")

@@ -1,0 +1,114 @@
+//! What `autograd.Function` needs of the tape; the rest of it is Python.
+
+use std::sync::{Arc, Weak};
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyTuple};
+
+use super::node::{self, PyNode};
+use crate::error::Result;
+use crate::tape::record::JointRule;
+use crate::tape::{Node, custom};
+use crate::tensor::Tensor;
+
+/// A function's context, as long as its node can run. Told when that is over.
+struct Context(Py<PyAny>);
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        // Nobody is left to be told if the interpreter is shutting down. An exception may be on its way just now.
+        let _ = Python::try_attach(|py| {
+            let raised = PyErr::take(py);
+            let _ = self.0.bind(py).call_method0("_release");
+            if let Some(raised) = raised {
+                raised.restore(py);
+            }
+        });
+    }
+}
+
+/// A node that is kept alive by the tape only.
+#[pyclass(frozen)]
+pub struct WeakNode(Weak<Node>);
+
+#[pymethods]
+impl WeakNode {
+    fn __call__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.0.upgrade().map(|node| node::of_op(py, node)).transpose()
+    }
+}
+
+/// Makes the node of a custom function: the tape will call `context._run(grads)` for the gradients of `inputs`.
+///
+/// It runs once only unless the graph is retained, if it `saves` tensors. Answers the node, and a weak reference to it.
+#[pyfunction]
+pub fn _custom_node<'py>(
+    py: Python<'py>,
+    name: &str,
+    inputs: Vec<Bound<'py, Tensor>>,
+    outputs: usize,
+    saves: bool,
+    context: Py<PyAny>,
+) -> PyResult<(Bound<'py, PyAny>, WeakNode)> {
+    let object = context.clone_ref(py);
+    let context = Context(context);
+    let rule: JointRule = Arc::new(move |grads, _| Python::attach(|py| Ok(run(context.0.bind(py), grads)?)));
+    let inputs: Vec<Tensor> = inputs.iter().map(|x| x.borrow().clone()).collect();
+    let node = custom::custom_node(name, &inputs, outputs, saves, rule);
+    let _ = node.extras().object.set(Arc::new(object));
+    let weak = WeakNode(Arc::downgrade(&node));
+    Ok((node::of_op(py, node)?, weak))
+}
+
+fn run(context: &Bound<'_, PyAny>, grads: &[Option<Tensor>]) -> PyResult<Vec<Option<Tensor>>> {
+    let py = context.py();
+    let grads = PyTuple::new(py, grads.iter().map(|grad| grad.as_ref().map(Tensor::clone_identity)))?;
+    let answer = context.call_method1("_run", (grads,))?;
+    let tensor = |item: Bound<'_, PyAny>| -> PyResult<Option<Tensor>> {
+        Ok(item.extract::<Option<Bound<'_, Tensor>>>()?.map(|grad| grad.borrow().clone_identity()))
+    };
+    answer.cast::<PyList>()?.iter().map(tensor).collect()
+}
+
+fn op_of(node: &Bound<'_, PyNode>) -> PyResult<Arc<Node>> {
+    node.get().op().cloned().ok_or_else(|| PyTypeError::new_err("expected the node of an op, got that of a leaf"))
+}
+
+/// Makes a tensor an output of a custom node.
+#[pyfunction]
+pub fn _set_history(tensor: &Bound<'_, Tensor>, node: &Bound<'_, PyNode>, output: usize, one_of_several: bool) -> PyResult<()> {
+    tensor.borrow().set_history(op_of(node)?, output, one_of_several);
+    Ok(())
+}
+
+/// Makes a tensor that a custom function has written to an output of its node.
+#[pyfunction]
+pub fn _rebase_history(tensor: &Bound<'_, Tensor>, node: &Bound<'_, PyNode>, output: usize) -> PyResult<()> {
+    Ok(tensor.borrow().rebase_history(op_of(node)?, output)?)
+}
+
+/// The same elements as an output of a node.
+#[pyfunction]
+pub fn _as_output(tensor: &Bound<'_, Tensor>, node: &Bound<'_, PyNode>, output: usize) -> PyResult<Tensor> {
+    Ok(tensor.borrow().clone().with_origin(op_of(node)?, output))
+}
+
+/// Fails if a tensor has been written to since it was saved at a version.
+#[pyfunction]
+pub fn _check_saved(tensor: &Bound<'_, Tensor>, version: u32) -> Result<()> {
+    tensor.borrow().check_version(version)
+}
+
+/// Counts a write to each tensor, as if by an in-place op.
+#[pyfunction]
+pub fn increment_version(tensor: &Bound<'_, PyAny>) -> PyResult<()> {
+    if let Ok(tensor) = tensor.cast::<Tensor>() {
+        tensor.borrow().bump_version();
+        return Ok(());
+    }
+    for item in tensor.try_iter()? {
+        item?.cast::<Tensor>()?.borrow().bump_version();
+    }
+    Ok(())
+}

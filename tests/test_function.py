@@ -1,0 +1,409 @@
+"""Operations of one's own: autograd.Function in its static, its separate and its first form."""
+
+import gc
+import traceback
+import weakref
+
+import pytest
+
+import ferrograd
+from ferrograd.autograd import Function, grad
+from ferrograd.autograd.function import FunctionCtx, once_differentiable
+
+
+def leaf(*values):
+    return ferrograd.tensor(values, dtype=ferrograd.float64, requires_grad=True)
+
+
+def function(forward, backward, name="Own", **others):
+    """A Function of two plain functions."""
+    return type(name, (Function,), {"forward": staticmethod(forward), "backward": staticmethod(backward), **others})
+
+
+def doubling(backward):
+    return function(lambda ctx, x: x * 2, backward)
+
+
+class Cube(Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return g * 3 * x**2
+
+
+def test_forward_and_backward():
+    x = leaf(1.0, 2.0)
+    y = Cube.apply(x)
+    assert y.grad_fn.name() == "CubeBackward" and type(y.grad_fn).__name__ == "CubeBackward"
+    assert repr(y).endswith("grad_fn=<CubeBackward>)")
+    assert y.grad_fn.next_functions[0][0].variable is x
+    y.sum().backward()
+    assert x.grad.tolist() == [3.0, 12.0]
+
+
+def test_the_backward_is_differentiable():
+    x = leaf(1.0, 2.0)
+    (first,) = grad(Cube.apply(x).sum(), x, create_graph=True)
+    (second,) = grad(first.sum(), x, create_graph=True)
+    assert second.tolist() == [6.0, 12.0]
+    (third,) = grad(second.sum(), x)
+    assert third.tolist() == [6.0, 6.0]
+
+
+def test_saved_outputs_are_differentiable():
+    def forward(ctx, x):
+        y = x.exp()
+        ctx.save_for_backward(y)
+        return y
+
+    Exp = function(forward, lambda ctx, g: g * ctx.saved_tensors[0])
+    x = leaf(0.5)
+    y = Exp.apply(x)
+    assert y.grad_fn.saved_tensors[0].grad_fn is y.grad_fn
+    (first,) = grad(y, x, create_graph=True)
+    assert grad(first, x)[0].item() == pytest.approx(y.item())
+
+
+def test_arguments_that_are_no_tensors():
+    Scale = function(lambda ctx, x, k, name=None: (setattr(ctx, "k", k), x * k)[1], lambda ctx, g: (g * ctx.k, None))
+    x = leaf(1.0)
+    Scale.apply(x, 3).backward()
+    assert x.grad.item() == 3
+    assert Scale.apply(x, 3).grad_fn.k == 3
+    with pytest.raises(RuntimeError, match=r"incorrect number of gradients \(expected 3, got 2\)"):
+        Scale.apply(x, 3, name="x").backward()
+
+
+def test_setup_context():
+    class Mul(Function):
+        @staticmethod
+        def forward(a, b=2):
+            assert not ferrograd.is_grad_enabled()
+            return a * b
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            assert inputs[1] == 2 and not output.requires_grad
+            ctx.b = inputs[1]
+
+        @staticmethod
+        def vjp(ctx, g):
+            return g * ctx.b, None
+
+    x = leaf(1.0, 4.0)
+    Mul.apply(x).sum().backward()
+    assert x.grad.tolist() == [2.0, 2.0]
+    with pytest.raises(TypeError):
+        Mul.apply(x, c=1)
+
+
+def test_needs_input_grad():
+    seen = []
+    F = function(lambda ctx, *args: (seen.append(ctx.needs_input_grad), args[0] * 1)[1], lambda ctx, *g: (None, None, None))
+    x, y = leaf(1.0), ferrograd.ones(1)
+    F.apply(x, y, 3)
+    with ferrograd.no_grad():
+        assert not F.apply(x, y, 3).requires_grad
+    assert seen == [(True, False, False)] * 2
+
+
+@pytest.mark.parametrize(
+    "answer, text",
+    [
+        (lambda g: (g, g), r"incorrect number of gradients \(expected 1, got 2\)"),
+        (lambda g: (), r"incorrect number of gradients \(expected 1, got 0\)"),
+        (lambda g: 3, r"expected Variable or None \(got int\)"),
+        (lambda g: [g], r"expected Variable or None \(got list\)"),
+        (lambda g: ferrograd.ones(3), r"invalid gradient at index 0 - got \[3\] but expected shape compatible with \[2\]"),
+    ],
+)
+def test_wrong_gradients(answer, text):
+    x = leaf(1.0, 2.0)
+    with pytest.raises(RuntimeError, match=text):
+        doubling(lambda ctx, g: answer(g)).apply(x).sum().backward()
+    assert x.grad is None
+
+
+def test_gradient_of_what_is_no_tensor():
+    F = function(lambda ctx, x, k: x * k, lambda ctx, g: (g, g))
+    with pytest.raises(RuntimeError, match="different than None at position 2"):
+        F.apply(leaf(1.0), 3).backward()
+
+
+def test_gradients_are_fitted():
+    x = leaf(1.0, 2.0)
+    doubling(lambda ctx, g: (ferrograd.ones(3, 2, dtype=ferrograd.int64), None)).apply(x).sum().backward()
+    assert x.grad.tolist() == [3.0, 3.0] and x.grad.dtype == ferrograd.float64
+
+
+def test_none_is_no_gradient():
+    x = leaf(1.0)
+    doubling(lambda ctx, g: None).apply(x).backward()
+    assert x.grad is None
+    y = leaf(1.0)
+    (doubling(lambda ctx, g: None).apply(x) * y).backward()
+    assert x.grad is None and y.grad.item() == 2
+
+
+def test_outputs_that_are_no_tensors():
+    seen = []
+    F = function(
+        lambda ctx, x: (x * 2, 5, None, x.detach().long(), x > 0),
+        lambda ctx, *g: seen.append([None if item is None else (item.dtype, item.tolist()) for item in g]),
+    )
+    y, five, none, whole, positive = F.apply(leaf(1.0))
+    assert (five, none, whole.requires_grad, positive.requires_grad) == (5, None, False, False)
+    y.backward()
+    assert seen == [[(ferrograd.float64, [1.0]), None, None, (ferrograd.int64, [0]), (ferrograd.bool, [False])]]
+    assert function(lambda ctx, x: 3, None).apply(leaf(1.0)) == 3
+
+
+def test_gradients_of_unused_outputs():
+    seen = []
+
+    def backward(ctx, *grads):
+        seen.append([g if g is None else g.tolist() for g in grads])
+        return grads[1]
+
+    def forward(ctx, x, materialize):
+        ctx.set_materialize_grads(materialize)
+        return x * 2, x * 3
+
+    for materialize in (True, False):
+        function(forward, lambda ctx, *g: (backward(ctx, *g), None)).apply(leaf(1.0), materialize)[1].backward()
+    assert seen == [[[0.0], [1.0]], [None, [1.0]]]
+
+
+def test_mark_non_differentiable():
+    def forward(ctx, x):
+        y = x * 2
+        ctx.mark_non_differentiable(y)
+        return y, x * 3
+
+    a, b = function(forward, lambda ctx, g, h: g + h).apply(leaf(1.0))
+    assert not a.requires_grad and b.requires_grad
+
+
+def test_an_input_that_is_returned():
+    x = leaf(1.0)
+    y = function(lambda ctx, x: x, lambda ctx, g: g * 3).apply(x)
+    assert y is not x and y._is_view() and y._base is x
+    y.backward()
+    assert x.grad.item() == 3
+    with pytest.raises(RuntimeError, match="Output 0 of Own is a view and is being modified inplace. This view was created inside a custom"):
+        y.mul_(2)
+    with ferrograd.no_grad():
+        y = function(lambda ctx, x: x, None).apply(x)
+    assert y is not x and not y.requires_grad
+
+
+def test_views_of_inputs():
+    x = leaf(1.0, 2.0)
+    y = function(lambda ctx, x: x.view(-1), lambda ctx, g: g * 5).apply(x.clone())
+    assert y.grad_fn.name() == "OwnBackward"
+    assert grad(y.sum(), x)[0].tolist() == [5.0, 5.0]
+    with pytest.raises(RuntimeError, match="inside a custom Function"):
+        y.mul_(2)
+    y, _ = function(lambda ctx, x: (x.view(-1), x * 1), lambda ctx, g, h: g * 5).apply(x.clone())
+    with pytest.raises(RuntimeError, match="a function that returns multiple views"):
+        y.mul_(2)
+
+
+class Doubled(Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.mark_dirty(x)
+        return x.mul_(2)
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * 2
+
+
+def test_mark_dirty():
+    x = leaf(1.0, 2.0)
+    y = x.clone()
+    z = Doubled.apply(y)
+    assert z is y and y.grad_fn.name() == "DoubledBackward" and y._version == 2
+    assert grad(y.sum(), x)[0].tolist() == [2.0, 2.0]
+    with pytest.raises(RuntimeError, match="a leaf Variable that requires grad has been used in an in-place operation"):
+        Doubled.apply(leaf(1.0))
+
+
+def test_mark_dirty_of_a_view():
+    x = leaf(1.0, 2.0, 3.0)
+    base = x.clone()
+    view = base[:2]
+    assert Doubled.apply(view) is view
+    assert base.tolist() == [2.0, 4.0, 3.0] and base.grad_fn.name() == "CopySlices"
+    assert grad((base * base).sum(), x)[0].tolist() == [8.0, 16.0, 6.0]
+    F = function(lambda ctx, x: (ctx.mark_dirty(x), (x, x * 1))[1], None)
+    with pytest.raises(RuntimeError, match="your Function cannot return more than one Tensor"):
+        F.apply(x.clone()[1:])
+
+
+def test_dirty_tensors_must_be_returned():
+    F = function(lambda ctx, x: (ctx.mark_dirty(x), x * 2)[1], None)
+    with pytest.raises(RuntimeError, match="must all be outputs of the Function"):
+        F.apply(leaf(1.0).clone())
+
+
+def test_saved_tensors_are_checked():
+    x = leaf(1.0)
+    z = x * 1
+    y = Cube.apply(z)
+    z.add_(1)
+    with pytest.raises(RuntimeError, match=r"modified by an inplace operation: \[torch.DoubleTensor \[1\]\], which is output 0 of Add, is at version 1; expected version 0"):
+        y.backward()
+    with pytest.raises(TypeError, match="save_for_backward can only save variables, but argument 1 is of type int"):
+        function(lambda ctx, x: (ctx.save_for_backward(x, 3), x * 1)[1], None).apply(x)
+    F = function(lambda ctx, x: (ctx.save_for_backward(None, x), x * 1)[1], lambda ctx, g: g)
+    assert F.apply(x).grad_fn.saved_tensors == (None, x)
+
+
+def test_saved_tensors_are_freed():
+    x = leaf(1.0)
+    y = Cube.apply(x * 1)
+    kept = weakref.ref(y.grad_fn.saved_tensors[0])
+    y.backward(retain_graph=True)
+    assert kept() is not None
+    y.backward()
+    gc.collect()
+    assert kept() is None
+    with pytest.raises(RuntimeError, match="a second time"):
+        y.backward()
+    with pytest.raises(RuntimeError, match="directly access saved tensors after they have already been freed"):
+        y.grad_fn.saved_tensors
+    without = doubling(lambda ctx, g: g).apply(x)
+    without.backward()
+    without.backward()
+
+
+def test_contexts_do_not_leak():
+    class Thing:
+        pass
+
+    alive = []
+
+    def forward(ctx, x):
+        ctx.thing = Thing()
+        alive.append(weakref.ref(ctx.thing))
+        y = x * 2
+        ctx.save_for_backward(x, y)
+        return y
+
+    F = function(forward, lambda ctx, g: g * 2)
+    y = F.apply(leaf(1.0))
+    assert alive[0]() is not None
+    del y
+    assert alive[0]() is None
+    F.apply(leaf(1.0)).backward()
+    assert alive[1]() is None
+
+
+def test_exceptions_pass():
+    def fail(ctx, *args):
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        function(fail, None).apply(leaf(1.0))
+    x, w = leaf(1.0), leaf(1.0)
+    with pytest.raises(KeyError, match="mine") as caught:
+        (doubling(fail).apply(x) + w * 2).backward()
+    assert "fail" in [frame.name for frame in traceback.extract_tb(caught.tb)]
+    assert x.grad is None and w.grad is None
+
+
+def test_missing_methods():
+    x = leaf(1.0)
+    with pytest.raises(NotImplementedError, match="must implement the forward"):
+        type("F", (Function,), {}).apply(x)
+    F = type("F", (Function,), {"forward": staticmethod(lambda ctx, x: x * 2)})
+    with pytest.raises(NotImplementedError, match="either the backward or vjp"):
+        F.apply(x).backward()
+    F.vjp = F.backward = staticmethod(lambda ctx, g: g)
+    with pytest.raises(RuntimeError, match="both 'backward' and 'vjp'"):
+        F.apply(x).backward()
+
+
+def test_once_differentiable():
+    class Once(Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        @once_differentiable
+        def backward(ctx, g):
+            assert not ferrograd.is_grad_enabled()
+            return g * 2
+
+    x, weight = leaf(1.0), leaf(1.0)
+    assert not grad(Once.apply(x), x, create_graph=True)[0].requires_grad
+    (g,) = grad(Once.apply(x), x, weight, create_graph=True)
+    with pytest.raises(RuntimeError, match="differentiate twice a function that was marked with @once_differentiable"):
+        g.backward()
+
+
+def test_save_for_forward():
+    ctx = FunctionCtx()
+    ctx.save_for_forward(leaf(1.0), None)
+    with pytest.raises(AssertionError, match="save_for_forward expects all arguments to be tensors"):
+        ctx.save_for_forward(1)
+
+
+def test_returned_inputs_cannot_be_saved_separately():
+    class F(Function):
+        @staticmethod
+        def forward(x):
+            return x
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            ctx.save_for_backward(output)
+
+    with pytest.raises(RuntimeError, match="returned as-is as output is being saved for backward"):
+        F.apply(leaf(1.0))
+
+
+class MyReLU(Function):
+    """As in a notebook of torch's first years."""
+
+    def __init__(self, slope=0.0):
+        super().__init__()
+        self.slope = slope
+
+    def forward(self, input):
+        self.save_for_backward(input)
+        return input.clamp(min=0) + self.slope * input.clamp(max=0)
+
+    def backward(self, grad_output):
+        (input,) = self.saved_tensors
+        grad_input = grad_output.clone()
+        grad_input[input < 0] *= self.slope
+        return grad_input
+
+
+def test_the_form_with_instances():
+    x = leaf(-1.0, 2.0)
+    relu = MyReLU(slope=0.5)
+    relu(x).sum().backward()
+    assert x.grad.tolist() == [0.5, 1.0]
+    # An instance may be called again while its first call is still on the tape.
+    x = leaf(-1.0, 2.0)
+    y = relu(relu(x))
+    assert y.tolist() == [-0.25, 2.0] and y.grad_fn.name() == "MyReLUBackward"
+    y.sum().backward()
+    assert x.grad.tolist() == [0.25, 1.0]
+
+
+def test_instances_of_static_functions():
+    with pytest.warns(DeprecationWarning, match="should not be instantiated"):
+        cube = Cube()
+    with pytest.raises(RuntimeError, match="static method"):
+        cube(leaf(1.0))
