@@ -74,6 +74,8 @@ pub enum Error {
     Value(String),
     /// An argument of the wrong type. TypeError.
     Type(String),
+    /// A matrix that cannot be decomposed. LinAlgError, which is a RuntimeError.
+    Linalg(String),
     /// Something torch declares as not implemented. NotImplementedError.
     NotImplemented(String),
     /// An exception that came from Python code (a hook, say) and goes back there as it is.
@@ -112,9 +114,12 @@ impl fmt::Display for Error {
                 write!(f, "{op}: the derivative for input {input} failed ({cause}); this is a bug of ferrograd, please report it")
             }
             Error::Memory { bytes } => write!(f, "not enough memory: could not allocate {bytes} bytes"),
-            Error::Runtime(text) | Error::Index(text) | Error::Value(text) | Error::Type(text) | Error::NotImplemented(text) => {
-                f.write_str(text)
-            }
+            Error::Runtime(text)
+            | Error::Index(text)
+            | Error::Value(text)
+            | Error::Type(text)
+            | Error::Linalg(text)
+            | Error::NotImplemented(text) => f.write_str(text),
             Error::External(cause) => write!(f, "{cause}"),
         }
     }

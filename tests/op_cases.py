@@ -436,6 +436,16 @@ for op in ("softmax", "log_softmax"):
         shaped(op, dim, shape=shape)
 case("norm", lambda x: x.norm(), (2, 3), numpy=np.linalg.norm, domain=APART)
 case("norm", lambda x: x.norm(3, 1), (2, 3), numpy=lambda x: np.linalg.norm(x, 3, 1), domain=APART, label="p3")
+case("norm", lambda x: x.norm("nuc", (0, 2)), (3, 2, 2), numpy=lambda x: np.linalg.norm(x, "nuc", (0, 2)), label="nuclear")
+for shape in ((4, 3), (3, 3), (2, 4), (2, 3, 2)):
+    for order in ("nuc", 2, -2):
+        case(
+            "norm",
+            lambda x, p=order: ferrograd.linalg.matrix_norm(x, p),
+            shape,
+            numpy=lambda x, p=order: np.linalg.norm(x, p, (-2, -1)),
+            label=f"matrix {order}",
+        )
 case("dist", lambda x, y: x.dist(y, 3), (2, 3), (2, 3))
 case("renorm", lambda x: x.renorm(2, 0, 1.0), (2, 3), domain=APART)
 case("diff", lambda x: x.diff(dim=1), (2, 4), numpy=np.diff)

@@ -1,5 +1,5 @@
 """Linear algebra."""
 
-from ferrograd._C._linalg import matrix_norm, norm, vector_norm
+from ferrograd._C._linalg import LinAlgError, matrix_norm, norm, svdvals, vector_norm
 
-__all__ = ["matrix_norm", "norm", "vector_norm"]
+__all__ = ["LinAlgError", "matrix_norm", "norm", "svdvals", "vector_norm"]

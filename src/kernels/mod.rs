@@ -16,6 +16,7 @@ pub mod select;
 pub mod simd;
 pub mod softmax;
 pub mod special;
+pub mod svd;
 pub mod transpose;
 pub mod triangle;
 pub mod vector;

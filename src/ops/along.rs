@@ -32,6 +32,16 @@ impl<T: Copy> Target<T> {
         unsafe { self.0.add(i).read_unaligned() }
     }
 
+    /// Some places in a row.
+    ///
+    /// # Safety
+    /// They must be in bounds, aligned, and used by no other thread while the slice lives.
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn part(&self, start: usize, count: usize) -> &mut [T] {
+        // SAFETY: the caller answers for it; nothing is read through the address of no elements.
+        if count == 0 { &mut [] } else { unsafe { std::slice::from_raw_parts_mut(self.0.add(start), count) } }
+    }
+
     /// # Safety
     /// As for `get`.
     #[inline(always)]

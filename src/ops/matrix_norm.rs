@@ -3,8 +3,10 @@
 use pyo3::prelude::*;
 
 use super::arguments::{Dims, Order};
+use super::norm::check_norm_dtype;
 use crate::dtype::{DType, Scalar};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::layout::Shape;
 use crate::runtime_error;
 use crate::tensor::Tensor;
 
@@ -18,46 +20,71 @@ pub fn vector_norm(x: &Tensor, ord: Scalar, dim: Option<Dims>, keepdim: bool, dt
     x.vector_norm(ord.to_f64(), dim.as_deref(), keepdim, dtype)
 }
 
-/// The norm of matrices in two dims: "fro", 1 and -1 (largest and smallest sum of a column), inf and -inf (of a row).
+/// The norm of matrices in two dims: "fro"; "nuc", the sum of the singular values; 2 and -2, the largest and the smallest of
+/// them; 1 and -1, the largest and smallest sum of a column; inf and -inf, of a row.
 ///
-/// Dtype: float.
+/// Dtype: float. Derivative: shared evenly among equal singular values for 2 and -2.
 #[pyfunction]
 #[pyo3(signature = (A, ord=Order::Name("fro".into()), dim=Dims(smallvec::smallvec![-2, -1]), keepdim=false, *, dtype=None))]
 #[allow(non_snake_case)]
 pub fn matrix_norm(A: &Tensor, ord: Order, dim: Dims, keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
+    const OP: &str = "linalg.matrix_norm";
     let a = A;
     if a.rank() < 2 {
-        return runtime_error!("linalg.matrix_norm: The input tensor A must have at least 2 dimensions, got {}", a.rank());
+        return runtime_error!("{OP}: The input tensor A must have at least 2 dimensions.");
+    }
+    if !a.dtype().is_float() {
+        return runtime_error!("{OP}: Expected a floating point or complex tensor as input. Got {}", a.dtype().type_word());
     }
     let &[row, column] = &*dim else {
-        return runtime_error!("linalg.matrix_norm: dim must be a 2-tuple. Got {dim:?}");
+        return runtime_error!("{OP}: dim must be a 2-tuple. Got {:?}", &*dim);
     };
-    let (row, column) = (a.layout().dim("linalg.matrix_norm", row)?, a.layout().dim("linalg.matrix_norm", column)?);
+    let (row, column) = (a.layout().dim(OP, row)?, a.layout().dim(OP, column)?);
     if row == column {
-        return runtime_error!("linalg.matrix_norm: dims must be different. Got ({row}, {column})");
+        return runtime_error!("{OP}: dims must be different. Got ({row}, {column})");
     }
-    let p = match ord {
-        Order::Name(name) if name == "fro" => return a.vector_norm(2.0, Some(&dim), keepdim, dtype),
-        Order::Name(name) if name == "nuc" => f64::NAN,
-        Order::Name(name) => return runtime_error!("linalg.matrix_norm: Order {name} not supported."),
-        Order::Number(p) => p.to_f64(),
-    };
-    if p.abs() != 1.0 && !p.is_infinite() {
-        if p.is_nan() || p.abs() == 2.0 {
-            return Err(Error::NotImplemented("linalg.matrix_norm: norms by singular values are not available yet".into()));
-        }
-        return runtime_error!("linalg.matrix_norm: Order {p} not supported.");
+    if let Some(dtype) = dtype {
+        check_norm_dtype(OP, a.dtype(), dtype)?;
     }
-    let (inner, outer) = if p.is_infinite() { (column, row) } else { (row, column) };
-    let sums = a.vector_norm(1.0, Some(&[inner as isize]), true, dtype)?;
-    let over = Dims(smallvec::smallvec![outer as isize]);
-    let y = match p > 0.0 {
-        // The largest of no sums is 0.
-        true if sums.shape()[outer] == 0 => sums.sum(Some(over), true, None)?,
-        true => sums.amax(over, true)?,
-        false => sums.amin(over, true)?,
+    let a = a.to_dtype(dtype.unwrap_or(a.dtype()))?;
+    let y = match ord {
+        Order::Name(name) if name == "fro" => return a.vector_norm(2.0, Some(&dim), keepdim, None),
+        Order::Name(name) if name == "nuc" => values_last(&a, row, column)?.sum(Some(one_dim(-1)), false, None)?,
+        Order::Name(name) => return runtime_error!("{OP}: Order {name} not supported."),
+        Order::Number(p) => match p.to_f64() {
+            2.0 => largest(&values_last(&a, row, column)?, -1)?,
+            -2.0 => values_last(&a, row, column)?.amin(one_dim(-1), false)?,
+            p if p.abs() == 1.0 || p.is_infinite() => {
+                let (inner, outer) = if p.is_infinite() { (column, row) } else { (row, column) };
+                let sums = a.vector_norm(1.0, Some(&[inner as isize]), true, None)?;
+                let y = if p > 0.0 { largest(&sums, outer as isize)? } else { sums.amin(one_dim(outer as isize), true)? };
+                return if keepdim { Ok(y) } else { y.squeeze_dims(&[inner, outer]) };
+            }
+            p => return runtime_error!("{OP}: Order {p} not supported."),
+        },
     };
-    if keepdim { Ok(y) } else { y.squeeze_dims(&[inner, outer]) }
+    if !keepdim {
+        return Ok(y);
+    }
+    let (first, second) = (row.min(column) as isize, row.max(column) as isize);
+    y.unsqueeze(first)?.unsqueeze(second)
+}
+
+fn one_dim(dim: isize) -> Dims {
+    Dims(smallvec::smallvec![dim])
+}
+
+/// The largest along a dim, which stays if it is not the last; 0 of none.
+fn largest(x: &Tensor, dim: isize) -> Result<Tensor> {
+    let keepdim = dim >= 0;
+    let size = x.shape()[x.layout().dim("linalg.matrix_norm", dim)?];
+    if size == 0 { x.sum(Some(one_dim(dim)), keepdim, None) } else { x.amax(one_dim(dim), keepdim) }
+}
+
+/// The singular values of the matrices in two dims, as the last dim.
+fn values_last(a: &Tensor, row: usize, column: usize) -> Result<Tensor> {
+    let order: Shape = (0..a.rank()).filter(|&d| d != row && d != column).chain([row, column]).collect();
+    a.permuted(&order)?.singular_values("linalg.matrix_norm")
 }
 
 /// The norm of a vector or a matrix: `matrix_norm` if `ord` is given for a matrix or two dims, else `vector_norm`.
@@ -74,7 +101,7 @@ pub fn norm(A: &Tensor, ord: Option<Order>, dim: Option<Dims>, keepdim: bool, dt
     if let Some(dim) = &dim
         && !matches!(dim.len(), 1 | 2)
     {
-        return runtime_error!("linalg.norm: If dim is specified, it must be of length 1 or 2. Got {dim:?}");
+        return runtime_error!("linalg.norm: If dim is specified, it must be of length 1 or 2. Got {:?}", &**dim);
     }
     if dim.is_none() && !matches!(a.rank(), 1 | 2) {
         return runtime_error!("linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {}D.", a.rank());

@@ -42,6 +42,7 @@ pub mod softmax;
 pub mod sort;
 pub mod split;
 pub mod statistics;
+pub mod svd;
 pub mod trapezoid;
 pub mod trigonometry;
 pub mod window;

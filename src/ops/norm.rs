@@ -6,7 +6,7 @@ use super::arguments::{Dims, Order};
 use super::extremum::equal_mask;
 use super::reduce::{Reduction, fold};
 use crate::dtype::{DType, Number, Scalar};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kernels::folds::{Extreme, Largest, Smallest, SumOf};
 use crate::kernels::math;
 use crate::runtime_error;
@@ -69,7 +69,7 @@ impl Tensor {
             );
         }
         if let Some(dtype) = dtype {
-            check_norm_dtype(self.dtype(), dtype)?;
+            check_norm_dtype("linalg.vector_norm", self.dtype(), dtype)?;
         }
         let x = self.to_dtype(dtype.unwrap_or(self.dtype()))?;
         let r = Reduction::new("linalg.vector_norm", &x, dims, keepdim)?;
@@ -120,13 +120,14 @@ fn norm_rule(g: &Tensor, x: &Tensor, y: &Tensor, p: f64, r: &Reduction) -> Resul
     scaled * (g / y.raised(p - 1.0)?)?.zeroed_where(&zero(y)?)?
 }
 
-fn check_norm_dtype(from: DType, to: DType) -> Result<()> {
+/// Fails unless a norm can be computed in dtype `to`.
+pub(crate) fn check_norm_dtype(op: &str, from: DType, to: DType) -> Result<()> {
     if !to.is_float() {
-        return runtime_error!("linalg.vector_norm: dtype should be floating point or complex. Got {}", to.type_word());
+        return runtime_error!("{op}: dtype should be floating point or complex. Got {}", to.type_word());
     }
     if to < from {
         return runtime_error!(
-            "linalg.vector_norm: the dtype of the input ({}) should be convertible without narrowing to the specified dtype ({})",
+            "{op}: the dtype of the input ({}) should be convertible without narrowing to the specified dtype ({})",
             from.type_word(),
             to.type_word()
         );
@@ -161,7 +162,7 @@ in_place! {
 #[pymethods]
 impl Tensor {
     /// The p-norm over `dim`, over everything if None: (sum |x|^p)^(1/p); inf and -inf for the largest and smallest |x|,
-    /// 0 for the number of elements that are not zero, "fro" for 2.
+    /// 0 for the number of elements that are not zero, "fro" for 2, "nuc" for the sum of the singular values of a matrix.
     ///
     /// Dtype: float. Derivative: 0 where the norm is 0; shared evenly among equal elements for inf and -inf.
     #[pyo3(signature = (p=None, dim=None, keepdim=false, dtype=None))]
@@ -171,12 +172,16 @@ impl Tensor {
             Some(Order::Number(p)) => p.to_f64(),
             Some(Order::Name(name)) if name == "fro" => {
                 if dim.as_ref().is_some_and(|dim| dim.len() > 2) {
-                    return runtime_error!("linalg.matrix_norm: dim must be a 2-tuple. Got {:?}", dim);
+                    return runtime_error!(
+                        "linalg.matrix_norm: dim must be a 2-tuple. Got {:?}",
+                        dim.as_deref().unwrap_or_default()
+                    );
                 }
                 2.0
             }
             Some(Order::Name(name)) if name == "nuc" => {
-                return Err(Error::NotImplemented("norm: the nuclear norm is not available yet".into()));
+                let all = || Dims((0..self.rank() as isize).collect());
+                return super::matrix_norm::matrix_norm(self, Order::Name(name), dim.unwrap_or_else(all), keepdim, dtype);
             }
             Some(Order::Name(name)) => return runtime_error!("linalg.matrix_norm: Order {name} not supported."),
         };

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::layout::{Shape, normalize_dim};
 use crate::runtime_error;
 use crate::tape::view::ONE_OF_SEVERAL;
-use crate::tape::{Recorder, is_recording};
+use crate::tape::{Node, Recorder, is_recording};
 use crate::tensor::Tensor;
 
 use super::window::Step;
@@ -29,7 +29,7 @@ impl Tensor {
         });
         let parts: Vec<Tensor> = starts.zip(lengths.iter().copied()).map(part).collect();
         let (full, dtype, lengths): (Shape, _, Shape) = (x.shape().into(), x.dtype(), lengths.into());
-        let rule = move |grads: &[Option<Tensor>], _: &[bool]| {
+        let rule = move |grads: &[Option<Tensor>], _: &[bool], _: &Arc<Node>| {
             let piece = |(grad, &len): (&Option<Tensor>, &usize)| match grad {
                 Some(grad) => Ok(grad.clone()),
                 None => {
@@ -255,7 +255,7 @@ impl Tensor {
         let places: Vec<Tensor> = (0..x.shape()[dim]).map(place).collect();
         let (mut shape, dtype): (Shape, _) = (x.shape().into(), x.dtype());
         shape.remove(dim);
-        let rule = move |grads: &[Option<Tensor>], _: &[bool]| {
+        let rule = move |grads: &[Option<Tensor>], _: &[bool], _: &Arc<Node>| {
             let piece = |grad: &Option<Tensor>| match grad {
                 Some(grad) => Ok(grad.clone()),
                 None => Tensor::zeroed("unbind", &shape, dtype),

@@ -5,12 +5,15 @@ use pyo3::prelude::*;
 
 use crate::error::Error;
 
+pyo3::create_exception!(ferrograd.linalg, LinAlgError, PyRuntimeError, "A matrix that cannot be decomposed.");
+
 impl From<Error> for PyErr {
     fn from(error: Error) -> PyErr {
         let text = error.to_string();
         match error {
             Error::Dim { .. } | Error::Index(_) => PyIndexError::new_err(text),
             Error::Memory { .. } => PyMemoryError::new_err(text),
+            Error::Linalg(_) => LinAlgError::new_err(text),
             Error::Value(_) => PyValueError::new_err(text),
             Error::Type(_) => PyTypeError::new_err(text),
             Error::NotImplemented(_) | Error::DType { .. } => PyNotImplementedError::new_err(text),

@@ -100,6 +100,10 @@ mod _C {
     mod _linalg {
         #[pymodule_export]
         use crate::ops::matrix_norm::{matrix_norm, norm, vector_norm};
+        #[pymodule_export]
+        use crate::ops::svd::svdvals;
+        #[pymodule_export]
+        use crate::python::errors::LinAlgError;
     }
 
     /// Functions for layers; `ferrograd.nn.functional` is their public face.

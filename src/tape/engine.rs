@@ -258,7 +258,7 @@ impl Run {
             }
             Rules::Joint(rule) => {
                 let wanted: Vec<bool> = node.inputs.iter().map(|input| self.is_wanted(&input.edge)).collect();
-                let results = rule(&grads, &wanted).map_err(|cause| rule_error(&node, 0, cause))?;
+                let results = rule(&grads, &wanted, &node).map_err(|cause| rule_error(&node, 0, cause))?;
                 for (i, grad) in results.into_iter().enumerate() {
                     if let (Some(grad), true) = (grad, wanted.get(i).copied().unwrap_or(false)) {
                         let grad = self.fit(&node, i, grad)?;

@@ -17,8 +17,9 @@ use crate::tensor::Tensor;
 /// From the gradient of the output (and the node, for rules that name the output) to that of one input.
 pub type Rule = Arc<dyn Fn(&Tensor, &Arc<Node>) -> Result<Tensor> + Send + Sync>;
 
-/// From the gradients of all outputs to those of all inputs, of which only those wanted need be there.
-pub type JointRule = Arc<dyn Fn(&[Option<Tensor>], &[bool]) -> Result<Vec<Option<Tensor>>> + Send + Sync>;
+/// From the gradients of all outputs (and the node, for rules that name outputs) to those of all inputs, of which only
+/// those wanted need be there.
+pub type JointRule = Arc<dyn Fn(&[Option<Tensor>], &[bool], &Arc<Node>) -> Result<Vec<Option<Tensor>>> + Send + Sync>;
 
 /// Where a gradient goes.
 #[derive(Clone)]
@@ -221,17 +222,22 @@ pub fn node(op: &'static str, outputs: usize, inputs: SmallVec<[Input; 2]>, save
 }
 
 /// An output that the rules of its own op need. Holds no place on the tape, which would be a cycle.
-pub struct SavedOutput(Tensor);
+pub struct SavedOutput(Tensor, usize);
 
 impl SavedOutput {
-    /// Keeps the values.
+    /// Keeps the values of the only output.
     pub fn new(y: &Tensor) -> SavedOutput {
-        SavedOutput(y.save().without_meta())
+        SavedOutput::of_several(y, 0)
+    }
+
+    /// Keeps the values of output `i`.
+    pub fn of_several(y: &Tensor, i: usize) -> SavedOutput {
+        SavedOutput(y.save().without_meta(), i)
     }
 
     /// The output, back on its place on the tape.
     pub fn unpack(&self, node: &Arc<Node>) -> Tensor {
-        self.0.clone().with_origin(node.clone(), 0)
+        self.0.clone().with_origin(node.clone(), self.1)
     }
 }
 

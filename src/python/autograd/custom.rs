@@ -53,7 +53,7 @@ pub fn _custom_node<'py>(
 ) -> PyResult<(Bound<'py, PyAny>, WeakNode)> {
     let object = context.clone_ref(py);
     let context = Context(context);
-    let rule: JointRule = Arc::new(move |grads, _| Python::attach(|py| Ok(run(context.0.bind(py), grads)?)));
+    let rule: JointRule = Arc::new(move |grads, _, _| Python::attach(|py| Ok(run(context.0.bind(py), grads)?)));
     let inputs: Vec<Tensor> = inputs.iter().map(|x| x.borrow().clone()).collect();
     let node = custom::custom_node(name, &inputs, outputs, saves, rule);
     let _ = node.extras().object.set(Arc::new(object));
