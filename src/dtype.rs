@@ -486,6 +486,14 @@ macro_rules! dispatch_numbers {
     };
 }
 
+/// [`dispatch!`] over the types of [`Tensor::wide`](crate::Tensor::wide).
+#[macro_export]
+macro_rules! dispatch_wide {
+    ($dtype:expr, $op:expr, $T:ident => $body:expr) => {
+        $crate::dispatch!($dtype, $op, $T in [f32, f64, i64, $crate::dtype::Bool] => $body)
+    };
+}
+
 /// [`dispatch!`] over all types.
 #[macro_export]
 macro_rules! dispatch_all {

@@ -3,43 +3,82 @@
 //! Which of several equal elements a median, a k-th value or a top k names is a matter of the algorithm. To answer with
 //! torch's indices, these are the steps of the algorithms that torch uses: those of `nth_element`, `partial_sort` and
 //! `sort` in GNU's C++ library (introspective sort: Musser 1997), and the quickselect of Numerical Recipes.
+//!
+//! Elements are compared by a key, an integer: the algorithms are compiled once for all dtypes.
 
-use crate::dtype::{DType, Element, Number};
+use crate::dtype::{DType, Element};
 
-/// An element and its number in the line.
-pub type Item<T> = (T, i64);
-
-/// Whether `a` comes before `b` in ascending order, NaN last.
-#[inline(always)]
-pub fn ascending<T: Number>(a: &Item<T>, b: &Item<T>) -> bool {
-    a.0 < b.0 || (!a.0.is_nan() && b.0.is_nan())
+/// An element by its place in the order (see [`key`]), and its number in the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Its place in the order of the dtype.
+    pub key: u64,
+    /// Its number.
+    pub number: i64,
 }
 
-/// Whether `a` comes before `b` in descending order, NaN first.
-#[inline(always)]
-pub fn descending<T: Number>(a: &Item<T>, b: &Item<T>) -> bool {
-    a.0 > b.0 || (a.0.is_nan() && !b.0.is_nan())
+/// The key of every NaN of a dtype that has one: the largest.
+pub fn nan_key(dtype: DType) -> Option<u64> {
+    match dtype {
+        DType::F32 => Some(u32::MAX as u64),
+        DType::F64 => Some(u64::MAX),
+        _ => None,
+    }
 }
 
-/// Sorts by value, equal elements in the order of their numbers, which must be 0, 1, 2, ….
-pub fn sort<T: Number>(line: &mut [Item<T>], down: bool) {
-    if size_of::<T>() <= 4 && line.len() <= u32::MAX as usize {
+/// An integer that is ordered as the values of a dtype are, NaN last. Zeros of either sign are equal.
+#[inline(always)]
+pub fn key<T: Element>(value: T) -> u64 {
+    match T::DTYPE {
+        DType::F32 => {
+            let bits = (value.to_f64() as f32 + 0.0).to_bits();
+            if value.is_nan() { u32::MAX as u64 } else { (if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }) as u64 }
+        }
+        DType::F64 => {
+            let bits = (value.to_f64() + 0.0).to_bits();
+            if value.is_nan() { u64::MAX } else { if bits >> 63 == 1 { !bits } else { bits | 1 << 63 } }
+        }
+        _ => value.to_i64() as u64 ^ 1 << 63,
+    }
+}
+
+/// Whether `a` comes before `b` in ascending order.
+#[inline(always)]
+pub fn ascending(a: &Item, b: &Item) -> bool {
+    a.key < b.key
+}
+
+/// Whether `a` comes before `b` in descending order.
+#[inline(always)]
+pub fn descending(a: &Item, b: &Item) -> bool {
+    a.key > b.key
+}
+
+/// Sorts, equal elements in the order of their numbers, which must be 0, 1, 2, ….
+pub fn sort(line: &mut Vec<Item>, down: bool) {
+    if down {
+        line.iter_mut().for_each(|item| item.key = !item.key);
+    }
+    let (low, high) = line.iter().fold((u64::MAX, 0), |(low, high), item| (low.min(item.key), high.max(item.key)));
+    let bits = u64::BITS - high.saturating_sub(low).leading_zeros();
+    if bits <= 32 && line.len() <= u32::MAX as usize {
         // Key and number in one integer: no two are equal.
-        let mut keys: Vec<u64> = line.iter().map(|item| (key(item.0, down) & 0xffff_ffff) << 32 | item.1 as u64).collect();
-        if keys.len() < RADIX_FROM {
+        let mut keys: Vec<u64> = line.iter().map(|item| (item.key - low) << 32 | item.number as u64).collect();
+        if line.len() < RADIX_FROM {
             keys.sort_unstable()
         } else {
-            radix_sort(&mut keys, 32..64, |&k| k)
+            radix_sort(&mut keys, 32..32 + bits, |&k| k)
         }
-        rearrange(line, keys.iter().map(|k| (k & 0xffff_ffff) as usize));
+        for (item, k) in line.iter_mut().zip(keys) {
+            *item = Item { key: (k >> 32) + low, number: (k & 0xffff_ffff) as i64 };
+        }
+    } else if line.len() < RADIX_FROM {
+        line.sort_unstable_by_key(|item| (item.key, item.number));
     } else {
-        let mut keys: Vec<(u64, i64)> = line.iter().map(|item| (key(item.0, down), item.1)).collect();
-        if keys.len() < RADIX_FROM {
-            keys.sort_unstable()
-        } else {
-            radix_sort(&mut keys, 0..64, |k| k.0)
-        }
-        rearrange(line, keys.iter().map(|k| k.1 as usize));
+        radix_sort(line, 0..u64::BITS, |item| item.key);
+    }
+    if down {
+        line.iter_mut().for_each(|item| item.key = !item.key);
     }
 }
 
@@ -71,31 +110,8 @@ fn radix_sort<K: Copy>(keys: &mut Vec<K>, bits: std::ops::Range<u32>, of: impl F
     }
 }
 
-fn rearrange<T: Copy>(line: &mut [Item<T>], order: impl Iterator<Item = usize>) {
-    let sorted: Vec<Item<T>> = order.map(|i| line[i]).collect();
-    line.copy_from_slice(&sorted);
-}
-
-/// An integer that is ordered as the values are; the lower 32 bits say all for types of up to 32 bits.
-#[inline(always)]
-fn key<T: Element>(value: T, down: bool) -> u64 {
-    let up = match T::DTYPE {
-        DType::F32 => {
-            let bits = (value.to_f64() as f32 + 0.0).to_bits();
-            if value.is_nan() { u32::MAX as u64 } else { (if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }) as u64 }
-        }
-        DType::F64 => {
-            let bits = (value.to_f64() + 0.0).to_bits();
-            if value.is_nan() { u64::MAX } else { if bits >> 63 == 1 { !bits } else { bits | 1 << 63 } }
-        }
-        DType::I64 => value.to_i64() as u64 ^ 1 << 63,
-        _ => (value.to_i64() + (1 << 31)) as u64,
-    };
-    if down { !up } else { up }
-}
-
 /// Puts the element that sorting would put at `nth` there, smaller ones before it and larger ones behind it.
-pub fn nth_element<V: Copy>(v: &mut [V], nth: usize, less: impl Fn(&V, &V) -> bool + Copy) {
+pub fn nth_element(v: &mut [Item], nth: usize, less: impl Fn(&Item, &Item) -> bool + Copy) {
     let (mut first, mut last) = (0, v.len());
     let mut depth = 2 * v.len().checked_ilog2().unwrap_or(0);
     while last - first > 3 {
@@ -112,13 +128,13 @@ pub fn nth_element<V: Copy>(v: &mut [V], nth: usize, less: impl Fn(&V, &V) -> bo
 }
 
 /// Puts the `middle` smallest elements first, in order.
-pub fn partial_sort<V: Copy>(v: &mut [V], middle: usize, less: impl Fn(&V, &V) -> bool + Copy) {
+pub fn partial_sort(v: &mut [Item], middle: usize, less: impl Fn(&Item, &Item) -> bool + Copy) {
     heap_select(v, middle, less);
     sort_heap(&mut v[..middle], less);
 }
 
 /// Sorts, equal elements in the order that the algorithm leaves them in.
-pub fn introsort<V: Copy>(v: &mut [V], less: impl Fn(&V, &V) -> bool + Copy) {
+pub fn introsort(v: &mut [Item], less: impl Fn(&Item, &Item) -> bool + Copy) {
     const THRESHOLD: usize = 16;
     let mut parts = vec![(0, v.len(), 2 * v.len().checked_ilog2().unwrap_or(0))];
     while let Some((first, mut last, mut depth)) = parts.pop() {
@@ -137,9 +153,9 @@ pub fn introsort<V: Copy>(v: &mut [V], less: impl Fn(&V, &V) -> bool + Copy) {
     insertion_sort(v, less);
 }
 
-/// Quickselect as in Numerical Recipes: the element of rank `k`, by "greater or NaN".
-pub fn quick_select<T: Number>(v: &mut [Item<T>], k: usize) {
-    let greater = descending::<T>;
+/// Quickselect as in Numerical Recipes: the element of rank `k`.
+pub fn quick_select(v: &mut [Item], k: usize) {
+    let greater = descending;
     let (mut left, mut right) = (0usize, v.len() as isize - 1);
     loop {
         if right <= left as isize {
@@ -188,7 +204,7 @@ pub fn quick_select<T: Number>(v: &mut [Item<T>], k: usize) {
 }
 
 /// Partitions `first..last` around the median of three of its elements; where the second part starts.
-fn partition_pivot<V: Copy>(v: &mut [V], first: usize, last: usize, less: impl Fn(&V, &V) -> bool) -> usize {
+fn partition_pivot(v: &mut [Item], first: usize, last: usize, less: impl Fn(&Item, &Item) -> bool) -> usize {
     let (a, b, c) = (first + 1, first + (last - first) / 2, last - 1);
     let median = if less(&v[a], &v[b]) {
         if less(&v[b], &v[c]) {
@@ -223,7 +239,7 @@ fn partition_pivot<V: Copy>(v: &mut [V], first: usize, last: usize, less: impl F
     }
 }
 
-fn insertion_sort<V: Copy>(v: &mut [V], less: impl Fn(&V, &V) -> bool) {
+fn insertion_sort(v: &mut [Item], less: impl Fn(&Item, &Item) -> bool) {
     for i in 1..v.len() {
         let value = v[i];
         let mut hole = i;
@@ -236,7 +252,7 @@ fn insertion_sort<V: Copy>(v: &mut [V], less: impl Fn(&V, &V) -> bool) {
 }
 
 /// Lets `value` sink from `hole` in a heap of `length` elements: down to a leaf, then up to its place.
-fn adjust_heap<V: Copy>(v: &mut [V], mut hole: usize, length: usize, value: V, less: impl Fn(&V, &V) -> bool) {
+fn adjust_heap(v: &mut [Item], mut hole: usize, length: usize, value: Item, less: impl Fn(&Item, &Item) -> bool) {
     let top = hole;
     let mut child = hole;
     while child < length.saturating_sub(1) / 2 {
@@ -264,7 +280,7 @@ fn adjust_heap<V: Copy>(v: &mut [V], mut hole: usize, length: usize, value: V, l
 }
 
 /// Makes the first `middle` elements a heap of the smallest ones.
-fn heap_select<V: Copy>(v: &mut [V], middle: usize, less: impl Fn(&V, &V) -> bool + Copy) {
+fn heap_select(v: &mut [Item], middle: usize, less: impl Fn(&Item, &Item) -> bool + Copy) {
     for parent in (0..middle / 2).rev() {
         let value = v[parent];
         adjust_heap(v, parent, middle, value, less);
@@ -278,7 +294,7 @@ fn heap_select<V: Copy>(v: &mut [V], middle: usize, less: impl Fn(&V, &V) -> boo
     }
 }
 
-fn sort_heap<V: Copy>(v: &mut [V], less: impl Fn(&V, &V) -> bool + Copy) {
+fn sort_heap(v: &mut [Item], less: impl Fn(&Item, &Item) -> bool + Copy) {
     for last in (1..v.len()).rev() {
         let value = v[last];
         v[last] = v[0];
@@ -290,24 +306,35 @@ fn sort_heap<V: Copy>(v: &mut [V], less: impl Fn(&V, &V) -> bool + Copy) {
 mod tests {
     use super::*;
 
-    fn lines() -> Vec<Vec<Item<f32>>> {
-        let number = |values: Vec<f32>| values.into_iter().zip(0..).collect();
-        let mut all: Vec<Vec<Item<f32>>> = (0..40).map(|n| number((0..n).map(|i| ((i * 7919) % 11) as f32).collect())).collect();
-        all.push(number((0..1000).map(|i| ((i * 7919) % 313) as f32 - 100.0).collect()));
-        all.push(number((0..1000).map(|i| if i % 7 == 0 { f32::NAN } else { (i % 5) as f32 }).collect()));
-        all.push(number((0..5000).map(|i| i as f32).collect()));
-        all.push(number(vec![0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, -f32::NAN, -1.0]));
+    fn line<T: Element>(values: impl IntoIterator<Item = T>) -> Vec<Item> {
+        values.into_iter().zip(0..).map(|(value, number)| Item { key: key(value), number }).collect()
+    }
+
+    fn lines() -> Vec<Vec<Item>> {
+        let mut all: Vec<Vec<Item>> = (0..40).map(|n| line((0..n).map(|i| ((i * 7919) % 11) as f32))).collect();
+        all.push(line((0..1000).map(|i| ((i * 7919) % 313) as f32 - 100.0)));
+        all.push(line((0..1000).map(|i| if i % 7 == 0 { f64::NAN } else { (i % 5) as f64 })));
+        all.push(line((0..5000).map(|i| (i * 7919 % 1013) as f32)));
+        all.push(line((0..5000).map(|i| (i * 7919 % 1013) as f64 - 7.5)));
+        all.push(line((0..5000).map(|i| i * 7919 % 1013 - 500)));
         all
     }
 
-    fn stable(line: &[Item<f32>], less: fn(&Item<f32>, &Item<f32>) -> bool) -> Vec<Item<f32>> {
+    fn stable(line: &[Item], less: fn(&Item, &Item) -> bool) -> Vec<Item> {
         let mut sorted = line.to_vec();
         sorted.sort_by(|a, b| less(b, a).cmp(&less(a, b)));
         sorted
     }
 
-    fn bits(line: &[Item<f32>]) -> Vec<(u32, i64)> {
-        line.iter().map(|(v, i)| (v.to_bits(), *i)).collect()
+    #[test]
+    fn keys_are_ordered_as_values() {
+        let ordered = |keys: &[u64]| assert!(keys.is_sorted_by(|a, b| a < b), "{keys:?}");
+        ordered(&[f32::NEG_INFINITY, f32::MIN, -1.0, 0.0, 1e-45, 1.0, f32::INFINITY, f32::NAN].map(key));
+        ordered(&[f64::NEG_INFINITY, f64::MIN, -1.0, 0.0, 5e-324, 1.0, f64::INFINITY, f64::NAN].map(key));
+        ordered(&[i64::MIN, -1, 0, 1, i64::MAX].map(key));
+        ordered(&[0u8, 1, 200].map(key));
+        assert_eq!((key(-0.0f32), key(-f64::NAN)), (key(0.0f32), key(f64::NAN)));
+        assert_eq!((nan_key(DType::F32), nan_key(DType::F64)), (Some(key(f32::NAN)), Some(key(f64::NAN))));
     }
 
     #[test]
@@ -316,12 +343,7 @@ mod tests {
             for (down, less) in [(false, ascending as fn(&_, &_) -> bool), (true, descending)] {
                 let mut got = line.clone();
                 sort(&mut got, down);
-                assert_eq!(bits(&got), bits(&stable(&line, less)));
-                let wide: Vec<Item<f64>> = line.iter().map(|&(v, i)| (v as f64, i)).collect();
-                let mut got = wide.clone();
-                sort(&mut got, down);
-                let numbers: Vec<i64> = got.iter().map(|item| item.1).collect();
-                assert_eq!(numbers, stable(&line, less).iter().map(|item| item.1).collect::<Vec<_>>());
+                assert_eq!(got, stable(&line, less));
             }
         }
     }
@@ -330,21 +352,20 @@ mod tests {
     fn selections_select() {
         for line in lines() {
             let want = stable(&line, ascending);
-            let same = |a: &Item<f32>, b: &Item<f32>| !ascending(a, b) && !ascending(b, a);
             let mut all = line.clone();
             introsort(&mut all, ascending);
-            assert!(all.iter().zip(&want).all(|(a, b)| same(a, b)));
+            assert!(all.iter().zip(&want).all(|(a, b)| a.key == b.key));
             for k in (0..line.len()).step_by(1 + line.len() / 20) {
                 let mut v = line.clone();
                 nth_element(&mut v, k, ascending);
-                assert!(same(&v[k], &want[k]));
+                assert_eq!(v[k].key, want[k].key);
                 assert!(v[..k].iter().all(|a| !ascending(&v[k], a)) && v[k..].iter().all(|a| !ascending(a, &v[k])));
                 let mut v = line.clone();
                 quick_select(&mut v, k);
-                assert!(same(&v[k], &want[k]));
+                assert_eq!(v[k].key, want[k].key);
                 let mut v = line.clone();
                 partial_sort(&mut v, k, ascending);
-                assert!(v[..k].iter().zip(&want).all(|(a, b)| same(a, b)));
+                assert!(v[..k].iter().zip(&want).all(|(a, b)| a.key == b.key));
             }
         }
     }

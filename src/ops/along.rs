@@ -18,6 +18,18 @@ unsafe impl<T> Sync for Target<T> {}
 // SAFETY: as above.
 unsafe impl<T> Send for Target<T> {}
 
+impl Target<u8> {
+    /// The bytes of a tensor, which the caller keeps locked.
+    pub fn bytes_of(x: &Tensor) -> Target<u8> {
+        Target(x.byte_ptr())
+    }
+
+    /// The same as elements.
+    pub fn cast<T>(&self) -> Target<T> {
+        Target(self.0.cast())
+    }
+}
+
 impl<T: Copy> Target<T> {
     /// Of a tensor of this dtype, which the caller keeps locked.
     pub fn of(x: &Tensor) -> Target<T> {

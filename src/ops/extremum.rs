@@ -30,7 +30,9 @@ pub(crate) fn check_dims_not_empty(op: &str, r: &Reduction) -> Result<()> {
 
 impl Tensor {
     fn extreme<O: Order + 'static>(&self, op: &'static str, r: &Reduction) -> Result<Tensor> {
-        crate::dispatch_all!(self.dtype(), op, T => fold(op, self, &r.dims, Extreme::<T, O>::default(), |acc| acc))
+        let x = self.wide()?;
+        crate::dispatch_wide!(x.dtype(), op, T => fold(op, &x, &r.dims, Extreme::<T, O>::default(), |acc| acc))?
+            .to_dtype(self.dtype())
     }
 
     /// `amax` or `amin`: the gradient is shared evenly among the elements equal to the result.
@@ -56,9 +58,10 @@ impl Tensor {
         let x = self;
         let r = Reduction::new(op, x, Some(&[dim]), keepdim)?;
         check_dims_not_empty(op, &r)?;
-        let (values, indices) = crate::dispatch_all!(x.dtype(), op, T =>
-            fold_pair(op, x, &r.dims, Best::<T, O>::default(), |best| (best.value, best.number)))?;
-        let (values, indices) = (r.finish(values), r.finish(indices));
+        let wide = x.wide()?;
+        let (values, indices) = crate::dispatch_wide!(wide.dtype(), op, T =>
+            fold_pair(op, &wide, &r.dims, Best::<T, O>::default(), |best| (best.value, best.number)))?;
+        let (values, indices) = (r.finish(values.to_dtype(x.dtype())?), r.finish(indices));
         let dim = x.layout().dim(op, dim)?;
         let numbers = indices.clone();
         let values = vjp!(op, values, { x: |g| g.unselect(dim, &numbers, &r.full, r.keepdim) })?;
@@ -76,7 +79,9 @@ impl Tensor {
             return Err(Error::Index(format!("{op}(): Expected reduction dim to be specified for input.numel() == 0.")));
         }
         check_dims_not_empty(op, &r)?;
-        let y = crate::dispatch_numbers!(x.dtype(), op, T => fold(op, x, &r.dims, Best::<T, O>::default(), |best| best.number))?;
+        let wide = x.wide()?;
+        let y =
+            crate::dispatch_wide!(wide.dtype(), op, T => fold(op, &wide, &r.dims, Best::<T, O>::default(), |best| best.number))?;
         Ok(r.finish(y))
     }
 
@@ -218,9 +223,11 @@ impl Tensor {
             return runtime_error!("aminmax(): cannot compute aminmax over an empty dimension as the operation has no identity.");
         }
         check_dims_not_empty("aminmax", &r)?;
-        let (low, high) = crate::dispatch_all!(x.dtype(), "aminmax", T =>
-            fold_pair("aminmax", x, &r.dims, Extent::<T>::default(), |pair| pair))?;
+        let wide = x.wide()?;
+        let (low, high) = crate::dispatch_wide!(wide.dtype(), "aminmax", T =>
+            fold_pair("aminmax", &wide, &r.dims, Extent::<T>::default(), |pair| pair))?;
         let rule = |y: Tensor| -> Result<Tensor> {
+            let y = y.to_dtype(x.dtype())?;
             let r = r.clone();
             match dim {
                 Some(_) => vjp!("aminmax", r.finish(y), { x: |g, y| share_in_dims(g, &x, y, &r) }),

@@ -278,6 +278,13 @@ impl Tensor {
         Ok(y)
     }
 
+    /// This tensor off the tape in a dtype that large loops are compiled for: narrow integers as int64, whose results are the
+    /// same but for the width.
+    pub(crate) fn wide(&self) -> Result<Cow<'_, Tensor>> {
+        let narrow = matches!(self.dtype(), DType::U8 | DType::I8 | DType::I16 | DType::I32);
+        if narrow { self.detached_read()?.to_dtype(DType::I64).map(Cow::Owned) } else { Ok(Cow::Borrowed(self)) }
+    }
+
     /// This tensor as a float: integers become the default float.
     pub(crate) fn to_float(&self) -> Result<Cow<'_, Tensor>> {
         self.as_dtype(if self.dtype().is_float() { self.dtype() } else { default_dtype() })

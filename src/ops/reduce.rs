@@ -3,11 +3,12 @@
 use pyo3::prelude::*;
 use smallvec::SmallVec;
 
+use super::along::Target;
 use super::arguments::Dims;
 use crate::dtype::{Bool, DType, Element};
 use crate::error::Result;
 use crate::kernels::folds::{All, Any, CountNonzero, NanSum, Sum};
-use crate::kernels::reduce::{self as kernels, Fold, Loop};
+use crate::kernels::reduce::{self as kernels, Erased, Fold, Loop, Put};
 use crate::kernels::without_interpreter;
 use crate::layout::{Layout, Shape, contiguous_strides};
 use crate::runtime_error;
@@ -72,48 +73,43 @@ impl Reduction {
 }
 
 /// Folds the reduced dims of `x`; the result keeps them with size 1. `finish` turns a partial result into an element.
-pub fn fold<F, U>(
+pub fn fold<F: Fold, U: Element>(
     op: &'static str,
     x: &Tensor,
     dims: &[usize],
     fold: F,
-    finish: impl Fn(F::Acc) -> U + Sync + Send,
-) -> Result<Tensor>
-where
-    F: Fold + Send,
-    F::In: Element,
-    U: Element,
-{
+    finish: impl Fn(F::Acc) -> U + Sync,
+) -> Result<Tensor> {
     let y = Tensor::uninitialized(op, &reduced_shape(x.shape(), dims), U::DTYPE)?;
-    fold_into(x, dims, fold, &[&y], |acc, i, outputs| {
-        // SAFETY: the output has this dtype; each element is written once.
-        unsafe { outputs[0].cast::<U>().add(i).write(finish(acc)) }
+    let to = Target::<U>::of(&y);
+    fold_into(x, dims, &fold, &[&y], &|acc, first, places| {
+        for i in 0..places.size {
+            // SAFETY: as many results as places, each of which is written once.
+            unsafe { to.set(first + i * places.to, finish(acc.cast::<F::Acc>().add(i).read())) }
+        }
     })?;
     Ok(y)
 }
 
 /// The same with two outputs.
-pub fn fold_pair<F, U, V>(
+pub fn fold_pair<F: Fold, U: Element, V: Element>(
     op: &'static str,
     x: &Tensor,
     dims: &[usize],
     fold: F,
-    finish: impl Fn(F::Acc) -> (U, V) + Sync + Send,
-) -> Result<(Tensor, Tensor)>
-where
-    F: Fold + Send,
-    F::In: Element,
-    U: Element,
-    V: Element,
-{
+    finish: impl Fn(F::Acc) -> (U, V) + Sync,
+) -> Result<(Tensor, Tensor)> {
     let shape = reduced_shape(x.shape(), dims);
     let (y, z) = (Tensor::uninitialized(op, &shape, U::DTYPE)?, Tensor::uninitialized(op, &shape, V::DTYPE)?);
-    fold_into(x, dims, fold, &[&y, &z], |acc, i, outputs| {
-        let (first, second) = finish(acc);
-        // SAFETY: the outputs have these dtypes; each element is written once.
-        unsafe {
-            outputs[0].cast::<U>().add(i).write(first);
-            outputs[1].cast::<V>().add(i).write(second);
+    let (first_to, second_to) = (Target::<U>::of(&y), Target::<V>::of(&z));
+    fold_into(x, dims, &fold, &[&y, &z], &|acc, first, places| {
+        for i in 0..places.size {
+            // SAFETY: as above.
+            unsafe {
+                let (u, v) = finish(acc.cast::<F::Acc>().add(i).read());
+                first_to.set(first + i * places.to, u);
+                second_to.set(first + i * places.to, v);
+            }
         }
     })?;
     Ok((y, z))
@@ -124,57 +120,36 @@ pub fn reduced_shape(shape: &[usize], dims: &[usize]) -> Shape {
     shape.iter().enumerate().map(|(d, &size)| if dims.contains(&d) { 1 } else { size }).collect()
 }
 
-/// Addresses of fresh outputs, to which the threads of one reduction write.
-struct Outputs(SmallVec<[*mut u8; 2]>);
-// SAFETY: each element is written by one thread.
-unsafe impl Sync for Outputs {}
-// SAFETY: as above.
-unsafe impl Send for Outputs {}
-
-/// Folds into fresh contiguous outputs: `put` gets a result, its place and the outputs' addresses.
-fn fold_into<F>(
-    x: &Tensor,
-    dims: &[usize],
-    fold: F,
-    outputs: &[&Tensor],
-    put: impl Fn(F::Acc, usize, &[*mut u8]) + Sync + Send,
-) -> Result<()>
-where
-    F: Fold + Send,
-    F::In: Element,
-{
+/// Folds into fresh contiguous outputs, to which `put` writes; `x` must be of the dtype that is folded.
+fn fold_into(x: &Tensor, dims: &[usize], fold: &dyn Erased, outputs: &[&Tensor], put: Put<'_>) -> Result<()> {
     x.check_saved()?;
-    let steps = &contiguous_strides(&reduced_shape(x.shape(), dims));
-    let unit = size_of::<F::In>() as isize;
-    let of = |reduced: bool| {
-        (0..x.rank()).filter(move |d| dims.contains(d) == reduced).map(move |d| {
-            let to = if reduced { 0 } else { steps[d] as usize };
-            Loop { size: x.shape()[d], from: x.strides()[d] * unit, to }
+    let steps = contiguous_strides(&reduced_shape(x.shape(), dims));
+    let loops = |reduced: bool| -> SmallVec<[Loop; 5]> {
+        let list = (0..x.rank()).filter(|d| dims.contains(d) == reduced);
+        list.map(|d| Loop {
+            size: x.shape()[d],
+            from: x.strides()[d] * fold.unit(),
+            to: if reduced { 0 } else { steps[d] as usize },
         })
+        .collect()
     };
-    let to = Outputs(outputs.iter().map(|y| y.byte_ptr()).collect());
-    let from = x.ptr::<F::In>() as usize;
-    let _access = Access::new(&[x.storage()], outputs_of(outputs).as_slice());
-    without_interpreter(x.numel(), || {
-        let to = &to;
-        // SAFETY: x is locked for reading and valid for its layout; places are those of the outputs' elements.
-        unsafe { kernels::reduce(from as *const F::In, of(false), of(true), fold, &|i, acc| put(acc, i, &to.0)) }
-    });
+    let (kept, reduced) = (loops(false), loops(true));
+    let written: SmallVec<[&Storage; 2]> = outputs.iter().map(|y| y.storage()).collect();
+    let _access = Access::new(&[x.storage()], &written);
+    // SAFETY: x is locked for reading and valid for its layout; places are those of the outputs' elements.
+    without_interpreter(x.numel(), || unsafe { kernels::reduce(x.byte_ptr(), &kept, &reduced, fold, put) });
     Ok(())
-}
-
-fn outputs_of<'a>(outputs: &[&'a Tensor]) -> SmallVec<[&'a Storage; 2]> {
-    outputs.iter().map(|y| y.storage()).collect()
 }
 
 impl Tensor {
     /// The sum of a reduction in a dtype that is the input's own, or int64 for integers.
     fn sum_of(&self, r: &Reduction, name: &'static str) -> Result<Tensor> {
         let x = self;
+        let wide = x.wide()?;
         let y = if x.dtype().is_float() {
             crate::dispatch_floats!(x.dtype(), "sum", T => fold("sum", x, &r.dims, Sum::<T, T>::default(), |acc| acc))?
         } else {
-            crate::dispatch!(x.dtype(), "sum", T in [i64, i32, i16, i8, u8, Bool] => fold("sum", x, &r.dims, Sum::<T, i64>::default(), |acc| acc))?
+            crate::dispatch!(wide.dtype(), "sum", T in [i64, Bool] => fold("sum", &wide, &r.dims, Sum::<T, i64>::default(), |acc| acc))?
         };
         let r = r.clone();
         vjp!(name, r.finish(y), { x: |g| r.spread(g) })
@@ -192,9 +167,8 @@ impl Tensor {
         self.sum_of(&r, "sum.1")?.view_as_shape(shape)
     }
 
-    /// The dims of an "all" or "any", then the fold; bytes stay bytes.
-    fn truth<'a>(&self, r: &Reduction, over: impl Fn() -> Result<Tensor> + 'a) -> Result<Tensor> {
-        let y = r.finish(over()?);
+    /// The answer of "all" or "any": bytes stay bytes.
+    fn truth(&self, y: Tensor) -> Result<Tensor> {
         if self.dtype() == DType::U8 { y.to_dtype(DType::U8) } else { Ok(y) }
     }
 
@@ -291,10 +265,9 @@ impl Tensor {
     #[pyo3(signature = (dim=None, keepdim=false))]
     pub fn all(&self, dim: Option<Dims>, keepdim: bool) -> Result<Tensor> {
         let r = Reduction::literal("all", self, dim.as_deref(), keepdim)?;
-        self.truth(
-            &r,
-            || crate::dispatch_all!(self.dtype(), "all", T => fold("all", self, &r.dims, All::<T>::default(), Bool::from)),
-        )
+        let wide = self.wide()?;
+        let y = crate::dispatch_wide!(wide.dtype(), "all", T => fold("all", &wide, &r.dims, All::<T>::default(), Bool::from))?;
+        self.truth(r.finish(y))
     }
 
     /// Whether an element is true (not zero) over `dim`, over everything if None.
@@ -303,10 +276,9 @@ impl Tensor {
     #[pyo3(signature = (dim=None, keepdim=false))]
     pub fn any(&self, dim: Option<Dims>, keepdim: bool) -> Result<Tensor> {
         let r = Reduction::literal("any", self, dim.as_deref(), keepdim)?;
-        self.truth(
-            &r,
-            || crate::dispatch_all!(self.dtype(), "any", T => fold("any", self, &r.dims, Any::<T>::default(), Bool::from)),
-        )
+        let wide = self.wide()?;
+        let y = crate::dispatch_wide!(wide.dtype(), "any", T => fold("any", &wide, &r.dims, Any::<T>::default(), Bool::from))?;
+        self.truth(r.finish(y))
     }
 
     /// Sum over the dims by which this shape is larger than a shape that broadcasts to it.
@@ -330,8 +302,9 @@ impl Tensor {
     pub fn count_nonzero(&self, dim: Option<Dims>) -> Result<Tensor> {
         let x = self;
         let r = Reduction::new("count_nonzero", x, dim.as_deref(), false)?;
-        let y = crate::dispatch_all!(x.dtype(), "count_nonzero", T =>
-            fold("count_nonzero", x, &r.dims, CountNonzero::<T>::default(), |acc| acc))?;
+        let wide = x.wide()?;
+        let y = crate::dispatch_wide!(wide.dtype(), "count_nonzero", T =>
+            fold("count_nonzero", &wide, &r.dims, CountNonzero::<T>::default(), |acc| acc))?;
         Ok(r.finish(y))
     }
 }
@@ -340,8 +313,11 @@ impl Tensor {
     /// A sum in an integer dtype, which has no derivative.
     fn sum_of_ints(&self, r: &Reduction, dtype: DType) -> Result<Tensor> {
         let x = self.detached(false).to_dtype(dtype)?;
-        let y = crate::dispatch!(dtype, "sum", T in [i64, i32, i16, i8, u8, Bool] => fold("sum", &x, &r.dims, Sum::<T, T>::default(), |acc| acc))?;
-        Ok(r.finish(y))
+        if dtype == DType::Bool {
+            return Ok(r.finish(fold("sum", &x, &r.dims, Any::<Bool>::default(), Bool::from)?));
+        }
+        // Sums that wrap in 64 bits have the right lower bits.
+        x.sum_of(r, "sum")?.to_dtype(dtype)
     }
 
     /// Where the elements are NaN, off the tape.

@@ -27,7 +27,7 @@ trait Wide: Number {
 macro_rules! wide {
     ($($ty:ty => $wide:ty),+) => { $(impl Wide for $ty { type Type = $wide; })+ };
 }
-wide!(f32 => f64, f64 => f64, i64 => i64, i32 => i64, i16 => i64, i8 => i64, u8 => i64, crate::dtype::Bool => crate::dtype::Bool);
+wide!(f32 => f64, f64 => f64, i64 => i64, crate::dtype::Bool => crate::dtype::Bool);
 
 /// A fresh contiguous tensor filled along `dim` by a running state: `step(state, element, number)` gives the next one,
 /// `out(state)` the element of the result.
@@ -69,8 +69,10 @@ impl Tensor {
     /// Running sum from the start of a dim, or from its end.
     pub(crate) fn cumsum_along(&self, dim: usize, reverse: bool) -> Result<Tensor> {
         let x = self;
-        let y = crate::dispatch_all!(x.dtype(), "cumsum", T => running::<T, T, _>(
-            "cumsum", x, dim, reverse, <T as Wide>::Type::ZERO, |sum, v, _| sum.add(v.cast()), |sum| sum.cast()))?;
+        let wide = x.wide()?;
+        let y = crate::dispatch_wide!(wide.dtype(), "cumsum", T => running::<T, T, _>(
+            "cumsum", &wide, dim, reverse, <T as Wide>::Type::ZERO, |sum, v, _| sum.add(v.cast()), |sum| sum.cast()))?
+        .to_dtype(x.dtype())?;
         vjp!("cumsum", y, { x: |g| g.cumsum_along(dim, !reverse) })
     }
 
@@ -79,8 +81,9 @@ impl Tensor {
     /// With L_k the product before k, and S_k = g_k + x_{k+1} S_{k+1}, the derivative is L S.
     pub(crate) fn cumprod_along(&self, dim: usize, reverse: bool) -> Result<Tensor> {
         let x = self;
-        let y = crate::dispatch_all!(x.dtype(), "cumprod", T => running::<T, T, _>(
-            "cumprod", x, dim, reverse, <T as Wide>::Type::ONE, |product, v, _| product.mul(v.cast()), |product| product.cast()))?;
+        let wide = x.wide()?;
+        let y = crate::dispatch_wide!(wide.dtype(), "cumprod", T => running::<T, T, _>(
+            "cumprod", &wide, dim, reverse, <T as Wide>::Type::ONE, |product, v, _| product.mul(v.cast()), |product| product.cast()))?.to_dtype(x.dtype())?;
         vjp!("cumprod", y, { x: |g, y| y.shifted(dim, reverse, 1.0)? * x.unrolled(g, dim, !reverse, false)? })
     }
 
@@ -158,8 +161,9 @@ impl Tensor {
     fn cumulative_extreme<O: Order + 'static>(&self, op: &'static str, dim: isize) -> Result<Pair> {
         let x = self;
         let dim = x.layout().dim(op, dim)?;
-        let (values, indices) = crate::dispatch_all!(x.dtype(), op, T => {
-            let x = x.detached_read()?.contiguous()?;
+        let wide = x.wide()?;
+        let (values, indices) = crate::dispatch_wide!(wide.dtype(), op, T => {
+            let x = wide.detached_read()?.contiguous()?;
             let (values, indices) = (Tensor::uninitialized(op, x.shape(), T::DTYPE)?, Tensor::uninitialized(op, x.shape(), DType::I64)?);
             let _access = Access::new(&[x.storage()], &[]);
             let (from, to, numbers) = (Target::<T>::of(&x), Target::<T>::of(&values), Target::<i64>::of(&indices));
@@ -182,6 +186,7 @@ impl Tensor {
         })?;
         let numbers = indices.clone();
         let size = x.shape().get(dim).copied().unwrap_or(1);
+        let values = values.to_dtype(x.dtype())?;
         let values = vjp!(op, values, { x: |g| g.add_along(dim, &numbers, size) })?;
         Ok(Pair::new(op, values, indices))
     }
@@ -197,8 +202,10 @@ impl Tensor {
         let x = self;
         let dims = dim.map(|dim| super::arguments::Dims(smallvec::smallvec![dim]));
         let r = Reduction::new("prod", x, dims.as_deref(), keepdim)?;
-        let y = crate::dispatch_all!(x.dtype(), "prod", T =>
-            fold("prod", x, &r.dims, crate::kernels::folds::Product::<T, T>::default(), |acc| acc))?;
+        let wide = x.wide()?;
+        let y = crate::dispatch_wide!(wide.dtype(), "prod", T =>
+            fold("prod", &wide, &r.dims, crate::kernels::folds::Product::<T, T>::default(), |acc| acc))?
+        .to_dtype(x.dtype())?;
         vjp!(name, r.finish(y), { x: |g, y| {
             let g = r.spread(g)?;
             if x.rank() == 0 {

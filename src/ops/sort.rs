@@ -9,10 +9,12 @@ use super::along::Target;
 use super::arguments::{Operand, Pair};
 use super::extremum::check_dims_not_empty;
 use super::reduce::Reduction;
-use crate::dtype::{DType, Number, Scalar};
+use crate::dtype::{DType, Element, Scalar};
 use crate::error::{Error, Result};
 use crate::kernels::lines::{Lines, each};
-use crate::kernels::select::{self, Item, ascending, descending, introsort, nth_element, partial_sort, quick_select};
+use crate::kernels::select::{
+    self, Item, ascending, descending, introsort, key, nan_key, nth_element, partial_sort, quick_select,
+};
 use crate::kernels::without_interpreter;
 use crate::layout::Shape;
 use crate::runtime_error;
@@ -21,49 +23,84 @@ use crate::tensor::Tensor;
 use crate::vjp;
 
 /// Values and numbers of what `arrange` puts first in each line along `dim`, `size` of them. Not recorded.
-fn arranged<T: Number>(
+fn arranged(
     op: &'static str,
     x: &Tensor,
     dim: usize,
     size: usize,
-    arrange: impl Fn(&mut [Item<T>]) + Sync + Send,
+    arrange: impl Fn(&mut Vec<Item>) + Sync,
 ) -> Result<(Tensor, Tensor)> {
     let x = x.detached_read()?.contiguous()?;
     let mut shape: Shape = x.shape().into();
     if let Some(along) = shape.get_mut(dim) {
         *along = size;
     }
-    let (values, indices) = (Tensor::uninitialized(op, &shape, T::DTYPE)?, Tensor::uninitialized(op, &shape, DType::I64)?);
+    let (values, indices) = (Tensor::uninitialized(op, &shape, x.dtype())?, Tensor::uninitialized(op, &shape, DType::I64)?);
     let lines = Lines::new(x.shape(), dim);
     if values.numel() == 0 {
         return Ok((values, indices));
     }
+    let (read, write) = crate::dispatch_all!(x.dtype(), op, T => Ok((read::<T> as Read, write::<T> as Write)))?;
     let _access = Access::new(&[x.storage()], &[]);
-    let (from, to, numbers) = (Target::<T>::of(&x), Target::<T>::of(&values), Target::<i64>::of(&indices));
+    let (from, to, numbers) = (Target::bytes_of(&x), Target::bytes_of(&values), Target::<i64>::of(&indices));
     without_interpreter(x.numel() * 16, || {
         each(lines, |block, i| {
             let Lines { n, inner, .. } = lines;
+            let mut line = Vec::with_capacity(n);
+            let (source, target) =
+                (Steps { first: block * n * inner + i, step: inner }, Steps { first: block * size * inner + i, step: inner });
             // SAFETY: places are within the tensors; each line is worked on by one thread.
-            let mut line: Vec<Item<T>> = (0..n).map(|k| (unsafe { from.get((block * n + k) * inner + i) }, k as i64)).collect();
-            arrange(&mut line);
-            for (k, &(value, number)) in line.iter().enumerate().take(size) {
-                let place = (block * size + k) * inner + i;
-                // SAFETY: as above.
-                unsafe {
-                    to.set(place, value);
-                    numbers.set(place, number);
-                }
+            unsafe {
+                read(&from, source, n, &mut line);
+                arrange(&mut line);
+                line.truncate(size);
+                write(&to, target, &from, source, &line);
+                line.iter().enumerate().for_each(|(k, item)| numbers.set(target.at(k), item.number));
             }
         })
     });
     Ok((values, indices))
 }
 
+/// Places of a line's elements.
+#[derive(Clone, Copy)]
+struct Steps {
+    first: usize,
+    step: usize,
+}
+
+impl Steps {
+    #[inline(always)]
+    fn at(self, k: usize) -> usize {
+        self.first + k * self.step
+    }
+}
+
+type Read = unsafe fn(&Target<u8>, Steps, usize, &mut Vec<Item>);
+type Write = unsafe fn(&Target<u8>, Steps, &Target<u8>, Steps, &[Item]);
+
+/// The keys of the first `n` elements of a line.
+unsafe fn read<T: Element>(from: &Target<u8>, places: Steps, n: usize, line: &mut Vec<Item>) {
+    let from = from.cast::<T>();
+    // SAFETY: the caller answers for the places.
+    line.extend((0..n).map(|k| Item { key: key(unsafe { from.get(places.at(k)) }), number: k as i64 }));
+}
+
+/// Copies the elements of a line that `order` names.
+unsafe fn write<T: Element>(to: &Target<u8>, target: Steps, from: &Target<u8>, source: Steps, order: &[Item]) {
+    let (to, from) = (to.cast::<T>(), from.cast::<T>());
+    for (k, item) in order.iter().enumerate() {
+        // SAFETY: the caller answers for the places.
+        unsafe { to.set(target.at(k), from.get(source.at(item.number as usize))) }
+    }
+}
+
 /// Moves the median to the front: the first NaN if there is one, or with `skip_nan` the median of the others.
-fn put_median_first<T: Number>(line: &mut [Item<T>], skip_nan: bool) {
-    let nans = line.iter().filter(|item| item.0.is_nan()).count();
+fn put_median_first(line: &mut [Item], nan: Option<u64>, skip_nan: bool) {
+    let is_nan = |item: &Item| Some(item.key) == nan;
+    let nans = line.iter().filter(|item| is_nan(item)).count();
     if nans > 0 && !skip_nan {
-        if let Some(i) = line.iter().position(|item| item.0.is_nan()) {
+        if let Some(i) = line.iter().position(is_nan) {
             line.swap(0, i);
         }
         return;
@@ -75,12 +112,13 @@ fn put_median_first<T: Number>(line: &mut [Item<T>], skip_nan: bool) {
 }
 
 /// Moves the most frequent value, the smallest of these, to the front, with the number of the last of its run.
-fn put_mode_first<T: Number>(line: &mut [Item<T>]) {
+/// No NaN equals another.
+fn put_mode_first(line: &mut [Item], nan: Option<u64>) {
     introsort(line, ascending);
     let (mut best, mut most, mut run) = (0, 0, 0);
     for i in 0..line.len() {
         run += 1;
-        if i + 1 == line.len() || line[i].0 != line[i + 1].0 {
+        if i + 1 == line.len() || line[i].key != line[i + 1].key || Some(line[i].key) == nan {
             if run > most {
                 (best, most) = (i, run);
             }
@@ -91,7 +129,7 @@ fn put_mode_first<T: Number>(line: &mut [Item<T>]) {
 }
 
 /// Torch's choice among the algorithms for the first `k`.
-fn put_top_first<T: Number>(line: &mut [Item<T>], k: usize, sorted: bool, less: impl Fn(&Item<T>, &Item<T>) -> bool + Copy) {
+fn put_top_first(line: &mut [Item], k: usize, sorted: bool, less: fn(&Item, &Item) -> bool) {
     if k * 64 <= line.len() {
         partial_sort(line, k, less);
     } else if k > 0 {
@@ -133,8 +171,7 @@ impl Tensor {
     fn sorted(&self, dim: isize, descending: bool) -> Result<Pair> {
         let dim = self.layout().dim("sort", dim)?;
         let size = self.shape().get(dim).copied().unwrap_or(1);
-        let pair = crate::dispatch_all!(self.dtype(), "sort", T =>
-            arranged::<T>("sort", self, dim, size, |line| select::sort(line, descending)))?;
+        let pair = arranged("sort", self, dim, size, |line| select::sort(line, descending))?;
         self.picked("sort", "sort", dim, pair)
     }
 
@@ -147,7 +184,7 @@ impl Tensor {
             );
         }
         let flat = x.detached_read()?.reshape_to(&[x.numel()])?;
-        let (y, _) = crate::dispatch_numbers!(x.dtype(), op, T => arranged::<T>(op, &flat, 0, 1, |line| put_median_first(line, skip_nan)))?;
+        let (y, _) = arranged(op, &flat, 0, 1, |line| put_median_first(line, nan_key(x.dtype()), skip_nan))?;
         vjp!(op, y.with_layout(crate::layout::Layout::contiguous(&[])), { x: |g, y| g.share_evenly(&x, y) })
     }
 
@@ -155,7 +192,7 @@ impl Tensor {
         let x = self;
         check_dims_not_empty(op, &Reduction::new(op, x, Some(&[dim]), keepdim)?)?;
         let place = x.layout().dim(op, dim)?;
-        let pair = crate::dispatch_numbers!(x.dtype(), op, T => arranged::<T>(op, x, place, 1, |line| put_median_first(line, skip_nan)))?;
+        let pair = arranged(op, x, place, 1, |line| put_median_first(line, nan_key(x.dtype()), skip_nan))?;
         x.selected(op, name, dim, keepdim, pair)
     }
 
@@ -219,9 +256,8 @@ impl Tensor {
             return runtime_error!("topk does not support bool dtypes on CPU");
         }
         let k = k as usize;
-        let pair = crate::dispatch_numbers!(x.dtype(), "topk", T => arranged::<T>("topk", x, dim, k, |line| {
-            if largest { put_top_first(line, k, sorted, descending) } else { put_top_first(line, k, sorted, ascending) }
-        }))?;
+        let pair =
+            arranged("topk", x, dim, k, |line| put_top_first(line, k, sorted, if largest { descending } else { ascending }))?;
         x.picked("topk", "topk", dim, pair)
     }
 
@@ -241,10 +277,10 @@ impl Tensor {
             return Err(Error::NotImplemented("\"kthvalue_cpu\" not implemented for 'Bool'".into()));
         }
         let k = k as usize - 1;
-        let pair = crate::dispatch_numbers!(x.dtype(), "kthvalue", T => arranged::<T>("kthvalue", x, place, 1, |line| {
+        let pair = arranged("kthvalue", x, place, 1, |line| {
             quick_select(line, k);
             line.swap(0, k);
-        }))?;
+        })?;
         x.selected("kthvalue", "kthvalue", dim, keepdim, pair)
     }
 
@@ -268,7 +304,7 @@ impl Tensor {
         let x = self;
         check_dims_not_empty("mode", &Reduction::new("mode", x, Some(&[dim]), keepdim)?)?;
         let place = x.layout().dim("mode", dim)?;
-        let pair = crate::dispatch_all!(x.dtype(), "mode", T => arranged::<T>("mode", x, place, 1, put_mode_first))?;
+        let pair = arranged("mode", x, place, 1, |line| put_mode_first(line, nan_key(x.dtype())))?;
         x.selected("mode", "mode", dim, keepdim, pair)
     }
 

@@ -1,3 +1,5 @@
+use std::sync::Mutex;
+
 use super::*;
 use crate::kernels::folds::{Best, Extent, Largest, Max, Moments, Smallest, Sum};
 use crate::kernels::par;
@@ -41,21 +43,28 @@ impl View {
 
     fn reduce<F: Fold>(&self, data: &[F::In], dims: &[usize], fold: F) -> Vec<F::Acc> {
         let unit = size_of::<F::In>() as isize;
-        let outputs: usize = (0..self.shape.len()).filter(|d| !dims.contains(d)).map(|d| self.shape[d]).product();
+        let kept: Vec<usize> = (0..self.shape.len()).filter(|d| !dims.contains(d)).collect();
+        let outputs: usize = kept.iter().map(|&d| self.shape[d]).product();
         let mut step = outputs;
-        let kept: Vec<Loop> = (0..self.shape.len())
-            .filter(|d| !dims.contains(d))
+        let kept: Vec<Loop> = kept
+            .into_iter()
             .map(|d| {
                 step /= self.shape[d].max(1);
                 Loop { size: self.shape[d], from: self.strides[d] * unit, to: step }
             })
             .collect();
-        let reduced = dims.iter().map(|&d| Loop { size: self.shape[d], from: self.strides[d] * unit, to: 0 });
-        let mut out = vec![fold.start(); outputs];
-        let slots = Slots(out.as_mut_ptr());
-        // SAFETY: the view lies within the data; places are below the number of outputs.
-        unsafe { reduce(data.as_ptr(), kept.into_iter(), reduced, fold, &|i, v| slots.set(i, v)) };
-        out
+        let reduced: Vec<Loop> =
+            dims.iter().map(|&d| Loop { size: self.shape[d], from: self.strides[d] * unit, to: 0 }).collect();
+        let out = Mutex::new(vec![Fold::start(fold); outputs]);
+        let put = |acc: *const u8, to: usize, places: Loop| {
+            for i in 0..places.size {
+                // SAFETY: as many results as places.
+                out.lock().unwrap()[to + i * places.to] = unsafe { acc.cast::<F::Acc>().add(i).read() };
+            }
+        };
+        // SAFETY: the view lies within the data.
+        unsafe { reduce(data.as_ptr().cast(), &kept, &reduced, &fold, &put) };
+        out.into_inner().unwrap()
     }
 }
 
