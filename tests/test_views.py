@@ -161,3 +161,45 @@ def test_errors(call, error):
 )  # fmt: skip
 def test_names_of_nodes(call, name):
     assert call(ferrograd.from_numpy(np.ones((3, 4))).requires_grad_()).grad_fn.name() == name
+
+
+@pytest.mark.parametrize(
+    "size, stride, offset, want, first, src_grad, second",
+    [
+        # The gradient that torch gives to the tensor: that of the places replaced, where it should be 0.
+        ((2, 2), (1, 2), 1, [1, 10, 12, 11, 13, 6], [0, 2, 3, 4, 5, 0], [[2, 4], [3, 5]], [0, 5, 8, 8, 11, 0]),
+        ((2, 2), (1, 1), 0, [10, 12, 13, 4, 5, 6], [1, 2, 3, 0, 0, 0], [[1, 2], [2, 3]], [4, 13, 9, 0, 0, 0]),
+        ((2,), (1,), None, [10, 11, 3, 4, 5, 6], [1, 2, 0, 0, 0, 0], [1, 2], [4, 6, 0, 0, 0, 0]),
+        ((), (), 2, [1, 2, 10, 4, 5, 6], [0, 0, 3, 0, 0, 0], 3, [0, 0, 6, 0, 0, 0]),
+        ((3,), (2,), 1, [1, 10, 3, 11, 5, 12], [0, 2, 0, 4, 0, 6], [2, 4, 6], [0, 5, 0, 8, 0, 11]),
+    ],
+)
+def test_as_strided_scatter(size, stride, offset, want, first, src_grad, second):
+    f64 = ferrograd.float64
+    x = ferrograd.arange(1, 7, dtype=f64).view(2, 3).requires_grad_()
+    src = ferrograd.arange(10, 10 + int(np.prod(size)), dtype=f64).view(size).requires_grad_()
+    y = x.as_strided_scatter(src, size, stride, offset)
+    g = ferrograd.arange(1, 7, dtype=f64).view(2, 3).requires_grad_()
+    grads = ferrograd.autograd.grad(y, [x, src], g, create_graph=True)
+    assert [t.flatten().tolist() for t in (y, grads[0])] == [want, first] and grads[1].tolist() == src_grad
+    again = [ferrograd.arange(2, 2 + t.numel(), dtype=f64).view(t.shape) for t in grads]
+    (gg,) = ferrograd.autograd.grad(grads, [g], again)
+    assert gg.flatten().tolist() == second
+
+
+def test_as_strided_scatter_sees_the_memory():
+    base = ferrograd.arange(12).view(3, 4)
+    src = ferrograd.tensor([[100, 101], [102, 103]])
+    assert base.t().as_strided_scatter(src, (2, 2), (1, 2), 1).tolist() == [[0, 103, 8], [100, 5, 9], [102, 6, 10], [101, 7, 11]]
+    y = base[1:, 1:].as_strided_scatter(src[0], (2,), (1,))
+    assert y.tolist() == [[100, 101, 7], [9, 10, 11]] and y.stride() == (4, 1) and y.storage_offset() == 5
+    assert base.tolist() == ferrograd.arange(12).view(3, 4).tolist()
+    x = ferrograd.randn(2, 2, requires_grad=True)
+    for call in (
+        lambda: x.t().as_strided_scatter(x, (2, 2), (2, 1)),
+        lambda: base.as_strided_scatter(src, (2, 2), (0, 1)),
+        lambda: base.as_strided_scatter(src, (4,), (1,)),
+        lambda: base.as_strided_scatter(src, (2, 2), (2, 1), 10),
+    ):
+        with pytest.raises(RuntimeError):
+            call()

@@ -375,20 +375,67 @@ impl Tensor {
         self.replaced("slice_scatter", src, move |x| x.slice_at(d, start, len, step as usize))
     }
 
-    /// A copy in which the places of a strided view are replaced by `src`; see `as_strided`.
+    /// A copy of this tensor with its strides in which the places of a strided view are replaced by `src`; see `as_strided`.
+    ///
+    /// Derivative: torch's, which is that of `as_strided`: the gradient of this tensor is that of the places that were
+    /// replaced, and 0 elsewhere.
+    /// Raises: RuntimeError if `src` has another shape than the view, or if this tensor requires a gradient and is not
+    /// contiguous.
     #[pyo3(signature = (src, size, stride, storage_offset=None))]
     pub fn as_strided_scatter(&self, src: &Tensor, size: Dims, stride: Dims, storage_offset: Option<isize>) -> Result<Tensor> {
-        let alone = self.is_contiguous() && self.storage().bytes() == self.numel() * self.dtype().size();
-        let x = if alone { self.clone() } else { self.clone_in(MemoryFormat::Contiguous)? };
-        let layout = x.strided_layout("as_strided_scatter", &size, &stride, storage_offset)?;
-        if layout.may_overlap() {
-            return runtime_error!("as_strided_scatter: the strided view must not overlap itself");
+        const OP: &str = "as_strided_scatter";
+        let x = self;
+        if x.requires_grad() && !x.is_contiguous() {
+            return runtime_error!("{OP}: is currently only supported for contiguous inputs where they require a gradient");
         }
-        x.replaced("as_strided_scatter", src, move |t| {
-            // A gradient may lie otherwise in memory than the tensor.
-            let t = t.contiguous()?;
-            t.with_strides(Layout { offset: layout.offset + t.layout().offset, ..layout.clone() })
+        let y = without_recording(|| x.detached_read()?.copied_with_storage())?;
+        let window = y.with_layout(y.strided_layout(OP, &size, &stride, storage_offset)?);
+        if window.shape() != src.shape() {
+            return runtime_error!(
+                "{OP}: expected src to have a size equal to the slice of self. src size = {:?}, slice size = {:?}",
+                src.shape(),
+                window.shape()
+            );
+        }
+        if window.shape().iter().zip(window.strides()).any(|(&n, &stride)| n > 1 && stride == 0) {
+            return runtime_error!("{OP}: more than one element of the written-to tensor refers to a single memory location");
+        }
+        without_recording(|| window.write_in_order(&src.detached_read()?))?;
+        let shape: Shape = x.shape().into();
+        // A gradient lies otherwise in memory than the tensor may.
+        let part = move |g: &Tensor| {
+            let g = g.contiguous()?;
+            let layout = g.strided_layout(OP, &size, &stride, storage_offset)?;
+            g.with_strides(layout)
+        };
+        let part2 = part.clone();
+        vjp!(OP, y, {
+            x: |g| {
+                let part = part.clone();
+                part(g)?.embedded("as_strided_scatter_backward", &shape, move |z| part(z))
+            },
+            src: |g| part2(g),
         })
+    }
+}
+
+impl Tensor {
+    /// A copy of all the memory this is a view of, seen in the same way; a plain copy where elements share a place. Not
+    /// recorded.
+    fn copied_with_storage(&self) -> Result<Tensor> {
+        if self.layout().may_overlap() {
+            return self.clone_in(MemoryFormat::Contiguous);
+        }
+        let all = Layout::contiguous(&[self.storage().bytes() / self.dtype().size()]);
+        Ok(self.with_layout(all).copied()?.with_layout(self.layout().clone()))
+    }
+
+    /// Copies elements of the same shape in row-major order: where places are shared the last one stays. Not recorded.
+    fn write_in_order(&self, x: &Tensor) -> Result<()> {
+        if self.rank() == 0 || !self.layout().may_overlap() {
+            return self.write(x);
+        }
+        (0..self.shape()[0]).try_for_each(|i| self.select_at(0, i)?.write_in_order(&x.select_at(0, i)?))
     }
 }
 
