@@ -1,19 +1,31 @@
-//! Letting other Python threads run while a kernel works or a lock is awaited. The Python layer says how; ops and
-//! storage only say when.
+//! Letting other Python threads run while a kernel works or a lock is awaited, and letting Ctrl-C end what takes long.
+//! The Python layer says how; ops, storage and tape only say when.
 
 use std::sync::OnceLock;
+
+use crate::error::Result;
 
 /// Runs its argument without the interpreter lock.
 pub type Release = fn(&mut dyn FnMut());
 
+/// Handles the signals that have arrived; an error is the exception that a handler raised.
+pub type CheckSignals = fn() -> Result<()>;
+
 static RELEASE: OnceLock<Release> = OnceLock::new();
+static CHECK_SIGNALS: OnceLock<CheckSignals> = OnceLock::new();
 
 /// Elements above which a kernel takes longer than a few microseconds.
 const WORTH_RELEASING: usize = 32 * 1024;
 
-/// Says how the interpreter lock is released; called once, when the module is loaded.
-pub fn set_release(release: Release) {
+/// Says how the interpreter lock is released and how signals are handled; called once, when the module is loaded.
+pub fn install(release: Release, check_signals: CheckSignals) {
     let _ = RELEASE.set(release);
+    let _ = CHECK_SIGNALS.set(check_signals);
+}
+
+/// Fails if the user has pressed Ctrl-C, with the exception that Python raises for it. Takes a few nanoseconds.
+pub fn check_signals() -> Result<()> {
+    CHECK_SIGNALS.get().map_or(Ok(()), |check| check())
 }
 
 /// Runs something without the interpreter lock.

@@ -9,6 +9,7 @@
 
 pub mod dtype;
 pub mod error;
+pub mod fork;
 mod interop;
 pub mod interpreter;
 pub mod kernels;

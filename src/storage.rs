@@ -11,12 +11,11 @@ use std::any::Any;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
-use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::error::{Error, Result};
+use crate::fork::{self, Lock, NAP};
 use crate::interpreter::released;
 
 /// Alignment of every buffer of ours: a cache line, and the widest vector register.
@@ -30,17 +29,13 @@ struct Buffer {
     start: NonNull<u8>,
     bytes: usize,
     version: AtomicU32,
-    /// Number of readers, or `WRITER`.
-    lock: AtomicU32,
+    lock: Lock,
     /// Keeps lent memory alive; `None` if the memory is ours.
     lender: Option<Box<dyn Any + Send + Sync>>,
 }
 
-const WRITER: u32 = u32::MAX;
 /// Attempts at a lock before the interpreter is let go of.
 const SPINS: u32 = 100;
-/// Pause between later attempts.
-const NAP: Duration = Duration::from_micros(20);
 
 // SAFETY: the memory is reached only through `Access`, whose lock gives one writer or many readers.
 unsafe impl Send for Buffer {}
@@ -59,7 +54,7 @@ impl Storage {
     /// Fresh memory with arbitrary contents.
     pub fn uninitialized(bytes: usize) -> Result<Storage> {
         let start = cache::take(bytes)?;
-        Ok(Storage(Arc::new(Buffer { start, bytes, version: AtomicU32::new(0), lock: AtomicU32::new(0), lender: None })))
+        Ok(Storage(Arc::new(Buffer { start, bytes, version: AtomicU32::new(0), lock: Lock::new(), lender: None })))
     }
 
     /// Memory that belongs to somebody else, kept alive by `lender`.
@@ -67,7 +62,7 @@ impl Storage {
     /// # Safety
     /// `start` must be valid for reads and writes of `bytes` bytes for as long as `lender` lives.
     pub unsafe fn lent(start: NonNull<u8>, bytes: usize, lender: Box<dyn Any + Send + Sync>) -> Storage {
-        Storage(Arc::new(Buffer { start, bytes, version: AtomicU32::new(0), lock: AtomicU32::new(0), lender: Some(lender) }))
+        Storage(Arc::new(Buffer { start, bytes, version: AtomicU32::new(0), lock: Lock::new(), lender: Some(lender) }))
     }
 
     /// Address of the first byte.
@@ -104,16 +99,6 @@ impl Storage {
     pub fn bump_version(&self) {
         self.0.version.fetch_add(1, Ordering::AcqRel);
     }
-
-    fn try_read(&self) -> bool {
-        let lock = &self.0.lock;
-        let readers = lock.load(Ordering::Relaxed);
-        readers < WRITER - 1 && lock.compare_exchange(readers, readers + 1, Ordering::Acquire, Ordering::Relaxed).is_ok()
-    }
-
-    fn try_write(&self) -> bool {
-        self.0.lock.compare_exchange(0, WRITER, Ordering::Acquire, Ordering::Relaxed).is_ok()
-    }
 }
 
 /// The right to read some storages and write others, held while a kernel runs.
@@ -141,7 +126,7 @@ impl<'a> Access<'a> {
             }
         }
         for (storage, write) in &held {
-            let take = || if *write { storage.try_write() } else { storage.try_read() };
+            let take = || if *write { storage.0.lock.try_write() } else { storage.0.lock.try_read() };
             if !(0..SPINS).any(|_| take()) {
                 released(&mut || {
                     while !take() {
@@ -158,12 +143,22 @@ impl Drop for Access<'_> {
     fn drop(&mut self) {
         for (storage, write) in &self.held {
             if *write {
-                storage.0.lock.store(0, Ordering::Release);
+                storage.0.lock.end_write();
             } else {
-                storage.0.lock.fetch_sub(1, Ordering::Release);
+                storage.0.lock.end_read();
             }
         }
     }
+}
+
+/// Before a fork: nobody may be in the middle of changing the cache's lists.
+pub(crate) fn hold_cache() {
+    cache::hold();
+}
+
+/// After the fork, in the parent. (In the child the lock is free by itself.)
+pub(crate) fn release_cache() {
+    cache::let_go();
 }
 
 /// The caching allocator: freed buffers wait in lists by size class, the last freed is the first reused.
@@ -191,10 +186,19 @@ mod cache {
         bytes: usize,
     }
 
-    static LARGE: Mutex<Large> = Mutex::new(Large { lists: Vec::new(), bytes: 0 });
+    static LARGE: fork::Mutex<Large> = fork::Mutex::new(Large { lists: Vec::new(), bytes: 0 });
 
     thread_local! {
         static SMALL_LISTS: RefCell<SmallLists> = const { RefCell::new(SmallLists([const { Vec::new() }; SMALL / ALIGN + 1])) };
+    }
+
+    pub(super) fn hold() {
+        std::mem::forget(LARGE.lock());
+    }
+
+    pub(super) fn let_go() {
+        // SAFETY: this thread called `hold`, which kept the lock.
+        unsafe { LARGE.force_unlock() }
     }
 
     struct SmallLists([Vec<Free>; SMALL / ALIGN + 1]);
@@ -344,6 +348,38 @@ mod cache {
             }
         }
 
+        /// Guards the lock of the lists: with one that knows nothing of forks, a child waits for it for ever.
+        #[cfg(unix)]
+        #[test]
+        fn a_fork_finds_the_cache_at_rest() {
+            use std::sync::atomic::AtomicBool;
+            fork::watch();
+            let churn = || (0..8).for_each(|i| give_back(take(SMALL << (i % 4 + 1)).unwrap(), SMALL << (i % 4 + 1)));
+            let stop = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::Relaxed) {
+                        churn();
+                    }
+                });
+                let good = (0..300).all(|_| {
+                    // SAFETY: the child takes and gives back buffers, and leaves by `_exit` or by its alarm.
+                    unsafe {
+                        let child = libc::fork();
+                        if child == 0 {
+                            libc::alarm(20);
+                            churn();
+                            libc::_exit(0);
+                        }
+                        let mut status = -1;
+                        libc::waitpid(child, &mut status, 0) == child && status == 0
+                    }
+                });
+                stop.store(true, Ordering::Relaxed);
+                assert!(good);
+            });
+        }
+
         #[test]
         fn too_much_is_an_error() {
             assert!(matches!(take(usize::MAX), Err(Error::Memory { .. })));
@@ -359,14 +395,15 @@ mod tests {
     #[test]
     fn readers_share_and_writers_wait() {
         let s = Storage::uninitialized(8).unwrap();
+        let lock = &s.0.lock;
         let reading = Access::new(&[&s, &s], &[]);
-        assert!(s.try_read());
-        s.0.lock.fetch_sub(1, Ordering::Release);
-        assert!(!s.try_write());
+        assert!(lock.try_read());
+        lock.end_read();
+        assert!(!lock.try_write());
         drop(reading);
         let writing = Access::new(&[&s], &[&s]);
-        assert!(!s.try_read());
+        assert!(!lock.try_read());
         drop(writing);
-        assert!(s.try_write());
+        assert!(lock.try_write());
     }
 }

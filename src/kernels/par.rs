@@ -46,6 +46,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use crate::fork;
+
 /// How long a worker looks for the next loop before it parks.
 const SPIN: Duration = Duration::from_micros(100);
 /// How much time a worker could have saved before it is woken: it takes 20 to 40 µs to arrive.
@@ -203,6 +205,7 @@ struct Aligned<T>(T);
 
 /// The workers of one process and the loop they are on.
 struct Pool {
+    /// Which process it belongs to, as [`fork::generation`] counts them.
     process: u32,
     /// Held by the caller of the current loop.
     crew: Mutex<Crew>,
@@ -255,7 +258,7 @@ impl Pool {
     /// locks may be held by threads that do not exist here: it is left as it is (a few hundred
     /// bytes) and replaced.
     fn of_this_process() -> &'static Pool {
-        let process = std::process::id();
+        let process = fork::generation();
         let found = POOL.load(Ordering::Acquire);
         // SAFETY: a non-null pointer comes from `Box::into_raw` below, and is never freed or
         // written through.
@@ -264,6 +267,7 @@ impl Pool {
         {
             return pool;
         }
+        fork::watch();
         let new = Box::into_raw(Box::new(Pool::new(process)));
         match POOL.compare_exchange(found, new, Ordering::AcqRel, Ordering::Acquire) {
             // SAFETY: just made from a box that is never freed from now on.

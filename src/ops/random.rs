@@ -2,11 +2,12 @@
 //!
 //! Draws go along the memory, not along the indices, as in torch: a transposed tensor gets the transposed numbers.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use super::arguments::MemoryFormat;
 use crate::dtype::{DType, Element, Scalar};
 use crate::error::{Error, Result};
+use crate::fork::Mutex;
 use crate::kernels::without_interpreter;
 use crate::random::{self, Generator, Real};
 use crate::runtime_error;
@@ -32,7 +33,7 @@ impl Source {
             Source::Default => random::default_generator(),
             Source::Own(generator) => generator,
         };
-        body(&mut random::lock(generator))
+        body(&mut generator.lock())
     }
 }
 

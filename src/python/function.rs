@@ -6,6 +6,7 @@
 
 use std::ffi::{c_char, c_void};
 use std::mem::offset_of;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyUserWarning};
 use pyo3::ffi;
@@ -13,6 +14,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
+use super::panics::internal_error;
 use crate::error::Error;
 use crate::ops::arguments::Operand;
 use crate::tensor::Tensor;
@@ -112,7 +114,9 @@ unsafe extern "C" fn call(
             }
         }
         let args = if args.is_null() { &[][..] } else { std::slice::from_raw_parts(args, count + keyword_count(kwnames)) };
-        match call_with_keywords(py, function, args, count, kwnames) {
+        // Nothing but this stands between a panic and C.
+        let result = catch_unwind(AssertUnwindSafe(|| call_with_keywords(py, function, args, count, kwnames)));
+        match result.unwrap_or_else(|cause| Err(internal_error(cause))) {
             Ok(result) => result.into_ptr(),
             Err(error) => {
                 error.restore(py);

@@ -1,16 +1,32 @@
-//! The interpreter lock: how kernels let other Python threads run.
+//! The interpreter lock: how kernels let other Python threads run; and signals.
 
 use std::cell::Cell;
 
 use pyo3::ffi;
+use pyo3::prelude::*;
+
+use crate::error::Result;
 
 thread_local! {
     static RELEASED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Tells the kernels how to release the lock.
+/// Tells the kernels how to release the lock, and the engine how to look for Ctrl-C.
 pub fn install() {
-    crate::interpreter::set_release(release);
+    crate::interpreter::install(release, check_signals);
+}
+
+/// Runs the handlers of signals that have arrived, if this is the main thread. (On others it does nothing.)
+fn check_signals() -> Result<()> {
+    // SAFETY: asks only about this thread.
+    if unsafe { ffi::PyGILState_Check() } == 0 {
+        return Ok(());
+    }
+    // SAFETY: this thread holds the interpreter lock.
+    match unsafe { ffi::PyErr_CheckSignals() } {
+        0 => Ok(()),
+        _ => Err(Python::attach(PyErr::fetch).into()),
+    }
 }
 
 /// Takes the lock back when dropped, also when a panic passes.

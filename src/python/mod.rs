@@ -17,6 +17,7 @@ mod legacy;
 mod memory_format;
 mod numpy;
 mod options;
+mod panics;
 mod printing;
 mod properties;
 mod random;
@@ -63,6 +64,8 @@ mod _C {
     use super::numpy::from_numpy;
     #[pymodule_export]
     use super::options::{Device, LayoutObject};
+    #[pymodule_export]
+    use super::panics::_panic_for_tests;
     #[pymodule_export]
     use super::random::{
         GeneratorObject, get_rng_state, initial_seed, manual_seed, normal, poisson, rand, rand_like, randint, randint_like,
@@ -119,7 +122,9 @@ mod _C {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::panics::install(module.py())?;
         super::interpreter::install();
+        crate::fork::watch();
         let tensor = module.py().get_type::<Tensor>();
         for (alias, method) in crate::ops::aliases::ALIASES {
             tensor.setattr(*alias, tensor.getattr(*method)?)?;

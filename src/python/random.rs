@@ -1,6 +1,6 @@
 //! Random numbers as Python sees them: generators, constructors and in-place draws. All take `generator`.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -9,6 +9,7 @@ use pyo3::types::{PyDict, PyInt, PyTuple};
 use super::options::{Device, Options, shape_of};
 use crate::dtype::{DType, Scalar};
 use crate::error::Result;
+use crate::fork::Mutex;
 use crate::ops::arguments::{Dims, MemoryFormat, Operand};
 use crate::ops::default_dtype;
 use crate::ops::random::Source;

@@ -61,7 +61,9 @@ pub use normal::{normal, normal_dense, normal_serial};
 pub use uniform::{Real, rand, uniform};
 
 use std::io::Read;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
+
+use crate::fork::Mutex;
 
 /// The generator that every draw without an explicit one uses.
 ///
@@ -70,11 +72,6 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 pub fn default_generator() -> &'static Mutex<Generator> {
     static DEFAULT: OnceLock<Mutex<Generator>> = OnceLock::new();
     DEFAULT.get_or_init(|| Mutex::new(Generator::new(nondeterministic_seed())))
-}
-
-/// Locks a generator. A thread that panicked while holding it leaves it usable: every state is valid.
-pub fn lock(generator: &Mutex<Generator>) -> MutexGuard<'_, Generator> {
-    generator.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A seed of 64 bits from the operating system, as `torch.seed()` takes it.

@@ -323,7 +323,7 @@ fn multinomial_rejects_what_torch_rejects() {
 fn seeds_and_the_default_generator() {
     assert_eq!(Generator::default().initial_seed(), 67_280_421_310_721);
     assert_ne!(nondeterministic_seed(), nondeterministic_seed());
-    let mut g = lock(default_generator());
+    let mut g = default_generator().lock();
     let seed = g.seed();
     assert_eq!(g.initial_seed(), seed);
     assert_eq!(g.random32(), Generator::new(seed).random32());

@@ -60,6 +60,16 @@ struct Pending {
     grads: SmallVec<[Option<Tensor>; 1]>,
 }
 
+/// After how much [`Pending::work`] to look whether the user has pressed Ctrl-C: well under a second.
+const CHECK_SIGNALS_AFTER: usize = 1 << 16;
+
+impl Pending {
+    /// About how many elements the node will touch, and something for itself.
+    fn work(&self) -> usize {
+        1024 + self.grads.iter().flatten().map(Tensor::numel).sum::<usize>()
+    }
+}
+
 struct Run {
     pending: BTreeMap<u64, Pending>,
     leaves: Vec<(Arc<Meta>, Tensor)>,
@@ -81,11 +91,17 @@ pub fn backward(roots: Vec<(Tensor, Tensor)>, inputs: Option<&[Tensor]>, options
     targets.iter().try_for_each(Tensor::retain_gradient)?;
     let mut run = Run::new(options, inputs)?;
     run.execute(roots)?;
-    for (meta, grad) in std::mem::take(&mut run.leaves) {
-        let named = || targets.iter().any(|x| x.meta().is_some_and(|m| Arc::ptr_eq(m, &meta)));
-        if inputs.is_none() || named() {
-            accumulate(&meta, grad, run.options.create_graph)?;
-        }
+    let mut leaves = std::mem::take(&mut run.leaves);
+    leaves.retain(|(meta, _)| {
+        let named = || targets.iter().any(|x| x.meta().is_some_and(|m| Arc::ptr_eq(m, meta)));
+        inputs.is_none() || named()
+    });
+    // Hooks may fail: all have run before the first gradient is written.
+    for (meta, grad) in &mut leaves {
+        run_leaf_hooks(meta, grad)?;
+    }
+    for (meta, grad) in leaves {
+        add_to_grad(&meta, grad, run.options.create_graph)?;
     }
     Ok(())
 }
@@ -102,7 +118,10 @@ pub fn grad(roots: Vec<(Tensor, Tensor)>, inputs: &[Tensor], options: Options) -
     for (x, captured) in inputs.iter().zip(&run.captured) {
         let found = captured.clone().or_else(|| of_leaf(x));
         out.push(match (found, x.meta()) {
-            (Some(grad), Some(meta)) if meta.lock().node.is_none() => Some(run_leaf_hooks(meta, grad)?),
+            (Some(mut grad), Some(meta)) if meta.lock().node.is_none() => {
+                run_leaf_hooks(meta, &mut grad)?;
+                Some(grad)
+            }
             (found, _) => found,
         });
     }
@@ -147,7 +166,13 @@ impl Run {
         for (root, grad) in roots {
             self.send(&root.edge(), grad)?;
         }
+        let mut work = 0;
         while let Some((_, pending)) = self.pending.pop_last() {
+            work += pending.work();
+            if work >= CHECK_SIGNALS_AFTER {
+                crate::interpreter::check_signals()?;
+                work = 0;
+            }
             self.run_node(pending)?;
         }
         Ok(())
@@ -327,14 +352,14 @@ fn run_hooks(node: &Arc<Node>, grads: &mut [Option<Tensor>]) -> Result<()> {
     Ok(())
 }
 
-fn run_leaf_hooks(meta: &Arc<Meta>, mut grad: Tensor) -> Result<Tensor> {
+fn run_leaf_hooks(meta: &Arc<Meta>, grad: &mut Tensor) -> Result<()> {
     let hooks = meta.lock().hooks.clone();
     for (_, hook) in hooks {
-        if let Some(replaced) = hook(&grad)? {
-            grad = replaced;
+        if let Some(replaced) = hook(grad)? {
+            *grad = replaced;
         }
     }
-    Ok(grad)
+    Ok(())
 }
 
 /// The sum of two gradients, in the memory of the first if nobody else can see it.
@@ -348,12 +373,7 @@ fn sum(before: Option<Tensor>, grad: Tensor, create_graph: bool) -> Result<Tenso
     }
 }
 
-/// Adds to the gradient of a leaf. The first gradient is taken over as it is if nobody else holds its memory.
-fn accumulate(meta: &Arc<Meta>, grad: Tensor, create_graph: bool) -> Result<()> {
-    let grad = run_leaf_hooks(meta, grad)?;
-    add_to_grad(meta, grad, create_graph)
-}
-
+/// Adds to a gradient that is kept. The first is taken over as it is if nobody else holds its memory.
 fn add_to_grad(meta: &Arc<Meta>, grad: Tensor, create_graph: bool) -> Result<()> {
     let before = meta.lock().grad.clone();
     match before {

@@ -144,15 +144,22 @@ impl Drop for Node {
             static QUEUE: RefCell<Vec<(SmallVec<[Input; 2]>, Rules)>> = const { RefCell::new(Vec::new()) };
             static DRAINING: Cell<bool> = const { Cell::new(false) };
         }
+        /// Also when a panic passes: the queue is for those who come later, too.
+        struct Drained;
+        impl Drop for Drained {
+            fn drop(&mut self) {
+                DRAINING.set(false);
+            }
+        }
         let parts = (std::mem::take(&mut self.inputs), std::mem::replace(self.rules.get_mut(), Rules::Freed));
         let queued = QUEUE.try_with(|queue| queue.borrow_mut().push(parts));
         if queued.is_err() || DRAINING.replace(true) {
             return;
         }
+        let _drained = Drained;
         while let Some(parts) = QUEUE.with(|queue| queue.borrow_mut().pop()) {
             drop(parts);
         }
-        DRAINING.set(false);
     }
 }
 

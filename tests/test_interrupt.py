@@ -1,0 +1,169 @@
+"""Ctrl-C: a real SIGINT ends a long backward, or a loop of ops, and leaves everything usable."""
+
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+PRELUDE = """
+import sys, threading, time
+import ferrograd as fg
+
+def usable():
+    assert fg.is_grad_enabled()
+    x = fg.ones(200, 200, requires_grad=True)
+    (x @ x).sum().backward()
+    assert x.grad[0, 0].item() == 400
+
+def long_enough():
+    '''Builds a graph for a second, so that backward takes about as long.'''
+    end = time.monotonic() + 1
+    while time.monotonic() < end:
+        yield
+
+def interrupted(body):
+    print("ready", flush=True)
+    sys.stdin.readline()
+    try:
+        body()
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+    else:
+        print("ran to its end", flush=True)
+"""
+
+
+def interrupt(program, after=0.1):
+    """Runs a program and sends it SIGINT while it is within `interrupted`."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", PRELUDE + textwrap.dedent(program)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout.readline() == "ready\n", process.stderr.read()
+        process.stdin.write("go\n")
+        process.stdin.flush()
+        time.sleep(after)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=100)
+    finally:
+        process.kill()
+    assert process.returncode == 0, out + err
+    assert out.split() == ["interrupted", "usable"], out + err
+
+
+def test_a_long_backward():
+    """Guards the engine's look at signals: without it, backward runs to its end, and writes the gradient."""
+    interrupt(
+        """
+        x = fg.ones(10, requires_grad=True)
+        y = x
+        for _ in long_enough():
+            y = y * 1.0
+        loss = y.sum()
+        interrupted(loss.backward)
+        assert x.grad is None, "half-written"
+        usable()
+        print("usable")
+        """
+    )
+
+
+def test_a_backward_of_large_kernels():
+    interrupt(
+        """
+        x = fg.ones(300, 300, requires_grad=True)
+        y = x
+        for _ in long_enough():
+            y = (y @ x) * (1 / 300)
+        loss = y.sum()
+        interrupted(loss.backward)
+        assert x.grad is None, "half-written"
+        usable()
+        print("usable")
+        """
+    )
+
+
+def test_a_loop_of_ops():
+    interrupt(
+        """
+        x = fg.ones(100, 100, requires_grad=True)
+
+        def train():
+            while True:
+                loss = ((x @ x) ** 2).sum()
+                loss.backward()
+                x.grad = None
+
+        interrupted(train)
+        usable()
+        print("usable")
+        """
+    )
+
+
+def test_waiting_for_a_thread_that_computes():
+    """The handler runs in the main thread even while another is busy in the engine."""
+    interrupt(
+        """
+        stop = False
+
+        def work():
+            x = fg.ones(300, 300, requires_grad=True)
+            while not stop:
+                (x @ x).sum().backward()
+
+        thread = threading.Thread(target=work)
+        thread.start()
+
+        def wait():
+            while True:
+                fg.ones(1000).sum()
+
+        interrupted(wait)
+        stop = True
+        thread.join()
+        usable()
+        print("usable")
+        """
+    )
+
+
+@pytest.mark.parametrize("nodes", [10])
+def test_a_handler_of_the_users_own(nodes):
+    """Another handler's exception comes out of backward; one that returns lets it go on."""
+    program = f"""
+        import signal
+        import ferrograd as fg
+
+        class Mine(Exception):
+            pass
+
+        def handler(*_):
+            raise Mine
+
+        x = fg.ones(1000, requires_grad=True)
+        y = x
+        for i in range({nodes} * 100):
+            y = y * 1.0
+            if i % 100 == 0:
+                y.register_hook(lambda g: signal.raise_signal(signal.SIGUSR1))
+        calls = []
+        signal.signal(signal.SIGUSR1, lambda *_: calls.append(1))
+        y.sum().backward(retain_graph=True)
+        assert len(calls) == {nodes} and x.grad.sum().item() == 1000
+        signal.signal(signal.SIGUSR1, handler)
+        try:
+            y.sum().backward()
+        except Mine:
+            print("mine", x.grad.sum().item())
+    """
+    result = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=60)
+    assert result.stdout == "mine 1000.0\n", result.stdout + result.stderr
