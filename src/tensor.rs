@@ -1,5 +1,6 @@
 //! The tensor: storage, layout and place on the tape. Cloning a handle is cheap and copies no element.
 
+use std::marker::PhantomPinned;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -15,43 +16,60 @@ use crate::storage::{Access, Storage};
 use crate::tape::{Edge, Meta, Node, mode, record::short_name};
 
 /// An n-dimensional array of one dtype that can take part in differentiation.
+///
+/// A handle: clones are the same tensor, to the user and on the tape.
 #[pyclass(module = "ferrograd", subclass, dict, weakref, name = "Tensor")]
 #[derive(Clone)]
 pub struct Tensor {
-    storage: Storage,
-    layout: Layout,
-    dtype: DType,
+    body: Arc<Body>,
+    /// Saved for backward: the version that the memory must still have when it is read.
+    saved_version: Option<u32>,
     /// Made from a Python number: takes part in promotion by its kind only.
     is_number: bool,
     /// The next kernel may write its result over this operand.
     reusable: bool,
-    /// Saved for backward: the version that the memory must still have when it is read.
-    saved_version: Option<u32>,
-    /// A version counter of its own, for `x.data`; otherwise the storage's counts.
-    own_version: Option<Arc<AtomicU32>>,
+    /// A closure that holds a tensor is not `Unpin`: this is how the tape knows which derivative rules save tensors.
+    _marker: PhantomPinned,
+}
+
+/// What the handles of a tensor share. Only its place on the tape ever changes.
+struct Body {
+    storage: Storage,
+    layout: Layout,
+    dtype: DType,
     /// Made in inference mode: may never take part in a recording.
     inference: bool,
-    meta: OnceLock<Arc<Meta>>,
-    /// The op that made this handle's tensor, for as long as there was no need of a `Meta`.
+    /// A version counter of its own, for `x.data`; otherwise the storage's counts.
+    own_version: Option<Arc<AtomicU32>>,
+    /// The op that made the tensor, which `meta` replaces when there is need of one.
     origin: Option<(Arc<Node>, usize)>,
+    meta: OnceLock<Arc<Meta>>,
 }
 
 impl Tensor {
+    fn of(body: Body) -> Tensor {
+        debug_assert!(body.layout.end() * body.dtype.size() <= body.storage.bytes());
+        Tensor { body: Arc::new(body), saved_version: None, is_number: false, reusable: false, _marker: PhantomPinned }
+    }
+
     /// A tensor over existing memory. The layout must lie within the storage.
     pub fn from_parts(storage: Storage, layout: Layout, dtype: DType) -> Tensor {
-        debug_assert!(layout.end() * dtype.size() <= storage.bytes());
-        Tensor {
-            storage,
+        let inference = mode::is_inference();
+        Tensor::of(Body { storage, layout, dtype, inference, own_version: None, origin: None, meta: OnceLock::new() })
+    }
+
+    /// Another tensor over the same memory, off the tape.
+    fn sharing(&self, layout: Layout, dtype: DType) -> Tensor {
+        let Body { storage, inference, own_version, .. } = &*self.body;
+        Tensor::of(Body {
+            storage: storage.clone(),
             layout,
             dtype,
-            is_number: false,
-            reusable: false,
-            saved_version: None,
-            own_version: None,
-            inference: mode::is_inference(),
-            meta: OnceLock::new(),
+            inference: *inference,
+            own_version: own_version.clone(),
             origin: None,
-        }
+            meta: OnceLock::new(),
+        })
     }
 
     /// A contiguous tensor with arbitrary contents.
@@ -97,37 +115,37 @@ impl Tensor {
 
     /// The element type.
     pub fn dtype(&self) -> DType {
-        self.dtype
+        self.body.dtype
     }
 
     /// Shape, strides and offset.
     pub fn layout(&self) -> &Layout {
-        &self.layout
+        &self.body.layout
     }
 
     /// The sizes.
     pub fn shape(&self) -> &[usize] {
-        &self.layout.shape
+        &self.body.layout.shape
     }
 
     /// The strides, in elements.
     pub fn strides(&self) -> &[isize] {
-        &self.layout.strides
+        &self.body.layout.strides
     }
 
     /// The number of dimensions.
     pub fn rank(&self) -> usize {
-        self.layout.rank()
+        self.body.layout.rank()
     }
 
     /// The number of elements.
     pub fn numel(&self) -> usize {
-        self.layout.numel()
+        self.body.layout.numel()
     }
 
     /// The memory.
     pub fn storage(&self) -> &Storage {
-        &self.storage
+        &self.body.storage
     }
 
     /// Whether it was made from a Python number.
@@ -137,53 +155,55 @@ impl Tensor {
 
     /// Whether the elements lie in row-major order without gaps.
     pub fn is_contiguous(&self) -> bool {
-        self.layout.is_contiguous()
+        self.body.layout.is_contiguous()
     }
 
     /// Whether it was made in inference mode.
     pub fn is_inference(&self) -> bool {
-        self.inference
-    }
-
-    /// A handle that shares its place on the tape with this one, from now on if there was none.
-    pub fn clone_identity(&self) -> Tensor {
-        self.meta_or_new();
-        self.clone()
+        self.body.inference
     }
 
     /// The place on the tape, if there ever was need of one.
     pub fn meta(&self) -> Option<&Arc<Meta>> {
-        self.meta.get()
+        self.body.meta.get()
     }
 
     /// The place on the tape.
     pub fn meta_or_new(&self) -> Arc<Meta> {
-        let new = || self.origin.clone().map_or_else(|| Meta::leaf(false), |(node, output)| Meta::of_node(node, output));
-        self.meta.get_or_init(new).clone()
+        let new = || self.body.origin.clone().map_or_else(|| Meta::leaf(false), |(node, output)| Meta::of_node(node, output));
+        self.body.meta.get_or_init(new).clone()
     }
 
-    /// This handle at another place on the tape.
-    pub fn with_meta(mut self, meta: Arc<Meta>) -> Tensor {
-        self.meta = OnceLock::from(meta);
-        self.origin = None;
-        self
+    /// This tensor with another place on the tape; in its own memory for it if no other handle is there to see.
+    fn placed(mut self, origin: Option<(Arc<Node>, usize)>, meta: OnceLock<Arc<Meta>>) -> Tensor {
+        if let Some(body) = Arc::get_mut(&mut self.body) {
+            (body.origin, body.meta) = (origin, meta);
+            return self;
+        }
+        let moved = self.sharing(self.layout().clone(), self.dtype());
+        let Tensor { saved_version, is_number, reusable, .. } = self;
+        Tensor { saved_version, is_number, reusable, ..moved }.placed(origin, meta)
     }
 
-    /// This handle off the tape.
-    pub fn without_meta(mut self) -> Tensor {
-        self.meta = OnceLock::new();
-        self.origin = None;
-        self
+    /// This tensor at another place on the tape.
+    pub fn with_meta(self, meta: Arc<Meta>) -> Tensor {
+        self.placed(None, OnceLock::from(meta))
     }
 
-    /// This handle as an output of an op; later changes of the tensor's history do not concern it.
-    pub fn with_origin(mut self, node: Arc<Node>, output: usize) -> Tensor {
-        self.meta = OnceLock::new();
-        self.origin = Some((node, output));
-        self
+    /// This tensor off the tape.
+    pub fn without_meta(self) -> Tensor {
+        if self.body.origin.is_none() && self.body.meta.get().is_none() {
+            return self;
+        }
+        self.placed(None, OnceLock::new())
     }
 
-    /// This handle with a snapshot of where `x` is on the tape now.
+    /// This tensor as an output of an op.
+    pub fn with_origin(self, node: Arc<Node>, output: usize) -> Tensor {
+        self.placed(Some((node, output)), OnceLock::new())
+    }
+
+    /// This tensor with a snapshot of where `x` is on the tape now.
     pub fn with_meta_of(self, x: &Tensor) -> Tensor {
         match x.node() {
             Some((node, output)) => self.with_origin(node, output),
@@ -191,28 +211,27 @@ impl Tensor {
         }
     }
 
-    /// This handle with a place on the tape that its later clones share.
-    pub fn as_identity(self) -> Tensor {
-        self.meta_or_new();
-        self
+    /// The place on the tape that may change. A saved tensor stays where its op put it.
+    fn moving_place(&self) -> Option<&Arc<Meta>> {
+        let meta = self.body.meta.get()?;
+        if self.saved_version.is_some() && self.body.origin.is_some() {
+            return None;
+        }
+        self.refresh_history();
+        Some(meta)
     }
 
     /// Whether gradients flow to or through this tensor.
     pub fn requires_grad(&self) -> bool {
-        match self.meta.get() {
-            None => self.origin.is_some(),
-            Some(meta) => {
-                self.refresh_history();
-                let state = meta.lock();
-                state.requires_grad || state.node.is_some()
-            }
+        match self.moving_place() {
+            Some(meta) => meta.requires_grad(),
+            None => self.body.origin.is_some(),
         }
     }
 
     /// Where a gradient for this tensor goes.
     pub fn edge(&self) -> Edge {
-        self.refresh_history();
-        match (self.meta.get(), &self.origin) {
+        match (self.moving_place(), &self.body.origin) {
             (Some(meta), _) => meta.edge(),
             (None, Some((node, output))) => Edge::Node(node.clone(), *output),
             (None, None) => Edge::None,
@@ -221,51 +240,48 @@ impl Tensor {
 
     /// The op that made this tensor and which of its outputs it is.
     pub fn node(&self) -> Option<(Arc<Node>, usize)> {
-        self.refresh_history();
-        match self.meta.get() {
-            Some(meta) => meta.lock().node.clone(),
-            None => self.origin.clone(),
+        match self.moving_place() {
+            Some(meta) => meta.node(),
+            None => self.body.origin.clone(),
         }
     }
 
     /// How often the memory has been written to by in-place ops.
     pub fn version(&self) -> u32 {
-        self.own_version.as_ref().map_or_else(|| self.storage.version(), |own| own.load(Ordering::Acquire))
+        self.body.own_version.as_ref().map_or_else(|| self.body.storage.version(), |own| own.load(Ordering::Acquire))
     }
 
     /// Counts one in-place write.
     pub fn bump_version(&self) {
-        match &self.own_version {
+        match &self.body.own_version {
             Some(own) => {
                 own.fetch_add(1, Ordering::AcqRel);
             }
-            None => self.storage.bump_version(),
+            None => self.body.storage.bump_version(),
         }
     }
 
     /// The same elements off the tape: `detach` shares the version counter, `data` does not.
     pub fn detached(&self, own_version: bool) -> Tensor {
-        let mut y = self.clone().without_meta();
-        y.saved_version = None;
-        y.reusable = false;
-        if own_version {
-            y.own_version = Some(Arc::new(AtomicU32::new(0)));
+        let mut y = self.sharing(self.layout().clone(), self.dtype());
+        y.is_number = self.is_number;
+        if own_version && let Some(body) = Arc::get_mut(&mut y.body) {
+            body.own_version = Some(Arc::new(AtomicU32::new(0)));
         }
         y
     }
 
     /// A handle for a derivative rule: reading it later fails if the memory has been written to meanwhile.
     pub fn save(&self) -> Tensor {
-        let mut y = self.clone();
-        y.reusable = false;
+        let mut y = self.kept();
         if mode::is_recording() && y.saved_version.is_none() {
             y.saved_version = Some(self.version());
         }
         // A place on the tape may change by in-place ops: keep the one of now.
-        let node = self.meta.get().and_then(|meta| meta.lock().node.clone());
-        match node {
-            Some((node, output)) => y.with_origin(node, output),
-            None => y,
+        match (self.body.meta.get().and_then(|meta| meta.node()), &self.body.origin) {
+            (Some((node, output)), Some((origin, place))) if Arc::ptr_eq(&node, origin) && output == *place => y,
+            (Some((node, output)), _) => y.with_origin(node, output),
+            (None, _) => y,
         }
     }
 
@@ -286,22 +302,12 @@ impl Tensor {
 
     /// The same memory with another layout, off the tape.
     pub fn with_layout(&self, layout: Layout) -> Tensor {
-        debug_assert!(layout.end() * self.dtype.size() <= self.storage.bytes());
-        let mut y = self.clone().without_meta();
-        y.layout = layout;
-        y.reusable = false;
-        y.is_number = false;
-        y
+        self.reinterpreted(layout, self.dtype())
     }
 
     /// The same bytes as elements of another dtype, off the tape. The layout counts in the new elements.
     pub(crate) fn reinterpreted(&self, layout: Layout, dtype: DType) -> Tensor {
-        debug_assert!(layout.end() * dtype.size() <= self.storage.bytes());
-        let mut y = self.clone().without_meta();
-        (y.layout, y.dtype) = (layout, dtype);
-        y.reusable = false;
-        y.is_number = false;
-        y
+        Tensor { saved_version: self.saved_version, ..self.sharing(layout, dtype) }
     }
 
     /// A contiguous tensor of zeros.
@@ -316,13 +322,13 @@ impl Tensor {
 
     /// Address of the first element, for kernels that hold [`Tensor::access`].
     pub fn ptr<T>(&self) -> *mut T {
-        debug_assert_eq!(size_of::<T>(), self.dtype.size());
+        debug_assert_eq!(size_of::<T>(), self.dtype().size());
         self.byte_ptr().cast()
     }
 
     /// Address of the first byte of the first element.
     pub fn byte_ptr(&self) -> *mut u8 {
-        self.storage.start().wrapping_add(self.layout.offset * self.dtype.size())
+        self.body.storage.start().wrapping_add(self.body.layout.offset * self.dtype().size())
     }
 
     /// Fails if this is a saved tensor whose memory has been written to since.
@@ -336,7 +342,7 @@ impl Tensor {
 
     /// Fails if the memory is not as it was at a version, or never counted.
     pub fn check_version(&self, expected: u32) -> Result<()> {
-        if self.inference {
+        if self.is_inference() {
             return runtime_error!(
                 "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in \
                  computation tracked by autograd. To work around this, you can make a clone to get a normal tensor and use it in \
@@ -346,7 +352,7 @@ impl Tensor {
         if expected == self.version() {
             return Ok(());
         }
-        let what = format!("[torch.{}Tensor {:?}]", self.dtype.type_word(), self.shape());
+        let what = format!("[torch.{}Tensor {:?}]", self.dtype().type_word(), self.shape());
         let what = match self.node() {
             Some((node, output)) => format!("{what}, which is output {output} of {},", short_name(&node.name())),
             None => what,
@@ -359,7 +365,7 @@ impl Tensor {
     /// # Safety
     /// The caller holds an [`Access`] to the storage (or is its only owner) for as long as the slice lives.
     pub unsafe fn slice<T: Element>(&self) -> &[T] {
-        debug_assert!(self.is_contiguous() && T::DTYPE == self.dtype);
+        debug_assert!(self.is_contiguous() && T::DTYPE == self.dtype());
         if self.numel() == 0 {
             return &[];
         }
@@ -373,7 +379,7 @@ impl Tensor {
     /// The caller holds an [`Access`] for writing (or is the only owner) for as long as the slice lives.
     #[allow(clippy::mut_from_ref)]
     pub unsafe fn slice_mut<T: Element>(&self) -> &mut [T] {
-        debug_assert!(self.is_contiguous() && T::DTYPE == self.dtype);
+        debug_assert!(self.is_contiguous() && T::DTYPE == self.dtype());
         if self.numel() == 0 {
             return &mut [];
         }
@@ -395,16 +401,23 @@ impl Tensor {
             return runtime_error!("a Tensor with {} elements cannot be converted to Scalar", self.numel());
         }
         self.check_saved()?;
-        let _access = Access::new(&[&self.storage], &[]);
+        let _access = Access::new(&[self.storage()], &[]);
         // SAFETY: there is one element, within the storage, which is locked for reading.
-        crate::dispatch_all!(self.dtype, "item", T => Ok(unsafe { *self.ptr::<T>() }.scalar()))
+        crate::dispatch_all!(self.dtype(), "item", T => Ok(unsafe { *self.ptr::<T>() }.scalar()))
     }
 
-    /// Makes this handle show what `other` shows: `x.data = other`.
+    /// Makes this handle show what `other` shows, at its own place on the tape: `x.data = other`.
     pub(crate) fn set_data(&mut self, other: &Tensor) {
-        self.inference = other.inference;
-        self.storage = other.storage.clone();
-        self.layout = other.layout.clone();
-        self.dtype = other.dtype;
+        let meta = OnceLock::from(self.meta_or_new());
+        let Body { storage, layout, dtype, inference, .. } = &*other.body;
+        self.body = Arc::new(Body {
+            storage: storage.clone(),
+            layout: layout.clone(),
+            dtype: *dtype,
+            inference: *inference,
+            own_version: self.body.own_version.clone(),
+            origin: None,
+            meta,
+        });
     }
 }

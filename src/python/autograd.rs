@@ -64,7 +64,7 @@ impl Tensor {
         let Ok(flag) = value.cast::<PyBool>() else {
             return Err(PyRuntimeError::new_err("requires_grad must be a bool"));
         };
-        let x = slf.borrow().clone_identity();
+        let x = slf.borrow().clone();
         x.set_requires_grad_flag(flag.is_true(), flag.is_true())?;
         remember(slf, &x.meta_or_new())
     }
@@ -74,7 +74,7 @@ impl Tensor {
     /// Raises: RuntimeError if the dtype is not floating point, or to switch off a computed tensor.
     #[pyo3(signature = (requires_grad=true))]
     fn requires_grad_<'py>(slf: Bound<'py, Self>, requires_grad: bool) -> PyResult<Bound<'py, Self>> {
-        let x = slf.borrow().clone_identity();
+        let x = slf.borrow().clone();
         x.set_requires_grad_flag(requires_grad, false)?;
         remember(&slf, &x.meta_or_new())?;
         Ok(slf)

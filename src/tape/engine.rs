@@ -380,11 +380,11 @@ fn add_to_grad(meta: &Arc<Meta>, grad: Tensor, create_graph: bool) -> Result<()>
         None => {
             let own = create_graph || (grad.storage().is_unique() && grad.is_contiguous());
             let grad = if own { grad } else { grad.copied()? };
-            meta.lock().grad = Some(Grad::Native(Box::new(grad.as_identity())));
+            meta.lock().grad = Some(Grad::Native(Box::new(grad)));
         }
         Some(before) if create_graph => {
             let sum = before.tensor()?.add(&grad)?;
-            meta.lock().grad = Some(Grad::Native(Box::new(sum.as_identity())));
+            meta.lock().grad = Some(Grad::Native(Box::new(sum)));
         }
         Some(before) => super::without_recording(|| before.tensor()?.add_in_place(&grad))?,
     }

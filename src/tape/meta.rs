@@ -1,6 +1,8 @@
 //! A tensor's place on the tape: what its gradient flows to, and its own gradient if it is a leaf.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -43,7 +45,16 @@ impl Grad {
 #[derive(Default)]
 pub struct Meta {
     state: Mutex<MetaState>,
+    /// What the state amounts to, for those who need no more: kept up to date by [`Locked`].
+    summary: AtomicU8,
 }
+
+/// Gradients flow to or through the tensor.
+const REQUIRES_GRAD: u8 = 1;
+/// An op made the tensor.
+const COMPUTED: u8 = 2;
+/// The tensor is a view.
+const VIEW: u8 = 4;
 
 /// What a [`Meta`] guards.
 #[derive(Default)]
@@ -64,24 +75,84 @@ pub struct MetaState {
     pub object: Option<Arc<dyn std::any::Any + Send + Sync>>,
 }
 
+impl MetaState {
+    fn summary(&self) -> u8 {
+        let flag = |condition: bool, bit: u8| if condition { bit } else { 0 };
+        flag(self.requires_grad || self.node.is_some(), REQUIRES_GRAD)
+            | flag(self.node.is_some(), COMPUTED)
+            | flag(self.base.is_some(), VIEW)
+    }
+}
+
+/// The state of a [`Meta`], locked.
+pub struct Locked<'a> {
+    state: MutexGuard<'a, MetaState>,
+    summary: &'a AtomicU8,
+}
+
+impl Deref for Locked<'_> {
+    type Target = MetaState;
+    fn deref(&self) -> &MetaState {
+        &self.state
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut MetaState {
+        &mut self.state
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        self.summary.store(self.state.summary(), Ordering::Release);
+    }
+}
+
 impl Meta {
+    fn new(state: MetaState) -> Arc<Meta> {
+        Arc::new(Meta { summary: AtomicU8::new(state.summary()), state: Mutex::new(state) })
+    }
+
     /// Of a leaf.
     pub fn leaf(requires_grad: bool) -> Arc<Meta> {
-        Arc::new(Meta { state: Mutex::new(MetaState { requires_grad, ..Default::default() }) })
+        Meta::new(MetaState { requires_grad, ..Default::default() })
     }
 
     /// Of an op's output.
     pub fn of_node(node: Arc<Node>, output: usize) -> Arc<Meta> {
-        Arc::new(Meta { state: Mutex::new(MetaState { node: Some((node, output)), ..Default::default() }) })
+        Meta::new(MetaState { node: Some((node, output)), ..Default::default() })
     }
 
     /// The state, locked. Hold it briefly and call nothing that may lock another.
-    pub fn lock(&self) -> MutexGuard<'_, MetaState> {
-        self.state.lock()
+    pub fn lock(&self) -> Locked<'_> {
+        Locked { state: self.state.lock(), summary: &self.summary }
+    }
+
+    fn is(&self, bit: u8) -> bool {
+        self.summary.load(Ordering::Acquire) & bit != 0
+    }
+
+    /// Whether gradients flow to or through this tensor.
+    pub fn requires_grad(&self) -> bool {
+        self.is(REQUIRES_GRAD)
+    }
+
+    /// Whether this tensor is a view that the tape knows of.
+    pub fn is_view(&self) -> bool {
+        self.is(VIEW)
+    }
+
+    /// The op that made this tensor and which of its outputs it is.
+    pub fn node(&self) -> Option<(Arc<Node>, usize)> {
+        if self.is(COMPUTED) { self.lock().node.clone() } else { None }
     }
 
     /// Where a gradient for this tensor goes.
     pub fn edge(self: &Arc<Meta>) -> Edge {
+        if !self.is(COMPUTED) {
+            return if self.is(REQUIRES_GRAD) { Edge::Leaf(self.clone()) } else { Edge::None };
+        }
         let state = self.lock();
         match &state.node {
             Some((node, output)) => Edge::Node(node.clone(), *output),

@@ -76,12 +76,12 @@ impl Tensor {
 
     /// Whether this is a view that the tape knows of.
     pub fn is_view(&self) -> bool {
-        self.meta().is_some_and(|meta| meta.lock().base.is_some())
+        self.meta().is_some_and(|meta| meta.is_view())
     }
 
     /// Gives a view the history its base has now, if the memory has been written to since the view was made.
     pub(crate) fn refresh_history(&self) {
-        let Some(meta) = self.meta() else { return };
+        let Some(meta) = self.meta().filter(|meta| meta.is_view()) else { return };
         let version = self.version();
         let (base, output) = {
             let state = meta.lock();

@@ -61,7 +61,7 @@ fn python_hook(function: Py<PyAny>) -> Hook {
     Arc::new(move |g: &Tensor| {
         Python::attach(|py| {
             let function = function.bind(py);
-            let answer = function.call1((g.clone_identity(),))?;
+            let answer = function.call1((g.clone(),))?;
             if answer.is_none() {
                 return Ok(None);
             }
@@ -73,7 +73,7 @@ fn python_hook(function: Py<PyAny>) -> Hook {
                 ))
                 .into());
             };
-            let replaced = replaced.borrow().clone_identity();
+            let replaced = replaced.borrow().clone();
             if replaced.shape() != g.shape() || replaced.dtype() != g.dtype() {
                 let what = if replaced.shape() != g.shape() { "size" } else { "type" };
                 let text = format!("hook '{}' has changed the {what} of value", name_of(function));

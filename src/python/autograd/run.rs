@@ -39,7 +39,7 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Gradients {
 
     fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<Gradients> {
         if let Ok(tensor) = ob.cast::<Tensor>() {
-            return Ok(Gradients(vec![Some(tensor.borrow().clone_identity())]));
+            return Ok(Gradients(vec![Some(tensor.borrow().clone())]));
         }
         let wrong = |ob: &Bound<'py, PyAny>| {
             PyTypeError::new_err(format!("gradients can be either Tensors or None, but got {}", ob.get_type()))
@@ -50,7 +50,7 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Gradients {
             if item.is_none() {
                 return Ok(None);
             }
-            let tensor = item.cast::<Tensor>().map_err(|_| wrong(&item))?.borrow().clone_identity();
+            let tensor = item.cast::<Tensor>().map_err(|_| wrong(&item))?.borrow().clone();
             Ok(Some(tensor))
         };
         items.map(one).collect::<PyResult<_>>().map(Gradients)
