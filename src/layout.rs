@@ -21,10 +21,23 @@ pub struct Layout {
     pub offset: usize,
 }
 
-/// By hand, since `SmallVec::clone` goes element by element and every op clones layouts.
+/// A copy in a few instructions, since every op makes some: `SmallVec::clone` goes element by element.
+#[inline]
+pub fn copy_of<A: smallvec::Array>(list: &SmallVec<A>) -> SmallVec<A>
+where
+    A::Item: Copy,
+{
+    if list.spilled() {
+        return SmallVec::from_slice(list);
+    }
+    // SAFETY: a list that is not on the heap is plain data if its elements are.
+    unsafe { std::ptr::read(list) }
+}
+
 impl Clone for Layout {
+    #[inline]
     fn clone(&self) -> Layout {
-        Layout { shape: Shape::from_slice(&self.shape), strides: Strides::from_slice(&self.strides), offset: self.offset }
+        Layout { shape: copy_of(&self.shape), strides: copy_of(&self.strides), offset: self.offset }
     }
 }
 

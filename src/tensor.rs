@@ -1,6 +1,5 @@
 //! The tensor: storage, layout and place on the tape. Cloning a handle is cheap and copies no element.
 
-use std::marker::PhantomPinned;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -17,7 +16,9 @@ use crate::tape::{Edge, Meta, Node, mode, record::short_name};
 
 /// An n-dimensional array of one dtype that can take part in differentiation.
 ///
-/// A handle: clones are the same tensor, to the user and on the tape.
+/// A handle: clones are the same tensor, to the user and on the tape. By its alignment the tape knows which derivative
+/// rules hold tensors; see [`holds_tensor`](crate::tape::record::holds_tensor).
+#[repr(align(16))]
 #[pyclass(module = "ferrograd", subclass, dict, weakref, name = "Tensor")]
 #[derive(Clone)]
 pub struct Tensor {
@@ -28,8 +29,6 @@ pub struct Tensor {
     is_number: bool,
     /// The next kernel may write its result over this operand.
     reusable: bool,
-    /// A closure that holds a tensor is not `Unpin`: this is how the tape knows which derivative rules save tensors.
-    _marker: PhantomPinned,
 }
 
 /// What the handles of a tensor share. Only its place on the tape ever changes.
@@ -49,7 +48,7 @@ struct Body {
 impl Tensor {
     fn of(body: Body) -> Tensor {
         debug_assert!(body.layout.end() * body.dtype.size() <= body.storage.bytes());
-        Tensor { body: Arc::new(body), saved_version: None, is_number: false, reusable: false, _marker: PhantomPinned }
+        Tensor { body: Arc::new(body), saved_version: None, is_number: false, reusable: false }
     }
 
     /// A tensor over existing memory. The layout must lie within the storage.

@@ -10,6 +10,7 @@ use crate::kernels::{join, without_interpreter};
 use crate::layout::{Layout, Shape, normalize_dim};
 use crate::runtime_error;
 use crate::storage::{Access, Storage};
+use crate::tape::record::Rule;
 use crate::tape::{Recorder, is_recording};
 use crate::tensor::Tensor;
 
@@ -32,19 +33,17 @@ impl Tensor {
         }
         let mut recorder = Recorder::new(op);
         let mut start = 0;
-        for x in parts {
+        let rule = |x: &Tensor| -> Option<Rule> {
             let (from, len) = (start, if left_out(&x) { 0 } else { length(x) });
             start += len;
-            if !recorder.input(x) {
-                continue;
+            match (recorder.input(x), left_out(&x)) {
+                (false, _) => None,
+                (true, true) => Some(Box::new(move |g, _| Tensor::zeroed(op, &[0], g.dtype()))),
+                (true, false) => Some(Box::new(move |g, _| g.slice_at(dim, from, len, 1))),
             }
-            if left_out(&x) {
-                recorder.rule(move |g, _| Tensor::zeroed(op, &[0], g.dtype()));
-            } else {
-                recorder.rule(move |g, _| g.slice_at(dim, from, len, 1));
-            }
-        }
-        Ok(recorder.finish(y))
+        };
+        let rules: Vec<Option<Rule>> = parts.iter().map(rule).collect();
+        Ok(recorder.finish(y, rules, false))
     }
 
     /// Tensors of equal shape along a new dim.
@@ -67,12 +66,11 @@ impl Tensor {
             return Ok(y);
         }
         let mut recorder = Recorder::new("stack");
-        for (place, x) in parts.iter().enumerate() {
-            if recorder.input(x) {
-                recorder.rule(move |g, _| g.select_at(dim, place));
-            }
-        }
-        Ok(recorder.finish(y))
+        let rule = |(place, x): (usize, &Tensor)| -> Option<Rule> {
+            recorder.input(x).then(|| -> Rule { Box::new(move |g, _| g.select_at(dim, place)) })
+        };
+        let rules: Vec<Option<Rule>> = parts.iter().enumerate().map(rule).collect();
+        Ok(recorder.finish(y, rules, false))
     }
 }
 
@@ -341,13 +339,13 @@ pub fn block_diag(tensors: Tensors) -> Result<Tensor> {
         return Ok(y);
     }
     let mut recorder = Recorder::new("block_diag");
-    for (x, (row, column)) in blocks.iter().zip(corners) {
+    let rule = |(x, (row, column)): (&Tensor, (usize, usize))| -> Option<Rule> {
         let (rows, columns) = (x.shape()[0], x.shape()[1]);
-        if recorder.input(x) {
-            recorder.rule(move |g, _| g.slice_at(0, row, rows, 1)?.slice_at(1, column, columns, 1));
-        }
-    }
-    Ok(recorder.finish(y))
+        let part: Rule = Box::new(move |g, _| g.slice_at(0, row, rows, 1)?.slice_at(1, column, columns, 1));
+        recorder.input(x).then_some(part)
+    };
+    let rules: Vec<Option<Rule>> = blocks.iter().zip(corners).map(rule).collect();
+    Ok(recorder.finish(y, rules, false))
 }
 
 /// All ways to take one element of each 1-d tensor, as rows.

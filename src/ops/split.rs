@@ -55,7 +55,7 @@ impl Tensor {
         let views = if is_recording() && self.dtype().is_float() && self.requires_grad() {
             let mut recorder = Recorder::new(op);
             recorder.input(self);
-            recorder.finish_joint(views, rule)
+            recorder.finish_joint(views, rule, false)
         } else {
             views
         };

@@ -267,14 +267,13 @@ impl Run {
             if self.options.retain_graph || !node.saves { rules.clone() } else { std::mem::replace(&mut *rules, Rules::Freed) }
         };
         match rules {
-            Rules::Single(rules) => {
+            Rules::Each(rules) => {
                 let Some(Some(g)) = grads.first() else { return Ok(()) };
-                for (i, rule) in rules.into_iter().enumerate() {
-                    let input = &node.inputs[i];
-                    if let Some(rule) = rule
-                        && self.is_wanted(&input.edge)
+                for (i, input) in node.inputs.iter().enumerate() {
+                    if self.is_wanted(&input.edge)
+                        && let Some(grad) = rules.of_input(i, g, &node)
                     {
-                        let grad = rule(g, &node).map_err(|cause| rule_error(&node, i, cause))?;
+                        let grad = grad.map_err(|cause| rule_error(&node, i, cause))?;
                         let grad = self.fit(&node, i, grad)?;
                         self.send(&input.edge, grad)?;
                     }
@@ -304,8 +303,8 @@ impl Run {
 
     /// Keeps the gradients that were asked for by `retain_grad`.
     fn retain(&self, node: &Arc<Node>, grads: &[Option<Tensor>]) -> Result<()> {
-        let retained = node.retained.lock().clone();
-        for (output, meta) in retained {
+        let retained = node.any_watchers().map(|watchers| watchers.retained.clone());
+        for (output, meta) in retained.into_iter().flatten() {
             if let (Some(Some(grad)), Some(meta)) = (grads.get(output), meta.upgrade()) {
                 add_to_grad(&meta, grad.clone(), self.options.create_graph)?;
             }
@@ -341,8 +340,8 @@ fn rule_error(node: &Arc<Node>, input: usize, cause: Error) -> Error {
 }
 
 fn run_hooks(node: &Arc<Node>, grads: &mut [Option<Tensor>]) -> Result<()> {
-    let hooks = node.hooks.lock().clone();
-    for (output, _, hook) in hooks {
+    let hooks = node.any_watchers().map(|watchers| watchers.hooks.clone());
+    for (output, _, hook) in hooks.into_iter().flatten() {
         if let Some(Some(grad)) = grads.get(output)
             && let Some(replaced) = hook(grad)?
         {

@@ -76,7 +76,7 @@ impl Tensor {
         let meta = self.meta_or_new();
         let known = std::mem::replace(&mut meta.lock().retains_grad, true);
         if !known {
-            node.retained.lock().push((output, Arc::downgrade(&meta)));
+            node.watchers().retained.push((output, Arc::downgrade(&meta)));
         }
         Ok(())
     }

@@ -5,17 +5,52 @@ use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
 use super::meta::{Hook, Meta};
 use crate::dtype::DType;
 use crate::error::Result;
-use crate::layout::Shape;
+use crate::layout::{Shape, copy_of};
 use crate::tensor::Tensor;
 
+/// How an op computes the gradient of each input from that of its one output.
+pub trait Derivative: Send + Sync {
+    /// The gradient of an input; `None` if it has none. The node is for rules that name the output.
+    fn of_input(&self, input: usize, g: &Tensor, node: &Arc<Node>) -> Option<Result<Tensor>>;
+}
+
 /// From the gradient of the output (and the node, for rules that name the output) to that of one input.
-pub type Rule = Arc<dyn Fn(&Tensor, &Arc<Node>) -> Result<Tensor> + Send + Sync>;
+pub type Rule = Box<dyn Fn(&Tensor, &Arc<Node>) -> Result<Tensor> + Send + Sync>;
+
+/// One rule for each input, for ops with any number of inputs.
+impl Derivative for Vec<Option<Rule>> {
+    fn of_input(&self, input: usize, g: &Tensor, node: &Arc<Node>) -> Option<Result<Tensor>> {
+        Some(self.get(input)?.as_ref()?(g, node))
+    }
+}
+
+/// The rules of [`vjp!`](crate::vjp): all of an op's in one allocation.
+macro_rules! derivative_of_tuples {
+    ($($($rule:ident $place:tt),+;)+) => {$(
+        impl<$($rule: Fn(&Tensor, &Arc<Node>) -> Result<Tensor> + Send + Sync),+> Derivative for ($(Option<$rule>,)+) {
+            fn of_input(&self, input: usize, g: &Tensor, node: &Arc<Node>) -> Option<Result<Tensor>> {
+                match input {
+                    $($place => self.$place.as_ref().map(|rule| rule(g, node)),)+
+                    _ => None,
+                }
+            }
+        }
+    )+};
+}
+
+derivative_of_tuples! {
+    A 0;
+    A 0, B 1;
+    A 0, B 1, C 2;
+    A 0, B 1, C 2, D 3;
+    A 0, B 1, C 2, D 3, E 4;
+}
 
 /// From the gradients of all outputs (and the node, for rules that name outputs) to those of all inputs, of which only
 /// those wanted need be there.
@@ -52,8 +87,8 @@ pub struct Input {
 /// How a node computes gradients. Cheap to clone, so that no lock is held while a rule runs.
 #[derive(Clone)]
 pub enum Rules {
-    /// One rule per input; `None` where none is wanted.
-    Single(SmallVec<[Option<Rule>; 2]>),
+    /// One rule per input.
+    Each(Arc<dyn Derivative>),
     /// All inputs at once.
     Joint(JointRule),
     /// Freed after its one use.
@@ -69,17 +104,22 @@ pub struct Node {
     /// Number of outputs.
     pub outputs: usize,
     /// The inputs, in the order of the op's arguments.
-    pub inputs: SmallVec<[Input; 2]>,
+    pub inputs: Inputs,
     /// Whether a rule holds a tensor, so that it can run only once unless the graph is retained.
     pub saves: bool,
     /// The rules; taken when they have run.
     pub rules: Mutex<Rules>,
-    /// Hooks on outputs: (output, handle id, hook).
-    pub hooks: Mutex<Vec<(usize, u64, Hook)>>,
-    /// Outputs whose gradients are kept, and where. Weak, as tensors hold their nodes.
-    pub retained: Mutex<Vec<(usize, Weak<Meta>)>>,
     /// What few nodes have.
     pub extras: OnceLock<Box<Extras>>,
+}
+
+/// Those who want to see the gradients of a node's outputs.
+#[derive(Default)]
+pub struct Watchers {
+    /// Hooks on outputs: (output, handle id, hook).
+    pub hooks: Vec<(usize, u64, Hook)>,
+    /// Outputs whose gradients are kept, and where. Weak, as tensors hold their nodes.
+    pub retained: Vec<(usize, Weak<Meta>)>,
 }
 
 /// What few nodes have, so that the others need not have room for it.
@@ -87,12 +127,23 @@ pub struct Node {
 pub struct Extras {
     /// The object that a custom op is to the layer that made it.
     pub object: OnceLock<Arc<dyn Any + Send + Sync>>,
+    watchers: Mutex<Watchers>,
 }
 
 impl Node {
     /// What few nodes have, made when it is first needed.
     pub fn extras(&self) -> &Extras {
         self.extras.get_or_init(Box::default)
+    }
+
+    /// Those who watch, to change them.
+    pub fn watchers(&self) -> MutexGuard<'_, Watchers> {
+        self.extras().watchers.lock()
+    }
+
+    /// Those who watch, if there ever were any.
+    pub fn any_watchers(&self) -> Option<MutexGuard<'_, Watchers>> {
+        self.extras.get().map(|extras| extras.watchers.lock())
     }
 }
 
@@ -137,84 +188,82 @@ pub fn short_name(name: &str) -> &str {
     word.strip_suffix("Backward").unwrap_or(name)
 }
 
-/// Drops a chain of nodes one after the other: recursion would overflow the stack on long chains.
+/// Nodes that are dropped within each other's drops at the most; the stack has room for some thousands.
+const DROP_DEPTH: usize = 100;
+
+/// Drops a long chain of nodes in pieces: recursion would overflow the stack.
 impl Drop for Node {
     fn drop(&mut self) {
         thread_local! {
-            static QUEUE: RefCell<Vec<(SmallVec<[Input; 2]>, Rules)>> = const { RefCell::new(Vec::new()) };
-            static DRAINING: Cell<bool> = const { Cell::new(false) };
+            static DEPTH: Cell<usize> = const { Cell::new(0) };
+            static QUEUE: RefCell<Vec<(Inputs, Rules)>> = const { RefCell::new(Vec::new()) };
         }
-        /// Also when a panic passes: the queue is for those who come later, too.
-        struct Drained;
-        impl Drop for Drained {
+        /// One level up again, also when a panic passes.
+        struct Deeper(usize);
+        impl Drop for Deeper {
             fn drop(&mut self) {
-                DRAINING.set(false);
+                DEPTH.set(self.0);
             }
         }
-        let parts = (std::mem::take(&mut self.inputs), std::mem::replace(self.rules.get_mut(), Rules::Freed));
-        let queued = QUEUE.try_with(|queue| queue.borrow_mut().push(parts));
-        if queued.is_err() || DRAINING.replace(true) {
+        let depth = DEPTH.get();
+        if depth >= DROP_DEPTH {
+            let parts = (std::mem::take(&mut self.inputs), std::mem::replace(self.rules.get_mut(), Rules::Freed));
+            // Where the thread is ending, the queue is gone: then what is left drops here.
+            let _ = QUEUE.try_with(|queue| queue.borrow_mut().push(parts));
             return;
         }
-        let _drained = Drained;
-        while let Some(parts) = QUEUE.with(|queue| queue.borrow_mut().pop()) {
+        let _level = Deeper(depth);
+        DEPTH.set(depth + 1);
+        self.inputs.clear();
+        *self.rules.get_mut() = Rules::Freed;
+        while depth == 0
+            && let Ok(Some(parts)) = QUEUE.try_with(|queue| queue.borrow_mut().pop())
+        {
             drop(parts);
         }
     }
 }
 
+/// The inputs of a node.
+pub type Inputs = SmallVec<[Input; 2]>;
+
 /// Collects the inputs of one op and makes its node.
 pub struct Recorder {
     op: &'static str,
-    inputs: SmallVec<[Input; 2]>,
-    rules: SmallVec<[Option<Rule>; 2]>,
-    saves: bool,
+    inputs: Inputs,
 }
 
 impl Recorder {
     /// For an op with this name.
     pub fn new(op: &'static str) -> Recorder {
-        Recorder { op, inputs: SmallVec::new(), rules: SmallVec::new(), saves: false }
+        Recorder { op, inputs: Inputs::new() }
     }
 
-    /// Adds an input; whether it wants a gradient, so that its rule must follow.
+    /// Adds an input; whether it wants a gradient.
     pub fn input(&mut self, x: &Tensor) -> bool {
         let edge = x.edge();
         let wanted = edge.is_some();
-        self.inputs.push(Input { edge, shape: Shape::from_slice(x.shape()), dtype: x.dtype() });
-        self.rules.push(None);
+        self.inputs.push(Input { edge, shape: copy_of(&x.layout().shape), dtype: x.dtype() });
         wanted
     }
 
-    /// The rule of the input added last.
-    pub fn rule<F>(&mut self, rule: F)
-    where
-        F: Fn(&Tensor, &Arc<Node>) -> Result<Tensor> + Send + Sync + 'static,
-    {
-        // A closure that is smaller than a tensor cannot hold one.
-        self.saves |= size_of::<F>() >= size_of::<Tensor>();
-        if let Some(last) = self.rules.last_mut() {
-            *last = Some(Arc::new(rule));
-        }
-    }
-
-    /// Makes the node and puts `y` on the tape as its only output.
-    pub fn finish(self, y: Tensor) -> Tensor {
-        let node = node(self.op, 1, self.inputs, self.saves, Rules::Single(self.rules));
-        y.with_meta(Meta::of_node(node, 0))
+    /// Makes the node and puts `y` on the tape as its only output. `saves` says whether a rule holds a tensor.
+    pub fn finish(self, y: Tensor, rules: impl Derivative + 'static, saves: bool) -> Tensor {
+        let node = node(self.op, 1, self.inputs, saves, Rules::Each(Arc::new(rules)));
+        y.with_origin(node, 0)
     }
 
     /// Makes the node of an op with several outputs, or with one rule for all inputs.
     /// Outputs that are not floating point stay off the tape.
-    pub fn finish_joint(self, outputs: Vec<Tensor>, rule: JointRule) -> Vec<Tensor> {
-        let node = node(self.op, outputs.len(), self.inputs, true, Rules::Joint(rule));
-        let place = |(i, y): (usize, Tensor)| if y.dtype().is_float() { y.with_meta(Meta::of_node(node.clone(), i)) } else { y };
+    pub fn finish_joint(self, outputs: Vec<Tensor>, rule: JointRule, saves: bool) -> Vec<Tensor> {
+        let node = node(self.op, outputs.len(), self.inputs, saves, Rules::Joint(rule));
+        let place = |(i, y): (usize, Tensor)| if y.dtype().is_float() { y.with_origin(node.clone(), i) } else { y };
         outputs.into_iter().enumerate().map(place).collect()
     }
 }
 
 /// Makes a node.
-pub fn node(op: &'static str, outputs: usize, inputs: SmallVec<[Input; 2]>, saves: bool, rules: Rules) -> Arc<Node> {
+pub fn node(op: &'static str, outputs: usize, inputs: Inputs, saves: bool, rules: Rules) -> Arc<Node> {
     Arc::new(Node {
         id: next_id(),
         op,
@@ -222,10 +271,13 @@ pub fn node(op: &'static str, outputs: usize, inputs: SmallVec<[Input; 2]>, save
         inputs,
         saves,
         rules: Mutex::new(rules),
-        hooks: Mutex::default(),
-        retained: Mutex::default(),
         extras: OnceLock::new(),
     })
+}
+
+/// Whether a closure holds a tensor: then it is aligned like one, as nothing else that rules hold is.
+pub const fn holds_tensor<F>(_: &F) -> bool {
+    align_of::<F>() >= align_of::<Tensor>()
 }
 
 /// An output that the rules of its own op need. Holds no place on the tape, which would be a cycle.
@@ -262,26 +314,31 @@ macro_rules! vjp {
         let y: $crate::tensor::Tensor = $y;
         if $crate::tape::is_recording() && y.dtype().is_float() && (false $(|| $x.requires_grad())+) {
             let mut recorder = $crate::tape::Recorder::new($op);
-            $($crate::vjp!(@one $names recorder, y, $x, |$g $(, $out)?| $rule);)+
-            Ok(recorder.finish(y))
+            let mut saves = false;
+            let rules = ($($crate::vjp!(@one $names recorder, saves, y, $x, |$g $(, $out)?| $rule),)+);
+            Ok(recorder.finish(y, rules, saves))
         } else {
             Ok::<$crate::tensor::Tensor, $crate::error::Error>(y)
         }
     }};
-    (@one [$($all:ident)+] $recorder:ident, $y:ident, $x:ident, |$g:ident| $rule:expr) => {
-        if $recorder.input(&$x) {
-            $(#[allow(unused_variables)] let $all = $all.save();)+
-            $recorder.rule(move |$g: &$crate::tensor::Tensor, _: &std::sync::Arc<$crate::tape::Node>| $rule);
-        }
+    (@one $names:tt $recorder:ident, $saves:ident, $y:ident, $x:ident, |$g:ident| $rule:expr) => {
+        $crate::vjp!(@rule $names $recorder, $saves, $x, {}, |$g, _node| $rule)
     };
-    (@one [$($all:ident)+] $recorder:ident, $y:ident, $x:ident, |$g:ident, $out:ident| $rule:expr) => {
+    (@one $names:tt $recorder:ident, $saves:ident, $y:ident, $x:ident, |$g:ident, $out:ident| $rule:expr) => {
+        $crate::vjp!(@rule $names $recorder, $saves, $x, { let saved = $crate::tape::SavedOutput::new(&$y); }, |$g, node| {
+            let $out = &saved.unpack(node);
+            $rule
+        })
+    };
+    (@rule [$($all:ident)+] $recorder:ident, $saves:ident, $x:ident, { $($before:tt)* }, |$g:ident, $node:ident| $rule:expr) => {
         if $recorder.input(&$x) {
             $(#[allow(unused_variables)] let $all = $all.save();)+
-            let saved = $crate::tape::SavedOutput::new(&$y);
-            $recorder.rule(move |$g: &$crate::tensor::Tensor, node: &std::sync::Arc<$crate::tape::Node>| {
-                let $out = &saved.unpack(node);
-                $rule
-            });
+            $($before)*
+            let rule = move |$g: &$crate::tensor::Tensor, $node: &std::sync::Arc<$crate::tape::Node>| $rule;
+            $saves |= $crate::tape::record::holds_tensor(&rule);
+            Some(rule)
+        } else {
+            None
         }
     };
 }

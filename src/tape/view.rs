@@ -114,9 +114,9 @@ impl Meta {
         };
         if retains {
             if let Some((before, _)) = &before {
-                before.retained.lock().retain(|(_, meta)| !std::ptr::eq(meta.as_ptr(), Arc::as_ptr(self)));
+                before.watchers().retained.retain(|(_, meta)| !std::ptr::eq(meta.as_ptr(), Arc::as_ptr(self)));
             }
-            node.retained.lock().push((output, Arc::downgrade(self)));
+            node.watchers().retained.push((output, Arc::downgrade(self)));
         }
     }
 }
@@ -125,8 +125,8 @@ impl Meta {
 fn window_node(edge: Edge, base: &Layout, view: &Tensor) -> Arc<Node> {
     let (base_layout, layout) = (base.clone(), view.layout().clone());
     let input = Input { edge, shape: base.shape.clone(), dtype: view.dtype() };
-    let rule: Rule = Arc::new(move |g, _| g.window_backward(&base_layout, &layout));
-    node("as_strided", 1, smallvec![input], false, Rules::Single(smallvec![Some(rule)]))
+    let rule: Rule = Box::new(move |g, _| g.window_backward(&base_layout, &layout));
+    node("as_strided", 1, smallvec![input], false, Rules::Each(Arc::new(vec![Some(rule)])))
 }
 
 /// The history of a view that must not be used after a write to its base: an error, as soon as it is differentiated.
@@ -138,11 +138,11 @@ fn frozen_node(view: &Tensor, output: usize, reason: &'static str) -> Arc<Node> 
     } else {
         format!("Output {output} of a function is a view and its base or another view of its base has been modified inplace.")
     };
-    let rule: Rule = Arc::new(move |_, _| runtime_error!("{place} {reason}"));
+    let rule: Rule = Box::new(move |_, _| runtime_error!("{place} {reason}"));
     // It leads nowhere, but must be run to say so.
     let edge = Edge::Leaf(Meta::leaf(true));
     let input = Input { edge, shape: Shape::from_slice(view.shape()), dtype: view.dtype() };
-    node(FROZEN_VIEW, 1, smallvec![input], false, Rules::Single(smallvec![Some(rule)]))
+    node(FROZEN_VIEW, 1, smallvec![input], false, Rules::Each(Arc::new(vec![Some(rule)])))
 }
 
 /// Runs an in-place op: `f` computes the new values of `x`, which are then put in its memory, and on the tape.
@@ -290,10 +290,10 @@ fn overwritten(op: &'static str, x: &Tensor, history: Edge, written: &Tensor) ->
         Input { edge: history, shape: shape.clone(), dtype },
         Input { edge: written.edge(), shape: Shape::from_slice(written.shape()), dtype },
     ];
-    let zeros: Rule = Arc::new(move |_, _| Tensor::from_scalar(Scalar::Int(0), dtype)?.expand_to("zeros", &shape));
-    let same: Rule = Arc::new(|g, _| Ok(g.clone()));
+    let zeros: Rule = Box::new(move |_, _| Tensor::from_scalar(Scalar::Int(0), dtype)?.expand_to("zeros", &shape));
+    let same: Rule = Box::new(|g, _| Ok(g.clone()));
     let name = op.strip_suffix('_').unwrap_or(op);
-    node(name, 1, inputs, false, Rules::Single(smallvec![Some(zeros), Some(same)]))
+    node(name, 1, inputs, false, Rules::Each(Arc::new(vec![Some(zeros), Some(same)])))
 }
 
 /// The node of a base of which the window `x` has been written: to the old history goes the gradient without the
@@ -306,9 +306,9 @@ fn copy_slices(history: Edge, written: &Tensor, base: &Layout, x: &Tensor) -> Ar
         Input { edge: written.edge(), shape: Shape::from_slice(written.shape()), dtype },
     ];
     let (layout2, window2) = (layout.clone(), window.clone());
-    let rest: Rule = Arc::new(move |g, _| g.window_zeroed(&layout, &window));
-    let part: Rule = Arc::new(move |g, _| g.window_of(&layout2, &window2));
-    node(COPY_SLICES, 1, inputs, false, Rules::Single(smallvec![Some(rest), Some(part)]))
+    let rest: Rule = Box::new(move |g, _| g.window_zeroed(&layout, &window));
+    let part: Rule = Box::new(move |g, _| g.window_of(&layout2, &window2));
+    node(COPY_SLICES, 1, inputs, false, Rules::Each(Arc::new(vec![Some(rest), Some(part)])))
 }
 
 impl Tensor {

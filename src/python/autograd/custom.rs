@@ -63,10 +63,10 @@ pub fn _custom_node<'py>(
 
 fn run(context: &Bound<'_, PyAny>, grads: &[Option<Tensor>]) -> PyResult<Vec<Option<Tensor>>> {
     let py = context.py();
-    let grads = PyTuple::new(py, grads.iter().map(|grad| grad.as_ref().map(Tensor::clone_identity)))?;
+    let grads = PyTuple::new(py, grads.iter().map(|grad| grad.as_ref().map(Tensor::clone)))?;
     let answer = context.call_method1("_run", (grads,))?;
     let tensor = |item: Bound<'_, PyAny>| -> PyResult<Option<Tensor>> {
-        Ok(item.extract::<Option<Bound<'_, Tensor>>>()?.map(|grad| grad.borrow().clone_identity()))
+        Ok(item.extract::<Option<Bound<'_, Tensor>>>()?.map(|grad| grad.borrow().clone()))
     };
     answer.cast::<PyList>()?.iter().map(tensor).collect()
 }

@@ -36,8 +36,8 @@ impl RemovableHandle {
             }
             Place::Node(node) => {
                 let Some(node) = node.upgrade() else { return };
-                let mut hooks = node.hooks.lock();
-                hooks.extract_if(.., |(_, id, _)| *id == self.id).map(|(_, _, hook)| hook).collect()
+                let mut watchers = node.watchers();
+                watchers.hooks.extract_if(.., |(_, id, _)| *id == self.id).map(|(_, _, hook)| hook).collect()
             }
         };
     }
@@ -98,7 +98,7 @@ impl Tensor {
         let hook = python_hook(hook);
         let place = match self.node() {
             Some((node, output)) => {
-                node.hooks.lock().push((output, id, hook));
+                node.watchers().hooks.push((output, id, hook));
                 Place::Node(Arc::downgrade(&node))
             }
             None => {
