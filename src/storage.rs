@@ -102,8 +102,6 @@ impl Storage {
 }
 
 /// The right to read some storages and write others, held while a kernel runs.
-///
-/// Locks are taken in the order of their addresses, so two ops never wait for each other.
 pub struct Access<'a> {
     held: SmallVec<[(&'a Storage, bool); 4]>,
 }
@@ -111,31 +109,47 @@ pub struct Access<'a> {
 impl<'a> Access<'a> {
     /// Waits until all are free. A storage that is in both lists is taken for writing.
     pub fn new(reads: &[&'a Storage], writes: &[&'a Storage]) -> Access<'a> {
-        let mut held: SmallVec<[(&'a Storage, bool); 4]> = SmallVec::new();
-        let wanted = writes.iter().map(|&s| (s, true)).chain(reads.iter().map(|&s| (s, false)));
-        for (storage, write) in wanted {
-            if held.iter().any(|(other, _)| other.same(storage)) {
+        // Most often all are free; then their order does not matter.
+        let mut access = Access { held: SmallVec::new() };
+        let all_free = writes.iter().all(|storage| access.takes(storage, true))
+            && reads.iter().all(|storage| writes.iter().any(|written| written.same(storage)) || access.takes(storage, false));
+        if all_free {
+            return access;
+        }
+        drop(access);
+        Access::in_order(reads, writes)
+    }
+
+    /// Waits for one after the other in the order of their addresses, so that two ops never wait for each other.
+    #[cold]
+    fn in_order(reads: &[&'a Storage], writes: &[&'a Storage]) -> Access<'a> {
+        let written = writes.iter().map(|&storage| (storage, true));
+        let mut all: SmallVec<[(&'a Storage, bool); 4]> = written.chain(reads.iter().map(|&storage| (storage, false))).collect();
+        // Of one storage, writing comes first and is taken for all.
+        all.sort_unstable_by_key(|(storage, write)| (Arc::as_ptr(&storage.0), !write));
+        let mut access = Access { held: SmallVec::new() };
+        for (storage, write) in all {
+            // A second reading would wait for a writer that waits for the first to end.
+            if access.held.last().is_some_and(|(before, _)| before.same(storage)) {
                 continue;
             }
-            held.push((storage, write));
-            for i in (1..held.len()).rev() {
-                if Arc::as_ptr(&held[i - 1].0.0) < Arc::as_ptr(&held[i].0.0) {
-                    break;
-                }
-                held.swap(i - 1, i);
-            }
-        }
-        for (storage, write) in &held {
-            let take = || if *write { storage.0.lock.try_write() } else { storage.0.lock.try_read() };
-            if !(0..SPINS).any(|_| take()) {
+            if !(0..SPINS).any(|_| access.takes(storage, write)) {
                 released(&mut || {
-                    while !take() {
+                    while !access.takes(storage, write) {
                         std::thread::sleep(NAP);
                     }
                 });
             }
         }
-        Access { held }
+        access
+    }
+
+    fn takes(&mut self, storage: &'a Storage, write: bool) -> bool {
+        let taken = if write { storage.0.lock.try_write() } else { storage.0.lock.try_read() };
+        if taken {
+            self.held.push((storage, write));
+        }
+        taken
     }
 }
 

@@ -147,6 +147,11 @@ impl Tensor {
         &self.body.storage
     }
 
+    /// Whether no other handle knows this tensor, and none its memory, which is ours.
+    pub fn is_unique(&self) -> bool {
+        Arc::strong_count(&self.body) == 1 && self.storage().is_unique()
+    }
+
     /// Whether it was made from a Python number.
     pub fn is_number(&self) -> bool {
         self.is_number

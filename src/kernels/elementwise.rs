@@ -9,7 +9,7 @@ use std::mem::MaybeUninit;
 use smallvec::SmallVec;
 
 use super::par;
-use crate::layout::{Strides, is_contiguous};
+use crate::layout::{Layout, Strides};
 
 /// Elements in a block that a strided operand is gathered into.
 const BLOCK: usize = 512;
@@ -20,12 +20,13 @@ const GRAIN: usize = 32 * 1024;
 /// Operands at the most: one output and three inputs.
 pub const MAX_ARGS: usize = 4;
 
-/// One operand: its first element, its strides in elements (broadcast to the common shape) and its element size.
-pub struct Arg {
+/// One operand; its shape broadcasts to the common shape.
+#[derive(Clone, Copy)]
+pub struct Arg<'a> {
     /// Address of the first element.
     pub start: *mut u8,
-    /// One stride per dimension of the common shape.
-    pub strides: Strides,
+    /// Shape and strides, in elements.
+    pub layout: &'a Layout,
     /// Size of an element in bytes.
     pub size: usize,
 }
@@ -51,13 +52,11 @@ unsafe impl Sync for Nest {}
 /// # Safety
 /// Every operand must be valid for its strides over `shape`, the output for writes; the output must not overlap an
 /// input but where both have the same place for each element, and no two elements of it may share a place.
-pub unsafe fn run(shape: &[usize], args: &[Arg], body: Run<'_>) {
+pub unsafe fn run(shape: &[usize], args: &[Arg<'_>], body: Run<'_>) {
     let numel = shape.iter().product();
-    if numel <= BLOCK && numel > 0 && args.iter().all(|arg| is_contiguous(shape, &arg.strides)) {
-        // The common case, in which everything below would take longer than the loop itself.
-        let mut ptrs = [std::ptr::null_mut(); MAX_ARGS];
-        args.iter().zip(&mut ptrs).for_each(|(arg, ptr)| *ptr = arg.start);
-        return body(&ptrs, numel);
+    // SAFETY: passed on.
+    if numel > 0 && numel <= BLOCK && unsafe { run_at_once(shape, numel, args, body) } {
+        return;
     }
     let nest = Nest::new(shape, args);
     if nest.numel == 0 {
@@ -70,25 +69,49 @@ pub unsafe fn run(shape: &[usize], args: &[Arg], body: Run<'_>) {
     par::for_ranges(nest.numel, GRAIN, &|range| nest.range(range.start, range.end, body));
 }
 
+/// The common case of few elements that lie side by side, or one that stands for all, in which everything else here
+/// would take longer than the loop itself. Whether it is that case.
+///
+/// # Safety
+/// As [`run`]; `numel` elements fit in a block.
+unsafe fn run_at_once(shape: &[usize], numel: usize, args: &[Arg<'_>], body: Run<'_>) -> bool {
+    let mut ptrs = [std::ptr::null_mut(); MAX_ARGS];
+    let mut buffers = Buffers::new();
+    for (i, arg) in args.iter().enumerate() {
+        if arg.layout.shape.as_slice() == shape && arg.layout.is_contiguous() {
+            ptrs[i] = arg.start;
+        } else if i > 0 && arg.layout.numel() == 1 {
+            ptrs[i] = buffers.get(i);
+            // SAFETY: the operand has this element, the buffer room for a block.
+            unsafe { gather(ptrs[i], arg.start, 0, numel, arg.size) };
+        } else {
+            return false;
+        }
+    }
+    body(&ptrs, numel);
+    true
+}
+
 impl Nest {
-    fn new(shape: &[usize], args: &[Arg]) -> Nest {
+    fn new(shape: &[usize], args: &[Arg<'_>]) -> Nest {
+        let expanded: SmallVec<[Strides; MAX_ARGS]> = args.iter().map(|arg| arg.layout.expand_strides(shape)).collect();
         let mut order: SmallVec<[usize; 5]> = (0..shape.len()).rev().filter(|&d| shape[d] != 1).collect();
         // Walk in the order of the output's memory; ties and broadcast dims keep their order.
-        order.sort_by_key(|&d| args[0].strides[d].unsigned_abs());
+        order.sort_by_key(|&d| expanded[0][d].unsigned_abs());
         let mut sizes: SmallVec<[usize; 5]> = SmallVec::new();
         let mut strides: SmallVec<[Strides; MAX_ARGS]> = args.iter().map(|_| Strides::new()).collect();
         for d in order {
             let merges = sizes.last().is_some_and(|&inner| {
-                args.iter().zip(&strides).all(|(arg, done)| {
-                    done.last().is_some_and(|&step| arg.strides[d] * arg.size as isize == step * inner as isize)
+                args.iter().zip(&expanded).zip(&strides).all(|((arg, own), done)| {
+                    done.last().is_some_and(|&step| own[d] * arg.size as isize == step * inner as isize)
                 })
             });
             match (merges, sizes.last_mut()) {
                 (true, Some(inner)) => *inner *= shape[d],
                 _ => {
                     sizes.push(shape[d]);
-                    for (arg, list) in args.iter().zip(&mut strides) {
-                        list.push(arg.strides[d] * arg.size as isize);
+                    for ((arg, own), list) in args.iter().zip(&expanded).zip(&mut strides) {
+                        list.push(own[d] * arg.size as isize);
                     }
                 }
             }
@@ -318,21 +341,24 @@ mod tests {
     /// A buffer with room around it, and a view on it.
     struct Operand {
         memory: Vec<i32>,
-        strides: Vec<isize>,
+        layout: Layout,
     }
 
     impl Operand {
         fn new(strides: &[isize], shape: &[usize], first: i32) -> Operand {
             let reach: isize = strides.iter().zip(shape).map(|(&s, &n)| s * (n.max(1) as isize - 1)).sum();
-            Operand { memory: (0..=reach as i32).map(|i| first + i).collect(), strides: strides.to_vec() }
+            Operand {
+                memory: (0..=reach as i32).map(|i| first + i).collect(),
+                layout: Layout { shape: shape.into(), strides: strides.into(), offset: 0 },
+            }
         }
 
-        fn arg(&mut self) -> Arg {
-            Arg { start: self.memory.as_mut_ptr().cast(), strides: Strides::from_slice(&self.strides), size: 4 }
+        fn arg(&mut self) -> Arg<'_> {
+            Arg { start: self.memory.as_mut_ptr().cast(), layout: &self.layout, size: 4 }
         }
 
         fn place(&self, index: &[usize]) -> usize {
-            index.iter().zip(&self.strides).map(|(&i, &s)| i as isize * s).sum::<isize>() as usize
+            index.iter().zip(&self.layout.strides).map(|(&i, &s)| i as isize * s).sum::<isize>() as usize
         }
     }
 

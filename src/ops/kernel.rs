@@ -9,7 +9,7 @@ use crate::dtype::{DType, Element, Promotion, Scalar};
 use crate::error::{Error, Result};
 use crate::kernels::elementwise::{Arg, MAX_ARGS, Run, run};
 use crate::kernels::{map, without_interpreter};
-use crate::layout::{Shape, Strides, broadcast_shapes, contiguous_strides};
+use crate::layout::{Shape, Strides, broadcast_shapes, contiguous_strides, copy_of};
 use crate::storage::{Access, Storage};
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -106,8 +106,8 @@ macro_rules! compare_map {
     };
 }
 
-fn arg(x: &Tensor, shape: &[usize]) -> Arg {
-    Arg { start: x.byte_ptr(), strides: x.layout().expand_strides(shape), size: x.dtype().size() }
+fn arg(x: &Tensor) -> Arg<'_> {
+    Arg { start: x.byte_ptr(), layout: x.layout(), size: x.dtype().size() }
 }
 
 /// The tensor that an elementwise kernel writes to: an operand marked for reuse if it fits, else a new one whose
@@ -176,7 +176,7 @@ pub(crate) fn strides_like(shape: &[usize], inputs: &[&Tensor]) -> Strides {
 ///
 /// Not generic: what is compiled for each op and dtype is the loop alone.
 fn apply(op: &'static str, dtype: DType, inputs: &[&Tensor], body: Run<'_>) -> Result<Tensor> {
-    let mut shape = Shape::from_slice(inputs[0].shape());
+    let mut shape = copy_of(&inputs[0].layout().shape);
     for x in inputs {
         x.check_saved()?;
         if x.shape() != shape.as_slice() {
@@ -184,15 +184,22 @@ fn apply(op: &'static str, dtype: DType, inputs: &[&Tensor], body: Run<'_>) -> R
         }
     }
     let y = output(op, &shape, dtype, inputs)?;
-    apply_into(&y, inputs, body);
+    // Nobody else can reach memory that only `y` knows.
+    let fresh = y.is_unique();
+    run_on(&y, fresh, inputs, body);
     Ok(y)
 }
 
-/// Runs `body` on y and inputs that broadcast to its shape; y must be fresh or exactly one of them.
+/// Runs `body` on y and inputs that broadcast to its shape; y must overlap none of them or be exactly one of them.
 fn apply_into(y: &Tensor, inputs: &[&Tensor], body: Run<'_>) {
-    let args: SmallVec<[Arg; MAX_ARGS]> = std::iter::once(&y).chain(inputs).map(|x| arg(x, y.shape())).collect();
+    run_on(y, false, inputs, body);
+}
+
+fn run_on(y: &Tensor, fresh: bool, inputs: &[&Tensor], body: Run<'_>) {
+    let args: SmallVec<[Arg<'_>; MAX_ARGS]> = std::iter::once(arg(y)).chain(inputs.iter().map(|x| arg(x))).collect();
     let reads: SmallVec<[&Storage; MAX_ARGS]> = inputs.iter().map(|x| x.storage()).collect();
-    let _access = Access::new(&reads, &[y.storage()]);
+    let writes = [y.storage()];
+    let _access = Access::new(&reads, if fresh { &[] } else { &writes });
     // SAFETY: all are locked and valid for the shape; the output overlaps no input but where it is the input.
     without_interpreter(y.numel(), || unsafe { run(y.shape(), &args, body) });
 }

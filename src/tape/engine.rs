@@ -365,7 +365,7 @@ fn run_leaf_hooks(meta: &Arc<Meta>, grad: &mut Tensor) -> Result<()> {
 fn sum(before: Option<Tensor>, grad: Tensor, create_graph: bool) -> Result<Tensor> {
     match before {
         None => Ok(grad),
-        Some(before) if !create_graph && before.storage().is_unique() && before.layout().is_dense() => {
+        Some(before) if !create_graph && before.is_unique() && before.layout().is_dense() => {
             before.reusing().add(&grad)
         }
         Some(before) => before.add(&grad),
@@ -377,7 +377,7 @@ fn add_to_grad(meta: &Arc<Meta>, grad: Tensor, create_graph: bool) -> Result<()>
     let before = meta.lock().grad.clone();
     match before {
         None => {
-            let own = create_graph || (grad.storage().is_unique() && grad.is_contiguous());
+            let own = create_graph || (grad.is_unique() && grad.is_contiguous());
             let grad = if own { grad } else { grad.copied()? };
             meta.lock().grad = Some(Grad::Native(Box::new(grad)));
         }
