@@ -91,7 +91,10 @@ impl Tensor {
     fn get_grad(slf: &Bound<'_, Self>) -> PyResult<Option<Py<Tensor>>> {
         let py = slf.py();
         let x = slf.borrow();
-        let Some(meta) = x.meta() else { return Ok(None) };
+        if x.is_leaf() && x.meta().is_none() {
+            return Ok(None);
+        }
+        let meta = x.meta_or_new();
         let (grad, computed) = {
             let state = meta.lock();
             (state.grad.clone(), state.node.is_some() && !state.retains_grad)

@@ -313,7 +313,7 @@ impl Tensor {
             return Ok(found);
         }
         let x = slf.borrow().clone();
-        if x.meta().is_some_and(|meta| meta.lock().node.is_some()) {
+        if x.node().is_some() {
             return Err(PyRuntimeError::new_err(
                 "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment. \
                  If you were attempting to deepcopy a module, this may be because of a tensor or parameter that is not a leaf.",

@@ -365,9 +365,7 @@ fn run_leaf_hooks(meta: &Arc<Meta>, grad: &mut Tensor) -> Result<()> {
 fn sum(before: Option<Tensor>, grad: Tensor, create_graph: bool) -> Result<Tensor> {
     match before {
         None => Ok(grad),
-        Some(before) if !create_graph && before.is_unique() && before.layout().is_dense() => {
-            before.reusing().add(&grad)
-        }
+        Some(before) if !create_graph && before.is_unique() && before.layout().is_dense() => before.reusing().add(&grad),
         Some(before) => before.add(&grad),
     }
 }

@@ -57,13 +57,12 @@ impl Tensor {
         if self.is_view() {
             return runtime_error!("Can't detach views in-place. Use detach() instead.");
         }
-        if let Some(meta) = self.meta() {
-            let mut state = meta.lock();
-            let node = state.node.take();
-            state.requires_grad = false;
-            drop(state);
-            drop(node);
-        }
+        let meta = self.meta_or_new();
+        let mut state = meta.lock();
+        let node = state.node.take();
+        state.requires_grad = false;
+        drop(state);
+        drop(node);
         Ok(())
     }
 
