@@ -264,15 +264,7 @@ impl Recorder {
 
 /// Makes a node.
 pub fn node(op: &'static str, outputs: usize, inputs: Inputs, saves: bool, rules: Rules) -> Arc<Node> {
-    Arc::new(Node {
-        id: next_id(),
-        op,
-        outputs,
-        inputs,
-        saves,
-        rules: Mutex::new(rules),
-        extras: OnceLock::new(),
-    })
+    Arc::new(Node { id: next_id(), op, outputs, inputs, saves, rules: Mutex::new(rules), extras: OnceLock::new() })
 }
 
 /// Whether a closure holds a tensor: then it is aligned like one, as nothing else that rules hold is.
