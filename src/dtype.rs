@@ -197,6 +197,15 @@ pub enum Scalar {
 }
 
 impl Scalar {
+    /// What it is, for promotion.
+    pub const fn kind(self) -> Kind {
+        match self {
+            Scalar::Bool(_) => Kind::Bool,
+            Scalar::Int(_) => Kind::Int,
+            Scalar::Float(_) => Kind::Float,
+        }
+    }
+
     /// The dtype a tensor of this number would have, given the default float.
     pub fn dtype(self, default_float: DType) -> DType {
         match self {

@@ -137,6 +137,11 @@ impl Layout {
         is_contiguous(&self.shape, &self.strides)
     }
 
+    /// Whether all elements share one place in memory.
+    pub fn is_one_place(&self) -> bool {
+        self.shape.iter().zip(&self.strides).all(|(&size, &stride)| size == 1 || stride == 0)
+    }
+
     /// Whether the strides are these, but for dims of one element, whose stride does not matter.
     pub fn has_strides(&self, strides: &[isize]) -> bool {
         self.numel() == 0 || self.shape.iter().zip(&self.strides).zip(strides).all(|((&size, a), b)| size == 1 || a == b)

@@ -35,6 +35,8 @@ pub struct Tensor {
 struct Body {
     storage: Storage,
     layout: Layout,
+    /// What the layout says, asked for many times.
+    contiguous: bool,
     dtype: DType,
     /// Made in inference mode: may never take part in a recording.
     inference: bool,
@@ -54,7 +56,8 @@ impl Tensor {
     /// A tensor over existing memory. The layout must lie within the storage.
     pub fn from_parts(storage: Storage, layout: Layout, dtype: DType) -> Tensor {
         let inference = mode::is_inference();
-        Tensor::of(Body { storage, layout, dtype, inference, own_version: None, origin: None, meta: OnceLock::new() })
+        let contiguous = layout.is_contiguous();
+        Tensor::of(Body { storage, layout, contiguous, dtype, inference, own_version: None, origin: None, meta: OnceLock::new() })
     }
 
     /// Another tensor over the same memory, off the tape.
@@ -62,6 +65,7 @@ impl Tensor {
         let Body { storage, inference, own_version, .. } = &*self.body;
         Tensor::of(Body {
             storage: storage.clone(),
+            contiguous: layout.is_contiguous(),
             layout,
             dtype,
             inference: *inference,
@@ -109,6 +113,11 @@ impl Tensor {
             Scalar::Int(_) => DType::I64,
             Scalar::Float(_) => DType::F64,
         };
+        Tensor::from_number_as(value, dtype)
+    }
+
+    /// A Python number as an operand that is already of the dtype that it promotes to.
+    pub fn from_number_as(value: Scalar, dtype: DType) -> Result<Tensor> {
         Ok(Tensor { is_number: true, ..Tensor::from_scalar(value, dtype)? })
     }
 
@@ -159,7 +168,7 @@ impl Tensor {
 
     /// Whether the elements lie in row-major order without gaps.
     pub fn is_contiguous(&self) -> bool {
-        self.body.layout.is_contiguous()
+        self.body.contiguous
     }
 
     /// Whether it was made in inference mode.
@@ -413,10 +422,11 @@ impl Tensor {
     /// Makes this handle show what `other` shows, at its own place on the tape: `x.data = other`.
     pub(crate) fn set_data(&mut self, other: &Tensor) {
         let meta = OnceLock::from(self.meta_or_new());
-        let Body { storage, layout, dtype, inference, .. } = &*other.body;
+        let Body { storage, layout, contiguous, dtype, inference, .. } = &*other.body;
         self.body = Arc::new(Body {
             storage: storage.clone(),
             layout: layout.clone(),
+            contiguous: *contiguous,
             dtype: *dtype,
             inference: *inference,
             own_version: self.body.own_version.clone(),

@@ -27,6 +27,8 @@ pub struct Arg<'a> {
     pub start: *mut u8,
     /// Shape and strides, in elements.
     pub layout: &'a Layout,
+    /// Whether the elements lie in row-major order without gaps.
+    pub contiguous: bool,
     /// Size of an element in bytes.
     pub size: usize,
 }
@@ -78,9 +80,9 @@ unsafe fn run_at_once(shape: &[usize], numel: usize, args: &[Arg<'_>], body: Run
     let mut ptrs = [std::ptr::null_mut(); MAX_ARGS];
     let mut buffers = Buffers::new();
     for (i, arg) in args.iter().enumerate() {
-        if arg.layout.shape.as_slice() == shape && arg.layout.is_contiguous() {
+        if arg.contiguous && arg.layout.shape.as_slice() == shape {
             ptrs[i] = arg.start;
-        } else if i > 0 && arg.layout.numel() == 1 {
+        } else if i > 0 && arg.layout.is_one_place() {
             ptrs[i] = buffers.get(i);
             // SAFETY: the operand has this element, the buffer room for a block.
             unsafe { gather(ptrs[i], arg.start, 0, numel, arg.size) };
@@ -354,7 +356,7 @@ mod tests {
         }
 
         fn arg(&mut self) -> Arg<'_> {
-            Arg { start: self.memory.as_mut_ptr().cast(), layout: &self.layout, size: 4 }
+            Arg { start: self.memory.as_mut_ptr().cast(), layout: &self.layout, contiguous: self.layout.is_contiguous(), size: 4 }
         }
 
         fn place(&self, index: &[usize]) -> usize {

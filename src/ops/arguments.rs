@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use crate::dtype::{DType, Scalar};
+use crate::dtype::{DType, Kind, Scalar};
 use crate::error::{Error, Result};
 use crate::layout::{Shape, Strides, contiguous_strides};
 use crate::tensor::Tensor;
@@ -22,6 +22,17 @@ impl Operand {
         match self {
             Operand::Tensor(tensor) => Ok(tensor),
             Operand::Number(value) => Tensor::from_number(value),
+        }
+    }
+
+    /// As a tensor to be combined with `x`: a number gets the dtype of `x` where that is how it promotes.
+    pub fn beside(self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            // Bools stay what they are: some ops refuse them.
+            Operand::Number(value) if value.kind() != Kind::Bool && value.kind() <= x.dtype().kind() && !x.is_number() => {
+                Tensor::from_number_as(value, x.dtype())
+            }
+            other => other.tensor(),
         }
     }
 

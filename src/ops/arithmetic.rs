@@ -85,7 +85,7 @@ impl Tensor {
     /// Raises: RuntimeError if `alpha` is of a higher kind (bool, int, float) than the result.
     #[pyo3(name = "add", signature = (other, *, alpha=Scalar::Int(1)))]
     pub fn add_scaled(&self, other: Operand, alpha: Scalar) -> Result<Tensor> {
-        let b = other.tensor()?;
+        let b = other.beside(self)?;
         if alpha == Scalar::Int(1) {
             return self.add(&b);
         }
@@ -104,7 +104,7 @@ impl Tensor {
     /// Raises: RuntimeError for a bool, and if `alpha` is of a higher kind than the result.
     #[pyo3(name = "sub", signature = (other, *, alpha=Scalar::Int(1)))]
     pub fn sub_scaled(&self, other: Operand, alpha: Scalar) -> Result<Tensor> {
-        let b = other.tensor()?;
+        let b = other.beside(self)?;
         if alpha == Scalar::Int(1) {
             return self.sub(&b);
         }
@@ -129,7 +129,7 @@ impl Tensor {
     /// Shape: broadcast. Dtype: any; promotes. Bools multiply as "and".
     #[pyo3(name = "mul", signature = (other))]
     pub fn mul_operand(&self, other: Operand) -> Result<Tensor> {
-        self.mul(&other.tensor()?)
+        self.mul(&other.beside(self)?)
     }
 
     /// Quotient of two tensors, rounded as `rounding_mode` says.
@@ -141,7 +141,7 @@ impl Tensor {
     /// Raises: RuntimeError for a rounded quotient of integers by 0, and for another `rounding_mode`.
     #[pyo3(name = "div", signature = (other, *, rounding_mode=None))]
     pub fn div_rounded(&self, other: Operand, rounding_mode: Option<&str>) -> Result<Tensor> {
-        let (a, b) = (self, other.tensor()?);
+        let (a, b) = (self, other.beside(self)?);
         let y = match rounding_mode {
             None => return a.div(&b),
             Some("floor") => a.quotient_floor(&b)?,
@@ -156,7 +156,7 @@ impl Tensor {
     /// Quotient of two tensors; see `div`.
     #[pyo3(signature = (other))]
     pub fn true_divide(&self, other: Operand) -> Result<Tensor> {
-        self.div(&other.tensor()?)
+        self.div(&other.beside(self)?)
     }
 
     /// The quotient rounded towards minus infinity.
@@ -229,12 +229,12 @@ in_place! {
     /// `self -= alpha * other`; see `sub`.
     sub_(other, *, alpha=Scalar::Int(1))(other: Operand, alpha: Scalar) [other] |x| x.sub_scaled(other, alpha);
     /// `self *= other`; see `mul`.
-    mul_(other)(other: Operand) [other] |x| x.mul(&other.tensor()?);
+    mul_(other)(other: Operand) [other] |x| x.mul(&other.beside(x)?);
     /// `self /= other`; see `div`.
     div_(other, *, rounding_mode=None)(other: Operand, rounding_mode: Option<&str>) [other]
         |x| x.div_rounded(other, rounding_mode);
     /// `self /= other`; see `div`.
-    true_divide_(other)(other: Operand) [other] |x| x.div(&other.tensor()?);
+    true_divide_(other)(other: Operand) [other] |x| x.div(&other.beside(x)?);
     /// `self //= other`; see `floor_divide`.
     floor_divide_(other)(other: Operand) [other] |x| x.floor_divide(other);
     /// `self %= other`; see `remainder`.

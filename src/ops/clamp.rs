@@ -1,6 +1,7 @@
 //! Bounds: clamp, the larger and the smaller of two, and replacements for NaN and infinities.
 
 use pyo3::prelude::*;
+use smallvec::SmallVec;
 
 use super::arguments::Operand;
 use super::kernel::{promoted, result_type};
@@ -19,11 +20,11 @@ struct Names {
 impl Tensor {
     /// This tensor and its bounds in their common dtype.
     fn with_bounds(&self, bounds: [Option<Operand>; 2]) -> Result<(Tensor, [Option<Tensor>; 2])> {
-        let numbers: Vec<Scalar> = bounds.iter().flatten().filter_map(Operand::number).collect();
-        let [low, high] = bounds.map(|bound| bound.map(Operand::tensor).transpose());
+        let numbers: SmallVec<[Scalar; 2]> = bounds.iter().flatten().filter_map(Operand::number).collect();
+        let [low, high] = bounds.map(|bound| bound.map(|bound| bound.beside(self)).transpose());
         let (low, high) = (low?, high?);
-        let all: Vec<&Tensor> = [Some(self), low.as_ref(), high.as_ref()].into_iter().flatten().collect();
-        let dtype = result_type(&all);
+        let all = [Some(self), low.as_ref(), high.as_ref()];
+        let dtype = result_type(&all.into_iter().flatten().collect::<SmallVec<[&Tensor; 3]>>());
         numbers.into_iter().try_for_each(|number| check_in_range(number, dtype))?;
         let cast = |bound: Option<Tensor>| bound.map(|bound| bound.to_dtype(dtype)).transpose();
         Ok((self.to_dtype(dtype)?, [cast(low)?, cast(high)?]))
@@ -40,11 +41,11 @@ impl Tensor {
             [Some(low), Some(high)] => clamp_between(op, &x, &low, &high),
             [Some(low), None] => {
                 let y = zip_map!("clamp", x, low, |v: T, low: T| Number::max(low, v))?;
-                vjp!(op, y, { x: |g| x.not_below(&low)?.choose(g, 0.0), low: |g| x.below(&low)?.choose(g, 0.0) })
+                vjp!(op, y, { x: |g| kept_above(g, &x, &low), low: |g| x.below(&low)?.choose(g, 0.0) })
             }
             [None, Some(high)] => {
                 let y = zip_map!("clamp", x, high, |v: T, high: T| Number::min(high, v))?;
-                vjp!(op, y, { x: |g| high.not_below(&x)?.choose(g, 0.0), high: |g| high.below(&x)?.choose(g, 0.0) })
+                vjp!(op, y, { x: |g| kept_below(g, &x, &high), high: |g| high.below(&x)?.choose(g, 0.0) })
             }
             [None, None] => Err(Error::Runtime("clamp: at least one of 'min' or 'max' must not be None".into())),
         }
@@ -57,6 +58,20 @@ impl Tensor {
     fn not_below(&self, other: &Tensor) -> Result<Tensor> {
         self.ge(other.into())
     }
+}
+
+/// g where x is not below a bound, else 0, in one pass.
+fn kept_above(g: &Tensor, x: &Tensor, low: &Tensor) -> Result<Tensor> {
+    let z = float_zip3_map!("clamp_backward", g, x, low, |g: T, x: T, low: T| if x >= low { g } else { 0.0 })?;
+    let (x, low) = (x.save(), low.save());
+    vjp!("clamp_backward", z, { g: |h| kept_above(h, &x, &low) })
+}
+
+/// g where x is not above a bound, else 0, in one pass.
+fn kept_below(g: &Tensor, x: &Tensor, high: &Tensor) -> Result<Tensor> {
+    let z = float_zip3_map!("clamp_backward", g, x, high, |g: T, x: T, high: T| if x <= high { g } else { 0.0 })?;
+    let (x, high) = (x.save(), high.save());
+    vjp!("clamp_backward", z, { g: |h| kept_below(h, &x, &high) })
 }
 
 /// Where the bounds cross, all is `high`, and so `high` alone has a gradient there.

@@ -20,19 +20,19 @@ macro_rules! binary_operators {
         #[pymethods]
         impl Tensor {$(
             fn $name(&self, other: Operand) -> Result<Tensor> {
-                let ($a, $b) = (self, &other.tensor()?);
+                let ($a, $b) = (self, &other.beside(self)?);
                 $body
             }
 
             fn $reflected(&self, other: Operand) -> Result<Tensor> {
-                let ($a, $b) = (&other.tensor()?, self);
+                let ($a, $b) = (&other.beside(self)?, self);
                 $body
             }
 
             fn $in_place(&self, other: Operand) -> Result<()> {
                 let on_tape = other.requires_grad();
                 other.check_overlap(self)?;
-                let $b = &other.tensor()?;
+                let $b = &other.beside(self)?;
                 in_place(stringify!($in_place), self, on_tape, |$a| $body)
             }
         )+}

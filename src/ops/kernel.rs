@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::kernels::elementwise::{Arg, MAX_ARGS, Run, run};
 use crate::kernels::{map, without_interpreter};
 use crate::layout::{Shape, Strides, broadcast_shapes, contiguous_strides, copy_of};
-use crate::storage::{Access, Storage};
+use crate::storage::Access;
 use crate::tensor::Tensor;
 use crate::vjp;
 
@@ -107,7 +107,7 @@ macro_rules! compare_map {
 }
 
 fn arg(x: &Tensor) -> Arg<'_> {
-    Arg { start: x.byte_ptr(), layout: x.layout(), size: x.dtype().size() }
+    Arg { start: x.byte_ptr(), layout: x.layout(), contiguous: x.is_contiguous(), size: x.dtype().size() }
 }
 
 /// The tensor that an elementwise kernel writes to: an operand marked for reuse if it fits, else a new one whose
@@ -196,12 +196,15 @@ fn apply_into(y: &Tensor, inputs: &[&Tensor], body: Run<'_>) {
 }
 
 fn run_on(y: &Tensor, fresh: bool, inputs: &[&Tensor], body: Run<'_>) {
-    let args: SmallVec<[Arg<'_>; MAX_ARGS]> = std::iter::once(arg(y)).chain(inputs.iter().map(|x| arg(x))).collect();
-    let reads: SmallVec<[&Storage; MAX_ARGS]> = inputs.iter().map(|x| x.storage()).collect();
-    let writes = [y.storage()];
-    let _access = Access::new(&reads, if fresh { &[] } else { &writes });
+    let mut args = [arg(y); MAX_ARGS];
+    let mut storages = [y.storage(); MAX_ARGS];
+    for (i, x) in inputs.iter().enumerate() {
+        (args[i + 1], storages[i + 1]) = (arg(x), x.storage());
+    }
+    let args = &args[..=inputs.len()];
+    let _access = Access::new(&storages[1..=inputs.len()], if fresh { &[] } else { &storages[..1] });
     // SAFETY: all are locked and valid for the shape; the output overlaps no input but where it is the input.
-    without_interpreter(y.numel(), || unsafe { run(y.shape(), &args, body) });
+    without_interpreter(y.numel(), || unsafe { run(y.shape(), args, body) });
 }
 
 /// y = f(x) for tensors whose dtypes are known to be these.
@@ -343,8 +346,7 @@ impl Tensor {
 pub fn result_type(operands: &[&Tensor]) -> DType {
     if let [a, b] = operands
         && a.dtype() == b.dtype()
-        && !a.is_number()
-        && !b.is_number()
+        && !(a.is_number() && b.is_number())
     {
         return a.dtype();
     }

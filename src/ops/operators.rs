@@ -62,10 +62,10 @@ macro_rules! operator {
     };
 }
 
-operator!(Add, add, |a, b| a.add(&b.tensor()?));
-operator!(Sub, sub, |a, b| a.sub(&b.tensor()?));
-operator!(Mul, mul, |a, b| a.mul(&b.tensor()?));
-operator!(Div, div, |a, b| a.div(&b.tensor()?));
+operator!(Add, add, |a, b| a.add(&b.beside(a)?));
+operator!(Sub, sub, |a, b| a.sub(&b.beside(a)?));
+operator!(Mul, mul, |a, b| a.mul(&b.beside(a)?));
+operator!(Div, div, |a, b| a.div(&b.beside(a)?));
 
 impl Neg for &Tensor {
     type Output = Result<Tensor>;

@@ -29,12 +29,12 @@ impl Tensor {
 
     /// Elements of `a` where this bool tensor is true, else a number.
     pub(crate) fn choose(&self, a: &Tensor, number: f64) -> Result<Tensor> {
-        self.where_of(a, &Tensor::from_number(Scalar::Float(number))?)
+        self.where_of(a, &Operand::from(number).beside(a)?)
     }
 
     /// A number where this bool tensor is true, else elements of `b`.
     pub(crate) fn choose_or(&self, number: f64, b: &Tensor) -> Result<Tensor> {
-        self.where_of(&Tensor::from_number(Scalar::Float(number))?, b)
+        self.where_of(&Operand::from(number).beside(b)?, b)
     }
 }
 

@@ -285,7 +285,7 @@ pub fn is_inference_mode_enabled() -> bool {
 /// Sets whether ops are recorded and whether inference tensors are made; answers the state before.
 #[pyfunction]
 pub fn _set_mode(grad: bool, inference: bool) -> (bool, bool) {
-    let before = mode::set_mode(Mode { grad, inference });
+    let before = mode::set_mode(Mode { grad, inference, ..mode::mode() });
     (before.grad, before.inference)
 }
 

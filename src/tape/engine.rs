@@ -269,6 +269,7 @@ impl Run {
         match rules {
             Rules::Each(rules) => {
                 let Some(Some(g)) = grads.first() else { return Ok(()) };
+                let _mode = (!self.options.create_graph).then(ModeGuard::of_rule);
                 for (i, input) in node.inputs.iter().enumerate() {
                     if self.is_wanted(&input.edge)
                         && let Some(grad) = rules.of_input(i, g, &node)

@@ -9,10 +9,12 @@ pub struct Mode {
     pub grad: bool,
     /// Whether tensors are made that can never take part in a recording.
     pub inference: bool,
+    /// Whether views remember what they are views of: all that a user can see do.
+    pub views: bool,
 }
 
 thread_local! {
-    static MODE: Cell<Mode> = const { Cell::new(Mode { grad: true, inference: false }) };
+    static MODE: Cell<Mode> = const { Cell::new(Mode { grad: true, inference: false, views: true }) };
 }
 
 /// This thread's mode.
@@ -41,6 +43,11 @@ pub fn is_inference() -> bool {
 pub struct ModeGuard(Mode);
 
 impl ModeGuard {
+    /// For derivative rules whose own derivatives nobody asked for: their views are seen by nobody else.
+    pub fn of_rule() -> ModeGuard {
+        ModeGuard(MODE.replace(Mode { grad: false, views: false, ..MODE.get() }))
+    }
+
     /// Switches recording on or off until the guard is dropped.
     pub fn grad(enabled: bool) -> ModeGuard {
         ModeGuard(MODE.replace(Mode { grad: enabled, ..MODE.get() }))

@@ -48,7 +48,8 @@ pub struct Base {
 impl Tensor {
     /// Marks `view`, a fresh result with the memory of `self`, as a view of `self` (or of its base).
     pub(crate) fn as_base_of(&self, view: Tensor, frozen: Option<&'static str>) -> Tensor {
-        if super::mode::is_inference() {
+        let mode = super::mode::mode();
+        if mode.inference || !mode.views {
             return view;
         }
         let recording = tape::is_recording();
