@@ -2,7 +2,7 @@
 
 from ferrograd._C import _autograd
 from ferrograd._C._autograd import backward, grad
-from ferrograd.autograd import function, grad_mode, graph
+from ferrograd.autograd import function, functional, grad_mode, graph
 from ferrograd.autograd.function import Function
 from ferrograd.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
 from ferrograd.autograd.variable import Variable
