@@ -93,8 +93,8 @@ mod _C {
     mod _autograd {
         #[pymodule_export]
         use crate::python::autograd::{
-            _as_output, _check_saved, _custom_node, _mode, _rebase_history, _set_history, _set_mode, PyNode, RemovableHandle,
-            WeakNode, backward, grad, increment_version, is_grad_enabled, is_inference_mode_enabled,
+            _as_output, _check_saved, _custom_node, _leads_to_others, _mode, _rebase_history, _set_history, _set_mode, PyNode,
+            RemovableHandle, WeakNode, backward, grad, increment_version, is_grad_enabled, is_inference_mode_enabled,
         };
     }
 

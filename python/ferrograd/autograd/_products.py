@@ -58,9 +58,14 @@ def by_rows(output, inputs, create_graph=False, missing=None):
     return tuple(_joined(column, (*output.shape, *x.shape), x) for x, column in zip(inputs, _columns(rows, inputs)))
 
 
-def by_columns(outputs, inputs, create_graph=False):
-    """The Jacobians of all outputs for each input: ``result[output][input]``, of the shapes of both."""
+def by_columns(outputs, inputs, create_graph=False, own=None):
+    """The Jacobians of all outputs for each input: ``result[output][input]``, of the shapes of both.
+
+    Leaves that are made for it are added to the list `own`.
+    """
     tangents = Tangents(outputs, inputs)
+    if own is not None:
+        own += [w for w in tangents.weights if w is not None]
     jacobians = []
     for i, x in enumerate(inputs):
         columns = []
