@@ -2,7 +2,7 @@
 
 from ferrograd._C import _autograd
 from ferrograd._C._autograd import backward, grad
-from ferrograd.autograd import function, functional, grad_mode, graph
+from ferrograd.autograd import function, grad_mode, graph
 from ferrograd.autograd.function import Function
 from ferrograd.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
 from ferrograd.autograd.variable import Variable
@@ -25,3 +25,19 @@ __all__ = [
     "no_grad",
     "set_grad_enabled",
 ]
+
+# What few programs need, imported when it is first named.
+_LAZY = {
+    "functional": "functional",
+}
+
+
+def __getattr__(name):
+    import importlib
+
+    if name not in _LAZY:
+        raise AttributeError(f"module 'ferrograd.autograd' has no attribute '{name}'")
+    module = importlib.import_module(f"ferrograd.autograd.{_LAZY[name]}")
+    value = module if name == _LAZY[name] else getattr(module, name)
+    globals()[name] = value
+    return value
