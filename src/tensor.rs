@@ -400,6 +400,12 @@ impl Tensor {
         crate::dispatch_all!(self.dtype, "item", T => Ok(unsafe { *self.ptr::<T>() }.scalar()))
     }
 
+    /// Makes this handle show its memory in another way. The layout must lie within the storage.
+    pub(crate) fn set_layout(&mut self, layout: Layout) {
+        debug_assert!(layout.end() * self.dtype.size() <= self.storage.bytes());
+        self.layout = layout;
+    }
+
     /// Makes this handle show what `other` shows: `x.data = other`.
     pub(crate) fn set_data(&mut self, other: &Tensor) {
         self.inference = other.inference;

@@ -15,6 +15,7 @@ mod interpreter;
 mod join;
 mod legacy;
 mod memory_format;
+mod method;
 mod numpy;
 mod options;
 mod panics;
@@ -129,6 +130,7 @@ mod _C {
         for (alias, method) in crate::ops::aliases::ALIASES {
             tensor.setattr(*alias, tensor.getattr(*method)?)?;
         }
+        super::method::install(module.py())?;
         super::dtype::add_to(module)?;
         super::memory_format::add_to(module)?;
         super::options::add_to(module)?;
