@@ -5,11 +5,13 @@
 
 use std::ffi::{c_char, c_void};
 use std::mem::offset_of;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple, PyType};
 
+use super::panics::internal_error;
 use crate::tensor::Tensor;
 
 /// Methods with a `dim` or `keepdim` that torch does not parse itself.
@@ -120,7 +122,9 @@ unsafe extern "C" fn call(
             return ffi::PyObject_Vectorcall(method, args, nargsf, kwnames);
         }
         let py = Python::assume_attached();
-        match renamed(&Bound::from_borrowed_ptr(py, kwnames)) {
+        // Nothing but this stands between a panic and C.
+        let names = catch_unwind(AssertUnwindSafe(|| renamed(&Bound::from_borrowed_ptr(py, kwnames))));
+        match names.unwrap_or_else(|cause| Err(internal_error(cause))) {
             Ok(None) => ffi::PyObject_Vectorcall(method, args, nargsf, kwnames),
             Ok(Some(names)) => ffi::PyObject_Vectorcall(method, args, nargsf, names.as_ptr()),
             Err(error) => {
