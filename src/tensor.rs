@@ -419,6 +419,11 @@ impl Tensor {
         crate::dispatch_all!(self.dtype(), "item", T => Ok(unsafe { *self.ptr::<T>() }.scalar()))
     }
 
+    /// Makes this handle show its memory in another way. The layout must lie within the storage.
+    pub(crate) fn set_layout(&mut self, layout: Layout) {
+        self.set_data(&self.with_layout(layout));
+    }
+
     /// Makes this handle show what `other` shows, at its own place on the tape: `x.data = other`.
     pub(crate) fn set_data(&mut self, other: &Tensor) {
         let meta = OnceLock::from(self.meta_or_new());

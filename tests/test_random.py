@@ -141,3 +141,30 @@ def test_random_numbers_in_place_of_recorded_ones_have_no_derivative():
 def test_bad_arguments_raise(call, error):
     with pytest.raises(error):
         call()
+
+
+@pytest.mark.parametrize(
+    "dtype, low, want",
+    [
+        # Torch's numbers after manual_seed(0).
+        (torch.float32, 3, [8326087, 12888928, 1484774, 2215539]),
+        (torch.float64, 3, [8737460674933496, 6375474555115571, 4137753702980770, 8293357854230048]),
+        (torch.float64, -3, [8737460674926752, 6375474555106781, 4137753702973360, 8293357854223352]),
+        (torch.uint8, 3, [68, 76, 191, 105]),
+        (torch.int8, -128, [44, -81, -11, 64]),
+        (torch.int32, 5, [347804968, 2130988450, 1656050655, 1271669062]),
+        (torch.int64, -5, [900450186894289445, 3969543146641149110, 1895649597198586609, 827948490035658077]),
+        (torch.int64, -(2**63), [-8322921849960486353, -5253828890213626688, -7327722439656189189, -8395423546819117721]),
+        (torch.int64, 2**63 - 1, [2**63 - 1] * 4),
+        (torch.bool, 0, [False, True, True, False]),
+    ],
+)
+def test_random_without_an_upper_bound(dtype, low, want):
+    torch.manual_seed(0)
+    assert torch.zeros(4, dtype=dtype).random_(low, None).tolist() == want
+
+
+def test_random_refuses_bounds_out_of_range():
+    for dtype, low in ((torch.float32, 2**24), (torch.uint8, 256), (torch.uint8, -1), (torch.int8, -129), (torch.bool, 2)):
+        with pytest.raises(RuntimeError):
+            torch.zeros(4, dtype=dtype).random_(low, None)

@@ -191,3 +191,82 @@ def test_ranks_agree_with_sorting(n):
         np.testing.assert_array_equal(top.numpy(), ranked[:, ::-1][:, :k])
         np.testing.assert_array_equal(np.take_along_axis(x, places.numpy(), 1), top.numpy())
         assert all(len(set(row)) == k for row in places.tolist())
+
+
+def test_numpys_names_of_arguments():
+    x = ferrograd.arange(6.0).view(2, 3)
+    for call in (
+        lambda: x.sum(axis=0, keepdims=True),
+        lambda: ferrograd.sum(x, axis=0, keepdims=True),
+        lambda: ferrograd.Tensor.sum(x, axis=(0,), keepdims=True),
+    ):
+        assert call().tolist() == [[3, 5, 7]]
+    assert x.max(axis=1).indices.tolist() == [2, 2] and x.max(0, keepdims=True).values.shape == (1, 3)
+    assert x.unsqueeze(axis=0).shape == (1, 2, 3) and len(x.unbind(axis=1)) == 3 and x.softmax(axis=0).shape == (2, 3)
+    assert x.cumsum(axis=1).tolist() == [[0, 1, 3], [3, 7, 12]] and x.argmax(axis=0, keepdims=True).tolist() == [[1, 1, 1]]
+    assert ferrograd.stack([x, x], axis=1).shape == (2, 2, 3)
+    for call in (
+        lambda: x.sum(dim=0, axis=0),
+        lambda: x.sum(0, axis=0),
+        lambda: x.norm(axis=0),
+        lambda: x.split(1, axis=0),
+        lambda: x.flip(axis=0),
+        lambda: x.sum(axes=0),
+        lambda: x.exp(axis=0),
+    ):
+        with pytest.raises(TypeError):
+            call()
+
+
+def test_methods_that_know_numpys_names_are_methods():
+    import inspect
+
+    x = ferrograd.ones(2, 3)
+    bound = x.sum
+    assert bound(axis=0).tolist() == [2, 2, 2] and bound.__name__ == "sum" and "Sum over" in ferrograd.Tensor.sum.__doc__
+    assert "method 'sum'" in repr(ferrograd.Tensor.sum) and list(inspect.signature(ferrograd.Tensor.sum).parameters)[1] == "dim"
+    assert inspect.isroutine(ferrograd.Tensor.sum)
+
+    class Mine(ferrograd.Tensor):
+        def sum(self, **options):
+            return super().sum(axis=1, **options)
+
+    mine = x.as_subclass(Mine)
+    assert mine.sum(keepdims=True).shape == (2, 1)
+    with pytest.raises(TypeError):
+        ferrograd.Tensor.sum(axis=0)
+    with pytest.raises(TypeError):
+        ferrograd.Tensor.sum(3, axis=0)
+
+
+def test_keepdim_alone_needs_a_dim_where_torch_does():
+    x = ferrograd.ones(2, 3)
+    for call in (lambda: x.sum(keepdim=True), lambda: x.mean(keepdim=False), lambda: ferrograd.sum(x, keepdims=True)):
+        with pytest.raises(TypeError):
+            call()
+    for y in (x.sum(None, True), x.mean(dim=None, keepdim=True), x.std(keepdim=True), x.sum((), True)):
+        assert y.shape == (1, 1)
+
+
+def test_running_sums_have_no_bools():
+    x = ferrograd.tensor([True, False])
+    for call in (
+        lambda: x.cumsum(0, dtype=ferrograd.bool),
+        lambda: x.cumprod(0, dtype=ferrograd.bool),
+        lambda: x.cumsum_(0),
+        lambda: ferrograd.ones(2).cumsum(0, dtype=ferrograd.bool),
+    ):
+        with pytest.raises(NotImplementedError):
+            call()
+    assert x.cumsum(0).tolist() == [1, 1] and ferrograd.tensor([1, 2]).cumsum_(0).tolist() == [1, 3]
+
+
+def test_out_of_named_results():
+    x = ferrograd.arange(6.0).view(2, 3)
+    values, indices = ferrograd.empty(0), ferrograd.empty(0, dtype=ferrograd.int64)
+    for out in ((values, indices), [values, indices], ferrograd.max(x, 0)):
+        result = ferrograd.max(x, 0, out=out)
+        assert result.values is out[0] and result[1] is out[1] and out[0].tolist() == [3, 4, 5] and out[0]._version >= 1
+    for wrong in ((values, values), (values.double(), indices), (values, indices.int()), (values,), values):
+        with pytest.raises((RuntimeError, TypeError)):
+            ferrograd.sort(x, out=wrong)

@@ -24,3 +24,17 @@ globals().update(
 globals().update(copy_forms(Tensor))
 
 del copy_forms, function_forms
+
+# What few programs need, imported when it is first named.
+_LAZY = {"func": "ferrograd.func", "utils": "ferrograd.utils", "vmap": "ferrograd._vmap"}
+
+
+def __getattr__(name):
+    import importlib
+
+    if name not in _LAZY:
+        raise AttributeError(f"module 'ferrograd' has no attribute '{name}'")
+    module = importlib.import_module(_LAZY[name])
+    value = getattr(module, name) if name == "vmap" else module
+    globals()[name] = value
+    return value

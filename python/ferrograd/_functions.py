@@ -35,11 +35,11 @@ _EXACT = frozenset(["argmax", "argmin", "argsort", "bincount", "multinomial", "n
 
 def function_forms(cls, make):
     """Name and function of each method of `cls` that has a function form, each made by `make(method, numbers, exact)`."""
-    kind = type(cls.numel)
+    kinds = type(cls.numel), type(cls.sum)
     return {
         name: make(method, name in _NUMBERS, name in _EXACT)
         for name, method in vars(cls).items()
-        if isinstance(method, kind)
+        if isinstance(method, kinds)
         and not name.startswith("_")
         and (name in _IN_PLACE if name.endswith("_") else name not in _METHODS_ONLY)
     }

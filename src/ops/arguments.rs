@@ -117,6 +117,22 @@ impl std::ops::Deref for Dims {
     }
 }
 
+/// Dims, or None for all of them, as they were given; `DimsGiven(None)` if nothing was.
+pub struct DimsGiven(pub Option<Option<Dims>>);
+
+impl DimsGiven {
+    /// The dims for an op that needs to be told them (be it None) if it is told of `keepdim`.
+    pub fn needed_by(self, op: &str, keepdim: Option<bool>) -> Result<Option<Dims>> {
+        match (self.0, keepdim) {
+            (Some(dims), _) => Ok(dims),
+            (None, None) => Ok(None),
+            (None, Some(_)) => {
+                Err(Error::Type(format!("{op}(): received an invalid combination of arguments: keepdim without dim")))
+            }
+        }
+    }
+}
+
 /// What `max` and `min` take first: a dim, or another tensor.
 pub enum DimOrTensor {
     /// A dim.

@@ -122,6 +122,7 @@ impl Tensor {
         let shape = sizes.iter().map(|&size| usize::try_from(size)).collect::<std::result::Result<Shape, _>>();
         let shape = shape.map_err(|_| negative())?;
         let resized = slf.borrow().resized("resize_", &shape)?;
+        slf.borrow().bump_version();
         slf.try_borrow_mut()?.set_data(&resized);
         Ok(slf)
     }
@@ -129,17 +130,18 @@ impl Tensor {
     /// Changes the shape of this tensor to that of `other`; see `resize_`.
     fn resize_as_<'py>(slf: Bound<'py, Self>, other: &Tensor) -> PyResult<Bound<'py, Self>> {
         let resized = slf.borrow().resized("resize_as_", other.shape())?;
+        slf.borrow().bump_version();
         slf.try_borrow_mut()?.set_data(&resized);
         Ok(slf)
     }
 
     /// Makes this tensor share the memory and shape of `source`; empty without one.
     ///
-    /// Raises: RuntimeError for a leaf that requires a gradient, or if the dtypes differ.
+    /// Derivative: none; differentiating through it is an error.
+    /// Raises: RuntimeError for a leaf that requires a gradient, unless nothing is recorded, or if the dtypes differ.
     #[pyo3(signature = (source=None))]
     fn set_<'py>(slf: Bound<'py, Self>, source: Option<Bound<'py, Tensor>>) -> PyResult<Bound<'py, Self>> {
-        let (dtype, writable) = (slf.borrow().dtype(), view::check_writable(&slf.borrow()));
-        writable?;
+        let dtype = slf.borrow().dtype();
         let source = match source {
             Some(source) => source.borrow().clone(),
             None => Tensor::uninitialized("set_", &[0], dtype)?,
@@ -147,7 +149,9 @@ impl Tensor {
         if source.dtype() != dtype {
             runtime_error!("set_: could not set a tensor of dtype {dtype} to one of dtype {}", source.dtype())?;
         }
+        view::in_place_memory("set_", &slf.borrow())?;
         slf.try_borrow_mut()?.set_data(&source);
+        slf.borrow().bump_version();
         Ok(slf)
     }
 

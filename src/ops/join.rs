@@ -151,7 +151,8 @@ pub fn concatenate(tensors: Tensors, dim: Option<isize>, axis: Option<isize>) ->
 /// Tensors of equal shape along a new dim.
 ///
 /// Raises: RuntimeError if the shapes differ, IndexError if `dim` is out of range.
-pub fn stack(tensors: Tensors, dim: isize) -> Result<Tensor> {
+pub fn stack(tensors: Tensors, dim: Option<isize>, axis: Option<isize>) -> Result<Tensor> {
+    let dim = dim.or(axis).unwrap_or(0);
     let tensors = tensors.0;
     let Some(first) = tensors.first() else {
         return runtime_error!("stack: expects a non-empty TensorList");

@@ -4,6 +4,7 @@
 mod kernel;
 #[macro_use]
 pub mod inplace;
+mod inplace_views;
 
 pub mod activation;
 pub mod aliases;

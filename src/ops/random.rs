@@ -181,6 +181,32 @@ impl Tensor {
         crate::dispatch_all!(self.dtype(), "random_", T => draw(self, source, |rng| T::from_i64(rng.random_range(low, high))))
     }
 
+    /// Integers from `low` on, up to the largest that the dtype can count to without gaps, into this memory. Not recorded.
+    fn fill_integers_from(&self, low: i64, source: &Source) -> Result<()> {
+        let last = match self.dtype() {
+            DType::F32 => 1 << f32::MANTISSA_DIGITS,
+            DType::F64 => 1 << f64::MANTISSA_DIGITS,
+            DType::Bool => 1,
+            DType::U8 => u8::MAX as i64,
+            DType::I8 => i8::MAX as i64,
+            DType::I16 => i16::MAX as i64,
+            DType::I32 => i32::MAX as i64,
+            DType::I64 => i64::MAX,
+        };
+        let in_order = if self.dtype().is_float() { low < last } else { low <= last };
+        if !in_order {
+            return runtime_error!(
+                "random_ expects 'from' to be less than or equal to 'to_inc', but got from={low} > to_inc={last}"
+            );
+        }
+        if !Scalar::Int(low).fits(self.dtype()) || (low < 0 && matches!(self.dtype(), DType::Bool | DType::U8)) {
+            return runtime_error!("from is out of bounds for {}", self.dtype());
+        }
+        // The end may wrap: the generator counts modulo 2^64.
+        let end = last.wrapping_add(1);
+        crate::dispatch_all!(self.dtype(), "random_", T => draw(self, source, |rng| T::from_i64(rng.random_range(low, end))))
+    }
+
     /// Whole numbers over the full range of the dtype into this memory. Not recorded.
     fn fill_whole(&self, source: &Source) -> Result<()> {
         if self.dtype() == DType::Bool {
@@ -240,11 +266,13 @@ impl Tensor {
         self.random_in_place("normal_", "normal", |y| y.fill_normal("normal_", mean, std, contiguous, source))
     }
 
-    /// `random_`, for Rust callers: over the full range without bounds.
-    pub fn random_in_place_between(&self, bounds: Option<(i64, i64)>, source: &Source) -> Result<()> {
-        self.random_in_place("random_", if bounds.is_some() { "random" } else { "random.2" }, |y| match bounds {
-            Some((low, high)) => y.fill_integers(low, high, source),
-            None => y.fill_whole(source),
+    /// `random_`, for Rust callers: over the full range without bounds, up to the largest value without an upper one.
+    pub fn random_in_place_between(&self, low: Option<i64>, high: Option<i64>, source: &Source) -> Result<()> {
+        let name = if low.is_some() || high.is_some() { "random" } else { "random.2" };
+        self.random_in_place("random_", name, |y| match (low, high) {
+            (None, None) => y.fill_whole(source),
+            (Some(low), None) => y.fill_integers_from(low, source),
+            (low, Some(high)) => y.fill_integers(low.unwrap_or(0), high, source),
         })
     }
 

@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 use smallvec::SmallVec;
 
 use super::along::Target;
-use super::arguments::Dims;
+use super::arguments::{Dims, DimsGiven};
 use crate::dtype::{Bool, DType, Element};
 use crate::error::Result;
 use crate::kernels::folds::{All, Any, CountNonzero, NanSum, Sum};
@@ -180,6 +180,29 @@ impl Tensor {
         let mask = mask.detached(false);
         vjp!("masked_fill", y, { x: |g| g.zeroed_where(&mask) })
     }
+
+    /// See `sum_method`.
+    pub fn sum(&self, dim: Option<Dims>, keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
+        let r = Reduction::new("sum", self, dim.as_deref(), keepdim)?;
+        let name = if dim.is_none() && !keepdim { "sum" } else { "sum.1" };
+        match dtype {
+            Some(dtype) if !dtype.is_float() => self.sum_of_ints(&r, dtype),
+            Some(dtype) => self.to_dtype(dtype)?.sum_of(&r, name),
+            None => self.sum_of(&r, name),
+        }
+    }
+
+    /// See `mean_method`.
+    pub fn mean(&self, dim: Option<Dims>, keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
+        check_float("mean", if dtype.is_some() { "Optional" } else { "Input" }, dtype.unwrap_or(self.dtype()))?;
+        let x = self.to_dtype(dtype.unwrap_or(self.dtype()))?;
+        let r = Reduction::new("mean", &x, dim.as_deref(), keepdim)?;
+        let count = r.count() as f64;
+        let y = crate::dispatch_floats!(x.dtype(), "mean", T =>
+            fold("mean", &x, &r.dims, Sum::<T, T>::default(), move |acc| acc / count as T))?;
+        let name = if dim.is_none() && !keepdim { "mean" } else { "mean.1" };
+        vjp!(name, r.finish(y), { x: |g| r.spread(&(g / count)?) })
+    }
 }
 
 /// The mean of integers has no dtype.
@@ -199,31 +222,18 @@ impl Tensor {
     ///
     /// Dtype: integers and bools are summed as int64, unless `dtype` says otherwise.
     /// Raises: IndexError if a dim is out of range.
-    #[pyo3(signature = (dim=None, keepdim=false, *, dtype=None))]
-    pub fn sum(&self, dim: Option<Dims>, keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
-        let r = Reduction::new("sum", self, dim.as_deref(), keepdim)?;
-        let name = if dim.is_none() && !keepdim { "sum" } else { "sum.1" };
-        match dtype {
-            Some(dtype) if !dtype.is_float() => self.sum_of_ints(&r, dtype),
-            Some(dtype) => self.to_dtype(dtype)?.sum_of(&r, name),
-            None => self.sum_of(&r, name),
-        }
+    #[pyo3(name = "sum", signature = (dim=DimsGiven(None), keepdim=None, *, dtype=None))]
+    fn sum_method(&self, dim: DimsGiven, keepdim: Option<bool>, dtype: Option<DType>) -> Result<Tensor> {
+        self.sum(dim.needed_by("sum", keepdim)?, keepdim.unwrap_or(false), dtype)
     }
 
     /// Arithmetic mean over `dim`, over everything if None; NaN for no elements.
     ///
     /// Dtype: float, or any with a float `dtype`, in which it is then computed.
     /// Raises: RuntimeError for integers without a float `dtype`.
-    #[pyo3(signature = (dim=None, keepdim=false, *, dtype=None))]
-    pub fn mean(&self, dim: Option<Dims>, keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
-        check_float("mean", if dtype.is_some() { "Optional" } else { "Input" }, dtype.unwrap_or(self.dtype()))?;
-        let x = self.to_dtype(dtype.unwrap_or(self.dtype()))?;
-        let r = Reduction::new("mean", &x, dim.as_deref(), keepdim)?;
-        let count = r.count() as f64;
-        let y = crate::dispatch_floats!(x.dtype(), "mean", T =>
-            fold("mean", &x, &r.dims, Sum::<T, T>::default(), move |acc| acc / count as T))?;
-        let name = if dim.is_none() && !keepdim { "mean" } else { "mean.1" };
-        vjp!(name, r.finish(y), { x: |g| r.spread(&(g / count)?) })
+    #[pyo3(name = "mean", signature = (dim=DimsGiven(None), keepdim=None, *, dtype=None))]
+    fn mean_method(&self, dim: DimsGiven, keepdim: Option<bool>, dtype: Option<DType>) -> Result<Tensor> {
+        self.mean(dim.needed_by("mean", keepdim)?, keepdim.unwrap_or(false), dtype)
     }
 
     /// Sum over `dim` with NaN as zero, over everything if None.

@@ -230,9 +230,16 @@ impl Tensor {
 
 in_place! {
     /// Running sum along `dim`, in place; see `cumsum`.
-    cumsum_(dim, *, dtype=None)(dim: isize, dtype: Option<DType>) [] |x| x.cumsum(dim, dtype);
+    cumsum_(dim, *, dtype=None)(dim: isize, dtype: Option<DType>) [] |x| x.cumsum(dim, dtype.or(Some(x.dtype())));
     /// Running product along `dim`, in place; see `cumprod`.
-    cumprod_(dim, *, dtype=None)(dim: isize, dtype: Option<DType>) [] |x| x.cumprod(dim, dtype);
+    cumprod_(dim, *, dtype=None)(dim: isize, dtype: Option<DType>) [] |x| x.cumprod(dim, dtype.or(Some(x.dtype())));
+}
+
+fn check_not_bool(op: &str, dtype: Option<DType>) -> Result<()> {
+    match dtype {
+        Some(DType::Bool) => Err(Error::NotImplemented(format!("\"{op}_out_cpu\" not implemented for 'Bool'"))),
+        _ => Ok(()),
+    }
 }
 
 /// log(exp(a) + exp(b)).
@@ -251,10 +258,11 @@ fn log_add_exp(a: f64, b: f64) -> f64 {
 impl Tensor {
     /// Running sum along `dim`.
     ///
-    /// Dtype: integers and bools are summed as int64, unless `dtype` says otherwise.
+    /// Dtype: integers and bools are summed as int64, unless `dtype`, which may not be bool, says otherwise.
     #[pyo3(signature = (dim, *, dtype=None))]
     pub fn cumsum(&self, dim: isize, dtype: Option<DType>) -> Result<Tensor> {
         let dim = self.layout().dim("cumsum", dim)?;
+        check_not_bool("cumsum", dtype)?;
         self.to_running(dtype)?.cumsum_along(dim, false)
     }
 
@@ -265,6 +273,7 @@ impl Tensor {
     #[pyo3(signature = (dim, *, dtype=None))]
     pub fn cumprod(&self, dim: isize, dtype: Option<DType>) -> Result<Tensor> {
         let dim = self.layout().dim("cumprod", dim)?;
+        check_not_bool("cumprod", dtype)?;
         self.to_running(dtype)?.cumprod_along(dim, false)
     }
 

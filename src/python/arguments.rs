@@ -7,7 +7,7 @@ use pyo3::{Borrowed, FromPyObject};
 
 use super::numpy::is_numpy_scalar;
 use crate::dtype::Scalar;
-use crate::ops::arguments::{DimOrTensor, Dims, DimsOrFlag, Operand, Order};
+use crate::ops::arguments::{DimOrTensor, Dims, DimsGiven, DimsOrFlag, Operand, Order};
 use crate::tensor::Tensor;
 
 /// The type of an object, for messages.
@@ -107,6 +107,14 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Dims {
             }
             Err(error) => Err(error),
         }
+    }
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for DimsGiven {
+    type Error = PyErr;
+
+    fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<DimsGiven> {
+        if ob.is_none() { Ok(DimsGiven(Some(None))) } else { ob.extract().map(|dims| DimsGiven(Some(Some(dims)))) }
     }
 }
 

@@ -12,7 +12,9 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyUserWarning};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyWeakrefReference};
 
-pub use custom::{_as_output, _check_saved, _custom_node, _rebase_history, _set_history, WeakNode, increment_version};
+pub use custom::{
+    _as_output, _check_saved, _custom_node, _leads_to_others, _rebase_history, _set_history, WeakNode, increment_version,
+};
 pub use hooks::RemovableHandle;
 pub use node::PyNode;
 pub use run::{backward, grad};

@@ -14,6 +14,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
+use super::method::numpy_alias;
 use super::panics::internal_error;
 use crate::error::Error;
 use crate::ops::arguments::Operand;
@@ -159,10 +160,7 @@ unsafe fn call_with_keywords<'py>(
             match key.to_str()? {
                 "out" => out = (!value.is_none()).then_some(value),
                 "input" if positional.is_empty() || keywords.is_empty() && count == 0 => positional.insert(0, value),
-                // Numpy's names, which torch takes too.
-                "axis" => keywords.set_item("dim", value)?,
-                "keepdims" => keywords.set_item("keepdim", value)?,
-                _ => keywords.set_item(key, value)?,
+                name => keywords.set_item(numpy_alias(name).unwrap_or(name), value)?,
             }
         }
     }
@@ -181,8 +179,7 @@ unsafe fn call_with_keywords<'py>(
             if function.exact {
                 check_same_dtype(name, &out, &result)?;
             }
-            write_outputs(name, &out, &result)?;
-            Ok(out)
+            write_outputs(name, &out, &result)
         }
     }
 }
@@ -205,10 +202,12 @@ fn check_same_dtype(name: &str, out: &Bound<'_, PyAny>, result: &Bound<'_, PyAny
     }
 }
 
-/// Writes results to the tensors given as `out`: one, or a tuple of as many as there are results.
-fn write_outputs(name: &str, out: &Bound<'_, PyAny>, result: &Bound<'_, PyAny>) -> PyResult<()> {
+/// Writes results to the tensors given as `out`: one, or a tuple of as many as there are results. Answers these, under the names
+/// that the results have.
+fn write_outputs<'py>(name: &str, out: &Bound<'py, PyAny>, result: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     if let (Ok(target), Ok(result)) = (out.cast::<Tensor>(), result.cast::<Tensor>()) {
-        return write_output(name, target, &result.borrow());
+        write_output(name, target, &result.borrow())?;
+        return Ok(out.clone());
     }
     let wrong =
         || PyTypeError::new_err(format!("{name}(): argument 'out' must be a Tensor, or a tuple of as many as there are results"));
@@ -218,10 +217,14 @@ fn write_outputs(name: &str, out: &Bound<'_, PyAny>, result: &Bound<'_, PyAny>) 
         return Err(wrong());
     }
     for (target, result) in targets.iter().zip(results.iter()) {
+        check_same_dtype(name, target, &result)?;
+    }
+    for (target, result) in targets.iter().zip(results.iter()) {
         let (target, result) = (target.cast::<Tensor>().map_err(|_| wrong())?, result.cast::<Tensor>().map_err(|_| wrong())?);
         write_output(name, target, &result.borrow())?;
     }
-    Ok(())
+    let targets = PyTuple::new(out.py(), targets)?;
+    if results.is_exact_instance_of::<PyTuple>() { Ok(targets.into_any()) } else { result.get_type().call1((targets,)) }
 }
 
 /// Writes one result: resized if the shape is another one, converted if the dtype allows it.
@@ -267,6 +270,7 @@ pub fn write_output(name: &str, target: &Bound<'_, Tensor>, result: &Tensor) -> 
     let resized = Tensor::uninitialized("out", result.shape(), out.dtype())?;
     resized.write(result)?;
     target.try_borrow_mut()?.set_data(&resized);
+    target.borrow().bump_version();
     Ok(())
 }
 
@@ -278,6 +282,8 @@ pub fn _function_form<'py>(method: &Bound<'py, PyAny>, numbers: bool, exact: boo
     let py = method.py();
     let name = method.getattr("__name__")?.cast_into::<PyString>()?;
     let doc = method.getattr("__doc__")?;
+    // A method that renames keywords: that is done here already.
+    let method = &method.getattr_opt("__wrapped__")?.unwrap_or_else(|| method.clone());
     let class = class(py)?.as_ptr().cast::<ffi::PyTypeObject>();
     // SAFETY: the fresh object is of the class, laid out as `Function`; all fields are set before anybody sees it, the
     // objects with a reference of their own.

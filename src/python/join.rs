@@ -37,7 +37,7 @@ with_out! {
     /// Tensors of equal shape along a new dim.
     ///
     /// Raises: RuntimeError if the shapes differ, IndexError if `dim` is out of range.
-    stack(tensors, dim=0, *, out=None)(tensors: Tensors, dim: isize);
+    stack(tensors, dim=None, *, axis=None, out=None)(tensors: Tensors, dim: Option<isize>, axis: Option<isize>);
     /// Tensors side by side: along the second dim, or the first if they are 1-d.
     hstack(tensors, *, out=None)(tensors: Tensors);
     /// Tensors below each other: along the first dim, 1-d ones as rows.

@@ -15,6 +15,7 @@ mod interpreter;
 mod join;
 mod legacy;
 mod memory_format;
+mod method;
 mod numpy;
 mod options;
 mod panics;
@@ -93,8 +94,8 @@ mod _C {
     mod _autograd {
         #[pymodule_export]
         use crate::python::autograd::{
-            _as_output, _check_saved, _custom_node, _mode, _rebase_history, _set_history, _set_mode, PyNode, RemovableHandle,
-            WeakNode, backward, grad, increment_version, is_grad_enabled, is_inference_mode_enabled,
+            _as_output, _check_saved, _custom_node, _leads_to_others, _mode, _rebase_history, _set_history, _set_mode, PyNode,
+            RemovableHandle, WeakNode, backward, grad, increment_version, is_grad_enabled, is_inference_mode_enabled,
         };
     }
 
@@ -129,6 +130,7 @@ mod _C {
         for (alias, method) in crate::ops::aliases::ALIASES {
             tensor.setattr(*alias, tensor.getattr(*method)?)?;
         }
+        super::method::install(module.py())?;
         super::dtype::add_to(module)?;
         super::memory_format::add_to(module)?;
         super::options::add_to(module)?;

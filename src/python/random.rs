@@ -329,6 +329,22 @@ pub fn set_rng_state(new_state: &Bound<'_, PyAny>) -> PyResult<()> {
     GeneratorObject::set_state(generator, new_state).map(drop)
 }
 
+/// The upper bound of `random_`.
+enum UpTo {
+    NotGiven,
+    /// None: the largest number there is.
+    Largest,
+    Number(i64),
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for UpTo {
+    type Error = PyErr;
+
+    fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<UpTo> {
+        if ob.is_none() { Ok(UpTo::Largest) } else { ob.extract().map(UpTo::Number) }
+    }
+}
+
 #[pymethods]
 impl Tensor {
     /// Fills the tensor with uniform numbers from `[from, to)`.
@@ -357,22 +373,22 @@ impl Tensor {
         Ok(slf)
     }
 
-    /// Fills the tensor with integers: `random_()` over the range of the dtype, `random_(to)`, `random_(from, to)`.
-    #[pyo3(signature = (from=None, to=None, *, generator=None))]
+    /// Fills the tensor with integers: `random_()` over the range of the dtype, `random_(to)`, `random_(from, to)`; with None
+    /// for `to` up to the largest number that the dtype can count to without gaps.
+    #[pyo3(signature = (from=None, to=UpTo::NotGiven, *, generator=None))]
     fn random_<'py>(
         slf: Bound<'py, Self>,
         from: Option<i64>,
-        to: Option<i64>,
+        to: UpTo,
         generator: Option<Bound<'py, GeneratorObject>>,
     ) -> PyResult<Bound<'py, Self>> {
-        let bounds = match (from, to) {
-            (None, None) => None,
-            (Some(high), None) => Some((0, high)),
-            (None, Some(high)) => Some((0, high)),
-            (Some(low), Some(high)) => Some((low, high)),
+        let (low, high) = match (from, to) {
+            (high, UpTo::NotGiven) => (None, high),
+            (low, UpTo::Largest) => (low, None),
+            (low, UpTo::Number(high)) => (low, Some(high)),
         };
         let x = slf.borrow().clone();
-        x.random_in_place_between(bounds, &source(generator.as_ref()))?;
+        x.random_in_place_between(low, high, &source(generator.as_ref()))?;
         Ok(slf)
     }
 

@@ -7,6 +7,7 @@ pub mod engine;
 pub mod leaf;
 pub mod meta;
 pub mod mode;
+pub mod reach;
 pub mod record;
 pub mod view;
 

@@ -12,7 +12,7 @@ use smallvec::smallvec;
 use super::meta::Meta;
 use super::record::{COPY_SLICES, Edge, FROZEN_VIEW, Input, Node, Rule, Rules, node, short_name};
 use crate::dtype::Scalar;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::layout::{Layout, Shape};
 use crate::runtime_error;
 use crate::tape;
@@ -173,6 +173,49 @@ pub fn in_place(
     x.write(&result)?;
     x.bump_version();
     rebase(op, x, &result, false);
+    Ok(())
+}
+
+/// Runs an in-place op that changes how `x` shows its memory, and no element: `f` makes that view of it. Changes the history,
+/// and answers the new layout, which the caller gives to `x`.
+///
+/// A view of a base gets its new history from the base, when it is next asked for.
+pub fn in_place_view(op: &'static str, x: &Tensor, f: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Layout> {
+    if !begin(op, x, false)? {
+        let view = tape::without_recording(|| f(&x.detached(false)))?;
+        x.bump_version();
+        return Ok(view.layout().clone());
+    }
+    let view = f(&x.with_layout(x.layout().clone()).with_meta_of(x))?;
+    let history = view.node();
+    x.bump_version();
+    let meta = x.meta_or_new();
+    if let Some(base) = &mut meta.lock().base {
+        base.version = None;
+        return Ok(view.layout().clone());
+    }
+    if let Some((node, output)) = history {
+        meta.set_node(node, output);
+    }
+    Ok(view.layout().clone())
+}
+
+/// Prepares `x` for getting other memory in place: what was computed of it can no longer be differentiated, nor can it be.
+pub fn in_place_memory(op: &'static str, x: &Tensor) -> Result<()> {
+    let recorded = begin(op, x, false)?;
+    x.bump_version();
+    if recorded {
+        let rule: Rule = Box::new(move |_, _| Err(Error::NoDerivative { op }));
+        let input = Input { edge: Edge::Leaf(Meta::leaf(true)), shape: x.shape().into(), dtype: x.dtype() };
+        let lost = node("not_implemented", 1, smallvec![input], false, Rules::Each(Arc::new(vec![Some(rule)])));
+        let meta = x.meta_or_new();
+        meta.set_node(lost.clone(), 0);
+        // A view leaves its base, whose history is lost, too.
+        let base = meta.lock().base.take();
+        if let Some(base) = base {
+            base.meta.set_node(lost, 0);
+        }
+    }
     Ok(())
 }
 

@@ -4,6 +4,7 @@ from ferrograd._C import _autograd
 from ferrograd._C._autograd import backward, grad
 from ferrograd.autograd import function, grad_mode, graph
 from ferrograd.autograd.function import Function
+from ferrograd.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from ferrograd.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
 from ferrograd.autograd.variable import Variable
 
@@ -12,12 +13,15 @@ is_inference_mode_enabled = _autograd.is_inference_mode_enabled
 
 __all__ = [
     "Function",
+    "GradcheckError",
     "Variable",
     "backward",
     "enable_grad",
     "function",
     "grad",
     "grad_mode",
+    "gradcheck",
+    "gradgradcheck",
     "graph",
     "inference_mode",
     "is_grad_enabled",
@@ -25,3 +29,21 @@ __all__ = [
     "no_grad",
     "set_grad_enabled",
 ]
+
+# What few programs need, imported when it is first named.
+_LAZY = {
+    "forward_ad": "forward_ad",
+    "functional": "functional",
+}
+
+
+def __getattr__(name):
+    import importlib
+
+    if name not in _LAZY:
+        raise AttributeError(f"module 'ferrograd.autograd' has no attribute '{name}'")
+    module = importlib.import_module(f"ferrograd.autograd.{_LAZY[name]}")
+    # As in torch, `gradcheck` is the function, not the module that it is in.
+    value = getattr(module, name, module)
+    globals()[name] = value
+    return value

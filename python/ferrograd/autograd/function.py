@@ -1,6 +1,5 @@
 """Operations of one's own: subclasses of ``Function`` say how they run and how they are differentiated."""
 
-import copy
 import functools
 import warnings
 
@@ -167,7 +166,8 @@ class Function(FunctionCtx, metaclass=FunctionMeta):
         cls = type(self)
         if isinstance(_plain_attribute(cls, "forward"), staticmethod):
             raise RuntimeError(f"{cls.__name__}: forward is a static method; call {cls.__name__}.apply(…), not an instance")
-        context = copy.copy(self)
+        context = cls.__new__(cls)
+        context.__dict__.update(self.__dict__)
         context._forward_cls = cls
         return _apply(cls, context, args, kwargs)
 

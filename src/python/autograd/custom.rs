@@ -9,7 +9,7 @@ use pyo3::types::{PyList, PyTuple};
 use super::node::{self, PyNode};
 use crate::error::Result;
 use crate::tape::record::JointRule;
-use crate::tape::{Node, custom};
+use crate::tape::{Node, custom, reach};
 use crate::tensor::Tensor;
 
 /// A function's context, as long as its node can run. Told when that is over.
@@ -111,4 +111,11 @@ pub fn increment_version(tensor: &Bound<'_, PyAny>) -> PyResult<()> {
         item?.cast::<Tensor>()?.borrow().bump_version();
     }
     Ok(())
+}
+
+/// Whether gradients of some of the tensors flow to a leaf that is none of `own`.
+#[pyfunction]
+pub fn _leads_to_others(tensors: Vec<Bound<'_, Tensor>>, own: Vec<Bound<'_, Tensor>>) -> bool {
+    let handles = |list: Vec<Bound<'_, Tensor>>| list.iter().map(|x| x.borrow().clone()).collect::<Vec<_>>();
+    reach::leads_to_others(&handles(tensors), &handles(own))
 }

@@ -127,7 +127,9 @@ pub fn backward(
 /// No `grad` is touched. An input that the outputs do not depend on is an error unless `allow_unused`, which gives None
 /// for it; `materialize_grads` gives zeros. `retain_graph` and `create_graph` as for `Tensor.backward`.
 ///
-/// Raises: RuntimeError as `Tensor.backward` does; NotImplementedError for `is_grads_batched`.
+/// With `is_grads_batched`, `grad_outputs` have a further dim in front, and so have the results: one for each gradient.
+///
+/// Raises: RuntimeError as `Tensor.backward` does.
 #[pyfunction]
 #[pyo3(signature = (outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=false, only_inputs=true,
                     allow_unused=None, is_grads_batched=false, materialize_grads=false))]
@@ -144,9 +146,6 @@ pub fn grad<'py>(
     is_grads_batched: bool,
     materialize_grads: bool,
 ) -> PyResult<Bound<'py, PyTuple>> {
-    if is_grads_batched {
-        return Err(PyNotImplementedError::new_err("grad: is_grads_batched is not supported; call grad once for each gradient"));
-    }
     if !only_inputs {
         return Err(PyNotImplementedError::new_err(
             "grad: only_inputs=False is deprecated and not supported; to add to leaves' grad, call backward",
@@ -157,18 +156,25 @@ pub fn grad<'py>(
             "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.",
         ));
     }
-    let inputs = inputs.0;
-    if inputs.is_empty() {
+    if inputs.0.is_empty() {
         return Err(PyRuntimeError::new_err("`inputs` argument to `grad()` cannot be empty."));
     }
+    let allow_unused = allow_unused.unwrap_or(materialize_grads);
+    if is_grads_batched {
+        let weights = grad_outputs.map_or_else(|| vec![None; outputs.0.len()], |weights| weights.0);
+        let batched = py.import("ferrograd.autograd._batched")?.getattr("grad")?;
+        let answer =
+            batched.call1((outputs.0, inputs.0, weights, retain_graph, create_graph, allow_unused, materialize_grads))?;
+        return Ok(answer.cast_into::<PyTuple>()?);
+    }
+    let inputs = inputs.0;
     let roots = roots(outputs, grad_outputs)?;
     let grads = engine::grad(roots, &inputs, options(retain_graph, create_graph))?;
-    let allow_unused = allow_unused.unwrap_or(materialize_grads);
     if let Some(i) = grads.iter().position(Option::is_none)
         && !allow_unused
     {
         return Err(PyRuntimeError::new_err(format!(
-            "One of the differentiated Tensors (at index {i}) appears to not have been used in the graph. \
+            "The differentiated Tensor at index {i} appears to not have been used in the graph. \
              Set allow_unused=True if this is the desired behavior."
         )));
     }

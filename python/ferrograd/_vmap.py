@@ -1,0 +1,163 @@
+"""``vmap``: a function of samples as a function of batches.
+
+It calls the function once for each sample and stacks the answers, so whatever the function does is right, in-place writes,
+control flow that depends on values and derivatives included.
+"""
+
+import functools
+
+from ferrograd._C import Tensor, get_rng_state, set_rng_state, stack
+from ferrograd.utils._pytree import flatten_like, tree_flatten, tree_unflatten
+
+__all__ = ["vmap"]
+
+
+def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
+    """A function that maps `func` over a dim of its arguments.
+
+    `in_dims` says over which dim of each argument (None: the argument is the same for all samples), `out_dims` where that dim
+    is in the outputs: ints, or trees like the arguments and outputs. `randomness` says what random ops do in `func`: "error",
+    "different" numbers for each sample, or the "same". `chunk_size` changes nothing but is checked.
+
+    >>> batched_dot = ferrograd.vmap(ferrograd.dot)
+    """
+    if randomness not in ("error", "different", "same"):
+        raise RuntimeError(f"Only allowed values for randomness are 'error', 'different', or 'same'. Got {randomness}")
+    if chunk_size is not None and chunk_size <= 0:
+        raise ValueError(f"vmap: chunk_size should be None or greater than 0. (got {chunk_size})")
+    name = getattr(func, "__name__", repr(func))
+
+    @functools.wraps(func, updated=())
+    def wrapped(*args, **kwargs):
+        if not all(isinstance(dim, int) or dim is None for dim in tree_flatten(out_dims)[0]):
+            raise ValueError(
+                f"vmap({name}, ..., out_dims={out_dims}): `out_dims` must be an int, None or a python collection of ints "
+                "representing where in the outputs the vmapped dimension should appear."
+            )
+        batch = _Batch(name, in_dims, args)
+        samples = batch.answers(func, kwargs, randomness)
+        return _joined(name, out_dims, samples, batch.size)
+
+    return wrapped
+
+
+class _Batch:
+    """The arguments of a call, to be taken apart along the mapped dims."""
+
+    def __init__(self, name, in_dims, args):
+        call = f"vmap({name}, in_dims={in_dims}, ...)(<inputs>)"
+        if not isinstance(in_dims, (int, tuple)):
+            raise ValueError(
+                f"{call}: expected `in_dims` to be int or a (potentially nested) tuple matching the structure of inputs, "
+                f"got: {type(in_dims)}."
+            )
+        if not args:
+            raise ValueError(
+                f"vmap({name})(<inputs>): got no inputs. Maybe you forgot to add inputs, or you are trying to vmap over a "
+                "function with no inputs. The latter is unsupported."
+            )
+        self.leaves, self.spec = tree_flatten(args)
+        dims = flatten_like(in_dims, self.spec)
+        if dims is None:
+            raise ValueError(
+                f"{call}: in_dims is not compatible with the structure of `inputs`. in_dims has structure "
+                f"{tree_flatten(in_dims)[1]} but inputs has structure {self.spec}."
+            )
+        self.dims = [_checked_dim(call, x, dim) for x, dim in zip(self.leaves, dims)]
+        sizes = [x.shape[dim] for x, dim in zip(self.leaves, self.dims) if dim is not None]
+        if not sizes:
+            raise ValueError("vmap: Expected at least one Tensor to vmap over")
+        if any(size != sizes[0] for size in sizes):
+            raise ValueError(
+                "vmap: Expected all tensors to have the same size in the mapped dimension, "
+                f"got sizes {sizes} for the mapped dimension"
+            )
+        self.size = sizes[0]
+
+    def samples(self):
+        """The arguments of each call. An empty batch has one of zeros, for the shapes of the answers."""
+        if self.size == 0:
+            parts = [x if dim is None else _zeros(x, dim) for x, dim in zip(self.leaves, self.dims)]
+            yield tree_unflatten(parts, self.spec)
+            return
+        # One op for all samples where they are recorded; elsewhere views that may be written to.
+        split = [x.unbind(dim) if dim is not None and x.requires_grad else None for x, dim in zip(self.leaves, self.dims)]
+        for i in range(self.size):
+            parts = [
+                x if dim is None else parts[i] if parts else x.select(dim, i)
+                for x, dim, parts in zip(self.leaves, self.dims, split)
+            ]
+            yield tree_unflatten(parts, self.spec)
+
+    def answers(self, func, kwargs, randomness):
+        """What the function answers for each sample."""
+        state = None if randomness == "different" else get_rng_state()
+        answers = []
+        for args in self.samples():
+            if randomness == "same":
+                set_rng_state(state)
+            answers.append(func(*args, **kwargs))
+            if randomness == "error" and len(answers) == 1 and not get_rng_state().equal(state):
+                raise RuntimeError(
+                    "vmap: called random operation while in randomness error mode. Please either use the 'same' or "
+                    "'different' randomness flags on vmap or perform the randomness operation out of vmap"
+                )
+        return answers
+
+
+def _zeros(x, dim):
+    return x.new_zeros((*x.shape[:dim], *x.shape[dim + 1 :]))
+
+
+def _checked_dim(call, x, dim):
+    if dim is None:
+        return None
+    if not isinstance(dim, int):
+        raise ValueError(
+            f"{call}: Got in_dim={dim} for an input but in_dim must be either an integer dimension or None."
+        )
+    if not isinstance(x, Tensor):
+        raise ValueError(
+            f"{call}: Got in_dim={dim} for an input but the input is of type {type(x)}. We cannot vmap over non-Tensor "
+            "arguments, please use None as the respective in_dim"
+        )
+    rank = x.dim()
+    if not -rank <= dim < rank:
+        raise ValueError(
+            f"{call}: Got in_dim={dim} for some input, but that input is a Tensor of dimensionality {rank} so expected in_dim "
+            f"to satisfy -{rank} <= in_dim < {rank}."
+        )
+    return dim % rank
+
+
+def _joined(name, out_dims, samples, size):
+    flat = [tree_flatten(sample) for sample in samples]
+    spec = flat[0][1]
+    if any(other != spec for _, other in flat):
+        raise ValueError(f"vmap({name}, ...): `{name}` answers trees of different structures for different samples")
+    if spec.is_leaf() and isinstance(out_dims, tuple) and len(out_dims) == 1:
+        out_dims = out_dims[0]
+    dims = flatten_like(out_dims, spec)
+    if dims is None or (spec.is_leaf() and not (isinstance(out_dims, int) or out_dims is None)):
+        raise ValueError(
+            f"vmap({name}, ..., out_dims={out_dims})(<inputs>): out_dims is not compatible with the structure of `outputs`. "
+            f"out_dims has structure {tree_flatten(out_dims)[1]} but outputs has structure {spec}."
+        )
+    columns = zip(*(leaves for leaves, _ in flat))
+    return tree_unflatten([_stacked(name, list(parts), dim, size) for parts, dim in zip(columns, dims)], spec)
+
+
+def _stacked(name, parts, dim, size):
+    first = parts[0]
+    if dim is None:
+        if isinstance(first, Tensor) and not all(part is first or part.equal(first) for part in parts):
+            raise ValueError(f"vmap({name}, ...): `{name}` can not return a BatchedTensor when out_dim is None")
+        return first
+    for part in parts:
+        if not isinstance(part, Tensor):
+            raise ValueError(
+                f"vmap({name}, ...): `{name}` must only return Tensors, got type {type(part)}. "
+                "Did you mean to set out_dims= to None for output?"
+            )
+    joined = stack(parts, dim)
+    return joined if size else joined.narrow(dim, 0, 0)

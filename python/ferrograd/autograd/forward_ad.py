@@ -1,0 +1,110 @@
+"""Forward mode: derivatives along tangents that are carried by dual tensors.
+
+    with forward_ad.dual_level():
+        x = forward_ad.make_dual(x, tangent)
+        y, derivative = forward_ad.unpack_dual(x.exp())
+
+The tape is recorded as usual, and ``unpack_dual`` differentiates the vector-Jacobian product by its vector (see
+``Tangents``), so every op that can be differentiated twice can be used, and the derivative can be differentiated backwards,
+too. Two things differ from torch: dual tensors say ``requires_grad``, and what is computed under ``no_grad`` inside of the
+level is a constant. Entering a level switches recording on.
+"""
+
+from collections import namedtuple
+
+from ferrograd._C import Tensor, _autograd
+from ferrograd.autograd._products import Tangents
+from ferrograd.autograd.grad_mode import enable_grad
+
+__all__ = ["UnpackedDualTensor", "dual_level", "enter_dual_level", "exit_dual_level", "make_dual", "unpack_dual"]
+
+UnpackedDualTensor = namedtuple("UnpackedDualTensor", "primal tangent")
+UnpackedDualTensor.__doc__ = "A tensor, and its derivative along the tangents, or None."
+
+
+class _Level:
+    """What has been made dual."""
+
+    def __init__(self):
+        self.duals, self.tangents, self.own = [], [], []
+        self.recording = enable_grad()
+        self.recording.__enter__()
+
+
+_current = None
+
+
+def enter_dual_level():
+    """Begins a level, in which dual tensors can be made; answers its number, which is 0."""
+    global _current
+    if _current is not None:
+        raise RuntimeError("Nested forward mode AD is not supported at the moment")
+    _current = _Level()
+    return 0
+
+
+def exit_dual_level(*, level=None):
+    """Ends the level: its dual tensors are plain ones from now on."""
+    global _current
+    if _current is None or level not in (None, 0):
+        raise RuntimeError("Trying to exit a forward AD level that was not the last one that was created. This is not supported.")
+    _current.recording.__exit__()
+    _current = None
+
+
+class dual_level:
+    """The level as a context manager."""
+
+    def __enter__(self):
+        return enter_dual_level()
+
+    def __exit__(self, *exception):
+        exit_dual_level()
+
+
+def make_dual(tensor, tangent, *, level=None):
+    """A view of the tensor that carries a tangent."""
+    if _current is None:
+        raise RuntimeError(
+            "Trying to create a dual Tensor for forward AD but no level exists, make sure to enter_dual_level() first."
+        )
+    for name, x in (("primal", tensor), ("tangent", tangent)):
+        if not (isinstance(x, Tensor) and x.is_floating_point()):
+            kind = x.dtype if isinstance(x, Tensor) else type(x)
+            raise ValueError(f"Expected {name} to be floating point or complex, but got: {kind}")
+    if tensor.shape != tangent.shape:
+        raise RuntimeError(
+            f"Trying to set a forward gradient that has a different size than that of the original Tensor, this is not "
+            f"supported. Tensor is of size {list(tensor.shape)} while the given forward gradient is of size {list(tangent.shape)}."
+        )
+    if tensor.requires_grad:
+        dual = tensor.view_as(tensor)
+    else:
+        dual = tensor.detach().requires_grad_()
+        _current.own.append(dual)
+    _current.duals.append(dual)
+    _current.tangents.append(tangent)
+    return dual
+
+
+def unpack_dual(tensor, *, level=None):
+    """``(primal, tangent)`` of a tensor; the tangent is None if it depends on no dual tensor."""
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"unpack_dual: expected a Tensor, got {type(tensor)}")
+    if _current is None or not _current.duals:
+        return UnpackedDualTensor(tensor, None)
+    for dual, tangent in zip(_current.duals, _current.tangents):
+        if dual is tensor:
+            return UnpackedDualTensor(_outside(tensor), tangent)
+    tangent = None
+    if tensor.requires_grad:
+        tangents = Tangents((tensor,), _current.duals)
+        _current.own += tangents.weights
+        outside = _autograd._leads_to_others([tensor, *_current.tangents], _current.own)
+        (tangent,) = tangents.along(_current.tangents, create_graph=outside)
+    return UnpackedDualTensor(_outside(tensor), tangent)
+
+
+def _outside(tensor):
+    """Off the tape, unless it leads to something that is not the level's own."""
+    return tensor if _autograd._leads_to_others([tensor], _current.own) else tensor.detach()

@@ -1,0 +1,338 @@
+"""Derivatives compared with differences: ``gradcheck`` for the first, ``gradgradcheck`` for the second."""
+
+import warnings
+
+from ferrograd import _C
+from ferrograd._C import Tensor, _autograd, float64, rand, stack, zeros, zeros_like
+from ferrograd.autograd._products import Tangents, basis, gradients
+from ferrograd.autograd.function import Function
+from ferrograd.autograd.grad_mode import no_grad
+
+__all__ = ["GradcheckError", "gradcheck", "gradgradcheck"]
+
+
+class GradcheckError(RuntimeError):
+    """A derivative is not what differences say."""
+
+
+def gradcheck(
+    func,
+    inputs,
+    *,
+    eps=1e-6,
+    atol=1e-5,
+    rtol=1e-3,
+    raise_exception=True,
+    nondet_tol=0.0,
+    check_undefined_grad=True,
+    check_grad_dtypes=False,
+    check_batched_grad=False,
+    check_batched_forward_grad=False,
+    check_forward_ad=False,
+    check_backward_ad=True,
+    fast_mode=False,
+    masked=None,
+):
+    """Compares the gradients of `func` at `inputs`, those that require one, with central differences of step `eps`.
+
+    They must agree as in ``allclose(atol, rtol)``; backward run twice must give the same up to `nondet_tol`. `fast_mode` compares
+    random projections of the Jacobians only. `check_undefined_grad` tests gradients that are None, `check_batched_grad` those of
+    ``grad(is_grads_batched=True)``, `check_forward_ad` Jacobian-vector products.
+
+    Answers True. Raises: GradcheckError (or answers False, without `raise_exception`) if something differs; ValueError if no
+    input requires a gradient; NotImplementedError for `masked`, which is about sparse tensors.
+    """
+    if not (check_forward_ad or check_backward_ad):
+        raise AssertionError("Expected at least one of check_forward_ad or check_backward_ad to be True")
+    if check_undefined_grad and not check_backward_ad:
+        raise AssertionError("Setting check_undefined_grad=True requires check_backward_ad to be True")
+    if check_batched_grad and not check_backward_ad:
+        raise AssertionError("Setting check_batched_grad=True requires check_backward_ad to be True")
+    if check_batched_forward_grad and not check_forward_ad:
+        raise AssertionError("Setting check_batched_forward_grad=True requires check_forward_ad to be True")
+    if masked:
+        raise NotImplementedError("gradcheck: masked=True is about sparse tensors, which are not supported")
+    check = _Check(func, inputs, eps, atol, rtol, nondet_tol, check_grad_dtypes, fast_mode)
+    try:
+        check.compare(check_backward_ad, check_forward_ad)
+        if check.outputs and check_backward_ad:
+            if check_batched_grad:
+                check.batched()
+            check.scaled_by_the_gradient()
+            if check_undefined_grad:
+                check.undefined()
+    except GradcheckError:
+        if raise_exception:
+            raise
+        return False
+    return True
+
+
+def gradgradcheck(
+    func,
+    inputs,
+    grad_outputs=None,
+    *,
+    eps=1e-6,
+    atol=1e-5,
+    rtol=1e-3,
+    gen_non_contig_grad_outputs=False,
+    raise_exception=True,
+    nondet_tol=0.0,
+    check_undefined_grad=True,
+    check_grad_dtypes=False,
+    check_batched_grad=False,
+    check_fwd_over_rev=False,
+    check_rev_over_rev=True,
+    fast_mode=False,
+    masked=None,
+):
+    """Compares second derivatives: a ``gradcheck`` of the gradients of `func`, as functions of its inputs and `grad_outputs`.
+
+    The latter are random if they are not given, and then not contiguous with `gen_non_contig_grad_outputs`.
+    """
+    if not (check_fwd_over_rev or check_rev_over_rev):
+        raise AssertionError("Expected at least one of check_fwd_over_rev or check_rev_over_rev to be True")
+    inputs = _tuple(inputs)
+    if grad_outputs is None:
+        outputs = _differentiable(func(*inputs))
+        grad_outputs = tuple(_random_like(y, gen_non_contig_grad_outputs).requires_grad_() for y in outputs)
+    grad_outputs = _tuple(grad_outputs)
+    count = len(inputs)
+    chosen = [i for i, x in enumerate(inputs) if _wants_grad(x)]
+
+    def gradient(*args):
+        outputs = _differentiable(func(*args[:count]))
+        grads = _autograd.grad(outputs, [args[i] for i in chosen], args[count:], create_graph=True, allow_unused=True)
+        return tuple(g for g in grads if g is not None)
+
+    return gradcheck(
+        gradient,
+        inputs + grad_outputs,
+        eps=eps,
+        atol=atol,
+        rtol=rtol,
+        raise_exception=raise_exception,
+        nondet_tol=nondet_tol,
+        check_undefined_grad=check_undefined_grad and check_rev_over_rev,
+        check_grad_dtypes=check_grad_dtypes,
+        check_batched_grad=check_batched_grad,
+        check_forward_ad=check_fwd_over_rev,
+        check_backward_ad=check_rev_over_rev,
+        fast_mode=fast_mode,
+        masked=masked,
+    )
+
+
+def _tuple(value):
+    return value if isinstance(value, tuple) else tuple(value) if isinstance(value, list) else (value,)
+
+
+def _wants_grad(x):
+    return isinstance(x, Tensor) and x.requires_grad
+
+
+def _differentiable(outputs):
+    return tuple(y for y in _tuple(outputs) if _wants_grad(y))
+
+
+def _random_like(x, with_gaps=False):
+    """Numbers between -1 and 1; the state of the generator does not change."""
+    state = _C.get_rng_state()
+    try:
+        values = rand(x.shape, dtype=x.dtype) * 2 - 1
+    finally:
+        _C.set_rng_state(state)
+    return values.unsqueeze(-1).repeat_interleave(2, -1)[..., 0] if with_gaps else values
+
+
+class _Check:
+    """One function at one place."""
+
+    def __init__(self, func, inputs, eps, atol, rtol, nondet_tol, check_dtypes, fast):
+        self.func, self.inputs = func, _tuple(inputs)
+        self.eps, self.atol, self.rtol, self.nondet_tol = eps, atol, rtol, nondet_tol
+        self.check_dtypes, self.fast = check_dtypes, fast
+        self.places = [i for i, x in enumerate(self.inputs) if _wants_grad(x)]
+        self.variables = [self.inputs[i] for i in self.places]
+        self._check_inputs()
+        self.outputs = _differentiable(func(*self.inputs))
+
+    def _check_inputs(self):
+        for i, x in zip(self.places, self.variables):
+            if x.dtype != float64:
+                warnings.warn(
+                    f"Input #{i} requires gradient and is not a double precision floating point or complex. This check will "
+                    "likely fail if all the inputs are not of double precision floating point or complex. ",
+                    stacklevel=4,
+                )
+            if any(stride == 0 and size > 1 for stride, size in zip(x.stride(), x.shape)):
+                raise RuntimeError(
+                    f"The {i}th input has a dimension with stride 0. gradcheck only supports inputs that are non-overlapping to "
+                    "be able to compute the numerical gradients correctly. You should call .contiguous on the input before "
+                    "passing it to gradcheck."
+                )
+        if not self.variables:
+            raise ValueError(
+                "gradcheck expects at least one input tensor to require gradient, but none of them have requires_grad=True."
+            )
+
+    # Differences.
+
+    def _values(self):
+        """The outputs at the inputs as they are now, which may have been moved."""
+        # A copy: the function may answer its argument, which will be moved on.
+        return [y.detach().clone() for y in _tuple(self.func(*self.inputs)) if isinstance(y, Tensor) and y.is_floating_point()]
+
+    def _difference(self, x, direction):
+        """The derivatives of the outputs along a direction of one input."""
+        with no_grad():
+            before = x.clone()
+        sides = []
+        try:
+            for step in (-self.eps, self.eps):
+                x.data.copy_(before + direction * step)
+                sides.append(self._values())
+        finally:
+            x.data.copy_(before)
+        for low, high in zip(*sides):
+            if low.shape != high.shape or low.dtype != high.dtype:
+                raise AssertionError(
+                    f"Expected `func` to return outputs with the same shape and dtype when inputs are perturbed by {self.eps}, "
+                    f"but got: {low.shape}, {low.dtype} and {high.shape}, {high.dtype}."
+                )
+        return [(high - low) / (2 * self.eps) for low, high in zip(*sides)]
+
+    def _wanted(self, values):
+        """Of the values for all floating point outputs those for the differentiable ones."""
+        floats = [y for y in _tuple(self.func(*self.inputs)) if isinstance(y, Tensor) and y.is_floating_point()]
+        return [value for value, y in zip(values, floats) if y.requires_grad]
+
+    # Comparisons.
+
+    def compare(self, backward, forward):
+        """Jacobians against differences."""
+        if not self.outputs:
+            self._check_constant()
+            return
+        directions = [[_random_like(x)] if self.fast else list(basis(x.shape, x)) for x in self.variables]
+        numerical = [[self._wanted(self._difference(x, u)) for u in units] for x, units in zip(self.variables, directions)]
+        if forward:
+            self._compare_forward(directions, numerical)
+        if backward:
+            for o, y in enumerate(self.outputs):
+                self._compare_backward(o, y, directions, numerical)
+
+    def _check_constant(self):
+        for x in self.variables:
+            for unit in [_random_like(x)] if self.fast else basis(x.shape, x):
+                if any(not part.eq(0).all() for part in self._difference(x, unit)):
+                    raise GradcheckError("Numerical gradient for function expected to be zero")
+
+    def _compare_backward(self, o, y, directions, numerical):
+        weights = [_random_like(y)] if self.fast else list(basis(y.shape, y))
+        rows = [self._gradients(y, w) for w in weights]
+        for i, x in enumerate(self.variables):
+            grads = [row[i] for row in rows]
+            found = [[(g * u).sum() for u in directions[i]] for g in grads]
+            wanted = [[(part[o] * w).sum() for part in numerical[i]] for w in weights]
+            self._check_close(o, i, wanted, found, y.dtype, "")
+
+    def _gradients(self, y, weight):
+        """The gradients of one output, computed twice to see that they stay the same."""
+        first, second = (gradients((y,), self.variables, (weight,), retain_graph=True) for _ in range(2))
+        for a, b, x in zip(first, second, self.variables):
+            if a is None:
+                continue
+            if self.check_dtypes and a.dtype != x.dtype:
+                raise GradcheckError("Gradient has dtype mismatch")
+            if a.shape != x.shape:
+                raise GradcheckError("Analytical gradient has incorrect size")
+            if not a.allclose(b, rtol=0.0, atol=self.nondet_tol, equal_nan=True):
+                raise GradcheckError(
+                    "Backward is not reentrant, i.e., running backward with same input and grad_output multiple times gives "
+                    "different values, although analytical gradient matches numerical gradient."
+                    f"The tolerance for nondeterminism was {self.nondet_tol}."
+                )
+        return [zeros_like(x) if g is None else g.detach() for g, x in zip(first, self.variables)]
+
+    def _compare_forward(self, directions, numerical):
+        tangents = Tangents(self.outputs, self.variables)
+        for i in range(len(self.variables)):
+            for u, wanted in zip(directions[i], numerical[i]):
+                along = [u if j == i else zeros_like(x) for j, x in enumerate(self.variables)]
+                for o, (part, y) in enumerate(zip(tangents.along(along, retain_graph=True), self.outputs)):
+                    found = zeros_like(y) if part is None else part.detach()
+                    self._check_close(o, i, [list(wanted[o].flatten())], [list(found.flatten())], y.dtype, "computed with forward mode ")
+
+    def _check_close(self, o, i, numerical, analytical, dtype, mode):
+        numerical, analytical = _matrix(numerical, dtype), _matrix(analytical, dtype)
+        if not analytical.allclose(numerical, rtol=self.rtol, atol=self.atol):
+            raise GradcheckError(
+                f"Jacobian {mode}mismatch for output {o} with respect to input {self.places[i]},\n"
+                f"numerical:{numerical}\nanalytical:{analytical}\n"
+            )
+
+    # What else a backward must do.
+
+    def batched(self):
+        """Gradients for a batch of weights against those for one after the other."""
+        for o, y in enumerate(self.outputs):
+            weights = [_random_like(y) for _ in range(2)]
+            single = [gradients((y,), self.variables, (w,), retain_graph=True) for w in weights]
+            try:
+                together = _autograd.grad(
+                    (y,), self.variables, (stack(weights),), retain_graph=True, allow_unused=True, is_grads_batched=True
+                )
+            except RuntimeError as error:
+                raise GradcheckError(f"While computing batched gradients, got: {error}") from error
+            for i, grads in enumerate(together):
+                if grads is not None and not grads.allclose(stack([row[i] for row in single])):
+                    raise GradcheckError(f"For output {o} and input {i}: batched gradients differ from single ones")
+
+    def scaled_by_the_gradient(self):
+        """Zeros must give zeros."""
+        for grad, x in zip(gradients(self.outputs, self.variables, [zeros_like(y) for y in self.outputs], retain_graph=True), self.variables):
+            if grad is None:
+                continue
+            if not grad.eq(0).all():
+                raise GradcheckError("backward not multiplied by grad_output")
+            if grad.dtype != x.dtype:
+                raise GradcheckError("grad is incorrect type")
+            if grad.shape != x.shape:
+                raise GradcheckError("grad is incorrect size")
+
+    def undefined(self):
+        """Gradients that are None, all or one of them, count as zeros."""
+        count = len(self.outputs)
+        for missing in [range(count)] + [[o] for o in range(count) if count > 1]:
+            outputs = _differentiable(self.func(*self.inputs))
+            outputs = [_Undefined.apply(y) if o in missing else y for o, y in enumerate(outputs)]
+            try:
+                grads = gradients(outputs, self.variables, [zeros_like(y) for y in outputs])
+            except RuntimeError as error:
+                raise GradcheckError("Expected backward function to handle undefined output grads.") from error
+            if any(g is not None and not g.eq(0).all() for g in grads):
+                raise GradcheckError(
+                    "Expected all input grads to be undefined or zero when all output grads are undefined or zero."
+                )
+
+
+class _Undefined(Function):
+    """Passes a tensor on, but no gradient back."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return None
+
+
+def _matrix(rows, dtype):
+    """Input elements by output elements, as torch prints it."""
+    if not rows or not rows[0]:
+        return zeros(0, dtype=dtype)
+    with no_grad():
+        return stack([stack([item.to(dtype) for item in row]) for row in rows]).t()

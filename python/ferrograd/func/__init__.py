@@ -1,0 +1,19 @@
+"""Functions of functions: their derivatives, their forms for batches, and calls of modules with other parameters."""
+
+from ferrograd._vmap import vmap
+from ferrograd.func._call import functional_call, stack_module_state
+from ferrograd.func._transforms import grad, grad_and_value, hessian, jacfwd, jacrev, jvp, linearize, vjp
+
+__all__ = [
+    "functional_call",
+    "grad",
+    "grad_and_value",
+    "hessian",
+    "jacfwd",
+    "jacrev",
+    "jvp",
+    "linearize",
+    "stack_module_state",
+    "vjp",
+    "vmap",
+]

@@ -1,0 +1,81 @@
+"""One differentiation of a function: its variables, and what of its graph may be seen outside."""
+
+from ferrograd._C import Tensor, _autograd, zeros_like
+from ferrograd.autograd._products import Tangents, gradients
+from ferrograd.autograd.grad_mode import enable_grad
+from ferrograd.utils._pytree import tree_flatten, tree_map, tree_unflatten
+
+
+class Level:
+    """A call of a function whose arguments at `argnums` are variables.
+
+    Variables are new tensors, so that the same tensors captured by the function are constants. A variable made from a tensor
+    that is on the tape stays connected with it: that is how derivatives nest. Results are detached unless they lead to
+    something outside, for which the graph is kept.
+    """
+
+    def __init__(self, args, argnums=None):
+        self.recording = _autograd.is_grad_enabled()
+        self.args = args
+        self.argnums = argnums
+        self.own = []
+        chosen = args if argnums is None else args[argnums] if isinstance(argnums, int) else tuple(args[i] for i in argnums)
+        leaves, self.spec = tree_flatten(chosen)
+        with enable_grad():
+            self.variables = [self._variable(x) for x in leaves]
+        self.others = None
+
+    def _variable(self, x):
+        if not isinstance(x, Tensor):
+            raise ValueError(f"Thing passed to transform API must be Tensor, got {type(x)}")
+        if x.requires_grad:
+            return x.view_as(x)
+        leaf = x.detach().requires_grad_()
+        self.own.append(leaf)
+        return leaf
+
+    def call(self, func, kwargs=None):
+        """What the function answers for the variables."""
+        chosen = tree_unflatten(self.variables, self.spec)
+        if self.argnums is None:
+            args = chosen
+        else:
+            places = [self.argnums] if isinstance(self.argnums, int) else self.argnums
+            values = [chosen] if isinstance(self.argnums, int) else chosen
+            replaced = dict(zip(places, values))
+            args = [replaced.get(i, arg) for i, arg in enumerate(self.args)]
+        with enable_grad():
+            return func(*args, **(kwargs or {}))
+
+    def leads_outside(self, *tensors):
+        """Whether gradients of the tensors flow to something that is not the level's own."""
+        return self.recording and _autograd._leads_to_others(tensors, self.own)
+
+    def tree(self, values):
+        """Values in the structure of the variables."""
+        return tree_unflatten(values, self.spec)
+
+    def result(self, value):
+        """A tensor as it is seen outside."""
+        if not isinstance(value, Tensor) or not value.requires_grad or self.leads_outside(value):
+            return value
+        return value.detach()
+
+    def results(self, tree):
+        """A tree of tensors as it is seen outside."""
+        return tree_map(self.result, tree)
+
+    def gradients(self, outputs, weights=None, retain_graph=None, create_graph=None):
+        """For each variable the gradient of the outputs times the weights; zeros where there is none."""
+        if create_graph is None:
+            create_graph = self.leads_outside(*outputs, *(weights or ()))
+        with enable_grad():
+            grads = gradients(outputs, self.variables, weights, create_graph, retain_graph)
+        return [zeros_like(x) if g is None else g for g, x in zip(grads, self.variables)]
+
+    def tangents(self, outputs):
+        """Products with the Jacobian of the outputs."""
+        with enable_grad():
+            tangents = Tangents(outputs, self.variables)
+        self.own += [w for w in tangents.weights if w is not None]
+        return tangents

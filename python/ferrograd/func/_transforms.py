@@ -1,0 +1,246 @@
+"""Derivatives of functions, as functions."""
+
+import functools
+
+from ferrograd._C import Tensor, zeros_like
+from ferrograd.autograd._products import by_columns, by_rows
+from ferrograd.autograd.grad_mode import enable_grad
+from ferrograd.func._level import Level
+from ferrograd.utils._pytree import tree_flatten, tree_unflatten
+
+__all__ = ["grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize", "vjp"]
+
+
+def _checked_argnums(argnums, count):
+    """An index, or a tuple of different ones, counted from the front."""
+    if not isinstance(argnums, (int, tuple)):
+        raise RuntimeError(f"argnums must be int or Tuple[int, ...], got: {type(argnums)}")
+    if isinstance(argnums, int):
+        return _checked_argnum(argnums, count)
+    argnums = tuple(_checked_argnum(argnum, count) for argnum in argnums)
+    if not argnums:
+        raise RuntimeError("argnums must be non-empty")
+    if len(set(argnums)) != len(argnums):
+        raise RuntimeError(f"argnums elements must be unique, got {argnums}")
+    return argnums
+
+
+def _checked_argnum(argnum, count):
+    if not isinstance(argnum, int):
+        raise RuntimeError(f"argnum must be int, got: {type(argnum)}")
+    if not -count <= argnum < count:
+        raise RuntimeError(f"Got argnum={argnum}, but only {count} positional inputs")
+    return argnum % count
+
+
+def _without_aux(api, output, has_aux):
+    """Output and auxiliary output."""
+    if not has_aux:
+        return output, None
+    if not (isinstance(output, tuple) and len(output) == 2):
+        raise RuntimeError(f"{api}: output of function f should be a tuple: (output, aux) if has_aux is True")
+    return output
+
+
+def _tensors(api, output):
+    """The tensors of an output, and its structure."""
+    leaves, spec = tree_flatten(output)
+    if leaves in ([], [None]):
+        raise RuntimeError(f"{api}: Expected f to be a function that has non-empty output (got output = {leaves})")
+    for leaf in leaves:
+        if not isinstance(leaf, Tensor):
+            raise RuntimeError(f"{api}: expected f(*primals) to return only tensors, got unsupported type {type(leaf)}")
+    return leaves, spec
+
+
+def grad_and_value(func, argnums=0, has_aux=False):
+    """A function that answers the gradient of `func`, which answers a number, and its value.
+
+    `argnums` says by which arguments (trees of tensors); with `has_aux`, `func` answers ``(number, anything)``, and the result
+    is ``(gradient, (number, anything))``.
+    """
+    api = "grad_and_value(f)(*args)"
+
+    @functools.wraps(func, updated=())
+    def wrapper(*args, **kwargs):
+        level = Level(args, _checked_argnums(argnums, len(args)))
+        output, aux = _without_aux(api, level.call(func, kwargs), has_aux)
+        if not isinstance(output, Tensor):
+            raise RuntimeError(f"{api}: Expected f(*args) to return a Tensor, got {type(output)}")
+        if output.dim() != 0:
+            raise RuntimeError(
+                f"{api}: Expected f(*args) to return a scalar Tensor, got tensor with {output.dim()} dims. "
+                "Maybe you wanted to use the vjp or jacrev APIs instead?"
+            )
+        grads = level.tree([level.result(g) for g in level.gradients((output,), retain_graph=True)])
+        value = level.result(output)
+        return grads, (value, level.results(aux)) if has_aux else value
+
+    return wrapper
+
+
+def grad(func, argnums=0, has_aux=False):
+    """A function that answers the gradient of `func`; with `has_aux`, ``(gradient, anything)``. See ``grad_and_value``.
+
+    >>> ferrograd.func.grad(lambda x: x.sin())(ferrograd.tensor(0.0))
+    tensor(1.)
+    """
+    both = grad_and_value(func, argnums, has_aux)
+
+    @functools.wraps(func, updated=())
+    def wrapper(*args, **kwargs):
+        grads, value = both(*args, **kwargs)
+        return (grads, value[1]) if has_aux else grads
+
+    return wrapper
+
+
+def vjp(func, *primals, has_aux=False):
+    """``(func(*primals), vjp_fn)``, where ``vjp_fn(cotangents)`` answers a tuple of gradients, one for each primal.
+
+    With `has_aux`, `func` answers ``(output, anything)``, and the result is ``(output, vjp_fn, anything)``.
+    """
+    output, vjp_fn, aux = _vjp(func, primals, None, has_aux)
+    return (output, vjp_fn, aux) if has_aux else (output, vjp_fn)
+
+
+def _vjp(func, args, argnums, has_aux):
+    level = Level(args, argnums)
+    output, aux = _without_aux("vjp(f, *primals)", level.call(func), has_aux)
+    outputs, spec = _tensors("vjp(f, *primals)", output)
+    for y in outputs:
+        if not y.is_floating_point():
+            raise RuntimeError(
+                f"vjp(f, ...): All outputs of f must be floating-point or complex Tensors, got Tensor with dtype {y.dtype}"
+            )
+
+    def vjp_fn(cotangents, retain_graph=True, create_graph=None):
+        weights, given = tree_flatten(cotangents)
+        if given != spec:
+            raise RuntimeError(
+                "Expected pytree structure of cotangents to be the same as pytree structure of outputs to the function. "
+                f"cotangents: {given}, primal output: {spec}"
+            )
+        inner = Level((), None)  # for whether recording is on now
+        inner.own = level.own
+        create = inner.leads_outside(*outputs, *weights) if create_graph is None else create_graph
+        grads = level.gradients(outputs, weights, retain_graph, create)
+        return level.tree([g if create and inner.leads_outside(g) else g.detach() for g in grads])
+
+    return tree_unflatten([level.result(y) for y in outputs], spec), vjp_fn, level.results(aux)
+
+
+def jvp(func, primals, tangents, *, strict=False, has_aux=False):
+    """``(func(*primals), its derivative along the tangents)``; both tuples are alike.
+
+    With `strict`, an output that does not depend on the primals is an error, otherwise its derivative is zeros. With
+    `has_aux`, `func` answers ``(output, anything)``, and the result is ``(output, derivative, anything)``.
+    """
+    api = "jvp(f, primals, tangents)"
+    if not isinstance(primals, tuple):
+        raise RuntimeError(f"{api}: Expected primals to be a tuple. E.g. it should be valid to call f(*primals).")
+    directions = _directions(api, primals, tangents)
+    level = Level(primals)
+    output, aux = _without_aux(api, level.call(func), has_aux)
+    outputs, spec = _tensors(api, output)
+    found = _along(level, outputs, directions)
+    if strict and None in found:
+        raise RuntimeError(
+            "jvp(f, primals, tangents, strict=True): The output of f is independent of the inputs. "
+            "This is not allowed with strict=True."
+        )
+    parts = [zeros_like(y) if part is None else level.result(part) for part, y in zip(found, outputs)]
+    results = (tree_unflatten([level.result(y) for y in outputs], spec), tree_unflatten(parts, spec))
+    return (*results, level.results(aux)) if has_aux else results
+
+
+def _directions(api, primals, tangents):
+    variables, spec = tree_flatten(primals)
+    directions, given = tree_flatten(tangents)
+    if spec != given:
+        raise RuntimeError(
+            f"{api}: Expected primals and tangents to have the same python structure. For example, if primals is a tuple of 3 "
+            f"tensors, tangents also must be. Got primals with structure {spec} and tangents with structure {given}"
+        )
+    for name, leaves in (("primals", variables), ("tangents", directions)):
+        if not leaves:
+            raise RuntimeError(f"{api}: Expected {name} to contain at least one Tensor.")
+        for leaf in leaves:
+            if not isinstance(leaf, Tensor):
+                raise RuntimeError(f"{api}: Expected {name} to only contain Tensors, got {type(leaf)}")
+    return directions
+
+
+def _along(level, outputs, directions):
+    outside = level.leads_outside(*outputs, *directions)
+    tangents = level.tangents(outputs)
+    with enable_grad():
+        return tangents.along(directions, create_graph=outside)
+
+
+def linearize(func, *primals):
+    """``(func(*primals), jvp_fn)``, where ``jvp_fn(*tangents)`` answers the derivative along tangents like the primals."""
+    level = Level(primals)
+    outputs, spec = _tensors("linearize(f, *primals)", level.call(func))
+    tangents = level.tangents(outputs)
+
+    def jvp_fn(*directions):
+        flat = _directions("jvp_fn(*tangents)", primals, directions)
+        for i, (direction, x) in enumerate(zip(flat, level.variables)):
+            for what in ("shape", "dtype"):
+                if getattr(direction, what) != getattr(x, what):
+                    raise RuntimeError(
+                        f"tangent:{i} with {what} {getattr(direction, what)} in flattened pytree doesn't match the {what} "
+                        f"{getattr(x, what)} of the corresponding primal."
+                    )
+        with enable_grad():
+            found = tangents.along(flat, create_graph=level.leads_outside(*outputs, *flat), retain_graph=True)
+        parts = [zeros_like(y) if part is None else level.result(part) for part, y in zip(found, outputs)]
+        return tree_unflatten(parts, spec)
+
+    return tree_unflatten([level.result(y) for y in outputs], spec), jvp_fn
+
+
+def _jacobian(api, func, argnums, has_aux, rows):
+    """A function that answers for each output a tree, like the arguments at `argnums`, of Jacobians."""
+
+    @functools.wraps(func, updated=())
+    def wrapper(*args, **kwargs):
+        level = Level(args, _checked_argnums(argnums, len(args)))
+        output, aux = _without_aux(api, level.call(func, kwargs), has_aux)
+        outputs, spec = _tensors(api, output)
+        with enable_grad():
+            jacobians = rows(level, outputs)
+        trees = [level.tree([level.result(j) for j in row]) for row in jacobians]
+        result = tree_unflatten(trees, spec)
+        return (result, level.results(aux)) if has_aux else result
+
+    return wrapper
+
+
+def jacrev(func, argnums=0, *, has_aux=False, chunk_size=None):
+    """A function that answers the Jacobian of `func`, computed row by row: for few outputs of many arguments.
+
+    The result is a tree like the output, of trees like the arguments, of tensors with the shape of both.
+    """
+    if not (chunk_size is None or chunk_size > 0):
+        raise ValueError("jacrev: `chunk_size` should be greater than 0.")
+
+    def rows(level, outputs):
+        return [by_rows(y, level.variables, level.leads_outside(y)) for y in outputs]
+
+    return _jacobian("jacrev(f)(*args)", func, argnums, has_aux, rows)
+
+
+def jacfwd(func, argnums=0, has_aux=False, *, randomness="error"):
+    """As ``jacrev``, computed column by column: for many outputs of few arguments."""
+
+    def columns(level, outputs):
+        return by_columns(outputs, level.variables, level.leads_outside(*outputs), level.own)
+
+    return _jacobian("jacfwd(f)(*args)", func, argnums, has_aux, columns)
+
+
+def hessian(func, argnums=0):
+    """A function that answers the Hessian of `func`: forward over reverse."""
+    return jacfwd(jacrev(func, argnums), argnums)

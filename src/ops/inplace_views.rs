@@ -1,0 +1,42 @@
+//! In-place forms of views: the tensor itself shows its memory in another way. Other views of the memory stay as they are.
+
+use pyo3::prelude::*;
+
+use super::arguments::Dims;
+use crate::layout::normalize_dim;
+use crate::tape::view;
+use crate::tensor::Tensor;
+
+/// `name_(signature)(arguments) |x| view;`
+macro_rules! in_place_views {
+    ($($(#[$doc:meta])* $name:ident($($sig:tt)*)($($arg:ident: $ty:ty),*) |$x:ident| $body:expr;)+) => {$(
+        #[pymethods]
+        impl Tensor {
+            $(#[$doc])*
+            #[pyo3(signature = ($($sig)*))]
+            fn $name<'py>(slf: Bound<'py, Self>, $($arg: $ty),*) -> PyResult<Bound<'py, Self>> {
+                let layout = view::in_place_view(stringify!($name), &slf.borrow(), |$x| $body)?;
+                slf.try_borrow_mut()?.set_layout(layout);
+                Ok(slf)
+            }
+        }
+    )+};
+}
+
+in_place_views! {
+    /// `t` in place: this tensor becomes its own transposed view.
+    t_()() |x| x.t();
+    /// `transpose` in place.
+    transpose_(dim0, dim1)(dim0: isize, dim1: isize) |x| x.transpose(dim0, dim1);
+    /// `swapaxes` in place.
+    swapaxes_(axis0, axis1)(axis0: isize, axis1: isize) |x| x.transpose(axis0, axis1);
+    /// `swapdims` in place.
+    swapdims_(dim0, dim1)(dim0: isize, dim1: isize) |x| x.transpose(dim0, dim1);
+    /// `squeeze` in place.
+    squeeze_(dim=None)(dim: Option<Dims>) |x| x.squeeze(dim);
+    /// `unsqueeze` in place.
+    unsqueeze_(dim)(dim: isize) |x| x.unsqueeze_at(normalize_dim("unsqueeze_", dim, x.rank() + 1)?);
+    /// `as_strided` in place.
+    as_strided_(size, stride, storage_offset=None)(size: Dims, stride: Dims, storage_offset: Option<isize>)
+        |x| x.as_strided(size, stride, storage_offset);
+}

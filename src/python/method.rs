@@ -1,0 +1,196 @@
+//! Methods that know numpy's names of arguments: `x.sum(axis=0, keepdims=True)`.
+//!
+//! Such a method is an object that stands in for the method descriptor in the class: like it, it is called with the tensor as
+//! first argument and no bound method between. Without keywords it hands its arguments on; with some it renames them.
+
+use std::ffi::{c_char, c_void};
+use std::mem::offset_of;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyString, PyTuple, PyType};
+
+use super::panics::internal_error;
+use crate::tensor::Tensor;
+
+/// Methods with a `dim` or `keepdim` that torch does not parse itself.
+const WITHOUT_ALIASES: [&str; 2] = ["norm", "split"];
+
+/// Torch's name of an argument for numpy's.
+pub fn numpy_alias(name: &str) -> Option<&'static str> {
+    match name {
+        "axis" => Some("dim"),
+        "keepdims" => Some("keepdim"),
+        _ => None,
+    }
+}
+
+unsafe extern "C" {
+    /// A bound method. Part of CPython's C API, but not of pyo3's declarations.
+    fn PyMethod_New(function: *mut ffi::PyObject, instance: *mut ffi::PyObject) -> *mut ffi::PyObject;
+}
+
+#[repr(C)]
+struct Method {
+    base: ffi::PyObject,
+    vectorcall: ffi::vectorcallfunc,
+    /// The method descriptor.
+    method: *mut ffi::PyObject,
+    name: *mut ffi::PyObject,
+    doc: *mut ffi::PyObject,
+}
+
+fn make_class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
+    let member = |name: &'static std::ffi::CStr, kind: i32, offset: usize| ffi::PyMemberDef {
+        name: name.as_ptr(),
+        type_code: kind,
+        offset: offset as ffi::Py_ssize_t,
+        flags: ffi::Py_READONLY,
+        doc: std::ptr::null(),
+    };
+    let object = ffi::Py_T_OBJECT_EX;
+    // The type reads the members for as long as it lives: for ever.
+    let members = Box::leak(Box::new([
+        member(c"__vectorcalloffset__", ffi::Py_T_PYSSIZET, offset_of!(Method, vectorcall)),
+        member(c"__name__", object, offset_of!(Method, name)),
+        member(c"__doc__", object, offset_of!(Method, doc)),
+        member(c"__wrapped__", object, offset_of!(Method, method)),
+        ffi::PyMemberDef::default(),
+    ]));
+    let slot = |slot: i32, pfunc: *mut c_void| ffi::PyType_Slot { slot, pfunc };
+    let mut slots = [
+        slot(ffi::Py_tp_members, members.as_mut_ptr().cast()),
+        slot(ffi::Py_tp_call, ffi::PyVectorcall_Call as *mut c_void),
+        slot(ffi::Py_tp_descr_get, bind as *mut c_void),
+        slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
+        slot(ffi::Py_tp_repr, repr as *mut c_void),
+        slot(0, std::ptr::null_mut()),
+    ];
+    let flags = ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_VECTORCALL | ffi::Py_TPFLAGS_METHOD_DESCRIPTOR;
+    let mut spec = ffi::PyType_Spec {
+        name: c"ferrograd.method".as_ptr() as *const c_char,
+        basicsize: size_of::<Method>() as i32,
+        itemsize: 0,
+        flags: flags as u32,
+        slots: slots.as_mut_ptr(),
+    };
+    // SAFETY: the spec describes `Method`: the offsets are those of its fields, the slots have C's signatures.
+    let class = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyType_FromSpec(&mut spec))? };
+    Ok(class.cast_into::<PyType>()?)
+}
+
+unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
+    // SAFETY: called once, for an object of the class, which owns a reference to each of these and one to its class.
+    unsafe {
+        let method = object.cast::<Method>();
+        ffi::Py_DECREF((*method).method);
+        ffi::Py_DECREF((*method).name);
+        ffi::Py_DECREF((*method).doc);
+        let class = ffi::Py_TYPE(object);
+        ffi::PyObject_Free(object.cast());
+        ffi::Py_DECREF(class.cast());
+    }
+}
+
+unsafe extern "C" fn repr(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: called for an object of the class.
+    unsafe { ffi::PyObject_Repr((*object.cast::<Method>()).method) }
+}
+
+/// `x.sum` without a call, and `Tensor.sum`.
+unsafe extern "C" fn bind(
+    object: *mut ffi::PyObject,
+    instance: *mut ffi::PyObject,
+    _class: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: the descriptor protocol: borrowed references, the instance null if looked up on the class.
+    unsafe { if instance.is_null() { ffi::Py_NewRef(object) } else { PyMethod_New(object, instance) } }
+}
+
+unsafe extern "C" fn call(
+    object: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    nargsf: usize,
+    kwnames: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: the vectorcall protocol: `object` is of the class, `kwnames` null or a tuple of strings, and the
+    // interpreter lock is held. The renamed tuple lives until the call is over.
+    unsafe {
+        let method = (*object.cast::<Method>()).method;
+        if kwnames.is_null() {
+            return ffi::PyObject_Vectorcall(method, args, nargsf, kwnames);
+        }
+        let py = Python::assume_attached();
+        // Nothing but this stands between a panic and C.
+        let names = catch_unwind(AssertUnwindSafe(|| renamed(&Bound::from_borrowed_ptr(py, kwnames))));
+        match names.unwrap_or_else(|cause| Err(internal_error(cause))) {
+            Ok(None) => ffi::PyObject_Vectorcall(method, args, nargsf, kwnames),
+            Ok(Some(names)) => ffi::PyObject_Vectorcall(method, args, nargsf, names.as_ptr()),
+            Err(error) => {
+                error.restore(py);
+                std::ptr::null_mut()
+            }
+        }
+    }
+}
+
+/// The names with torch's in place of numpy's, if there are any of these. If both are there all stay, so that the method refuses
+/// the one it does not know.
+fn renamed<'py>(names: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+    let names = names.cast::<PyTuple>()?;
+    let mut out = Vec::with_capacity(names.len());
+    let mut changed = false;
+    for name in names.iter() {
+        match numpy_alias(name.cast::<PyString>()?.to_str()?) {
+            Some(alias) => {
+                if names.contains(alias)? {
+                    return Ok(None);
+                }
+                changed = true;
+                out.push(PyString::intern(names.py(), alias).into_any());
+            }
+            None => out.push(name),
+        }
+    }
+    if changed { PyTuple::new(names.py(), out).map(Some) } else { Ok(None) }
+}
+
+/// Whether a method has an argument `dim` or `keepdim`, by its text signature.
+fn takes_dim(method: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let signature = method.getattr("__text_signature__")?;
+    let Ok(signature) = signature.cast::<PyString>() else { return Ok(false) };
+    let arguments = signature.to_str()?.trim_matches(['(', ')']).split(',');
+    let mut names = arguments.map(|argument| argument.split('=').next().unwrap_or_default().trim());
+    Ok(names.any(|name| matches!(name, "dim" | "keepdim")))
+}
+
+/// Puts such an object in the place of each method of `Tensor` that takes a `dim` or `keepdim`.
+pub fn install(py: Python<'_>) -> PyResult<()> {
+    let tensor = py.get_type::<Tensor>();
+    let plain = tensor.getattr("numel")?.get_type();
+    let class = make_class(py)?;
+    for item in tensor.getattr("__dict__")?.call_method0("items")?.try_iter()?.collect::<PyResult<Vec<_>>>()? {
+        let (name, method) = item.extract::<(Bound<'_, PyString>, Bound<'_, PyAny>)>()?;
+        let wanted = method.is_instance(&plain)? && !WITHOUT_ALIASES.contains(&name.to_str()?) && takes_dim(&method)?;
+        if wanted {
+            tensor.setattr(&name, wrap(&class, &name, method)?)?;
+        }
+    }
+    Ok(())
+}
+
+fn wrap<'py>(class: &Bound<'py, PyType>, name: &Bound<'py, PyString>, method: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let doc = method.getattr("__doc__")?;
+    // SAFETY: the fresh object is of the class, laid out as `Method`; all fields are set before anybody sees it, the objects
+    // with a reference of their own.
+    unsafe {
+        let object = Bound::from_owned_ptr_or_err(class.py(), ffi::PyType_GenericAlloc(class.as_ptr().cast(), 0))?;
+        let new = object.as_ptr().cast::<Method>();
+        (*new).vectorcall = call;
+        (*new).method = method.into_ptr();
+        (*new).name = name.clone().into_ptr();
+        (*new).doc = doc.into_ptr();
+        Ok(object)
+    }
+}

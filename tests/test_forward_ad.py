@@ -1,0 +1,53 @@
+"""Forward mode: tangents carried by dual tensors."""
+
+import pytest
+
+import ferrograd
+from ferrograd.autograd import forward_ad
+
+
+def tensor(*values, grad=False):
+    return ferrograd.tensor(values, dtype=ferrograd.float64, requires_grad=grad)
+
+
+X, V = tensor(1.0, 2.0), tensor(0.5, -1.0)
+
+
+def test_tangents():
+    with forward_ad.dual_level():
+        x = forward_ad.make_dual(X, V)
+        primal, tangent = forward_ad.unpack_dual(x)
+        assert primal.tolist() == X.tolist() and tangent is V
+        primal, tangent = forward_ad.unpack_dual(x.exp() * x)
+        assert tangent.allclose((X + 1) * X.exp() * V) and not tangent.requires_grad and not primal.requires_grad
+        assert forward_ad.unpack_dual(X * 2).tangent is None
+    assert forward_ad.unpack_dual(x).tangent is None
+
+
+def test_forward_over_reverse_and_reverse_over_forward():
+    w = tensor(3.0, 4.0, grad=True)
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(w, V)
+        tangent = forward_ad.unpack_dual(dual**3).tangent
+        assert ferrograd.autograd.grad(tangent.sum(), w)[0].allclose(6 * w.detach() * V)
+        x = forward_ad.make_dual(X, V)
+        (g,) = ferrograd.autograd.grad((x**2 * w**2).sum(), w, create_graph=True)
+        assert forward_ad.unpack_dual(g).tangent.allclose(4 * X * w.detach() * V)
+
+
+def test_levels():
+    with pytest.raises(RuntimeError, match="no level exists"):
+        forward_ad.make_dual(X, V)
+    with forward_ad.dual_level():
+        with pytest.raises(RuntimeError, match="Nested forward mode AD is not supported"):
+            forward_ad.enter_dual_level()
+        with pytest.raises(RuntimeError, match="different size"):
+            forward_ad.make_dual(X, V[:1])
+        with pytest.raises(ValueError, match="Expected primal to be floating point or complex, but got"):
+            forward_ad.make_dual(X.long(), V)
+    with pytest.raises(RuntimeError, match="exit a forward AD level"):
+        forward_ad.exit_dual_level()
+    with ferrograd.no_grad():
+        with forward_ad.dual_level():
+            assert forward_ad.unpack_dual(forward_ad.make_dual(X, V) ** 2).tangent.allclose(2 * X * V)
+        assert not ferrograd.is_grad_enabled()

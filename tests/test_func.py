@@ -1,0 +1,320 @@
+"""ferrograd.func: derivatives as functions, nested in each other, over trees, and batches of samples."""
+
+import math
+
+import pytest
+
+import ferrograd
+from ferrograd.func import functional_call, grad, grad_and_value, hessian, jacfwd, jacrev, jvp, linearize, stack_module_state, vjp, vmap
+from ferrograd.utils import _pytree
+
+
+def tensor(*values, grad=False):
+    return ferrograd.tensor(values, dtype=ferrograd.float64, requires_grad=grad)
+
+
+def number(value):
+    return ferrograd.tensor(value, dtype=ferrograd.float64)
+
+
+X, Y = tensor(1.0, 2.0, 3.0), tensor(0.5, 0.25, 2.0)
+BATCH = tensor(*range(6)).view(2, 3)
+
+
+def close(a, b):
+    assert a.shape == b.shape and a.allclose(b), (a, b)
+
+
+# Gradients.
+
+
+def test_grad_nests():
+    f = ferrograd.sin
+    for order in range(4):
+        want = math.sin(0.5 + order * math.pi / 2)
+        assert f(number(0.5)).item() == pytest.approx(want), order
+        f = grad(f)
+
+
+def test_grad_of_what_is_not_the_result():
+    assert not grad(lambda x: x**2)(number(3.0)).requires_grad
+    w = tensor(1.0, 2.0, grad=True)
+    g = grad(lambda x: (x**2 * w).sum())(tensor(1.0, 1.0))
+    close(ferrograd.autograd.grad(g.sum(), w)[0], tensor(2.0, 2.0))
+    with ferrograd.no_grad():
+        assert not grad(lambda x: (x**2 * w).sum())(tensor(1.0, 1.0)).requires_grad
+    x = tensor(1.0, 2.0, grad=True)
+    g = grad(lambda x: (x**3).sum())(x)
+    close(ferrograd.autograd.grad(g.sum(), x)[0], 6 * x.detach())
+    assert x.grad is None and w.grad is None
+
+
+def test_a_captured_tensor_is_a_constant():
+    x = tensor(1.0, 2.0, grad=True)
+    close(grad(lambda a: (a * x).sum())(x).detach(), x.detach())
+    close(grad(lambda a: (a * a.detach()).sum())(X), X)
+    # Perturbations are not confused (Siskind and Pearlmutter 2005).
+    assert grad(lambda x: x * grad(lambda y: x + y)(number(1.0)))(number(1.0)).item() == 1
+
+
+def test_recording_in_the_function_is_its_own():
+    def f(x):
+        with ferrograd.no_grad():
+            c = x**2
+        return (x * c).sum()
+
+    close(grad(f)(X), X**2)
+
+
+def test_argnums_trees_and_aux():
+    a, b = grad(lambda x, y: (x * y).sum(), argnums=(0, -1))(X, Y)
+    close(a, Y), close(b, X)
+    g = grad(lambda p, k=1: (p["a"] * p["b"][0]).sum() * k)({"a": X, "b": [Y]}, k=2)
+    close(g["a"], 2 * Y), close(g["b"][0], 2 * X)
+    g, aux = grad(lambda x: (x.sum(), {"double": x * 2}), has_aux=True)(X)
+    close(aux["double"], 2 * X)
+    assert not aux["double"].requires_grad
+    g, (value, aux) = grad_and_value(lambda x: ((x**2).sum(), "note"), has_aux=True)(X)
+    close(g, 2 * X)
+    assert value.item() == 14 and not value.requires_grad and aux == "note"
+    close(grad(lambda x, y: x.sum(), argnums=1)(X, Y), ferrograd.zeros_like(Y))
+
+
+@pytest.mark.parametrize(
+    "call, text",
+    [
+        (lambda: grad(lambda x: x)(X), "to return a scalar Tensor, got tensor with 1 dims"),
+        (lambda: grad(lambda x: 3)(X), "Expected f\\(\\*args\\) to return a Tensor, got <class 'int'>"),
+        (lambda: grad(lambda x: x.sum(), argnums=2)(X), "Got argnum=2, but only 1 positional inputs"),
+        (lambda: grad(lambda x, y: x.sum(), argnums=(0, 0))(X, X), "argnums elements must be unique"),
+        (lambda: grad(lambda x: x.sum(), argnums=())(X), "argnums must be non-empty"),
+        (lambda: grad(lambda x: x.sum(), argnums="x")(X), "argnums must be int or Tuple"),
+        (lambda: grad(lambda x: x.sum(), has_aux=True)(X), "should be a tuple: \\(output, aux\\)"),
+        (lambda: grad(lambda x: x.sum())(ferrograd.arange(3)), "only Tensors of floating point"),
+        (lambda: vjp(lambda x: (x, x), X)[1](X), "Expected pytree structure of cotangents"),
+        (lambda: vjp(lambda x: x.long(), X), "must be floating-point or complex Tensors"),
+        (lambda: vjp(lambda x: None, X), "non-empty output"),
+        (lambda: jvp(lambda x: x, X, X), "Expected primals to be a tuple"),
+        (lambda: jvp(lambda x: x, (X,), (X, X)), "same python structure"),
+        (lambda: jvp(lambda x: X, (X,), (X,), strict=True), "independent of the inputs"),
+    ],
+)
+def test_errors(call, text):
+    with pytest.raises(RuntimeError, match=text):
+        call()
+
+
+def test_vjp():
+    output, pull = vjp(lambda x, y: {"product": x * y, "sines": x.sin().sum()}, X, Y)
+    close(output["product"], X * Y)
+    assert not output["product"].requires_grad
+    for _ in range(2):
+        a, b = pull({"product": X, "sines": number(2.0)})
+        close(a, X * Y + 2 * X.cos()), close(b, X * X)
+        assert not a.requires_grad
+    w = tensor(1.0, 1.0, 1.0, grad=True)
+    assert vjp(ferrograd.exp, X)[1](w)[0].requires_grad
+
+
+def test_jvp():
+    output, tangent = jvp(lambda x, y: (x * y, x.sum()), (X, Y), (Y, X))
+    close(output[0], X * Y), close(tangent[0], Y * Y + X * X), close(tangent[1], Y.sum())
+    assert not tangent[0].requires_grad
+    close(jvp(lambda x: X, (X,), (Y,))[1], ferrograd.zeros_like(X))
+    close(grad(lambda x: jvp(ferrograd.exp, (x,), (Y,))[1].sum())(X), X.exp() * Y)
+    close(jvp(lambda x: jvp(lambda z: z**3, (x,), (Y,))[1], (X,), (Y,))[1], 6 * X * Y * Y)
+    output, push = linearize(ferrograd.sin, X)
+    close(push(Y), X.cos() * Y), close(push(X), X.cos() * X)
+    with pytest.raises(RuntimeError, match="tangent:0 with shape"):
+        push(tensor(1.0))
+
+
+def test_jacobians():
+    for jacobian in (jacrev, jacfwd):
+        close(jacobian(ferrograd.exp)(X), X.exp().diag_embed())
+        assert not jacobian(ferrograd.exp)(X).requires_grad
+        product, rest = jacobian(lambda x, y: (x * y, {"sum": x.sum()}), argnums=(0, 1))(X, Y)
+        close(product[0], Y.diag_embed()), close(product[1], X.diag_embed())
+        close(rest["sum"][0], ferrograd.ones_like(X)), close(rest["sum"][1], ferrograd.zeros_like(X))
+        J, aux = jacobian(lambda x: (x.exp(), x), has_aux=True)(X)
+        close(aux, X)
+        w = tensor(1.0, 2.0, 3.0, grad=True)
+        J = jacobian(lambda x: x * w)(X)
+        close(ferrograd.autograd.grad(J.sum(), w)[0], ferrograd.ones_like(X))
+        assert jacobian(lambda x: x.sum(0))(BATCH).shape == (3, 2, 3)
+    with pytest.raises(ValueError, match="chunk_size"):
+        jacrev(ferrograd.exp, chunk_size=0)
+
+
+def test_hessians():
+    f = lambda x: (x**3).sum() * x[0]  # noqa: E731
+    want = jacrev(jacrev(f))(X)
+    for other in (hessian(f), jacfwd(jacfwd(f)), jacrev(jacfwd(f))):
+        close(other(X), want)
+    (xx, xy), (yx, yy) = hessian(lambda x, y: (x**2 * y).sum(), argnums=(0, 1))(X, Y)
+    close(xx, (2 * Y).diag_embed()), close(xy, (2 * X).diag_embed()), close(yx, xy.T), close(yy, yy * 0)
+
+
+# Batches.
+
+
+def test_vmap():
+    close(vmap(ferrograd.dot)(BATCH, BATCH), (BATCH * BATCH).sum(1))
+    close(vmap(lambda x: x * 2, in_dims=1, out_dims=1)(BATCH), BATCH * 2)
+    close(vmap(lambda x: x.sum(), in_dims=-1)(BATCH), BATCH.sum(0))
+    close(vmap(lambda x, y: x * y, in_dims=(0, None))(BATCH, X), BATCH * X)
+    close(vmap(vmap(ferrograd.sin))(BATCH), BATCH.sin())
+    close(vmap(lambda x: X)(BATCH), X.expand(2, 3))
+    close(ferrograd.vmap(lambda x, k=1: x * k)(BATCH, k=2), BATCH * 2)
+    assert vmap(lambda x: x.sum().reshape(1))(BATCH[:0]).shape == (0, 1)
+
+
+def test_vmap_of_trees():
+    out = vmap(lambda d: {"sum": d["x"] + d["y"], "pair": (d["x"], 3)}, in_dims=({"x": 0, "y": None},), out_dims={"sum": 0, "pair": (1, None)})(
+        {"x": BATCH, "y": X}
+    )
+    close(out["sum"], BATCH + X), close(out["pair"][0], BATCH.T)
+    assert out["pair"][1] == 3
+
+
+def test_vmap_and_derivatives():
+    close(vmap(grad(lambda x: (x**2).sum()))(BATCH), 2 * BATCH)
+    close(vmap(grad(lambda w, x: (w * x).sum() ** 2), in_dims=(None, 0))(X, BATCH), 2 * (BATCH * X).sum(1, keepdim=True) * BATCH)
+    close(grad(lambda z: vmap(ferrograd.dot)(z, z).sum())(BATCH), 2 * BATCH)
+    x = BATCH.clone().requires_grad_()
+    vmap(lambda row: row.exp().sum())(x).sum().backward()
+    close(x.grad, BATCH.exp())
+    close(vmap(jacrev(ferrograd.sin))(BATCH), BATCH.cos().diag_embed())
+
+
+def test_vmap_writes_in_place():
+    x = BATCH.clone()
+    vmap(lambda row: row.mul_(2))(x)
+    close(x, BATCH * 2)
+
+
+def test_vmap_and_random_numbers():
+    with pytest.raises(RuntimeError, match="called random operation while in randomness error mode"):
+        vmap(lambda x: x + ferrograd.rand(3))(BATCH)
+    a, b = vmap(lambda x: ferrograd.rand(3), randomness="same")(BATCH)
+    assert a.equal(b)
+    a, b = vmap(lambda x: ferrograd.rand(3), randomness="different")(BATCH)
+    assert not a.equal(b)
+
+
+@pytest.mark.parametrize(
+    "options, args, text",
+    [
+        ({"in_dims": "a"}, (BATCH,), "expected `in_dims` to be int or a"),
+        ({"in_dims": (0, 0)}, (BATCH,), "in_dims is not compatible with the structure of `inputs`"),
+        ({"in_dims": (0.5,)}, (BATCH,), "in_dim must be either an integer dimension or None"),
+        ({"in_dims": 5}, (BATCH,), "so expected in_dim to satisfy -2 <= in_dim < 2"),
+        ({"in_dims": (None,)}, (BATCH,), "Expected at least one Tensor to vmap over"),
+        ({"out_dims": (0, 0)}, (BATCH,), "out_dims is not compatible with the structure of `outputs`"),
+        ({"out_dims": "x"}, (BATCH,), "`out_dims` must be an int, None"),
+        ({"out_dims": None}, (BATCH,), "can not return a BatchedTensor when out_dim is None"),
+        ({}, (), "got no inputs"),
+        ({}, (BATCH, 3), "Got in_dim=0 for an input but the input is of type <class 'int'>"),
+        ({}, (BATCH, X), "Expected all tensors to have the same size"),
+    ],
+)
+def test_vmap_errors(options, args, text):
+    with pytest.raises(ValueError, match=text):
+        vmap(lambda *args: args[0], **options)(*args)
+
+
+def test_vmap_answers_tensors():
+    with pytest.raises(ValueError, match="must only return Tensors, got type <class 'int'>"):
+        vmap(lambda x: 3)(BATCH)
+    with pytest.raises(RuntimeError, match="Only allowed values for randomness"):
+        vmap(lambda x: x, randomness="some")
+
+
+# Calls with other parameters.
+
+
+class Linear:
+    """What `functional_call` needs of a module."""
+
+    training = True
+
+    def __init__(self, weight, shift):
+        self._parameters = {"weight": weight}
+        self.shift = shift
+
+    @property
+    def weight(self):
+        return self._parameters["weight"]
+
+    def named_parameters(self, remove_duplicate=True):
+        return self._parameters.items()
+
+    def named_buffers(self, remove_duplicate=True):
+        return [("shift", self.shift)]
+
+    def __call__(self, x, scale=1):
+        return (x * self.weight + self.shift) * scale
+
+
+class Net:
+    def __init__(self, inner):
+        self.inner = inner
+
+    def named_parameters(self, remove_duplicate=True):
+        return [(f"inner.{name}", x) for name, x in self.inner.named_parameters()]
+
+    def __call__(self, x):
+        return self.inner(x).sum()
+
+
+def test_functional_call():
+    layer = Linear(X, Y)
+    close(functional_call(layer, {"weight": Y}, (X,)), X * Y + Y)
+    close(functional_call(layer, ({"weight": Y}, {"shift": X}), X, {"scale": 2}), (X * Y + X) * 2)
+    assert layer.weight is X and layer.shift is Y
+    net = Net(layer)
+    close(grad(lambda p: functional_call(net, p, (X,)))({"inner.weight": Y})["inner.weight"], X)
+    with pytest.raises(TypeError):
+        functional_call(layer, {"weight": Y}, ())
+    assert layer.weight is X
+    with pytest.raises(RuntimeError, match="missing keys \\['shift'\\], unexpected keys \\['other'\\]"):
+        functional_call(layer, {"weight": X, "other": X}, (X,), strict=True)
+    with pytest.raises(ValueError, match="appears in multiple dictionaries"):
+        functional_call(layer, ({"weight": X}, {"weight": X}), (X,))
+    with pytest.raises(ValueError, match="Expected parameter_and_buffer_dicts to be a dict"):
+        functional_call(layer, 3, (X,))
+
+
+def test_tied_parameters_are_replaced_together():
+    layer = Linear(X, X)
+    close(functional_call(layer, {"weight": Y}, (X,)), X * Y + Y)
+    close(functional_call(layer, {"weight": Y}, (X,), tie_weights=False), X * Y + X)
+    with pytest.raises(ValueError, match="tied"):
+        functional_call(layer, {"weight": Y, "shift": Y * 1}, (X,))
+
+
+def test_stacked_modules():
+    parameters, buffers = stack_module_state([Linear(X, Y), Linear(Y, X)])
+    close(parameters["weight"], ferrograd.stack([X, Y])), close(buffers["shift"], ferrograd.stack([Y, X]))
+    layer = Linear(X, X * 1)
+    out = vmap(lambda p, b, x: functional_call(layer, (p, b), (x,)), in_dims=(0, 0, None))(parameters, buffers, X)
+    close(out, ferrograd.stack([X * X + Y, X * Y + X]))
+    with pytest.raises(RuntimeError, match="at least one model"):
+        stack_module_state([])
+
+
+# Trees.
+
+
+def test_trees():
+    from collections import OrderedDict, namedtuple
+
+    Point = namedtuple("Point", "x y")
+    tree = {"a": [1, (2, None)], "b": Point(3, OrderedDict(c=4))}
+    leaves, spec = _pytree.tree_flatten(tree)
+    assert leaves == [1, 2, None, 3, 4] and spec.num_leaves == 5
+    assert _pytree.tree_unflatten(leaves, spec) == tree
+    assert _pytree.tree_map(lambda a, b: (a, b), (1, 2), (3, 4)) == ((1, 3), (2, 4))
+    assert _pytree.tree_structure((1, [2])) == _pytree.tree_structure((3, [4])) != _pytree.tree_structure((1, (2,)))
+    with pytest.raises(ValueError, match="has length 1 but the spec refers to a pytree that holds 5 items"):
+        _pytree.tree_unflatten([1], spec)

@@ -1,0 +1,134 @@
+"""gradcheck and gradgradcheck: right derivatives pass, wrong ones of every kind fail; every op of op_cases.py passes."""
+
+import zlib
+
+import numpy as np
+import pytest
+
+import ferrograd
+from ferrograd.autograd import Function, GradcheckError, gradcheck, gradgradcheck
+from op_cases import CASES, exists
+
+
+def leaf(*values):
+    return ferrograd.tensor(values, dtype=ferrograd.float64, requires_grad=True)
+
+
+X, Y = leaf(0.5, 1.0, 2.0), leaf(-1.0, 0.25, 3.0)
+
+
+def own(backward, forward=lambda x: x**2):
+    class Own(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return forward(x)
+
+    Own.backward = staticmethod(lambda ctx, g: backward(ctx.saved_tensors[0], g))
+    return Own.apply
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_right_derivatives_pass(fast):
+    before = X.tolist()
+    assert gradcheck(lambda x, y: (x * y, (x.exp() + y).sum()), (X, Y), fast_mode=fast) is True
+    assert gradcheck(lambda x: x.exp(), X, fast_mode=fast, check_forward_ad=True, check_batched_grad=True)
+    assert gradgradcheck(lambda x, y: (x * y**3, x.sin().sum()), (X, Y), fast_mode=fast) is True
+    assert gradgradcheck(lambda x: x.exp(), X, fast_mode=fast, check_fwd_over_rev=True, gen_non_contig_grad_outputs=True)
+    assert X.tolist() == before and X.grad is None
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_wrong_factor_fails(fast):
+    wrong = own(lambda x, g: g * x)
+    with pytest.raises(GradcheckError, match="Jacobian mismatch for output 0 with respect to input 0,\nnumerical:tensor"):
+        gradcheck(wrong, X, fast_mode=fast)
+    assert gradcheck(wrong, X, raise_exception=False, fast_mode=fast) is False
+
+
+def test_a_wrong_second_derivative_fails():
+    half = own(lambda x, g: g * 2 * x.detach())
+    assert gradcheck(half, X)
+    with pytest.raises(GradcheckError, match="Jacobian mismatch"):
+        gradgradcheck(half, X)
+
+
+def test_other_faults():
+    with pytest.raises(GradcheckError, match="backward not multiplied by grad_output"):
+        gradcheck(own(lambda x, g: 2 * x, forward=lambda x: (x**2).sum()), X)
+    noise = iter(range(1000))
+    with pytest.raises(GradcheckError, match="Backward is not reentrant"):
+        gradcheck(own(lambda x, g: g * (2 * x + 1e-8 * next(noise))), X)
+    noise = iter(range(1000))
+    assert gradcheck(own(lambda x, g: g * (2 * x + 1e-9 * next(noise))), X, nondet_tol=1e-5)
+    with pytest.raises(GradcheckError, match="Numerical gradient for function expected to be zero"):
+        gradcheck(lambda x: x.detach() * 2, X)
+    assert gradcheck(lambda x: x.detach().sign(), X)
+
+    class Two(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.set_materialize_grads(False)
+            return x * 1, x * 2
+
+        @staticmethod
+        def backward(ctx, a, b):
+            return a + b * 2
+
+    with pytest.raises((GradcheckError, TypeError)):
+        gradcheck(Two.apply, X)
+
+
+def test_what_it_refuses():
+    with pytest.raises(ValueError, match="expects at least one input tensor to require gradient"):
+        gradcheck(lambda x: x, X.detach())
+    with pytest.raises(RuntimeError, match="The 0th input has a dimension with stride 0"):
+        gradcheck(lambda x: x, X[0].expand(3))
+    with pytest.warns(UserWarning, match="Input #0 requires gradient and is not a double precision"):
+        gradcheck(lambda x: x * 2, X.detach().float().requires_grad_(), atol=1e-1, eps=1e-2)
+    with pytest.raises(NotImplementedError, match="masked"):
+        gradcheck(lambda x: x, X, masked=True)
+    with pytest.raises(AssertionError, match="at least one of check_forward_ad or check_backward_ad"):
+        gradcheck(lambda x: x, X, check_backward_ad=False)
+
+
+def tensors_of(case):
+    rng = np.random.default_rng(zlib.crc32(str(case).encode()))
+    return tuple(ferrograd.from_numpy(np.array(i.sample(rng))).requires_grad_() for i in case.inputs)
+
+
+def floats_of(case):
+    def call(*tensors):
+        outputs = case.call(*tensors)
+        return tuple(y for y in (outputs if isinstance(outputs, (tuple, list)) else (outputs,)) if y.is_floating_point())
+
+    return call
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if exists(case.op)], ids=str)
+def test_every_op_passes(case):
+    """As the finite differences of test_ops_gradients.py, by another road."""
+    inputs = tensors_of(case)
+    assert gradcheck(floats_of(case), inputs, fast_mode=True, atol=1e-4)
+    if case.second and any(y.requires_grad for y in floats_of(case)(*inputs)):
+        assert gradgradcheck(floats_of(case), inputs, fast_mode=True, atol=1e-4)
+
+
+# Batched gradients.
+
+
+def test_batched_gradients():
+    eye = ferrograd.eye(3, dtype=ferrograd.float64)
+    (rows,) = ferrograd.autograd.grad(X**2, X, eye, is_grads_batched=True)
+    assert rows.tolist() == (2 * X).diag_embed().tolist()
+    rows, none = ferrograd.autograd.grad(X**2, (X, Y), eye, is_grads_batched=True, allow_unused=True)
+    assert none is None
+    rows, none = ferrograd.autograd.grad(X**2, (X, Y), eye, is_grads_batched=True, materialize_grads=True)
+    assert none.tolist() == [0, 0, 0]
+    y = X**2
+    ferrograd.autograd.grad(y, X, eye, is_grads_batched=True, retain_graph=True)
+    ferrograd.autograd.grad(y, X, eye, is_grads_batched=True)
+    with pytest.raises(RuntimeError, match="a second time"):
+        ferrograd.autograd.grad(y, X, eye, is_grads_batched=True)
+    with pytest.raises(RuntimeError, match="we interpret the first dimension of each grad_output as the batch"):
+        ferrograd.autograd.grad(X**2, X, eye[0], is_grads_batched=True)

@@ -1,0 +1,50 @@
+"""Helpers about the recorded graph, and its drawing."""
+
+import re
+import shutil
+
+import pytest
+
+import ferrograd
+from ferrograd.utils import graph
+
+
+def test_a_drawing_names_ops_leaves_and_shapes():
+    w, x = ferrograd.ones(2, 3, requires_grad=True), ferrograd.ones(3)
+    loss = (w * x).sum()
+    source = graph.dot(loss, {"w": w})
+    assert isinstance(source, str) and source.startswith("digraph {") and source.endswith("}\n")
+    labels = dict(re.findall(r"(\w+) \[label=\"([^\"]*)\"", source))
+    assert sorted(labels.values()) == ["MulBackward0", "SumBackward0", "result\\n()", "w\\n(2, 3)"]
+    arrows = {(labels[a], labels[b]) for a, b in re.findall(r"(\w+) -> (\w+);", source)}
+    assert arrows == {("w\\n(2, 3)", "MulBackward0"), ("MulBackward0", "SumBackward0"), ("SumBackward0", "result\\n()")}
+
+
+def test_shared_nodes_are_drawn_once():
+    x = ferrograd.ones(2, requires_grad=True)
+    y = x.exp()
+    source = graph.dot([y * y, y + 1])
+    assert source.count("ExpBackward0") == 1 and source.count("leaf\\n(2)") == 1
+    assert "leaf" in graph.dot(x)
+
+
+def test_names_are_escaped():
+    x = ferrograd.ones(1, requires_grad=True)
+    assert 'label="a \\"b\\"\\n(1)"' in graph.dot(x * 2, {'a "b"': x})
+
+
+def test_deep_graphs_are_drawn():
+    x = ferrograd.ones(1, requires_grad=True)
+    for _ in range(3000):
+        x = x + 1
+    assert graph.dot(x).count("AddBackward0") == 3000
+
+
+def test_what_notebooks_show(monkeypatch):
+    source = graph.dot(ferrograd.ones(1, requires_grad=True) * 2)
+    monkeypatch.setattr(shutil, "which", lambda program: None)
+    assert source._repr_mimebundle_() == {"text/plain": str(source)}
+    monkeypatch.setattr(graph.Dot, "svg", lambda self: "<svg/>")
+    assert source._repr_mimebundle_()["image/svg+xml"] == "<svg/>"
+    with pytest.raises(TypeError, match="dot: expected a Tensor"):
+        graph.dot([3])

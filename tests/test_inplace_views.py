@@ -1,0 +1,125 @@
+"""In-place forms of views: t_, transpose_, squeeze_ and the like; resize_ and set_."""
+
+import numpy as np
+import pytest
+
+import ferrograd
+
+F64 = ferrograd.float64
+
+VIEWS = {
+    "t_": (lambda x: x.t_(), lambda a: a.T),
+    "transpose_": (lambda x: x.transpose_(0, -1), lambda a: a.T),
+    "swapaxes_": (lambda x: x.swapaxes_(axis0=0, axis1=1), lambda a: a.T),
+    "swapdims_": (lambda x: x.swapdims_(0, 1), lambda a: a.T),
+    "unsqueeze_": (lambda x: x.unsqueeze_(-1), lambda a: a[..., None]),
+    "squeeze_": (lambda x: x.unsqueeze_(0).squeeze_(), lambda a: a),
+    "squeeze_ dim": (lambda x: x.unsqueeze_(1).squeeze_(dim=(0, 1)), lambda a: a),
+    "as_strided_": (lambda x: x.as_strided_((2, 2), (1, 2), 1), lambda a: np.array([[1, 3], [2, 4]]) + a[0, 0]),
+}
+
+
+def matrix():
+    return ferrograd.arange(6, dtype=F64).view(2, 3).clone()
+
+
+def ramp(x):
+    return ferrograd.arange(1, 1 + x.numel(), dtype=F64).view(x.shape)
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_the_tensor_becomes_its_view(name):
+    in_place, view = VIEWS[name]
+    x = matrix()
+    other, address = x[:], x.data_ptr()
+    assert in_place(x) is x and x._version >= 1
+    np.testing.assert_array_equal(x.numpy(), view(other.numpy()))
+    assert other.shape == (2, 3) and (x.data_ptr() == address or "strided" in name)
+    x.mul_(2)
+    assert other.sum() > 15
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_history_of_a_computed_tensor(name):
+    in_place, view = VIEWS[name]
+    leaf = matrix().requires_grad_()
+    x = leaf * 2
+    in_place(x)
+    (g,) = ferrograd.autograd.grad((x * ramp(x)).sum(), leaf)
+    want = matrix().requires_grad_()
+    y = want * 2
+    y = {"t": y.t, "as": lambda: y.as_strided((2, 2), (1, 2), 1), "un": lambda: y.unsqueeze(-1)}.get(name.split("_")[0][:2].strip("_"), lambda: y)()
+    if name in ("transpose_", "swapaxes_", "swapdims_"):
+        y = (want * 2).transpose(0, 1)
+    (w,) = ferrograd.autograd.grad((y * ramp(y)).sum(), want)
+    assert g.tolist() == w.tolist() and g.shape == (2, 3)
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_a_view_that_becomes_another_view_of_its_base(name):
+    in_place, _ = VIEWS[name]
+    leaf = matrix().requires_grad_()
+    base = leaf * 2
+    v = base[:]
+    in_place(v)
+    v.mul_(3)
+    (g,) = ferrograd.autograd.grad((base * ramp(base)).sum(), leaf, retain_graph=True)
+    written = np.array([[0, 1, 1], [1, 1, 0]]) if "strided" in name else np.ones((2, 3))
+    np.testing.assert_array_equal(g.numpy(), np.arange(1, 7).reshape(2, 3) * 2 * np.where(written, 3, 1))
+    (g,) = ferrograd.autograd.grad(v.sum(), leaf)
+    np.testing.assert_array_equal(g.numpy(), written * 6)
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_leaves_and_saved_values_are_guarded(name):
+    in_place, view = VIEWS[name]
+    leaf = matrix().requires_grad_()
+    with pytest.raises(RuntimeError, match="leaf"):
+        in_place(leaf)
+    with pytest.raises(RuntimeError, match="leaf"):
+        in_place(leaf[:])
+    with ferrograd.no_grad():
+        in_place(leaf)
+    assert leaf.is_leaf and leaf.requires_grad and leaf.shape == view(np.zeros((2, 3))).shape
+    (leaf * ramp(leaf)).sum().backward()
+    assert leaf.grad.tolist() == ramp(leaf).tolist()
+    x = matrix().requires_grad_() * 2
+    y = x * x
+    in_place(x)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+def test_what_is_refused():
+    x = matrix()
+    for call, error in [
+        (lambda: ferrograd.ones(1, 2, 3).t_(), RuntimeError),
+        (lambda: x.transpose_(0, 2), IndexError),
+        (lambda: x.unsqueeze_(4), IndexError),
+        (lambda: x.squeeze_(2), IndexError),
+        (lambda: x.as_strided_((7,), (1,)), RuntimeError),
+        (lambda: matrix().requires_grad_().transpose_(0, 5), RuntimeError),
+    ]:
+        with pytest.raises(error):
+            call()
+    assert x.shape == (2, 3) and x._version == 0
+    assert ferrograd.tensor(1.0).t_().shape == () and ferrograd.ones(2, 3, dtype=ferrograd.int64).t_().shape == (3, 2)
+
+
+def test_other_memory_ends_the_history():
+    x = matrix()
+    v = x[:]
+    assert v.resize_(3)._version == 1 and x._version == 1 and v.tolist() == [0, 1, 2]
+    leaf = matrix().requires_grad_()
+    with pytest.raises(RuntimeError):
+        leaf.set_(ferrograd.ones(2, dtype=F64))
+    with ferrograd.no_grad():
+        assert leaf.set_(ferrograd.ones(2, dtype=F64)).is_leaf and leaf.requires_grad and leaf.tolist() == [1, 1]
+    for whole in (True, False):
+        x = matrix().requires_grad_() * 1
+        y = x * x
+        (x if whole else x[:]).set_(ferrograd.ones(2, dtype=F64))
+        with pytest.raises(RuntimeError, match="set_: has no derivative"):
+            x.sum().backward()
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            y.sum().backward()
