@@ -8,6 +8,8 @@ use std::sync::{Arc, OnceLock, Weak};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
+use super::anomaly::{self, Origin};
+use super::hooks::NodeHooks;
 use super::meta::{Hook, Meta};
 use crate::dtype::DType;
 use crate::error::Result;
@@ -87,6 +89,12 @@ pub struct Node {
 pub struct Extras {
     /// The object that a custom op is to the layer that made it.
     pub object: OnceLock<Arc<dyn Any + Send + Sync>>,
+    /// What the layer above keeps for the user.
+    pub metadata: OnceLock<Arc<dyn Any + Send + Sync>>,
+    /// Where it was recorded, for anomaly detection.
+    pub origin: OnceLock<Origin>,
+    /// Hooks on the node as a whole.
+    pub node_hooks: Mutex<NodeHooks>,
 }
 
 impl Node {
@@ -215,7 +223,7 @@ impl Recorder {
 
 /// Makes a node.
 pub fn node(op: &'static str, outputs: usize, inputs: SmallVec<[Input; 2]>, saves: bool, rules: Rules) -> Arc<Node> {
-    Arc::new(Node {
+    let node = Arc::new(Node {
         id: next_id(),
         op,
         outputs,
@@ -225,7 +233,11 @@ pub fn node(op: &'static str, outputs: usize, inputs: SmallVec<[Input; 2]>, save
         hooks: Mutex::default(),
         retained: Mutex::default(),
         extras: OnceLock::new(),
-    })
+    });
+    if anomaly::is_enabled() {
+        anomaly::remember(&node);
+    }
+    node
 }
 
 /// An output that the rules of its own op need. Holds no place on the tape, which would be a cycle.
