@@ -289,7 +289,9 @@ pub trait Element: Copy + Default + Send + Sync + PartialEq + PartialOrd + fmt::
 #[inline(always)]
 fn truncate(value: f64) -> i64 {
     const LIMIT: f64 = 9_223_372_036_854_775_808.0; // 2^63
-    if (-LIMIT..LIMIT).contains(&value) { value as i64 } else { i64::MIN }
+    let value = if (-LIMIT..LIMIT).contains(&value) { value } else { -LIMIT };
+    // SAFETY: in range, and not NaN. (`as` would check again.)
+    unsafe { value.to_int_unchecked() }
 }
 
 macro_rules! element {

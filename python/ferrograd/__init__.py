@@ -16,6 +16,10 @@ from ferrograd.autograd import (
     set_grad_enabled,
 )
 
+is_anomaly_enabled = _C._autograd.is_anomaly_enabled
+is_anomaly_check_nan_enabled = _C._autograd.is_anomaly_check_nan_enabled
+set_anomaly_enabled = _C._autograd.set_anomaly_enabled
+
 # A function that Rust exports under the same name stays: it knows more than the method.
 globals().update(
     {name: form for name, form in function_forms(Tensor, _C._function_form).items() if not hasattr(_C, name)}

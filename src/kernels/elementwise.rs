@@ -149,6 +149,7 @@ impl Nest {
     /// Row by row: operands with unit inner stride are used in place.
     fn rows(&self, from: usize, to: usize, body: Run<'_>) {
         let row = self.sizes[0];
+        let widest = self.elem.iter().copied().max().unwrap_or(1);
         let mut buffers = Buffers::new();
         let mut at = from;
         // What a broadcast operand's buffer is filled with, so that a number is spread only once.
@@ -158,7 +159,7 @@ impl Nest {
             let length = (row - column).min(to - at);
             let starts = self.addresses(at - column);
             let direct = (0..self.starts.len()).all(|arg| self.strides[arg][0] == self.elem[arg] as isize);
-            let step = if direct { length } else { length.min(BLOCK) };
+            let step = if direct { length } else { length.min(size_of::<Block>() / widest) };
             let mut done = 0;
             while done < length {
                 let count = step.min(length - done);
@@ -171,7 +172,7 @@ impl Nest {
                     } else {
                         let buffer = buffers.get(arg);
                         if arg > 0 && !(stride == 0 && spread[arg].0 == first && spread[arg].1 >= count) {
-                            // SAFETY: the operand is valid for these elements, the buffer holds BLOCK of 16 bytes.
+                            // SAFETY: the operand is valid for these elements, and the buffer has room for them.
                             unsafe { gather(buffer, first, stride, count, size) };
                             spread[arg] = if stride == 0 { (first, count) } else { (std::ptr::null_mut(), 0) };
                         }
@@ -284,9 +285,12 @@ impl Nest {
     }
 }
 
+/// `BLOCK` elements of the largest size.
+type Block = [u128; BLOCK];
+
 /// One aligned block per operand, on the stack.
 #[repr(align(64))]
-struct Buffers([MaybeUninit<[u128; BLOCK]>; MAX_ARGS]);
+struct Buffers([MaybeUninit<Block>; MAX_ARGS]);
 
 impl Buffers {
     #[allow(clippy::large_stack_frames)]
@@ -330,6 +334,13 @@ unsafe fn scatter(to: *mut u8, stride: isize, from: *const u8, n: usize, size: u
 /// The loop of both; strides in bytes. Memory lent by others may be unaligned.
 #[inline(always)]
 unsafe fn strided_copy<W: Copy>(to: *mut W, to_stride: isize, from: *const W, from_stride: isize, n: usize) {
+    if from_stride == 0 && to_stride == size_of::<W>() as isize && n > 0 {
+        // SAFETY: as below.
+        return unsafe {
+            let value = from.read_unaligned();
+            (0..n).for_each(|i| to.add(i).write_unaligned(value))
+        };
+    }
     for i in 0..n as isize {
         // SAFETY: the caller answers for `n` elements at both places.
         unsafe { to.byte_offset(i * to_stride).write_unaligned(from.byte_offset(i * from_stride).read_unaligned()) }

@@ -52,14 +52,6 @@ fold!(
     Product<T: Element, A: Number>(T => A) start A::ONE; |v| v.cast(); |a, b| a.mul(b)
 );
 fold!(
-    /// The largest element; NaN if there is one.
-    Max<T: Number>(T => T) start T::LOWEST; |v| v; |a, b| a.max(b)
-);
-fold!(
-    /// The smallest element; NaN if there is one.
-    Min<T: Number>(T => T) start T::HIGHEST; |v| v; |a, b| a.min(b)
-);
-fold!(
     /// Whether an element is not zero.
     Any<T: Element>(T => bool) start false; |v| v.truth(); |a, b| a | b
 );
@@ -78,6 +70,8 @@ pub trait Order: Copy + Send + Sync + Default {
     fn better<T: Number>(a: T, b: T) -> bool;
     /// The preferred one of two.
     fn best<T: Number>(a: T, b: T) -> T;
+    /// The preferred one of two that are not NaN.
+    fn best_number<T: Number>(a: T, b: T) -> T;
     /// What any value is as good as.
     fn worst<T: Number>() -> T;
 }
@@ -99,6 +93,10 @@ impl Order for Largest {
     fn best<T: Number>(a: T, b: T) -> T {
         a.max(b)
     }
+    #[inline(always)]
+    fn best_number<T: Number>(a: T, b: T) -> T {
+        if a > b { a } else { b }
+    }
     fn worst<T: Number>() -> T {
         T::LOWEST
     }
@@ -112,6 +110,10 @@ impl Order for Smallest {
     #[inline(always)]
     fn best<T: Number>(a: T, b: T) -> T {
         a.min(b)
+    }
+    #[inline(always)]
+    fn best_number<T: Number>(a: T, b: T) -> T {
+        if a < b { a } else { b }
     }
     fn worst<T: Number>() -> T {
         T::HIGHEST
@@ -156,17 +158,14 @@ impl<T: Number, O: Order> Fold for Best<T, O> {
 
     /// The value first, by a fold that vectorises, then its place.
     #[inline(always)]
-    unsafe fn run(self, x: *const T, stride: isize, n: usize, first: usize) -> Place<T> {
-        if n == 0 {
-            return self.start();
-        }
+    unsafe fn run(self, x: *const T, n: usize, first: usize) -> Place<T> {
         // SAFETY: the caller answers for n elements.
-        let at = |i: usize| unsafe { x.byte_offset(i as isize * stride).read_unaligned() };
+        let at = |i: usize| unsafe { x.add(i).read_unaligned() };
         if n < 16 {
             return (0..n).fold(self.start(), |acc, i| self.step(acc, at(i), first + i));
         }
         // SAFETY: as above.
-        let value = unsafe { Extreme::<T, O>(PhantomData).run(x, stride, n, first) };
+        let value = unsafe { Extreme::<T, O>(PhantomData).run(x, n, first) };
         let is_it = |v: T| (v == value) | (v.is_nan() & value.is_nan());
         let mut from = 0;
         const BLOCK: usize = 64;
@@ -219,6 +218,77 @@ impl<T: Number, O: Order> Fold for Extreme<T, O> {
     #[inline(always)]
     fn combine(self, a: T, b: T) -> T {
         O::best(a, b)
+    }
+
+    /// A look for NaN, then a fold that need not mind.
+    #[inline(always)]
+    unsafe fn run(self, x: *const T, n: usize, first: usize) -> T {
+        // SAFETY: the caller answers for n elements.
+        unsafe { if has_nan(x, n) { find_nan(x) } else { ExtremeNumber::<T, O>(PhantomData).run(x, n, first) } }
+    }
+
+    /// The same for each row.
+    #[inline(always)]
+    unsafe fn rows(self, x: *const T, stride: isize, rows: usize, first: usize, acc: &mut [T]) {
+        let width = acc.len().min(STRIP);
+        let row = |r: usize| x.wrapping_byte_offset(r as isize * stride);
+        // SAFETY: the caller answers for the rows.
+        unsafe {
+            if (0..rows).any(|r| has_nan(row(r), width)) {
+                return (0..rows).for_each(|r| rows_with_nan::<T, O>(row(r), acc));
+            }
+            let mut best = [O::worst::<T>(); STRIP];
+            ExtremeNumber::<T, O>(PhantomData).rows(x, stride, rows, first, &mut best[..width]);
+            acc.iter_mut().zip(&best).for_each(|(a, &b)| *a = O::best(*a, b));
+        }
+    }
+}
+
+/// Whether one of `n` neighbours is NaN.
+#[inline(always)]
+unsafe fn has_nan<T: Number>(x: *const T, n: usize) -> bool {
+    // SAFETY: the caller answers for n elements.
+    T::DTYPE.is_float() && (0..n).fold(false, |found, i| found | unsafe { x.add(i).read_unaligned() }.is_nan())
+}
+
+/// The first NaN at or after an address, where there is one.
+#[cold]
+#[inline(never)]
+unsafe fn find_nan<T: Number>(mut x: *const T) -> T {
+    // SAFETY: the caller answers for the elements up to one that is NaN.
+    unsafe {
+        while !x.read_unaligned().is_nan() {
+            x = x.add(1);
+        }
+        x.read_unaligned()
+    }
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn rows_with_nan<T: Number, O: Order>(row: *const T, acc: &mut [T]) {
+    // SAFETY: the caller answers for the row.
+    acc.iter_mut().enumerate().for_each(|(i, a)| *a = O::best(*a, unsafe { row.add(i).read_unaligned() }));
+}
+
+/// The extreme value where there is no NaN.
+#[derive(Clone, Copy, Default)]
+struct ExtremeNumber<T, O>(PhantomData<(T, O)>);
+
+impl<T: Number, O: Order> Fold for ExtremeNumber<T, O> {
+    type In = T;
+    type Acc = T;
+    #[inline(always)]
+    fn start(self) -> T {
+        O::worst()
+    }
+    #[inline(always)]
+    fn step(self, acc: T, value: T, _: usize) -> T {
+        O::best_number(acc, value)
+    }
+    #[inline(always)]
+    fn combine(self, a: T, b: T) -> T {
+        O::best_number(a, b)
     }
 }
 
@@ -302,15 +372,15 @@ impl<T: Element> Fold for Moments<T> {
 
     /// The mean, then the deviations from it; what rounding left in their sum is taken out of their squares.
     #[inline(always)]
-    unsafe fn run(self, x: *const T, stride: isize, n: usize, first: usize) -> Spread {
+    unsafe fn run(self, x: *const T, n: usize, first: usize) -> Spread {
         if n == 0 {
             return self.start();
         }
         // SAFETY: the caller answers for n elements.
-        let sums = unsafe { Deviations::<T> { from: 0.0, of: PhantomData }.run(x, stride, n, first) };
+        let sums = unsafe { Deviations::<T> { from: 0.0, of: PhantomData }.run(x, n, first) };
         let mean = sums.0 / n as f64;
         // SAFETY: as above.
-        let (sum, squares) = unsafe { Deviations::<T> { from: mean, of: PhantomData }.run(x, stride, n, first) };
+        let (sum, squares) = unsafe { Deviations::<T> { from: mean, of: PhantomData }.run(x, n, first) };
         Spread::shifted(n as f64, mean, sum, squares)
     }
 

@@ -10,6 +10,8 @@ use super::vector::vectorize;
 const GRAIN: usize = 16 * 1024;
 /// Neighbouring lines that are walked together.
 const STRIP: usize = 64;
+/// Lines in memory of their own that are walked together: not so many that rows a power of two long crowd the cache.
+const TOGETHER: usize = 4;
 
 /// The extent of a loop along one dim.
 #[derive(Clone, Copy, Debug)]
@@ -42,32 +44,38 @@ impl Lines {
 /// step before returned, the place of the element in memory, and its number along the line.
 pub fn scan<S: Copy + Send + Sync>(lines: Lines, reverse: bool, start: S, step: impl Fn(S, usize, usize) -> S + Sync + Copy) {
     let Lines { outer, n, inner } = lines;
-    if n == 0 || inner == 0 {
+    if n * inner * outer == 0 {
         return;
     }
-    let strips = inner.div_ceil(STRIP);
-    let width = inner.min(STRIP);
-    par::for_ranges(outer * strips, (GRAIN / (n * width)).max(1), &|range| {
+    // Lines that lie beside each other, or if these are whole in memory, one behind the other: a few, whose steps overlap.
+    let (lines, apart, most) = if inner == 1 { (outer, n, TOGETHER) } else { (inner, 1, STRIP) };
+    let strips = lines.div_ceil(most);
+    let blocks = if inner == 1 { 1 } else { outer };
+    par::for_ranges(blocks * strips, (GRAIN / (n * lines.min(most))).max(1), &|range| {
         vectorize(
             #[inline(always)]
             || {
                 for strip in range {
-                    let first = strip / strips * n * inner + strip % strips * STRIP;
-                    let width = STRIP.min(inner - strip % strips * STRIP);
-                    if width == 1 {
-                        let mut state = start;
-                        for k in 0..n {
-                            let number = if reverse { n - 1 - k } else { k };
-                            state = step(state, first + number * inner, number);
-                        }
-                        continue;
-                    }
+                    let line = strip % strips * most;
+                    let first = strip / strips * n * inner + line * apart;
+                    let width = most.min(lines - line);
                     let mut states = [start; STRIP];
-                    for k in 0..n {
-                        let number = if reverse { n - 1 - k } else { k };
-                        let row = first + number * inner;
-                        for (i, state) in states.iter_mut().enumerate().take(width) {
-                            *state = step(*state, row + i, number);
+                    let number = |k: usize| if reverse { n - 1 - k } else { k };
+                    if apart == 1 {
+                        for k in (0..n).map(number) {
+                            for (i, state) in states.iter_mut().enumerate().take(width) {
+                                *state = step(*state, first + k * inner + i, k);
+                            }
+                        }
+                    } else if width == TOGETHER {
+                        for k in (0..n).map(number) {
+                            for (i, state) in states.iter_mut().enumerate().take(TOGETHER) {
+                                *state = step(*state, first + i * n + k, k);
+                            }
+                        }
+                    } else {
+                        for i in 0..width {
+                            (0..n).map(number).fold(start, |state, k| step(state, first + i * n + k, k));
                         }
                     }
                 }

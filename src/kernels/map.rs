@@ -12,7 +12,7 @@ use crate::dtype::Element;
 
 /// Floats get the widest registers; integers do with half of them, which spares a third of the compiled loops.
 #[inline(always)]
-fn vectorize_for<T: Element, R>(body: impl FnOnce() -> R) -> R {
+pub fn vectorize_for<T: Element, R>(body: impl FnOnce() -> R) -> R {
     if const { T::DTYPE.is_float() } { vectorize(body) } else { vectorize_narrow(body) }
 }
 
@@ -65,6 +65,32 @@ pub fn loop2<A: Element, B: Element, U: Element>(
                 }
             },
         )
+    }
+}
+
+/// The loop of y = near(a, b), which must be right where `is_near(a, b)` holds; blocks with other elements take y = far(a, b).
+pub fn loop2_near<T: Element>(
+    is_near: impl Fn(T, T) -> bool + Sync + Copy,
+    near: impl Fn(T, T) -> T + Sync + Copy,
+    far: impl Fn(T, T) -> T + Sync + Copy,
+) -> impl Fn(&[*mut u8; MAX_ARGS], usize) + Sync {
+    const BLOCK: usize = 256;
+    let (near, far) = (loop2(near), loop2(far));
+    move |p, n| {
+        for first in (0..n).step_by(BLOCK) {
+            let [y, a, b, _] = p.map(|start| start.wrapping_add(first * size_of::<T>()));
+            let count = BLOCK.min(n - first);
+            let all_near = vectorize(
+                #[inline(always)]
+                move || {
+                    let (a, b): (*const T, *const T) = (a.cast(), b.cast());
+                    // SAFETY: `run` hands out addresses of n elements each.
+                    (0..count).fold(true, |all, i| all & unsafe { is_near(a.add(i).read_unaligned(), b.add(i).read_unaligned()) })
+                },
+            );
+            let block = [y, a, b, std::ptr::null_mut()];
+            if all_near { near(&block, count) } else { far(&block, count) }
+        }
     }
 }
 

@@ -8,25 +8,36 @@ use super::arguments::Operand;
 use super::kernel::{promoted, promoted_float};
 use crate::dtype::{DType, Number, Scalar};
 use crate::error::{Error, Result};
-use crate::kernels::quotient::Quotient;
+use crate::kernels::quotient::{NearQuotient, Quotient};
 use crate::runtime_error;
 use crate::tensor::Tensor;
 use crate::vjp;
 
-/// y = a.f(b), with f a method of [`Quotient`]; integers must not be divided by zero.
+/// y = a.f(b, a.rest(b)), with f a method of [`Quotient`]; integers must not be divided by zero.
 macro_rules! quotient_map {
-    ($op:expr, $a:expr, $b:expr, $f:ident) => {{
-        let by_zero = AtomicBool::new(false);
-        let seen = &by_zero;
-        let y = number_zip_map!($op, $a, $b, |u: T, v: T| {
-            if T::EXACT && v == T::ZERO {
-                seen.store(true, Ordering::Relaxed);
-                return v;
-            }
-            u.$f(v)
-        });
-        unless_by_zero(y, by_zero)
-    }};
+    ($op:expr, $a:expr, $b:expr, $f:ident) => {
+        if $a.dtype().is_float() {
+            crate::dispatch_floats!($a.dtype(), $op, T => super::kernel::binary_near::<T>(
+                $op,
+                &$a,
+                &$b,
+                #[inline(always)] |u: T, v: T| u.is_near(v),
+                #[inline(always)] |u: T, v: T| u.$f(v, u.rest_near(v)),
+                #[inline(always)] |u: T, v: T| u.$f(v, u.rest(v)),
+            ))
+        } else {
+            let by_zero = AtomicBool::new(false);
+            let seen = &by_zero;
+            let y = number_zip_map!($op, $a, $b, |u: T, v: T| {
+                if T::EXACT && v == T::ZERO {
+                    seen.store(true, Ordering::Relaxed);
+                    return v;
+                }
+                u.$f(v, u.rest(v))
+            });
+            unless_by_zero(y, by_zero)
+        }
+    };
 }
 
 impl Tensor {
@@ -93,7 +104,7 @@ impl Tensor {
         check_alpha("add", alpha, a.dtype())?;
         let y = crate::dispatch_all!(a.dtype(), "add", T => {
             let factor: T = alpha.to();
-            super::kernel::binary::<T, T, T>("add", &a, &b, move |u, v| u.add(factor.mul(v)))
+            super::kernel::binary::<T, T, T>("add", &a, &b, #[inline(always)] move |u, v| u.add(factor.mul(v)))
         })?;
         vjp!("add", y, { a: |g| Ok(g.clone()), b: |g| g * alpha.to_f64() })
     }
@@ -113,7 +124,7 @@ impl Tensor {
         check_alpha("sub", alpha, a.dtype())?;
         let y = crate::dispatch_numbers!(a.dtype(), "sub", T => {
             let factor: T = alpha.to();
-            super::kernel::binary::<T, T, T>("sub", &a, &b, move |u, v| u.sub(factor.mul(v)))
+            super::kernel::binary::<T, T, T>("sub", &a, &b, #[inline(always)] move |u, v| u.sub(factor.mul(v)))
         })?;
         vjp!("sub", y, { a: |g| Ok(g.clone()), b: |g| g * -alpha.to_f64() })
     }

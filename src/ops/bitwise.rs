@@ -20,7 +20,7 @@ macro_rules! bit_functions {
                 let other = other.as_tensor()?;
                 let (a, b) = promoted(self, &other)?;
                 crate::dispatch!(a.dtype(), $kernel, T in [$($ty),+] =>
-                    super::kernel::binary::<T, T, T>($kernel, &a, &b, |u, v| u.$f(v)))
+                    super::kernel::binary::<T, T, T>($kernel, &a, &b, #[inline(always)] |u, v| u.$f(v)))
             }
         }
 
@@ -69,7 +69,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: integers and bools.
     pub fn bitwise_not(&self) -> Result<Tensor> {
         crate::dispatch!(self.dtype(), "bitwise_not", T in [i64, i32, i16, i8, u8, Bool] =>
-            super::kernel::unary::<T, T>("bitwise_not", self, |v| v.complement()))
+            super::kernel::unary::<T, T>("bitwise_not", self, #[inline(always)] |v| v.complement()))
     }
 }
 

@@ -161,7 +161,7 @@ impl Tensor {
         let (a, b) = (self.to_float()?, other.to_float()?);
         crate::dispatch_floats!(a.dtype(), "isclose", T => {
             let (rtol, atol) = (rtol as T, atol as T);
-            super::kernel::binary::<T, T, crate::dtype::Bool>("isclose", &a, &b, move |u, v| {
+            super::kernel::binary::<T, T, crate::dtype::Bool>("isclose", &a, &b, #[inline(always)] move |u, v| {
                 let difference = (u - v).abs();
                 let near = difference.is_finite() & (difference <= atol + (rtol * v).abs());
                 (near | (u == v) | (equal_nan & u.is_nan() & v.is_nan())).into()
@@ -218,7 +218,7 @@ impl Tensor {
     pub(crate) fn between(&self, low: f64, high: f64) -> Result<Tensor> {
         crate::dispatch_floats!(self.dtype(), "between", T => {
             let (low, high) = (low as T, high as T);
-            super::kernel::unary::<T, crate::dtype::Bool>("between", self, move |v| ((v >= low) & (v <= high)).into())
+            super::kernel::unary::<T, crate::dtype::Bool>("between", self, #[inline(always)] move |v| ((v >= low) & (v <= high)).into())
         })
     }
 }

@@ -97,7 +97,7 @@ impl Tensor {
 pub(crate) fn equal_mask(x: &Tensor, y: &Tensor, nan_equals_nan: bool) -> Result<Tensor> {
     let (x, y) = (x.detached_read()?, y.detached_read()?);
     crate::dispatch_all!(x.dtype(), "eq", T =>
-    super::kernel::binary::<T, T, Bool>("eq", &x, &y, move |u: T, v: T| {
+    super::kernel::binary::<T, T, Bool>("eq", &x, &y, #[inline(always)] move |u: T, v: T| {
         Bool::from(u == v || (nan_equals_nan && u.is_nan() && v.is_nan()))
     }))
 }

@@ -44,7 +44,7 @@ macro_rules! float_map {
 macro_rules! float_stretches {
     ($op:expr, $x:expr, $f:expr) => {{
         let x = $x.to_float()?;
-        $crate::dispatch_floats!(x.dtype(), $op, T => $crate::ops::kernel::unary_stretches::<T>($op, &x, $f))
+        $crate::dispatch_floats!(x.dtype(), $op, T => $crate::ops::kernel::unary_stretches::<T>($op, &x, #[inline(always)] |part| $f(part)))
     }};
 }
 
@@ -52,7 +52,7 @@ macro_rules! float_stretches {
 macro_rules! test_map {
     ($op:expr, $x:expr, $f:expr) => {
         $crate::dispatch_all!($x.dtype(), $op, T =>
-            $crate::ops::kernel::unary::<T, $crate::dtype::Bool>($op, &$x, |v: T| $crate::dtype::Bool::from($f(v))))
+            $crate::ops::kernel::unary::<T, $crate::dtype::Bool>($op, &$x, #[inline(always)] |v: T| $crate::dtype::Bool::from($f(v))))
     };
 }
 
@@ -102,7 +102,7 @@ macro_rules! number_zip3_map {
 macro_rules! compare_map {
     ($op:expr, $a:expr, $b:expr, $f:expr) => {
         $crate::dispatch_all!($a.dtype(), $op, T =>
-            $crate::ops::kernel::binary::<T, T, $crate::dtype::Bool>($op, &$a, &$b, |a: T, b: T| $crate::dtype::Bool::from($f(a, b))))
+            $crate::ops::kernel::binary::<T, T, $crate::dtype::Bool>($op, &$a, &$b, #[inline(always)] |a: T, b: T| $crate::dtype::Bool::from($f(a, b))))
     };
 }
 
@@ -225,6 +225,18 @@ pub fn binary<A: Element, B: Element, U: Element>(
     f: impl Fn(A, B) -> U + Sync + Copy,
 ) -> Result<Tensor> {
     apply(op, U::DTYPE, &[a, b], &map::loop2(f))
+}
+
+/// y = near(a, b) where `is_near(a, b)` holds for a whole block, far(a, b) elsewhere.
+pub fn binary_near<T: Element>(
+    op: &'static str,
+    a: &Tensor,
+    b: &Tensor,
+    is_near: impl Fn(T, T) -> bool + Sync + Copy,
+    near: impl Fn(T, T) -> T + Sync + Copy,
+    far: impl Fn(T, T) -> T + Sync + Copy,
+) -> Result<Tensor> {
+    apply(op, T::DTYPE, &[a, b], &map::loop2_near(is_near, near, far))
 }
 
 /// y = f(a, b, c), broadcasting, for tensors whose dtypes are known to be these.

@@ -15,7 +15,7 @@ impl Tensor {
     /// `value`, 0-d and of the same dtype, where `mask` is true.
     pub(crate) fn filled_where(&self, op: &'static str, mask: &Tensor, value: &Tensor) -> Result<Tensor> {
         let x = self;
-        let y = crate::dispatch_all!(x.dtype(), op, T => ternary::<T, Bool, T, T>(op, x, mask, value, |old, m, new| {
+        let y = crate::dispatch_all!(x.dtype(), op, T => ternary::<T, Bool, T, T>(op, x, mask, value, #[inline(always)] |old, m, new| {
             if m.get() { new } else { old }
         }))?;
         let (mask, dtype) = (mask.clone(), x.dtype());
@@ -30,7 +30,7 @@ impl Tensor {
     fn kept_where(&self, mask: &Tensor) -> Result<Tensor> {
         let x = self;
         let zero = Tensor::zeroed("where", &[], x.dtype())?;
-        let y = crate::dispatch_all!(x.dtype(), "where", T => ternary::<T, Bool, T, T>("where", x, mask, &zero, |old, m, new| {
+        let y = crate::dispatch_all!(x.dtype(), "where", T => ternary::<T, Bool, T, T>("where", x, mask, &zero, #[inline(always)] |old, m, new| {
             if m.get() { old } else { new }
         }))?;
         let mask = mask.clone();

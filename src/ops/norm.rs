@@ -17,7 +17,7 @@ use crate::vjp;
 impl Tensor {
     /// The sign of each element, 0 for 0, off the tape: its derivative is 0.
     fn signs(&self) -> Result<Tensor> {
-        crate::dispatch_floats!(self.dtype(), "sgn", T => super::kernel::unary::<T, T>("sgn", &self.detached_read()?, |v| {
+        crate::dispatch_floats!(self.dtype(), "sgn", T => super::kernel::unary::<T, T>("sgn", &self.detached_read()?, #[inline(always)] |v| {
             if v > 0.0 { 1.0 } else if v < 0.0 { -1.0 } else { v * 0.0 }
         }))
     }
@@ -28,7 +28,7 @@ impl Tensor {
         if p == 1.0 {
             return Ok(x.clone());
         }
-        let y = crate::dispatch_floats!(x.dtype(), "pow", T => super::kernel::unary::<T, T>("pow", x, move |v| math::pow(v, p as T)))?;
+        let y = crate::dispatch_floats!(x.dtype(), "pow", T => super::kernel::unary::<T, T>("pow", x, #[inline(always)] move |v| math::pow(v, p as T)))?;
         vjp!("pow", y, { x: |g| {
             if p == 0.0 { return super::along::zeros("pow", x.shape(), x.dtype()) }
             g * (x.raised(p - 1.0)? * p)?
@@ -49,10 +49,10 @@ impl Tensor {
             } else if p == 0.0 {
                 fold(OP, x, &r.dims, SumOf::<T, _>(#[inline(always)] |v: T| (v != 0.0) as u8 as T, of), |sum| sum)
             } else if p == f64::INFINITY {
-                let size = super::kernel::unary::<T, T>(OP, x, |v| v.abs())?;
+                let size = super::kernel::unary::<T, T>(OP, x, #[inline(always)] |v| v.abs())?;
                 fold(OP, &size, &r.dims, Extreme::<T, Largest>::default(), |m| m.max(0.0 * m))
             } else if p == f64::NEG_INFINITY {
-                let size = super::kernel::unary::<T, T>(OP, x, |v| v.abs())?;
+                let size = super::kernel::unary::<T, T>(OP, x, #[inline(always)] |v| v.abs())?;
                 fold(OP, &size, &r.dims, Extreme::<T, Smallest>::default(), |m| m)
             } else {
                 fold(OP, x, &r.dims, SumOf::<T, _>(#[inline(always)] move |v: T| math::pow(v.abs(), power), of), move |sum| math::pow(sum, 1.0 / power))
@@ -106,6 +106,7 @@ fn norm_rule(g: &Tensor, x: &Tensor, y: &Tensor, p: f64, r: &Reduction) -> Resul
             "logical_or",
             &mask,
             &x.detached_read()?.nan_mask()?,
+            #[inline(always)]
             |a, b| a.add(b),
         )?;
         let dims = Dims(r.dims.iter().map(|&d| d as isize).collect());
@@ -223,7 +224,7 @@ impl Tensor {
         let norm = x.vector_norm(p, Some(&others), true, None)?;
         // What is small enough keeps its factor of 1, and has no gradient through it.
         let small = crate::dispatch_floats!(x.dtype(), "renorm", T => {
-            super::kernel::unary::<T, crate::dtype::Bool>("renorm", &norm.detached(false), move |v| (v <= limit as T).into())
+            super::kernel::unary::<T, crate::dtype::Bool>("renorm", &norm.detached(false), #[inline(always)] move |v| (v <= limit as T).into())
         })?;
         let factor = ((&norm + 1e-7)?.raised(-1.0)? * limit)?.zeroed_where(&small)?;
         x * (factor + small.to_dtype(x.dtype())?)?

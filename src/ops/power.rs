@@ -24,13 +24,13 @@ impl Tensor {
         let y = if x.dtype().is_float() {
             let n = exponent.to_f64();
             crate::dispatch_floats!(x.dtype(), "pow", T => match n {
-                2.0 => unary::<T, T>("pow", x, |v| v * v),
-                3.0 => unary::<T, T>("pow", x, |v| v * v * v),
-                0.5 => unary::<T, T>("pow", x, |v| v.sqrt()),
-                -0.5 => unary::<T, T>("pow", x, |v| 1.0 / v.sqrt()),
-                -1.0 => unary::<T, T>("pow", x, |v| 1.0 / v),
-                -2.0 => unary::<T, T>("pow", x, |v| 1.0 / (v * v)),
-                n => unary::<T, T>("pow", x, move |v| math::pow(v, n as T)),
+                2.0 => unary::<T, T>("pow", x, #[inline(always)] |v| v * v),
+                3.0 => unary::<T, T>("pow", x, #[inline(always)] |v| v * v * v),
+                0.5 => unary::<T, T>("pow", x, #[inline(always)] |v| v.sqrt()),
+                -0.5 => unary::<T, T>("pow", x, #[inline(always)] |v| 1.0 / v.sqrt()),
+                -1.0 => unary::<T, T>("pow", x, #[inline(always)] |v| 1.0 / v),
+                -2.0 => unary::<T, T>("pow", x, #[inline(always)] |v| 1.0 / (v * v)),
+                n => unary::<T, T>("pow", x, #[inline(always)] move |v| math::pow(v, n as T)),
             })?
         } else {
             if matches!(exponent, Scalar::Int(n) if n < 0) {
@@ -69,7 +69,7 @@ fn square_backward(g: &Tensor, x: &Tensor) -> Result<Tensor> {
 }
 
 fn integer_power(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    crate::dispatch_ints!(a.dtype(), "pow", T => binary::<T, T, T>("pow", a, b, |u, v| u.power(v)))
+    crate::dispatch_ints!(a.dtype(), "pow", T => binary::<T, T, T>("pow", a, b, #[inline(always)] |u, v| u.power(v)))
 }
 
 /// An integer must fit a dtype; torch lets negative ones wrap to unsigned.

@@ -40,15 +40,15 @@ impl Source {
 /// Calls `put` with the address of each element, along the memory.
 ///
 /// # Safety
-/// The caller holds the right to write to `x`, whose elements are of type `T`, until this returns.
-unsafe fn along_memory<T>(x: &Tensor, mut put: impl FnMut(*mut T)) {
+/// The caller holds the right to write to `x` until this returns.
+unsafe fn along_memory(x: &Tensor, put: &mut dyn FnMut(*mut u8)) {
     let mut dims: Vec<(usize, isize)> =
         x.shape().iter().copied().zip(x.strides().iter().copied()).filter(|&(size, _)| size != 1).collect();
     dims.sort_by_key(|&(_, stride)| -stride);
     let mut index = vec![0usize; dims.len()];
     let mut place = 0isize;
     for _ in 0..x.numel() {
-        put(x.ptr::<T>().wrapping_offset(place));
+        put(x.byte_ptr().wrapping_offset(place * x.dtype().size() as isize));
         for (i, &(size, stride)) in index.iter_mut().zip(&dims).rev() {
             *i += 1;
             place += stride;
@@ -65,7 +65,9 @@ unsafe fn along_memory<T>(x: &Tensor, mut put: impl FnMut(*mut T)) {
 fn draw<T: Element>(x: &Tensor, source: &Source, mut one: impl FnMut(&mut Generator) -> T + Send) -> Result<()> {
     let _access = Access::new(&[], &[x.storage()]);
     // SAFETY: x is locked for writing, and of this dtype.
-    without_interpreter(x.numel(), || source.with(|rng| unsafe { along_memory::<T>(x, |slot| slot.write(one(rng))) }));
+    without_interpreter(x.numel(), || {
+        source.with(|rng| unsafe { along_memory(x, &mut |slot| slot.cast::<T>().write_unaligned(one(rng))) })
+    });
     Ok(())
 }
 
@@ -102,18 +104,18 @@ fn draw_from<P: Element, T: Element>(
     let _access = Access::new(&[ordered.storage()], &[x.storage()]);
     let mut values = Vec::with_capacity(numel);
     // SAFETY: fresh memory of this dtype; x is locked for writing.
-    unsafe { along_memory::<P>(&ordered, |slot| values.push(slot.read())) };
+    unsafe { along_memory(&ordered, &mut |slot| values.push(slot.cast::<P>().read_unaligned())) };
     let mut values = values.into_iter();
     without_interpreter(numel, || {
         source.with(|rng| {
-            let put = |slot: *mut T| {
+            let mut put = |slot: *mut u8| {
                 if let Some(value) = values.next() {
                     // SAFETY: the address of an element of x, which is locked for writing.
-                    unsafe { slot.write(one(rng, value)) }
+                    unsafe { slot.cast::<T>().write_unaligned(one(rng, value)) }
                 }
             };
             // SAFETY: x is locked for writing, and of this dtype.
-            unsafe { along_memory::<T>(x, put) }
+            unsafe { along_memory(x, &mut put) }
         });
     });
     Ok(())

@@ -176,7 +176,7 @@ impl Tensor {
     pub(crate) fn zeroed_where(&self, mask: &Tensor) -> Result<Tensor> {
         let x = self;
         let y = crate::dispatch_floats!(x.dtype(), "masked_fill", T =>
-            super::kernel::binary::<T, Bool, T>("masked_fill", x, mask, |v, m| if m.get() { 0.0 } else { v }))?;
+            super::kernel::binary::<T, Bool, T>("masked_fill", x, mask, #[inline(always)] |v, m| if m.get() { 0.0 } else { v }))?;
         let mask = mask.detached(false);
         vjp!("masked_fill", y, { x: |g| g.zeroed_where(&mask) })
     }
@@ -333,12 +333,12 @@ impl Tensor {
     /// Where the elements are NaN, off the tape.
     pub(crate) fn nan_mask(&self) -> Result<Tensor> {
         crate::dispatch_all!(self.dtype(), "isnan", T =>
-            super::kernel::unary::<T, Bool>("isnan", self, |v: T| Bool::from(v.is_nan())))
+            super::kernel::unary::<T, Bool>("isnan", self, #[inline(always)] |v: T| Bool::from(v.is_nan())))
     }
 
     /// Where the elements are zero, off the tape.
     pub(crate) fn is_zero(&self) -> Result<Tensor> {
         crate::dispatch_all!(self.dtype(), "eq", T =>
-            super::kernel::unary::<T, Bool>("eq", self, |v: T| Bool::from(!v.truth())))
+            super::kernel::unary::<T, Bool>("eq", self, #[inline(always)] |v: T| Bool::from(!v.truth())))
     }
 }

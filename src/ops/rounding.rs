@@ -80,7 +80,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float.
     pub fn frac(&self) -> Result<Tensor> {
         let x = self;
-        let y = crate::dispatch_floats!(x.dtype(), "frac", T => super::kernel::unary::<T, T>("frac", x, |v| v - v.trunc()))?;
+        let y = crate::dispatch_floats!(x.dtype(), "frac", T => super::kernel::unary::<T, T>("frac", x, #[inline(always)] |v| v - v.trunc()))?;
         vjp!("frac", y, { x: |g| Ok(g.clone()) })
     }
 
@@ -93,7 +93,7 @@ impl Tensor {
         let y = if x.dtype().is_float() {
             float_map!("abs", x, |v: T| v.abs())
         } else {
-            crate::dispatch_ints!(x.dtype(), "abs", T => super::kernel::unary::<T, T>("abs", x, |v| v.magnitude()))
+            crate::dispatch_ints!(x.dtype(), "abs", T => super::kernel::unary::<T, T>("abs", x, #[inline(always)] |v| v.magnitude()))
         }?;
         vjp!("abs", y, { x: |g| g * x.sgn() })
     }
@@ -118,7 +118,7 @@ impl Tensor {
 
 #[allow(clippy::absurd_extreme_comparisons)] // of unsigned integers
 fn sign(x: &Tensor) -> Result<Tensor> {
-    crate::dispatch_all!(x.dtype(), "sign", T => super::kernel::unary::<T, T>("sign", x, |v| {
+    crate::dispatch_all!(x.dtype(), "sign", T => super::kernel::unary::<T, T>("sign", x, #[inline(always)] |v| {
         let (above, below) = (v > T::ZERO, v < T::ZERO);
         T::from_i64(above as i64 - below as i64)
     }))

@@ -149,13 +149,13 @@ impl Tensor {
     fn log_or_lowest(&self) -> Result<Tensor> {
         let x = self;
         let y = crate::dispatch_floats!(x.dtype(), "log", T => super::kernel::unary::<T, T>(
-            "log", x, |v| if v > 0.0 { math::ln(v) } else { T::MIN }))?;
+            "log", x, #[inline(always)] |v| if v > 0.0 { math::ln(v) } else { T::MIN }))?;
         vjp!("log", y, { x: |g| (g / &x)?.zeroed_where(&x.not_positive()?) })
     }
 
     fn not_positive(&self) -> Result<Tensor> {
         let x = self;
-        crate::dispatch_floats!(x.dtype(), "le", T => super::kernel::unary::<T, crate::dtype::Bool>("le", x, |v| (v <= 0.0).into()))
+        crate::dispatch_floats!(x.dtype(), "le", T => super::kernel::unary::<T, crate::dtype::Bool>("le", x, #[inline(always)] |v| (v <= 0.0).into()))
     }
 
     fn cumulative_extreme<O: Order + 'static>(&self, op: &'static str, dim: isize) -> Result<Pair> {

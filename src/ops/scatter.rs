@@ -207,20 +207,26 @@ impl Tensor {
         let ones = Tensor::from_scalar(Scalar::Int(1), DType::I64)?;
         counts.put_along::<i64>(along, &ones, |old, value| old + value)?;
         let extra = i64::from(include_self);
-        binary::<T, i64, T>("scatter_reduce", y, &counts, move |sum, count| {
-            let count = Ord::max(count + extra, 1);
-            if T::DTYPE.is_float() {
-                T::from_f64(sum.to_f64() / count as f64)
-            } else {
-                T::from_i64(sum.to_i64().div_euclid(count))
-            }
-        })
+        binary::<T, i64, T>(
+            "scatter_reduce",
+            y,
+            &counts,
+            #[inline(always)]
+            move |sum, count| {
+                let count = Ord::max(count + extra, 1);
+                if T::DTYPE.is_float() {
+                    T::from_f64(sum.to_f64() / count as f64)
+                } else {
+                    T::from_i64(sum.to_i64().div_euclid(count))
+                }
+            },
+        )
     }
 
     /// One where the elements of both are equal, else zero, in this dtype.
     fn same_as(&self, other: &Tensor) -> Result<Tensor> {
         let (a, b) = (self.detached(false), other.detached(false));
-        crate::dispatch_floats!(a.dtype(), "eq", T => binary::<T, T, T>("eq", &a, &b, |u, v| if u == v { 1.0 } else { 0.0 }))
+        crate::dispatch_floats!(a.dtype(), "eq", T => binary::<T, T, T>("eq", &a, &b, #[inline(always)] |u, v| if u == v { 1.0 } else { 0.0 }))
     }
 
     /// With a constant where `mask` is one.

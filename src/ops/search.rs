@@ -30,8 +30,10 @@ fn bound<T: Element>(len: usize, at: impl Fn(usize) -> T, value: T, right: bool)
 fn search(sequence: &Tensor, values: &Tensor, right: bool, sorter: Option<Vec<i64>>, dtype: DType) -> Result<Tensor> {
     let len = sequence.shape().last().copied().unwrap_or(0);
     let common = result_type(&[sequence, values]);
-    let found: Vec<i64> = crate::dispatch_all!(common, "searchsorted", T => {
-        let (bounds, list) = (sequence.to_dtype(common)?.to_vec::<T>()?, values.to_dtype(common)?.to_vec::<T>()?);
+    let (common_sequence, common_values) = (sequence.to_dtype(common)?, values.to_dtype(common)?);
+    let (bounds, list) = (common_sequence.wide()?, common_values.wide()?);
+    let found: Vec<i64> = crate::dispatch_wide!(list.dtype(), "searchsorted", T => {
+        let (bounds, list) = (bounds.to_vec::<T>()?, list.to_vec::<T>()?);
         let per_row = if sequence.rank() <= 1 { list.len() } else { values.shape().last().copied().unwrap_or(1) };
         let mut found = vec![0i64; list.len()];
         let target = found.as_mut_ptr() as usize;
@@ -181,7 +183,8 @@ impl Tensor {
         };
         let count = rows.shape()[0];
         let width = rows.shape()[1..].iter().product();
-        let found = crate::dispatch_all!(x.dtype(), op, T => Ok(groups::<T>(&rows.to_vec::<T>()?, width, count, sorted)))?;
+        let wide = rows.wide()?;
+        let found = crate::dispatch_wide!(wide.dtype(), op, T => Ok(groups::<T>(&wide.to_vec::<T>()?, width, count, sorted)))?;
         let places = Tensor::from_slice(&[found.first.len()], &found.first)?;
         let d = dim.filter(|_| x.rank() > 0).map_or(Ok(0), |dim| normalize_dim(op, dim, x.rank()))?;
         let y = if dim.is_some() && x.rank() > 0 { x.index_select_at(d, &places)? } else { rows.index_select_at(0, &places)? };

@@ -22,7 +22,7 @@ impl Tensor {
         };
         let (a, b) = promoted(a, b)?;
         let y = crate::dispatch_all!(a.dtype(), "where", T =>
-            ternary::<Bool, T, T, T>("where", &condition, &a, &b, |c, u, v| if c.get() { u } else { v }))?;
+            ternary::<Bool, T, T, T>("where", &condition, &a, &b, #[inline(always)] |c, u, v| if c.get() { u } else { v }))?;
         let (condition, same) = (condition.save(), condition.save());
         vjp!("where", y, { a: |g| condition.choose(g, 0.0), b: |g| same.choose_or(0.0, g) })
     }
@@ -76,7 +76,7 @@ impl Tensor {
         let (x, a, b) = (self.to_dtype(dtype)?, tensor1.to_dtype(dtype)?, tensor2.to_dtype(dtype)?);
         let y = crate::dispatch_numbers!(dtype, "addcmul", T => {
             let factor: T = value.to();
-            ternary::<T, T, T, T>("addcmul", &x, &a, &b, move |x, u, v| x.add(factor.mul(u).mul(v)))
+            ternary::<T, T, T, T>("addcmul", &x, &a, &b, #[inline(always)] move |x, u, v| x.add(factor.mul(u).mul(v)))
         })?;
         let value = value.to_f64();
         vjp!("addcmul", y, { x: |g| Ok(g.clone()), a: |g| g * (&b * value), b: |g| g * (&a * value) })

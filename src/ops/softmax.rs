@@ -74,9 +74,9 @@ impl Tensor {
         let y = crate::dispatch_floats!(x.dtype(), "logsumexp", T => {
             // Infinite shifts would make differences of infinities.
             let shift = fold("logsumexp", &x, &r.dims, Extreme::<T, Largest>::default(), |m| if m.is_infinite() { 0.0 } else { m })?;
-            let terms = super::kernel::binary::<T, T, T>("logsumexp", &x.detached_read()?, &shift, |v, m| math::exp(v - m))?;
+            let terms = super::kernel::binary::<T, T, T>("logsumexp", &x.detached_read()?, &shift, #[inline(always)] |v, m| math::exp(v - m))?;
             let sum = fold("logsumexp", &terms, &r.dims, Sum::<T, T>::default(), |sum| sum)?;
-            super::kernel::binary::<T, T, T>("logsumexp", &sum, &shift, |sum, m| math::ln(sum) + m)
+            super::kernel::binary::<T, T, T>("logsumexp", &sum, &shift, #[inline(always)] |sum, m| math::ln(sum) + m)
         })?;
         vjp!("logsumexp", r.finish(y), { x: |g, y| r.restore(g)? * (&x - r.restore(y)?)?.exp()? })
     }

@@ -389,7 +389,7 @@ impl Tensor {
         let n = x.shape()[0] as f64;
         let last = if skip_nan {
             let counts = ((-&nans.to_dtype(x.dtype())?)? + (n - 1.0))?;
-            crate::dispatch_floats!(x.dtype(), op, T => super::kernel::unary::<T, T>(op, &counts, |v| if v < 0.0 { 0.0 } else { v }))?
+            crate::dispatch_floats!(x.dtype(), op, T => super::kernel::unary::<T, T>(op, &counts, #[inline(always)] |v| if v < 0.0 { 0.0 } else { v }))?
         } else {
             Tensor::from_scalar(Scalar::Float(n - 1.0), x.dtype())?.expand_to(op, &[1, m])?
         };
@@ -412,7 +412,7 @@ impl Tensor {
         };
         let at = |round: Round| -> Result<(Tensor, Tensor)> {
             let places = crate::dispatch_floats!(x.dtype(), op, T =>
-                super::kernel::unary::<T, i64>(op, &ranks.detached_read()?, move |v| round(v as f64) as i64))?;
+                super::kernel::unary::<T, i64>(op, &ranks.detached_read()?, #[inline(always)] move |v| round(v as f64) as i64))?;
             Ok((x.take_along(0, &places)?, places))
         };
         let (below, places) = at(round)?;

@@ -87,7 +87,7 @@ impl Deviation {
         let g = self.r.restore(g)?;
         if degrees <= 0.0 && (!self.dims_given || x.rank() == 0) {
             let slope = crate::dispatch_floats!(x.dtype(), self.op, T => super::kernel::unary::<T, T>(
-                self.op, &deviation.detached(false), |d: T| if d == 0.0 { T::NAN } else { T::INFINITY }))?;
+                self.op, &deviation.detached(false), #[inline(always)] |d: T| if d == 0.0 { T::NAN } else { T::INFINITY }))?;
             return &g * slope;
         }
         (&g * (2.0 / degrees))? * deviation

@@ -1,5 +1,6 @@
 //! Differentiation as Python sees it: the tape's side of `Tensor`, and `backward` and `grad`.
 
+mod anomaly;
 mod custom;
 mod hooks;
 mod node;
@@ -12,8 +13,10 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyUserWarning};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyWeakrefReference};
 
+pub use anomaly::{install, is_anomaly_check_nan_enabled, is_anomaly_enabled, set_anomaly_enabled};
 pub use custom::{
-    _as_output, _check_saved, _custom_node, _leads_to_others, _rebase_history, _set_history, WeakNode, increment_version,
+    _as_output, _check_saved, _current_run, _custom_node, _end_of_leaf, _leads_to_others, _rebase_history, _set_history,
+    WeakNode, increment_version,
 };
 pub use hooks::RemovableHandle;
 pub use node::PyNode;

@@ -94,8 +94,9 @@ mod _C {
     mod _autograd {
         #[pymodule_export]
         use crate::python::autograd::{
-            _as_output, _check_saved, _custom_node, _leads_to_others, _mode, _rebase_history, _set_history, _set_mode, PyNode,
-            RemovableHandle, WeakNode, backward, grad, increment_version, is_grad_enabled, is_inference_mode_enabled,
+            _as_output, _check_saved, _current_run, _custom_node, _end_of_leaf, _leads_to_others, _mode, _rebase_history,
+            _set_history, _set_mode, PyNode, RemovableHandle, WeakNode, backward, grad, increment_version,
+            is_anomaly_check_nan_enabled, is_anomaly_enabled, is_grad_enabled, is_inference_mode_enabled, set_anomaly_enabled,
         };
     }
 
@@ -125,6 +126,7 @@ mod _C {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         super::panics::install(module.py())?;
         super::interpreter::install();
+        super::autograd::install();
         crate::fork::watch();
         let tensor = module.py().get_type::<Tensor>();
         for (alias, method) in crate::ops::aliases::ALIASES {

@@ -10,8 +10,10 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::anomaly;
 use super::meta::{Grad, Meta};
 use super::mode::ModeGuard;
+use super::reach::Running;
 use super::record::{Edge, Node, Rules};
 use crate::error::{Error, Result};
 use crate::runtime_error;
@@ -80,6 +82,8 @@ struct Run {
     /// Where to put gradients of non-leaf inputs: (node, output) to place in `captured`.
     captures: HashMap<(u64, usize), Vec<usize>>,
     captured: Vec<Option<Tensor>>,
+    /// The gradients to be kept for `retain_grad`; written when nothing can fail any more.
+    retained: Vec<(Arc<Meta>, Tensor)>,
 }
 
 /// Differentiates and adds the results to the `grad` of all leaves, or of `inputs` only.
@@ -90,6 +94,7 @@ pub fn backward(roots: Vec<(Tensor, Tensor)>, inputs: Option<&[Tensor]>, options
     // Computed tensors get theirs when their node runs.
     targets.iter().try_for_each(Tensor::retain_gradient)?;
     let mut run = Run::new(options, inputs)?;
+    let _running = Running::new(&roots, inputs);
     run.execute(roots)?;
     let mut leaves = std::mem::take(&mut run.leaves);
     leaves.retain(|(meta, _)| {
@@ -99,9 +104,19 @@ pub fn backward(roots: Vec<(Tensor, Tensor)>, inputs: Option<&[Tensor]>, options
     // Hooks may fail: all have run before the first gradient is written.
     for (meta, grad) in &mut leaves {
         run_leaf_hooks(meta, grad)?;
+        run_leaf_prehooks(meta, grad)?;
     }
+    run.write_retained()?;
+    let mut hooked = Vec::new();
     for (meta, grad) in leaves {
+        if let Some(hooks) = meta.lock().node_hooks.clone() {
+            hooked.push((hooks, grad.clone()));
+        }
         add_to_grad(&meta, grad, run.options.create_graph)?;
+    }
+    for (hooks, grad) in hooked {
+        hooks.accumulated.iter().try_for_each(|(_, hook)| hook())?;
+        hooks.run_after(&mut [], &[Some(grad)])?;
     }
     Ok(())
 }
@@ -109,7 +124,9 @@ pub fn backward(roots: Vec<(Tensor, Tensor)>, inputs: Option<&[Tensor]>, options
 /// Differentiates with respect to `inputs`; `None` for those that the roots do not depend on. No `grad` is touched.
 pub fn grad(roots: Vec<(Tensor, Tensor)>, inputs: &[Tensor], options: Options) -> Result<Vec<Option<Tensor>>> {
     let mut run = Run::new(options, Some(inputs))?;
+    let _running = Running::new(&roots, Some(inputs));
     run.execute(roots)?;
+    run.write_retained()?;
     let of_leaf = |x: &Tensor| {
         let place = run.leaf_places.get(&Arc::as_ptr(x.meta()?))?;
         run.leaves.get(*place).map(|(_, grad)| grad.clone())
@@ -146,6 +163,7 @@ impl Run {
             wanted: None,
             captures,
             captured: vec![None; inputs.map_or(0, <[Tensor]>::len)],
+            retained: Vec::new(),
         };
         if let Some(inputs) = inputs {
             run.wanted = Some(HashSet::default());
@@ -173,7 +191,12 @@ impl Run {
                 crate::interpreter::check_signals()?;
                 work = 0;
             }
-            self.run_node(pending)?;
+            if anomaly::is_enabled() {
+                let node = pending.node.clone();
+                anomaly::watched(&node, || self.run_node(pending))?;
+            } else {
+                self.run_node(pending)?;
+            }
         }
         Ok(())
     }
@@ -251,7 +274,11 @@ impl Run {
     fn run_node(&mut self, pending: Pending) -> Result<()> {
         let Pending { node, mut grads } = pending;
         run_hooks(&node, &mut grads)?;
-        self.retain(&node, &grads)?;
+        let hooks = node.extras.get().map(|extras| extras.node_hooks.lock().clone());
+        if let Some(hooks) = &hooks {
+            hooks.run_before(&mut grads)?;
+        }
+        self.retain(&node, &grads);
         if !self.captures.is_empty() {
             for (output, grad) in grads.iter().enumerate() {
                 for place in self.captures.get(&(node.id, output)).into_iter().flatten() {
@@ -266,28 +293,53 @@ impl Run {
             let mut rules = node.rules.lock();
             if self.options.retain_graph || !node.saves { rules.clone() } else { std::mem::replace(&mut *rules, Rules::Freed) }
         };
+        if let Some(hooks) = hooks.filter(|hooks| !hooks.after.is_empty()) {
+            let mut results = vec![None; node.inputs.len()];
+            self.run_rules(&node, rules, &grads, &mut |_, i, grad| {
+                results[i] = Some(grad);
+                Ok(())
+            })?;
+            hooks.run_after(&mut results, &grads)?;
+            let sent = results.into_iter().enumerate().filter_map(|(i, grad)| Some((i, grad?)));
+            for (i, grad) in sent {
+                let grad = self.fit(&node, i, grad)?;
+                self.send(&node.inputs[i].edge, grad)?;
+            }
+            return Ok(());
+        }
+        self.run_rules(&node, rules, &grads, &mut |run, i, grad| run.send(&node.inputs[i].edge, grad))
+    }
+
+    /// Computes the gradients of a node's inputs, as far as they are wanted, and hands them on as they come.
+    fn run_rules(
+        &mut self,
+        node: &Arc<Node>,
+        rules: Rules,
+        grads: &[Option<Tensor>],
+        send: &mut dyn FnMut(&mut Run, usize, Tensor) -> Result<()>,
+    ) -> Result<()> {
         match rules {
             Rules::Each(rules) => {
                 let Some(Some(g)) = grads.first() else { return Ok(()) };
                 let _mode = (!self.options.create_graph).then(ModeGuard::of_rule);
                 for (i, input) in node.inputs.iter().enumerate() {
                     if self.is_wanted(&input.edge)
-                        && let Some(grad) = rules.of_input(i, g, &node)
+                        && let Some(grad) = rules.of_input(i, g, node)
                     {
-                        let grad = grad.map_err(|cause| rule_error(&node, i, cause))?;
-                        let grad = self.fit(&node, i, grad)?;
-                        self.send(&input.edge, grad)?;
+                        let grad = grad.map_err(|cause| rule_error(node, i, cause))?;
+                        let grad = self.fit(node, i, grad)?;
+                        send(self, i, grad)?;
                     }
                 }
                 Ok(())
             }
             Rules::Joint(rule) => {
                 let wanted: Vec<bool> = node.inputs.iter().map(|input| self.is_wanted(&input.edge)).collect();
-                let results = rule(&grads, &wanted, &node).map_err(|cause| rule_error(&node, 0, cause))?;
+                let results = rule(grads, &wanted, node).map_err(|cause| rule_error(node, 0, cause))?;
                 for (i, grad) in results.into_iter().enumerate() {
                     if let (Some(grad), true) = (grad, wanted.get(i).copied().unwrap_or(false)) {
-                        let grad = self.fit(&node, i, grad)?;
-                        self.send(&node.inputs[i].edge, grad)?;
+                        let grad = self.fit(node, i, grad)?;
+                        send(self, i, grad)?;
                     }
                 }
                 Ok(())
@@ -303,18 +355,24 @@ impl Run {
     }
 
     /// Keeps the gradients that were asked for by `retain_grad`.
-    fn retain(&self, node: &Arc<Node>, grads: &[Option<Tensor>]) -> Result<()> {
+    fn retain(&mut self, node: &Arc<Node>, grads: &[Option<Tensor>]) {
         let retained = node.any_watchers().map(|watchers| watchers.retained.clone());
         for (output, meta) in retained.into_iter().flatten() {
             if let (Some(Some(grad)), Some(meta)) = (grads.get(output), meta.upgrade()) {
-                add_to_grad(&meta, grad.clone(), self.options.create_graph)?;
+                self.retained.push((meta, grad.clone()));
             }
         }
-        Ok(())
+    }
+
+    /// Writes them.
+    fn write_retained(&mut self) -> Result<()> {
+        let retained = std::mem::take(&mut self.retained);
+        retained.into_iter().try_for_each(|(meta, grad)| add_to_grad(&meta, grad, self.options.create_graph))
     }
 
     /// Sums a gradient to the shape of its input and casts it to its dtype.
     fn fit(&self, node: &Arc<Node>, i: usize, grad: Tensor) -> Result<Tensor> {
+        anomaly::check(node, i, &grad)?;
         let input = &node.inputs[i];
         let mut grad = grad;
         if grad.shape() != input.shape.as_slice() {
@@ -356,6 +414,19 @@ fn run_leaf_hooks(meta: &Arc<Meta>, grad: &mut Tensor) -> Result<()> {
     let hooks = meta.lock().hooks.clone();
     for (_, hook) in hooks {
         if let Some(replaced) = hook(grad)? {
+            *grad = replaced;
+        }
+    }
+    Ok(())
+}
+
+/// Hooks on a leaf's end of the tape, before the gradient is written.
+fn run_leaf_prehooks(meta: &Arc<Meta>, grad: &mut Tensor) -> Result<()> {
+    let hooks = meta.lock().node_hooks.clone();
+    if let Some(hooks) = hooks.filter(|hooks| !hooks.before.is_empty()) {
+        let mut grads = [Some(grad.clone())];
+        hooks.run_before(&mut grads)?;
+        if let [Some(replaced)] = grads {
             *grad = replaced;
         }
     }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
+use super::hooks::NodeHooks;
 use super::record::{Edge, Node};
 use super::view::Base;
 use crate::error::Result;
@@ -69,6 +70,8 @@ pub struct MetaState {
     pub retains_grad: bool,
     /// Hooks of a leaf; those of other tensors are with their node.
     pub hooks: Vec<(u64, Hook)>,
+    /// Hooks on a leaf's end of the tape.
+    pub node_hooks: Option<Box<NodeHooks>>,
     /// The tensor this one is a view of.
     pub base: Option<Box<Base>>,
     /// The object that a leaf is to the layer that made it.

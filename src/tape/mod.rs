@@ -2,8 +2,10 @@
 //!
 //! Knows the tensor; knows nothing of kernels or Python.
 
+pub mod anomaly;
 pub mod custom;
 pub mod engine;
+pub mod hooks;
 pub mod leaf;
 pub mod meta;
 pub mod mode;

@@ -1,5 +1,6 @@
 //! Where gradients can flow to.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -28,6 +29,81 @@ pub fn leads_to_others(tensors: &[Tensor], own: &[Tensor]) -> bool {
     while let Some(node) = stack.pop() {
         if node.inputs.iter().any(|input| is_other(&input.edge, &mut stack)) {
             return true;
+        }
+    }
+    false
+}
+
+/// A run of the engine, for those who ask what it will come to.
+pub struct RunInfo {
+    /// A number of its own.
+    pub id: u64,
+    /// Where it begins.
+    pub roots: Vec<Edge>,
+    /// Where it is to end; `None` for all leaves.
+    pub targets: Option<Vec<Edge>>,
+}
+
+thread_local! {
+    static RUNS: RefCell<Vec<RunInfo>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Makes a run known to hooks until it is dropped.
+pub struct Running;
+
+impl Running {
+    /// A run from these roots to these inputs.
+    pub fn new(roots: &[(Tensor, Tensor)], inputs: Option<&[Tensor]>) -> Running {
+        let info = RunInfo {
+            id: super::record::next_id(),
+            roots: roots.iter().map(|(root, _)| root.edge()).collect(),
+            targets: inputs.map(|inputs| inputs.iter().map(Tensor::edge).collect()),
+        };
+        RUNS.with(|runs| runs.borrow_mut().push(info));
+        Running
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let ended = RUNS.with(|runs| runs.borrow_mut().pop());
+        drop(ended);
+    }
+}
+
+/// The number of the run on this thread (0 if there is none), and for each place whether it will come there.
+pub fn current_run(places: &[Edge]) -> (u64, Vec<bool>) {
+    RUNS.with(|runs| {
+        let runs = runs.borrow();
+        let Some(run) = runs.last() else { return (0, vec![false; places.len()]) };
+        let comes = |place: &Edge| {
+            let from_roots = leads(&run.roots, std::slice::from_ref(place));
+            from_roots && run.targets.as_ref().is_none_or(|targets| leads(std::slice::from_ref(place), targets))
+        };
+        (run.id, places.iter().map(comes).collect())
+    })
+}
+
+fn same(a: &Edge, b: &Edge) -> bool {
+    match (a, b) {
+        (Edge::Node(a, _), Edge::Node(b, _)) => Arc::ptr_eq(a, b),
+        (Edge::Leaf(a), Edge::Leaf(b)) => Arc::ptr_eq(a, b),
+        _ => false,
+    }
+}
+
+/// Whether gradients flow from one of the first places to one of the second.
+fn leads(from: &[Edge], to: &[Edge]) -> bool {
+    let mut seen: HashSet<u64> = HashSet::new();
+    let mut stack: Vec<Edge> = from.to_vec();
+    while let Some(edge) = stack.pop() {
+        if to.iter().any(|target| same(&edge, target)) {
+            return true;
+        }
+        if let Edge::Node(node, _) = &edge
+            && seen.insert(node.id)
+        {
+            stack.extend(node.inputs.iter().map(|input| input.edge.clone()));
         }
     }
     false

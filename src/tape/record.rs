@@ -8,6 +8,8 @@ use std::sync::{Arc, OnceLock, Weak};
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
+use super::anomaly::{self, Origin};
+use super::hooks::NodeHooks;
 use super::meta::{Hook, Meta};
 use crate::dtype::DType;
 use crate::error::Result;
@@ -128,6 +130,12 @@ pub struct Extras {
     /// The object that a custom op is to the layer that made it.
     pub object: OnceLock<Arc<dyn Any + Send + Sync>>,
     watchers: Mutex<Watchers>,
+    /// What the layer above keeps for the user.
+    pub metadata: OnceLock<Arc<dyn Any + Send + Sync>>,
+    /// Where it was recorded, for anomaly detection.
+    pub origin: OnceLock<Origin>,
+    /// Hooks on the node as a whole.
+    pub node_hooks: Mutex<NodeHooks>,
 }
 
 impl Node {
@@ -264,7 +272,12 @@ impl Recorder {
 
 /// Makes a node.
 pub fn node(op: &'static str, outputs: usize, inputs: Inputs, saves: bool, rules: Rules) -> Arc<Node> {
-    Arc::new(Node { id: next_id(), op, outputs, inputs, saves, rules: Mutex::new(rules), extras: OnceLock::new() })
+    let rules = Mutex::new(rules);
+    let node = Arc::new(Node { id: next_id(), op, outputs, inputs, saves, rules, extras: OnceLock::new() });
+    if anomaly::is_enabled() {
+        anomaly::remember(&node);
+    }
+    node
 }
 
 /// Whether a closure holds a tensor: then it is aligned like one, as nothing else that rules hold is.

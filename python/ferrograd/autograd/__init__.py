@@ -2,7 +2,8 @@
 
 from ferrograd._C import _autograd
 from ferrograd._C._autograd import backward, grad
-from ferrograd.autograd import function, grad_mode, graph
+from ferrograd.autograd import anomaly_mode, function, grad_mode, graph
+from ferrograd.autograd.anomaly_mode import detect_anomaly, set_detect_anomaly
 from ferrograd.autograd.function import Function
 from ferrograd.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from ferrograd.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
@@ -15,7 +16,9 @@ __all__ = [
     "Function",
     "GradcheckError",
     "Variable",
+    "anomaly_mode",
     "backward",
+    "detect_anomaly",
     "enable_grad",
     "function",
     "grad",
@@ -27,6 +30,7 @@ __all__ = [
     "is_grad_enabled",
     "is_inference_mode_enabled",
     "no_grad",
+    "set_detect_anomaly",
     "set_grad_enabled",
 ]
 

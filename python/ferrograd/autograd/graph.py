@@ -1,5 +1,98 @@
-"""Nodes of the recorded graph."""
+"""Nodes of the recorded graph, places in it, and hooks that watch several tensors."""
 
-from ferrograd._C._autograd import Node
+from collections import namedtuple
 
-__all__ = ["Node"]
+from ferrograd._C import _autograd
+from ferrograd._C._autograd import Node, increment_version
+
+__all__ = ["GradientEdge", "Node", "get_gradient_edge", "increment_version", "register_multi_grad_hook"]
+
+
+class GradientEdge(namedtuple("GradientEdge", "node output_nr ownership_token", defaults=(None,))):
+    """An output of a node: `backward` and `grad` take it in place of the tensor that it was made from."""
+
+    _tensor = None
+
+
+def get_gradient_edge(tensor):
+    """Where gradients of the tensor flow to. It stays that place when the tensor is written to."""
+    if not tensor.requires_grad:
+        raise RuntimeError("It is not possible to get the gradient edge for a Tensor that does not require gradients")
+    node = tensor.grad_fn
+    if node is None:
+        node = _autograd._end_of_leaf(tensor)
+        place = tensor
+    else:
+        place = _autograd._as_output(tensor.detach(), node, tensor.output_nr)
+    edge = GradientEdge(node, tensor.output_nr)
+    edge._tensor = place
+    return edge
+
+
+class _Handles:
+    """Removes several hooks together."""
+
+    def __init__(self, handles):
+        self.handles = tuple(handles)
+
+    def remove(self):
+        for handle in self.handles:
+            handle.remove()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.remove()
+
+
+def register_multi_grad_hook(tensors, fn, *, mode="all"):
+    """Calls `fn` when backward has come to all of the tensors that it comes to, with their gradients (None for the others).
+
+    With `mode` "any", it is called with the first gradient only. Answers a handle, whose `remove()` takes the hook away.
+    """
+    if mode not in ("all", "any"):
+        raise ValueError(f"Expects mode to be one of ('all', 'any') but got {mode}")
+    tensors = tuple(tensors)
+    for x in tensors:
+        if not x.requires_grad:
+            raise AssertionError("Expected gradient function to be set")
+    watch = _All(tensors, fn) if mode == "all" else _Any(tensors, fn)
+    return _Handles([x.register_hook(watch.hook(i)) for i, x in enumerate(tensors)])
+
+
+class _All:
+    """Collects the gradients of a run; knows from the graph which will come."""
+
+    def __init__(self, tensors, fn):
+        self.places = [(x.grad_fn or _autograd._end_of_leaf(x), x.output_nr) for x in tensors]
+        self.fn = fn
+        self.runs = {}
+
+    def hook(self, i):
+        def collect(grad):
+            number, will_come = _autograd._current_run(self.places)
+            grads = self.runs.setdefault(number, [None] * len(self.places))
+            grads[i] = grad
+            if sum(g is not None for g in grads) == sum(will_come):
+                del self.runs[number]
+                self.fn(grads)
+
+        return collect
+
+
+class _Any:
+    """Calls the function once in a run."""
+
+    def __init__(self, tensors, fn):
+        self.fn = fn
+        self.last = None
+
+    def hook(self, i):
+        def first(grad):
+            number, _ = _autograd._current_run([])
+            if number != self.last:
+                self.last = number
+                self.fn(grad)
+
+        return first

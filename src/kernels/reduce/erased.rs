@@ -2,9 +2,10 @@
 
 use std::mem::MaybeUninit;
 
+use super::LEAF;
 use super::fold::Fold;
 use super::nest::Runs;
-use crate::kernels::vector::vectorize;
+use crate::kernels::map::vectorize_for;
 
 /// A [`Fold`] over raw memory. Partial results lie side by side, `size` bytes each.
 pub trait Erased: Sync {
@@ -24,7 +25,7 @@ pub trait Erased: Sync {
     /// Folds each run into a partial result of its own, or with `joined` all into one, in their order.
     ///
     /// # Safety
-    /// `x` must be valid for reads at these places, `acc` for writes of the results.
+    /// `x` must be valid for reads at these places, `acc` for writes of the results. A run has at most [`LEAF`] elements.
     unsafe fn runs(&self, x: *const u8, runs: Runs, joined: bool, acc: *mut u8);
 
     /// Folds rows, one a run, `stride` bytes apart, each of `width` neighbours, into as many partial results.
@@ -61,15 +62,22 @@ impl<F: Fold> Erased for F {
 
     unsafe fn runs(&self, x: *const u8, runs: Runs, joined: bool, acc: *mut u8) {
         let (fold, acc) = (*self, acc.cast::<F::Acc>());
-        vectorize(
+        vectorize_for::<F::In, _>(
             #[inline(always)]
             move || {
+                let mut buffer = [const { MaybeUninit::<F::In>::uninit() }; LEAF];
                 for i in 0..runs.count {
-                    let x = x.wrapping_offset(i as isize * runs.step).cast();
+                    let mut x: *const F::In = x.wrapping_offset(i as isize * runs.step).cast();
                     let first = if joined { runs.first + i * runs.n } else { runs.first };
-                    // SAFETY: the caller answers for the places.
+                    // SAFETY: the caller answers for the places, and for at most LEAF elements.
                     unsafe {
-                        let part = fold.run(x, runs.stride, runs.n, first);
+                        if runs.stride != size_of::<F::In>() as isize {
+                            for (j, slot) in buffer[..runs.n].iter_mut().enumerate() {
+                                slot.write(x.byte_offset(j as isize * runs.stride).read_unaligned());
+                            }
+                            x = buffer.as_ptr().cast();
+                        }
+                        let part = fold.run(x, runs.n, first);
                         match (joined, i) {
                             (false, _) => acc.add(i).write(part),
                             (true, 0) => acc.write(part),
@@ -83,7 +91,7 @@ impl<F: Fold> Erased for F {
 
     unsafe fn rows(&self, x: *const u8, rows: Runs, acc: *mut u8, width: usize) {
         let fold = *self;
-        vectorize(
+        vectorize_for::<F::In, _>(
             #[inline(always)]
             move || {
                 // SAFETY: the caller answers for the places.
@@ -97,7 +105,7 @@ impl<F: Fold> Erased for F {
 
     unsafe fn combine(&self, a: *mut u8, b: *const u8, n: usize) {
         let (fold, a, b) = (*self, a.cast::<F::Acc>(), b.cast::<F::Acc>());
-        vectorize(
+        vectorize_for::<F::In, _>(
             #[inline(always)]
             move || {
                 // SAFETY: the caller answers for `n` places of both.

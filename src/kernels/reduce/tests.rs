@@ -1,7 +1,7 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::kernels::folds::{Best, Extent, Largest, Max, Moments, Smallest, Sum};
+use crate::kernels::folds::{Best, Extent, Extreme, Largest, Moments, Smallest, Sum};
 use crate::kernels::par;
 
 /// A view of numbered elements: sizes and strides in elements.
@@ -147,7 +147,7 @@ fn nan_wins_at_its_first_place() {
             data[at(shape[dim] / 2 + 1, 1)] = f64::NAN;
             let best = view.reduce(&data, &[dim], Best::<f64, Smallest>::default());
             assert!(best[1].value.is_nan() && best[1].number == (shape[dim] / 2) as i64, "{shape:?} {dim} {:?}", best[1]);
-            assert!(view.reduce(&data, &[dim], Max::<f64>::default())[1].is_nan());
+            assert!(view.reduce(&data, &[dim], Extreme::<f64, Largest>::default())[1].is_nan());
             data[at(shape[dim] / 2, 1)] = 0.0;
             data[at(shape[dim] / 2 + 1, 1)] = 0.0;
         }

@@ -119,3 +119,18 @@ pub fn _leads_to_others(tensors: Vec<Bound<'_, Tensor>>, own: Vec<Bound<'_, Tens
     let handles = |list: Vec<Bound<'_, Tensor>>| list.iter().map(|x| x.borrow().clone()).collect::<Vec<_>>();
     reach::leads_to_others(&handles(tensors), &handles(own))
 }
+
+/// The end of the tape at a leaf that requires a gradient.
+#[pyfunction]
+pub fn _end_of_leaf<'py>(tensor: &Bound<'py, Tensor>) -> PyResult<Bound<'py, PyAny>> {
+    let meta = tensor.borrow().meta_or_new();
+    super::remember(tensor, &meta)?;
+    node::of_leaf(tensor.py(), meta)
+}
+
+/// The number of the backward pass that is running (0 if none is), and for each node whether it will come there.
+#[pyfunction]
+pub fn _current_run(places: Vec<(Bound<'_, PyNode>, usize)>) -> (u64, Vec<bool>) {
+    let edges: Vec<_> = places.iter().map(|(node, output)| node.get().edge(*output)).collect();
+    reach::current_run(&edges)
+}

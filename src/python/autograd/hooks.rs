@@ -4,7 +4,9 @@ use std::sync::{Arc, Weak};
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
+use pyo3::types::{PyList, PyTuple, PyWeakrefReference};
 
+use crate::tape::hooks::{Accumulated, After, Before, Grads, NodeHooks};
 use crate::tape::record::next_id;
 use crate::tape::{Hook, Meta, Node};
 use crate::tensor::Tensor;
@@ -12,9 +14,13 @@ use crate::tensor::Tensor;
 enum Place {
     Leaf(Weak<Meta>),
     Node(Weak<Node>),
+    /// Weak references to dicts of the user's.
+    Dicts(Vec<Py<PyAny>>),
 }
 
 /// Removes a hook: by `remove()`, or at the end of a `with` block.
+///
+/// ``RemovableHandle(hooks_dict, extra_dict=None)`` has an `id`, under which it removes what the dicts hold.
 #[pyclass(module = "ferrograd.utils.hooks")]
 pub struct RemovableHandle {
     /// A number of its own.
@@ -25,30 +31,57 @@ pub struct RemovableHandle {
 
 #[pymethods]
 impl RemovableHandle {
+    #[new]
+    #[pyo3(signature = (hooks_dict, *, extra_dict=None))]
+    fn new(hooks_dict: &Bound<'_, PyAny>, extra_dict: Option<&Bound<'_, PyAny>>) -> PyResult<RemovableHandle> {
+        let dicts = match extra_dict {
+            None => vec![hooks_dict.clone()],
+            Some(extra) if extra.is_instance_of::<PyList>() || extra.is_instance_of::<PyTuple>() => {
+                std::iter::once(Ok(hooks_dict.clone())).chain(extra.try_iter()?).collect::<PyResult<_>>()?
+            }
+            Some(extra) => vec![hooks_dict.clone(), extra.clone()],
+        };
+        let references: PyResult<Vec<_>> =
+            dicts.iter().map(|dict| Ok(PyWeakrefReference::new(dict)?.into_any().unbind())).collect();
+        Ok(RemovableHandle { id: next_id(), place: Place::Dicts(references?) })
+    }
+
     /// Removes the hook; does nothing if it is gone already.
-    fn remove(&self) {
+    fn remove(&self, py: Python<'_>) -> PyResult<()> {
         // What is removed is dropped after the lock is released: it may run Python code.
-        let _removed: Vec<Hook> = match &self.place {
+        match &self.place {
             Place::Leaf(meta) => {
-                let Some(meta) = meta.upgrade() else { return };
-                let mut state = meta.lock();
-                state.hooks.extract_if(.., |(id, _)| *id == self.id).map(|(_, hook)| hook).collect()
+                let Some(meta) = meta.upgrade() else { return Ok(()) };
+                let _removed = {
+                    let mut state = meta.lock();
+                    let hooks: Vec<_> = state.hooks.extract_if(.., |(id, _)| *id == self.id).collect();
+                    (hooks, state.node_hooks.as_mut().map(|hooks| hooks.remove(self.id)))
+                };
             }
             Place::Node(node) => {
-                let Some(node) = node.upgrade() else { return };
-                let mut watchers = node.watchers();
-                watchers.hooks.extract_if(.., |(_, id, _)| *id == self.id).map(|(_, _, hook)| hook).collect()
+                let Some(node) = node.upgrade() else { return Ok(()) };
+                let _hooks: Vec<_> = node.watchers().hooks.extract_if(.., |(_, id, _)| *id == self.id).collect();
+                let _removed = node.extras.get().map(|extras| extras.node_hooks.lock().remove(self.id));
             }
-        };
+            Place::Dicts(references) => {
+                for reference in references {
+                    let dict = reference.bind(py).call0()?;
+                    if !dict.is_none() {
+                        dict.call_method1("pop", (self.id, py.None()))?;
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
         slf
     }
 
-    #[pyo3(signature = (*_args))]
-    fn __exit__(&self, _args: &Bound<'_, pyo3::types::PyTuple>) {
-        self.remove();
+    #[pyo3(signature = (*args))]
+    fn __exit__(&self, args: &Bound<'_, PyTuple>) -> PyResult<()> {
+        self.remove(args.py())
     }
 }
 
@@ -109,4 +142,110 @@ impl Tensor {
         };
         Ok(RemovableHandle { id, place })
     }
+
+    /// Registers a function that `backward` calls with this leaf when it has added to its `grad`.
+    ///
+    /// Returns a handle whose `remove()` takes the hook away.
+    /// Raises: RuntimeError for a computed tensor, or one that does not require a gradient.
+    fn register_post_accumulate_grad_hook(slf: &Bound<'_, Self>, hook: Py<PyAny>) -> PyResult<RemovableHandle> {
+        let x = slf.borrow().clone();
+        if !x.requires_grad() {
+            return Err(PyRuntimeError::new_err("cannot register a hook on a tensor that doesn't require gradient"));
+        }
+        if x.node().is_some() {
+            return Err(PyRuntimeError::new_err("post accumulate grad hooks cannot be registered on non-leaf tensors"));
+        }
+        let meta = slf.borrow().meta_or_new();
+        super::remember(slf, &meta)?;
+        let leaf = Arc::downgrade(&meta);
+        let call: Accumulated = Arc::new(move || {
+            Python::attach(|py| {
+                let Some(leaf) = leaf.upgrade().and_then(|meta| super::remembered(py, &meta)) else { return Ok(()) };
+                let answer = hook.bind(py).call1((leaf,))?;
+                if answer.is_none() {
+                    return Ok(());
+                }
+                let (name, got) = (name_of(hook.bind(py)), answer.get_type().name()?);
+                Err(PyTypeError::new_err(format!("expected None, but hook '{name}' returned '{got}'")).into())
+            })
+        });
+        Ok(on_leaf(&meta, |hooks, id| hooks.accumulated.push((id, call))))
+    }
+}
+
+fn on_leaf(meta: &Arc<Meta>, add: impl FnOnce(&mut NodeHooks, u64)) -> RemovableHandle {
+    let id = next_id();
+    add(meta.lock().node_hooks.get_or_insert_default(), id);
+    RemovableHandle { id, place: Place::Leaf(Arc::downgrade(meta)) }
+}
+
+fn on_node(node: &Arc<Node>, add: impl FnOnce(&mut NodeHooks, u64)) -> RemovableHandle {
+    let id = next_id();
+    add(&mut node.extras().node_hooks.lock(), id);
+    RemovableHandle { id, place: Place::Node(Arc::downgrade(node)) }
+}
+
+/// A tuple of gradients for Python.
+fn tuple<'py>(py: Python<'py>, grads: &[Option<Tensor>]) -> PyResult<Bound<'py, PyTuple>> {
+    PyTuple::new(py, grads.iter().map(|grad| grad.as_ref().map(Tensor::clone)))
+}
+
+/// What a hook on a node has answered, in place of the gradients it was given; None if they stay.
+fn replaced(hook: &Bound<'_, PyAny>, answer: &Bound<'_, PyAny>, given: &[Option<Tensor>]) -> PyResult<Option<Grads>> {
+    if answer.is_none() {
+        return Ok(None);
+    }
+    let name = name_of(hook);
+    let Ok(answer) = answer.cast::<PyTuple>() else {
+        return Err(PyTypeError::new_err(format!("expected tuple, but hook returned '{}'", answer.get_type().name()?)));
+    };
+    if answer.len() != given.len() {
+        return Err(PyRuntimeError::new_err(format!(
+            "hook '{name}' has returned an incorrect number of values (got {}, but expected {})",
+            answer.len(),
+            given.len()
+        )));
+    }
+    let mut grads = Grads::with_capacity(given.len());
+    for (item, before) in answer.iter().zip(given) {
+        if item.is_none() {
+            grads.push(None);
+            continue;
+        }
+        let Ok(tensor) = item.cast::<Tensor>() else {
+            return Err(PyTypeError::new_err(format!("expected Variable, but hook returned '{}'", item.get_type().name()?)));
+        };
+        let tensor = tensor.borrow().clone();
+        if before.as_ref().is_some_and(|before| before.shape() != tensor.shape()) {
+            return Err(PyRuntimeError::new_err(format!("hook '{name}' has changed the size of value")));
+        }
+        grads.push(Some(tensor));
+    }
+    Ok(Some(grads))
+}
+
+/// A hook that is called before a node runs.
+pub fn register_before(place: Result<&Arc<Node>, &Arc<Meta>>, hook: Py<PyAny>) -> RemovableHandle {
+    let call: Before = Arc::new(move |outputs| {
+        Python::attach(|py| {
+            let hook = hook.bind(py);
+            let answer = hook.call1((tuple(py, outputs)?,))?;
+            Ok(replaced(hook, &answer, outputs)?)
+        })
+    });
+    let add = |hooks: &mut NodeHooks, id| hooks.before.push((id, call.clone()));
+    place.map_or_else(|meta| on_leaf(meta, add), |node| on_node(node, add))
+}
+
+/// A hook that is called after a node has run.
+pub fn register_after(place: Result<&Arc<Node>, &Arc<Meta>>, hook: Py<PyAny>) -> RemovableHandle {
+    let call: After = Arc::new(move |inputs, outputs| {
+        Python::attach(|py| {
+            let hook = hook.bind(py);
+            let answer = hook.call1((tuple(py, inputs)?, tuple(py, outputs)?))?;
+            Ok(replaced(hook, &answer, inputs)?)
+        })
+    });
+    let add = |hooks: &mut NodeHooks, id| hooks.after.push((id, call.clone()));
+    place.map_or_else(|meta| on_leaf(meta, add), |node| on_node(node, add))
 }

@@ -3,13 +3,14 @@
 //! Each kind of node is a class with torch's name (`MulBackward0`), made when it is first asked for; an object is made
 //! when it is first asked for and then stays the same for as long as somebody holds it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use pyo3::exceptions::{PyAttributeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
+use super::hooks::{RemovableHandle, register_after, register_before};
 use crate::tape::{Edge, Meta, Node};
 
 #[derive(Clone)]
@@ -24,14 +25,14 @@ struct Token(Place);
 
 /// A recorded op, or the end of the tape at a leaf.
 #[pyclass(name = "Node", module = "ferrograd.autograd.graph", subclass, weakref, frozen)]
-pub struct PyNode(Place);
+pub struct PyNode(Place, OnceLock<Arc<dyn std::any::Any + Send + Sync>>);
 
 #[pymethods]
 impl PyNode {
     #[new]
     fn new(token: &Bound<'_, PyAny>) -> PyResult<PyNode> {
         match token.cast::<Token>() {
-            Ok(token) => Ok(PyNode(token.get().0.clone())),
+            Ok(token) => Ok(PyNode(token.get().0.clone(), OnceLock::new())),
             Err(_) => Err(PyTypeError::new_err("a Node cannot be made by hand: ops make them")),
         }
     }
@@ -68,6 +69,29 @@ impl PyNode {
         }
     }
 
+    /// Registers a function that is called with the gradients of the op's inputs and of its outputs when it has been
+    /// differentiated, and that may return other gradients for the inputs.
+    fn register_hook(&self, fn_: Py<PyAny>) -> RemovableHandle {
+        register_after(self.place(), fn_)
+    }
+
+    /// Registers a function that is called with the gradients of the op's outputs before it is differentiated, and that may
+    /// return others.
+    fn register_prehook(&self, fn_: Py<PyAny>) -> RemovableHandle {
+        register_before(self.place(), fn_)
+    }
+
+    /// A dict for what the user wants to keep with the op.
+    #[getter]
+    fn metadata<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyDict>> {
+        let new = || Arc::new(PyDict::new(py).unbind()) as Arc<dyn std::any::Any + Send + Sync>;
+        let known = match &self.0 {
+            Place::Op(node) => node.extras().metadata.get_or_init(new),
+            Place::Leaf(_) => self.1.get_or_init(new),
+        };
+        known.downcast_ref::<Py<PyDict>>().map(|dict| dict.bind(py).clone())
+    }
+
     /// What a custom function has left for its backward is found here, too.
     fn __getattr__<'py>(slf: &Bound<'py, Self>, name: &str) -> PyResult<Bound<'py, PyAny>> {
         match slf.get().context() {
@@ -93,6 +117,21 @@ impl PyNode {
         }
     }
 
+    /// The edge to one of its outputs.
+    pub fn edge(&self, output: usize) -> Edge {
+        match &self.0 {
+            Place::Op(node) => Edge::Node(node.clone(), output),
+            Place::Leaf(meta) => Edge::Leaf(meta.clone()),
+        }
+    }
+
+    fn place(&self) -> Result<&Arc<Node>, &Arc<Meta>> {
+        match &self.0 {
+            Place::Op(node) => Ok(node),
+            Place::Leaf(meta) => Err(meta),
+        }
+    }
+
     /// The context of a custom function.
     fn context(&self) -> Option<&Py<PyAny>> {
         self.op()?.extras.get()?.object.get()?.downcast_ref()
@@ -105,7 +144,7 @@ pub fn of_op<'py>(py: Python<'py>, node: Arc<Node>) -> PyResult<Bound<'py, PyAny
 }
 
 /// The Python object of a leaf's end of the tape.
-fn of_leaf(py: Python<'_>, meta: Arc<Meta>) -> PyResult<Bound<'_, PyAny>> {
+pub fn of_leaf(py: Python<'_>, meta: Arc<Meta>) -> PyResult<Bound<'_, PyAny>> {
     object(py, Arc::as_ptr(&meta) as usize, "AccumulateGrad", Place::Leaf(meta))
 }
 

@@ -41,6 +41,9 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Gradients {
         if let Ok(tensor) = ob.cast::<Tensor>() {
             return Ok(Gradients(vec![Some(tensor.borrow().clone())]));
         }
+        if let Some(tensor) = of_edge(&ob)? {
+            return Ok(Gradients(vec![Some(tensor)]));
+        }
         let wrong = |ob: &Bound<'py, PyAny>| {
             PyTypeError::new_err(format!("gradients can be either Tensors or None, but got {}", ob.get_type()))
         };
@@ -50,10 +53,23 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Gradients {
             if item.is_none() {
                 return Ok(None);
             }
-            let tensor = item.cast::<Tensor>().map_err(|_| wrong(&item))?.borrow().clone();
-            Ok(Some(tensor))
+            match item.cast::<Tensor>() {
+                Ok(tensor) => Ok(Some(tensor.borrow().clone())),
+                Err(_) => of_edge(&item)?.ok_or_else(|| wrong(&item)).map(Some),
+            }
         };
         items.map(one).collect::<PyResult<_>>().map(Gradients)
+    }
+}
+
+/// The place on the tape that a `GradientEdge` stands for; None for anything else.
+fn of_edge(ob: &Bound<'_, PyAny>) -> PyResult<Option<Tensor>> {
+    if !ob.is_instance_of::<PyTuple>() {
+        return Ok(None);
+    }
+    match ob.getattr_opt("_tensor")? {
+        Some(tensor) => Ok(tensor.cast::<Tensor>().ok().map(|tensor| tensor.borrow().clone())),
+        None => Ok(None),
     }
 }
 

@@ -1,0 +1,60 @@
+//! Functions of the user that the engine calls around a node or a leaf.
+
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::tensor::Tensor;
+
+/// The gradients of a node's outputs, or of its inputs.
+pub type Grads = Vec<Option<Tensor>>;
+
+/// Called with the gradients of a node's outputs before it runs; may replace them.
+pub type Before = Arc<dyn Fn(&[Option<Tensor>]) -> Result<Option<Grads>> + Send + Sync>;
+
+/// Called with the gradients of a node's inputs and outputs after it has run; may replace the former.
+pub type After = Arc<dyn Fn(&[Option<Tensor>], &[Option<Tensor>]) -> Result<Option<Grads>> + Send + Sync>;
+
+/// Called when a leaf's gradient has been written.
+pub type Accumulated = Arc<dyn Fn() -> Result<()> + Send + Sync>;
+
+/// The hooks of a node, or of a leaf's end of the tape, each with the number of its handle.
+#[derive(Default, Clone)]
+pub struct NodeHooks {
+    /// Before it runs.
+    pub before: Vec<(u64, Before)>,
+    /// After it has run.
+    pub after: Vec<(u64, After)>,
+    /// After a leaf's gradient has been written.
+    pub accumulated: Vec<(u64, Accumulated)>,
+}
+
+impl NodeHooks {
+    /// Calls those that come before.
+    pub fn run_before(&self, outputs: &mut [Option<Tensor>]) -> Result<()> {
+        for (_, hook) in &self.before {
+            if let Some(replaced) = hook(outputs)? {
+                outputs.clone_from_slice(&replaced);
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls those that come after.
+    pub fn run_after(&self, inputs: &mut [Option<Tensor>], outputs: &[Option<Tensor>]) -> Result<()> {
+        for (_, hook) in &self.after {
+            if let Some(replaced) = hook(inputs, outputs)? {
+                inputs.clone_from_slice(&replaced);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes those of a handle out; what is answered runs code of the user's when it is dropped, so drop it unlocked.
+    pub fn remove(&mut self, handle: u64) -> NodeHooks {
+        NodeHooks {
+            before: self.before.extract_if(.., |(id, _)| *id == handle).collect(),
+            after: self.after.extract_if(.., |(id, _)| *id == handle).collect(),
+            accumulated: self.accumulated.extract_if(.., |(id, _)| *id == handle).collect(),
+        }
+    }
+}

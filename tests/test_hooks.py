@@ -1,0 +1,202 @@
+"""Hooks: on tensors, nodes and leaves' ends of the tape; their handles; places in the graph."""
+
+import gc
+import weakref
+from collections import OrderedDict
+
+import pytest
+
+import ferrograd
+from ferrograd.autograd.graph import GradientEdge, Node, get_gradient_edge, increment_version, register_multi_grad_hook
+from ferrograd.utils.hooks import RemovableHandle
+
+
+def leaf(*values):
+    return ferrograd.tensor(values, dtype=ferrograd.float64, requires_grad=True)
+
+
+def fail(*args):
+    raise KeyError("mine")
+
+
+def test_node_hooks():
+    x, seen = leaf(1.0, 1.0), []
+    y = x * 2
+    after = y.grad_fn.register_hook(lambda inputs, outputs: seen.append((inputs[0].tolist(), inputs[1:], outputs[0].tolist())))
+    before = y.grad_fn.register_prehook(lambda outputs: (outputs[0] * 10,))
+    y.sum().backward(retain_graph=True)
+    assert seen == [([20.0, 20.0], (None,), [10.0, 10.0])] and x.grad.tolist() == [20.0, 20.0]
+    before.remove()
+    before.remove()
+    with after:
+        y.sum().backward(retain_graph=True)
+    y.sum().backward()
+    assert len(seen) == 2 and x.grad.tolist() == [24.0, 24.0]
+
+
+def test_node_hooks_replace_gradients():
+    x, w = leaf(1.0), leaf(1.0)
+    y = x * w
+    y.grad_fn.register_hook(lambda inputs, outputs: (inputs[0] * 3, None))
+    y.backward()
+    assert x.grad.item() == 3 and w.grad is None
+
+
+@pytest.mark.parametrize(
+    "answer, error, text",
+    [
+        ("x", TypeError, "expected tuple, but hook returned 'str'"),
+        ((1,), RuntimeError, r"incorrect number of values \(got 1, but expected 2\)"),
+        ((1, None), TypeError, "expected Variable, but hook returned 'int'"),
+        ((ferrograd.ones(3), None), RuntimeError, "has changed the size of value"),
+    ],
+)
+def test_wrong_answers_of_node_hooks(answer, error, text):
+    x = leaf(1.0)
+    y = x * 2
+    y.grad_fn.register_hook(lambda inputs, outputs: answer)
+    with pytest.raises(error, match=text):
+        y.backward()
+    assert x.grad is None
+
+
+def test_hooks_at_the_end_of_the_tape():
+    x, seen = leaf(1.0), []
+    end = (x * 2).grad_fn.next_functions[0][0]
+    end.register_hook(lambda inputs, outputs: seen.append((inputs, outputs[0].item(), x.grad.item())))
+    end.register_prehook(lambda outputs: (outputs[0] * 2,))
+    (x * 2).backward()
+    assert seen == [((), 4.0, 4.0)]
+    assert ferrograd.autograd.grad(x * 2, x)[0].item() == 2 and len(seen) == 1
+
+
+def test_post_accumulate_grad_hooks():
+    x, seen = leaf(1.0), []
+    handle = x.register_post_accumulate_grad_hook(lambda p: seen.append((p is x, p.grad.item())))
+    (x * 2).backward()
+    (x * 2).backward()
+    assert seen == [(True, 2.0), (True, 4.0)]
+    ferrograd.autograd.grad(x * 2, x)
+    handle.remove()
+    (x * 2).backward()
+    assert len(seen) == 2
+
+    def step(p):
+        with ferrograd.no_grad():
+            p -= p.grad
+        p.grad = None
+
+    x.register_post_accumulate_grad_hook(step)
+    x.grad = None
+    (x * 2).backward()
+    assert x.item() == -1 and x.grad is None
+    with pytest.raises(RuntimeError, match="cannot be registered on non-leaf tensors"):
+        (x * 2).register_post_accumulate_grad_hook(fail)
+    with pytest.raises(RuntimeError, match="doesn't require gradient"):
+        ferrograd.ones(1).register_post_accumulate_grad_hook(fail)
+    y = leaf(1.0)
+    y.register_post_accumulate_grad_hook(lambda p: 3)
+    with pytest.raises(TypeError, match="returned 'int'"):
+        (y * 2).backward()
+
+
+@pytest.mark.parametrize("place", ["tensor", "leaf", "before", "after", "end"])
+def test_a_failing_hook_writes_no_gradient(place):
+    a, b = leaf(1.0), leaf(1.0)
+    y = a * b
+    y.retain_grad()
+    z = y * 3
+    hooked = {"tensor": y, "leaf": b}
+    if place in hooked:
+        hooked[place].register_hook(fail)
+    elif place == "before":
+        y.grad_fn.register_prehook(fail)
+    elif place == "after":
+        y.grad_fn.register_hook(fail)
+    else:
+        get_gradient_edge(b).node.register_prehook(fail)
+    with pytest.raises(KeyError, match="mine"):
+        z.backward()
+    assert a.grad is None and b.grad is None and y.grad is None
+
+
+def test_hooks_do_not_leak():
+    class Thing:
+        pass
+
+    thing = Thing()
+    gone = weakref.ref(thing)
+    x = leaf(1.0)
+    y = x * 2
+    y.grad_fn.register_hook(lambda *args, thing=thing: None)
+    y.grad_fn.metadata["thing"] = thing
+    del thing, y
+    gc.collect()
+    assert gone() is None
+
+
+def test_metadata():
+    x = leaf(1.0)
+    y = x * 2
+    assert y.grad_fn.metadata == {}
+    y.grad_fn.metadata["a"] = 1
+    gc.collect()
+    assert y.grad_fn.metadata == {"a": 1} and (x * 2).grad_fn.metadata == {}
+    assert isinstance(y.grad_fn, Node) and isinstance(get_gradient_edge(x).node, Node)
+
+
+def test_handles_of_dicts():
+    hooks, extra = OrderedDict(), OrderedDict()
+    handle = RemovableHandle(hooks, extra_dict=extra)
+    hooks[handle.id] = extra[handle.id] = fail
+    with handle:
+        pass
+    assert not hooks and not extra
+    handle.remove()
+    assert isinstance(leaf(1.0).register_hook(fail), RemovableHandle)
+
+
+def test_gradient_edges():
+    x = leaf(1.0, 2.0)
+    y = x * 3
+    edge = get_gradient_edge(y)
+    assert edge.node is y.grad_fn and edge.output_nr == 0 and isinstance(edge, GradientEdge)
+    z = (y * y).sum()
+    assert ferrograd.autograd.grad(z, edge, retain_graph=True)[0].tolist() == [6.0, 12.0]
+    assert ferrograd.autograd.grad(edge, x, ferrograd.ones_like(x), retain_graph=True)[0].tolist() == [3.0, 3.0]
+    z.backward(inputs=get_gradient_edge(x))
+    assert x.grad.tolist() == [18.0, 36.0]
+    w = x.clone()
+    edge = get_gradient_edge(w)
+    w.mul_(2)
+    assert ferrograd.autograd.grad(w.sum(), edge)[0].tolist() == [2.0, 2.0]
+    with pytest.raises(RuntimeError, match="does not require gradients"):
+        get_gradient_edge(ferrograd.ones(1))
+
+
+def test_hooks_on_several_tensors():
+    a, b, seen = leaf(1.0), leaf(1.0), []
+    c = b * 1
+    handle = register_multi_grad_hook((a, c), lambda grads: seen.append([g and g.item() for g in grads]))
+    (a * 2).backward()
+    (a * 2 + c * 3).backward(retain_graph=True)
+    ferrograd.autograd.grad(a * 2 + c * 3, a, retain_graph=True)
+    assert seen == [[2.0, None], [2.0, 3.0], [2.0, None]]
+    handle.remove()
+    (a * 2).backward()
+    assert len(seen) == 3
+    with register_multi_grad_hook((a, b), lambda grad: seen.append(grad.item()), mode="any"):
+        (a * 2 + b * 3).backward()
+        (b * 3).backward()
+    assert seen[3:] in ([2.0, 3.0], [3.0, 3.0])
+    with pytest.raises(ValueError, match="Expects mode to be one of"):
+        register_multi_grad_hook((a,), fail, mode="some")
+    with pytest.raises(AssertionError, match="Expected gradient function to be set"):
+        register_multi_grad_hook((a, ferrograd.ones(1)), fail)
+
+
+def test_increment_version():
+    x = ferrograd.ones(1)
+    increment_version(x)
+    increment_version([x, x])
+    assert x._version == 3
