@@ -346,3 +346,13 @@ def test_in_place_forms_agree_with_their_ops(case):
 
     for got, want in zip(results(True), results(False)):
         np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("index", [[0], [True, False]])
+def test_an_indexed_write_of_a_gradient_to_a_fresh_tensor(index):
+    """The tensor had no place on the tape of its own before; found by test_stress.py."""
+    x, v = ferrograd.zeros(2, 3), ferrograd.ones(3, requires_grad=True)
+    x[ferrograd.tensor(index)] = v
+    assert x.requires_grad and x.grad_fn.name() == "IndexPutBackward0"
+    (x * 2).sum().backward()
+    assert v.grad.tolist() == [2, 2, 2]
