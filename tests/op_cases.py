@@ -508,7 +508,7 @@ not_differentiable("takes integers", "bitwise_and", "bitwise_or", "bitwise_xor",
 not_differentiable("answers integers", "count_nonzero", "argmax", "argmin", "argsort")
 not_differentiable("describes the tensor", "dim", "ndimension", "element_size", "nelement", "numel", "size", "stride", "storage_offset", "data_ptr")
 not_differentiable("answers Python or numpy values", "item", "numpy", "tolist")
-not_differentiable("drives differentiation itself", "backward", "detach", "detach_", "register_hook", "requires_grad_", "retain_grad")
+not_differentiable("drives differentiation itself", "backward", "detach", "detach_", "register_hook", "register_post_accumulate_grad_hook", "requires_grad_", "retain_grad")
 not_differentiable("overwrites; see test_inplace.py", "copy_", "fill_", "zero_", "resize_", "resize_as_", "set_")
 not_differentiable("makes new tensors", "from_numpy", "tensor")
 

@@ -153,7 +153,7 @@ impl Tensor {
     pub fn set(&self, items: &[Item], value: &Tensor, is_number: bool) -> Result<()> {
         let Resolved { steps, op, places, mask } = self.resolve(items)?;
         let changes = steps.iter().any(|step| *step != Step::Keep);
-        let x = if changes { self.stepped(op, steps)? } else { self.clone_identity() };
+        let x = if changes { self.stepped(op, steps)? } else { self.clone() };
         let surplus = value.shape().iter().take_while(|&&size| size == 1).count().min(value.rank());
         let value = &value.squeeze_dims(&(0..surplus).collect::<Vec<_>>())?;
         let on_tape = value.requires_grad();
