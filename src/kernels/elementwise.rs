@@ -304,7 +304,10 @@ impl Buffers {
 }
 
 /// Copies `n` elements of `size` bytes from a strided place to a contiguous one.
-unsafe fn gather(to: *mut u8, from: *const u8, stride: isize, n: usize, size: usize) {
+///
+/// # Safety
+/// Both must be valid for these elements.
+pub unsafe fn gather(to: *mut u8, from: *const u8, stride: isize, n: usize, size: usize) {
     // SAFETY: the caller answers for both places; element types have no alignment beyond their size.
     unsafe {
         match size {

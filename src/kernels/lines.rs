@@ -59,17 +59,18 @@ pub fn scan<S: Copy + Send + Sync>(lines: Lines, reverse: bool, start: S, step: 
                     let line = strip % strips * most;
                     let first = strip / strips * n * inner + line * apart;
                     let width = most.min(lines - line);
-                    let mut states = [start; STRIP];
                     let number = |k: usize| if reverse { n - 1 - k } else { k };
                     if apart == 1 {
+                        let mut states = [start; STRIP];
                         for k in (0..n).map(number) {
                             for (i, state) in states.iter_mut().enumerate().take(width) {
                                 *state = step(*state, first + k * inner + i, k);
                             }
                         }
                     } else if width == TOGETHER {
+                        let mut states = [start; TOGETHER];
                         for k in (0..n).map(number) {
-                            for (i, state) in states.iter_mut().enumerate().take(TOGETHER) {
+                            for (i, state) in states.iter_mut().enumerate() {
                                 *state = step(*state, first + i * n + k, k);
                             }
                         }

@@ -64,8 +64,8 @@ unsafe fn along_memory(x: &Tensor, put: &mut dyn FnMut(*mut u8)) {
 /// Fills `x` with what `one` draws.
 fn draw<T: Element>(x: &Tensor, source: &Source, mut one: impl FnMut(&mut Generator) -> T + Send) -> Result<()> {
     let _access = Access::new(&[], &[x.storage()]);
-    // SAFETY: x is locked for writing, and of this dtype.
     without_interpreter(x.numel(), || {
+        // SAFETY: x is locked for writing, and of this dtype.
         source.with(|rng| unsafe { along_memory(x, &mut |slot| slot.cast::<T>().write_unaligned(one(rng))) })
     });
     Ok(())

@@ -126,59 +126,39 @@ impl Tensor {
     }
 }
 
-#[pymethods]
-impl Tensor {
+/// The four ops, which take the same arguments: `name -> result by method;`
+macro_rules! deviations {
+    ($($(#[$doc:meta])* $name:ident -> $result:ty, by $method:ident;)+) => {$(
+        #[pymethods]
+        impl Tensor {
+            $(#[$doc])*
+            #[pyo3(signature = (dim=None, unbiased=None, keepdim=false, *, correction=None))]
+            pub fn $name(
+                &self,
+                dim: Option<DimsOrFlag>,
+                unbiased: Option<bool>,
+                keepdim: bool,
+                correction: Option<Scalar>,
+            ) -> Result<$result> {
+                self.$method(stringify!($name), dim, unbiased, keepdim, correction)
+            }
+        }
+    )+};
+}
+
+deviations! {
     /// Variance over `dim`, over everything if None: the sum of squared deviations from the mean, divided by their
     /// number less `correction` (1, or 0 if not `unbiased`).
     ///
     /// Dtype: float. No degrees of freedom give NaN or infinity.
     /// Source: Chan, Golub, LeVeque 1983, for the pairwise combination.
-    #[pyo3(signature = (dim=None, unbiased=None, keepdim=false, *, correction=None))]
-    pub fn var(
-        &self,
-        dim: Option<DimsOrFlag>,
-        unbiased: Option<bool>,
-        keepdim: bool,
-        correction: Option<Scalar>,
-    ) -> Result<Tensor> {
-        self.deviation("var", dim, unbiased, keepdim, correction)
-    }
-
+    var -> Tensor, by deviation;
     /// Standard deviation over `dim`, over everything if None: the square root of `var`.
     ///
     /// Dtype: float. Derivative: 0 where the result is 0.
-    #[pyo3(signature = (dim=None, unbiased=None, keepdim=false, *, correction=None))]
-    pub fn std(
-        &self,
-        dim: Option<DimsOrFlag>,
-        unbiased: Option<bool>,
-        keepdim: bool,
-        correction: Option<Scalar>,
-    ) -> Result<Tensor> {
-        self.deviation("std", dim, unbiased, keepdim, correction)
-    }
-
+    std -> Tensor, by deviation;
     /// Variance and mean, from one pass; see `var`.
-    #[pyo3(signature = (dim=None, unbiased=None, keepdim=false, *, correction=None))]
-    pub fn var_mean(
-        &self,
-        dim: Option<DimsOrFlag>,
-        unbiased: Option<bool>,
-        keepdim: bool,
-        correction: Option<Scalar>,
-    ) -> Result<(Tensor, Tensor)> {
-        self.deviation_and_mean("var_mean", dim, unbiased, keepdim, correction)
-    }
-
+    var_mean -> (Tensor, Tensor), by deviation_and_mean;
     /// Standard deviation and mean, from one pass; see `std`.
-    #[pyo3(signature = (dim=None, unbiased=None, keepdim=false, *, correction=None))]
-    pub fn std_mean(
-        &self,
-        dim: Option<DimsOrFlag>,
-        unbiased: Option<bool>,
-        keepdim: bool,
-        correction: Option<Scalar>,
-    ) -> Result<(Tensor, Tensor)> {
-        self.deviation_and_mean("std_mean", dim, unbiased, keepdim, correction)
-    }
+    std_mean -> (Tensor, Tensor), by deviation_and_mean;
 }

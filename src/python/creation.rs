@@ -274,32 +274,30 @@ pub fn eye<'py>(py: Python<'py>, n: isize, m: Option<isize>, options: Option<Key
     options.build(py, default_dtype(), |dtype| Tensor::eye(n as usize, m as usize, dtype))
 }
 
-/// The places of the lower triangle of a matrix: a row of rows and a row of columns.
-#[pyfunction]
-#[pyo3(signature = (row, col, offset=0, **options))]
-pub fn tril_indices<'py>(
-    py: Python<'py>,
-    row: isize,
-    col: isize,
-    offset: isize,
-    options: Option<Keywords<'_, 'py>>,
-) -> Object<'py> {
-    let options = Options::parse("tril_indices", options, &[])?;
-    options.build(py, DType::I64, |dtype| triangle_indices("tril_indices", (row, col), offset, true, Some(dtype)))
+macro_rules! triangle_functions {
+    ($($(#[$doc:meta])* $name:ident lower=$lower:literal;)+) => {$(
+        $(#[$doc])*
+        #[pyfunction]
+        #[pyo3(signature = (row, col, offset=0, **options))]
+        pub fn $name<'py>(
+            py: Python<'py>,
+            row: isize,
+            col: isize,
+            offset: isize,
+            options: Option<Keywords<'_, 'py>>,
+        ) -> Object<'py> {
+            const OP: &str = stringify!($name);
+            let options = Options::parse(OP, options, &[])?;
+            options.build(py, DType::I64, |dtype| triangle_indices(OP, (row, col), offset, $lower, Some(dtype)))
+        }
+    )+};
 }
 
-/// The places of the upper triangle of a matrix: a row of rows and a row of columns.
-#[pyfunction]
-#[pyo3(signature = (row, col, offset=0, **options))]
-pub fn triu_indices<'py>(
-    py: Python<'py>,
-    row: isize,
-    col: isize,
-    offset: isize,
-    options: Option<Keywords<'_, 'py>>,
-) -> Object<'py> {
-    let options = Options::parse("triu_indices", options, &[])?;
-    options.build(py, DType::I64, |dtype| triangle_indices("triu_indices", (row, col), offset, false, Some(dtype)))
+triangle_functions! {
+    /// The places of the lower triangle of a matrix: a row of rows and a row of columns.
+    tril_indices lower=true;
+    /// The places of the upper triangle of a matrix: a row of rows and a row of columns.
+    triu_indices lower=false;
 }
 
 /// `data` as a tensor: itself if it is one of this dtype, memory shared with a numpy array, else a copy.

@@ -345,119 +345,55 @@ impl<'a, 'py> FromPyObject<'a, 'py> for UpTo {
     }
 }
 
-#[pymethods]
-impl Tensor {
+/// In-place fills: `name_(signature)(arguments) |tensor, source| fill;`, each with a `generator` besides.
+macro_rules! fills {
+    ($($(#[$doc:meta])* $name:ident($($sig:tt)*)($($arg:ident: $ty:ty),*) |$x:ident, $source:ident| $body:expr;)+) => {$(
+        #[pymethods]
+        impl Tensor {
+            $(#[$doc])*
+            #[pyo3(signature = ($($sig)*, *, generator=None))]
+            fn $name<'py>(
+                slf: Bound<'py, Self>,
+                $($arg: $ty,)*
+                generator: Option<Bound<'py, GeneratorObject>>,
+            ) -> PyResult<Bound<'py, Self>> {
+                let ($x, $source) = (slf.borrow().clone(), &source(generator.as_ref()));
+                $body?;
+                Ok(slf)
+            }
+        }
+    )+};
+}
+
+fills! {
     /// Fills the tensor with uniform numbers from `[from, to)`.
-    #[pyo3(signature = (from=0.0, to=1.0, *, generator=None))]
-    fn uniform_<'py>(
-        slf: Bound<'py, Self>,
-        from: f64,
-        to: f64,
-        generator: Option<Bound<'py, GeneratorObject>>,
-    ) -> PyResult<Bound<'py, Self>> {
-        let x = slf.borrow().clone();
-        x.uniform_in_place(from, to, &source(generator.as_ref()))?;
-        Ok(slf)
-    }
-
+    uniform_(from=0.0, to=1.0)(from: f64, to: f64) |x, source| x.uniform_in_place(from, to, source);
     /// Fills the tensor with normal numbers.
-    #[pyo3(signature = (mean=0.0, std=1.0, *, generator=None))]
-    fn normal_<'py>(
-        slf: Bound<'py, Self>,
-        mean: f64,
-        std: f64,
-        generator: Option<Bound<'py, GeneratorObject>>,
-    ) -> PyResult<Bound<'py, Self>> {
-        let x = slf.borrow().clone();
-        x.normal_in_place(mean, std, &source(generator.as_ref()))?;
-        Ok(slf)
-    }
-
+    normal_(mean=0.0, std=1.0)(mean: f64, std: f64) |x, source| x.normal_in_place(mean, std, source);
     /// Fills the tensor with integers: `random_()` over the range of the dtype, `random_(to)`, `random_(from, to)`; with None
     /// for `to` up to the largest number that the dtype can count to without gaps.
-    #[pyo3(signature = (from=None, to=UpTo::NotGiven, *, generator=None))]
-    fn random_<'py>(
-        slf: Bound<'py, Self>,
-        from: Option<i64>,
-        to: UpTo,
-        generator: Option<Bound<'py, GeneratorObject>>,
-    ) -> PyResult<Bound<'py, Self>> {
-        let (low, high) = match (from, to) {
-            (high, UpTo::NotGiven) => (None, high),
-            (low, UpTo::Largest) => (low, None),
-            (low, UpTo::Number(high)) => (low, Some(high)),
-        };
-        let x = slf.borrow().clone();
-        x.random_in_place_between(low, high, &source(generator.as_ref()))?;
-        Ok(slf)
-    }
-
+    random_(from=None, to=UpTo::NotGiven)(from: Option<i64>, to: UpTo) |x, source| match (from, to) {
+        (high, UpTo::NotGiven) => x.random_in_place_between(None, high, source),
+        (low, UpTo::Largest) => x.random_in_place_between(low, None, source),
+        (low, UpTo::Number(high)) => x.random_in_place_between(low, Some(high), source),
+    };
     /// Fills the tensor with exponential numbers of a rate.
-    #[pyo3(signature = (lambd=1.0, *, generator=None))]
-    fn exponential_<'py>(
-        slf: Bound<'py, Self>,
-        lambd: f64,
-        generator: Option<Bound<'py, GeneratorObject>>,
-    ) -> PyResult<Bound<'py, Self>> {
-        let x = slf.borrow().clone();
-        x.exponential_in_place(lambd, &source(generator.as_ref()))?;
-        Ok(slf)
-    }
-
+    exponential_(lambd=1.0)(lambd: f64) |x, source| x.exponential_in_place(lambd, source);
     /// Fills the tensor with numbers of the Cauchy distribution.
-    #[pyo3(signature = (median=0.0, sigma=1.0, *, generator=None))]
-    fn cauchy_<'py>(
-        slf: Bound<'py, Self>,
-        median: f64,
-        sigma: f64,
-        generator: Option<Bound<'py, GeneratorObject>>,
-    ) -> PyResult<Bound<'py, Self>> {
-        let x = slf.borrow().clone();
-        x.cauchy_in_place(median, sigma, &source(generator.as_ref()))?;
-        Ok(slf)
-    }
-
+    cauchy_(median=0.0, sigma=1.0)(median: f64, sigma: f64) |x, source| x.cauchy_in_place(median, sigma, source);
     /// Fills the tensor with how many trials of probability `p` the first success takes.
-    #[pyo3(signature = (p, *, generator=None))]
-    fn geometric_<'py>(
-        slf: Bound<'py, Self>,
-        p: f64,
-        generator: Option<Bound<'py, GeneratorObject>>,
-    ) -> PyResult<Bound<'py, Self>> {
-        let x = slf.borrow().clone();
-        x.geometric_in_place(p, &source(generator.as_ref()))?;
-        Ok(slf)
-    }
-
+    geometric_(p)(p: f64) |x, source| x.geometric_in_place(p, source);
     /// Fills the tensor with exponentials of normal numbers.
-    #[pyo3(signature = (mean=1.0, std=2.0, *, generator=None))]
-    fn log_normal_<'py>(
-        slf: Bound<'py, Self>,
-        mean: f64,
-        std: f64,
-        generator: Option<Bound<'py, GeneratorObject>>,
-    ) -> PyResult<Bound<'py, Self>> {
-        let x = slf.borrow().clone();
-        x.log_normal_in_place(mean, std, &source(generator.as_ref()))?;
-        Ok(slf)
-    }
-
+    log_normal_(mean=1.0, std=2.0)(mean: f64, std: f64) |x, source| x.log_normal_in_place(mean, std, source);
     /// Fills the tensor with zeros and ones, ones with probability `p`, a number or a tensor.
-    #[pyo3(signature = (p=Operand::Number(Scalar::Float(0.5)), *, generator=None))]
-    fn bernoulli_<'py>(
-        slf: Bound<'py, Self>,
-        p: Operand,
-        generator: Option<Bound<'py, GeneratorObject>>,
-    ) -> PyResult<Bound<'py, Self>> {
-        let x = slf.borrow().clone();
-        let source = source(generator.as_ref());
-        match p {
-            Operand::Number(p) => x.bernoulli_in_place(p.to_f64(), &source)?,
-            Operand::Tensor(p) => x.bernoulli_from_in_place(&p, &source)?,
-        }
-        Ok(slf)
-    }
+    bernoulli_(p=Operand::Number(Scalar::Float(0.5)))(p: Operand) |x, source| match p {
+        Operand::Number(p) => x.bernoulli_in_place(p.to_f64(), source),
+        Operand::Tensor(p) => x.bernoulli_from_in_place(&p, source),
+    };
+}
 
+#[pymethods]
+impl Tensor {
     /// Zeros and ones, ones with the probabilities in this tensor, or with probability `p`.
     ///
     /// Derivative: 0.

@@ -33,23 +33,18 @@ impl Tensor {
 
     /// Whether `grad` may be assigned as the gradient of this tensor.
     pub fn check_grad_fits(&self, grad: &Tensor) -> Result<()> {
-        if grad.dtype() != self.dtype() {
-            return runtime_error!(
-                "attempting to assign a gradient with dtype '{}' to a tensor with dtype '{}'. \
-                 Please ensure that the gradient and the tensor have the same dtype",
-                grad.dtype(),
-                self.dtype()
-            );
-        }
-        if grad.shape() != self.shape() {
-            return runtime_error!(
-                "attempting to assign a gradient of size '{:?}' to a tensor of size '{:?}'. \
-                 Please ensure that the gradient and the tensor are the same size",
-                grad.shape(),
-                self.shape()
-            );
-        }
-        Ok(())
+        let (wanted, found) = if grad.dtype() != self.dtype() {
+            (format!("dtype '{}'", self.dtype()), format!("dtype '{}'", grad.dtype()))
+        } else if grad.shape() != self.shape() {
+            (format!("size '{:?}'", self.shape()), format!("size '{:?}'", grad.shape()))
+        } else {
+            return Ok(());
+        };
+        let what = wanted.split(' ').next().unwrap_or_default();
+        runtime_error!(
+            "attempting to assign a gradient with {found} to a tensor with {wanted}. Please ensure that the gradient and the tensor \
+             have the same {what}"
+        )
     }
 
     /// Takes this tensor itself off the tape.

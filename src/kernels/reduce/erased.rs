@@ -2,7 +2,6 @@
 
 use std::mem::MaybeUninit;
 
-use super::LEAF;
 use super::fold::Fold;
 use super::nest::Runs;
 use crate::kernels::map::vectorize_for;
@@ -22,10 +21,10 @@ pub trait Erased: Sync {
     /// `acc` must be valid for writes of `n` partial results.
     unsafe fn start(&self, acc: *mut u8, n: usize);
 
-    /// Folds each run into a partial result of its own, or with `joined` all into one, in their order.
+    /// Folds each run, of neighbours, into a partial result of its own, or with `joined` all into one, in their order.
     ///
     /// # Safety
-    /// `x` must be valid for reads at these places, `acc` for writes of the results. A run has at most [`LEAF`] elements.
+    /// `x` must be valid for reads at these places, `acc` for writes of the results.
     unsafe fn runs(&self, x: *const u8, runs: Runs, joined: bool, acc: *mut u8);
 
     /// Folds rows, one a run, `stride` bytes apart, each of `width` neighbours, into as many partial results.
@@ -65,18 +64,11 @@ impl<F: Fold> Erased for F {
         vectorize_for::<F::In, _>(
             #[inline(always)]
             move || {
-                let mut buffer = [const { MaybeUninit::<F::In>::uninit() }; LEAF];
                 for i in 0..runs.count {
-                    let mut x: *const F::In = x.wrapping_offset(i as isize * runs.step).cast();
+                    let x: *const F::In = x.wrapping_offset(i as isize * runs.step).cast();
                     let first = if joined { runs.first + i * runs.n } else { runs.first };
-                    // SAFETY: the caller answers for the places, and for at most LEAF elements.
+                    // SAFETY: the caller answers for the places.
                     unsafe {
-                        if runs.stride != size_of::<F::In>() as isize {
-                            for (j, slot) in buffer[..runs.n].iter_mut().enumerate() {
-                                slot.write(x.byte_offset(j as isize * runs.stride).read_unaligned());
-                            }
-                            x = buffer.as_ptr().cast();
-                        }
                         let part = fold.run(x, runs.n, first);
                         match (joined, i) {
                             (false, _) => acc.add(i).write(part),

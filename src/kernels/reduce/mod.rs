@@ -18,12 +18,15 @@ pub use erased::Erased;
 pub use fold::Fold;
 pub use nest::Loop;
 
+use std::mem::MaybeUninit;
+
+use super::elementwise::gather;
 use super::par;
 use erased::{Results, Room};
 use nest::{Nest, Runs};
 
-/// Elements folded one after the other (in lanes) before results are combined pairwise.
-const LEAF: usize = 2048;
+/// Bytes folded one after the other (in lanes) before results are combined pairwise: they fit a first-level cache.
+const LEAF: usize = 16 * 1024;
 /// Elements of input that are worth a thread.
 const GRAIN: usize = 32 * 1024;
 /// Neighbouring outputs that are folded together when walking across.
@@ -102,10 +105,10 @@ impl Job<'_> {
         let length = self.reduced.numel();
         // SAFETY: passed on.
         unsafe {
-            if self.reduced.0.len() <= 1 && length <= LEAF {
+            if self.reduced.0.len() <= 1 && length <= self.leaf_size() {
                 let stride = self.reduced.0.first().map_or(0, |l| l.from);
                 let runs = Runs { count: outputs.size, step: outputs.from, n: length, stride, first: 0 };
-                return self.fold.runs(x, runs, false, acc);
+                return self.runs(x, runs, false, acc);
             }
             for i in 0..outputs.size {
                 let x = x.wrapping_offset(i as isize * outputs.from);
@@ -134,14 +137,47 @@ impl Job<'_> {
     unsafe fn piece(&self, x: *const u8, from: usize, to: usize, acc: *mut u8) {
         // SAFETY: passed on.
         unsafe {
-            if to - from <= LEAF {
+            let leaf = self.leaf_size();
+            if to - from <= leaf {
                 return self.leaf(x, from, to, acc);
             }
-            let middle = from + ((to - from) / 2).next_multiple_of(LEAF);
+            let middle = from + ((to - from) / 2).next_multiple_of(leaf);
             let mut other = Room::<1>::new();
             self.piece(x, from, middle, acc);
             self.piece(x, middle, to, other.start());
             self.fold.combine(acc, other.start(), 1);
+        }
+    }
+
+    /// Elements of a leaf.
+    fn leaf_size(&self) -> usize {
+        LEAF / self.fold.unit() as usize
+    }
+
+    /// [`Erased::runs`] for runs of at most a leaf, whose elements need not be neighbours.
+    unsafe fn runs(&self, x: *const u8, runs: Runs, joined: bool, acc: *mut u8) {
+        if runs.stride == self.fold.unit() || runs.n <= 1 {
+            // SAFETY: passed on.
+            return unsafe { self.fold.runs(x, runs, joined, acc) };
+        }
+        let mut buffer = MaybeUninit::<[u8; LEAF]>::uninit();
+        for i in 0..runs.count {
+            let first = if joined { runs.first + i * runs.n } else { runs.first };
+            let one = Runs { count: 1, first, ..runs };
+            let mut part = Room::<1>::new();
+            // SAFETY: passed on; the buffer holds a leaf.
+            unsafe {
+                let x = x.wrapping_offset(i as isize * runs.step);
+                gather(buffer.as_mut_ptr().cast(), x, runs.stride, runs.n, self.fold.unit() as usize);
+                match (joined, i) {
+                    (false, _) => self.fold.runs(buffer.as_ptr().cast(), one, false, acc.add(i * self.fold.size())),
+                    (true, 0) => self.fold.runs(buffer.as_ptr().cast(), one, false, acc),
+                    (true, _) => {
+                        self.fold.runs(buffer.as_ptr().cast(), one, false, part.start());
+                        self.fold.combine(acc, part.start(), 1);
+                    }
+                }
+            }
         }
     }
 
@@ -155,10 +191,10 @@ impl Job<'_> {
             // SAFETY: passed on.
             unsafe {
                 if runs.first == from {
-                    return self.fold.runs(x, runs, true, acc);
+                    return self.runs(x, runs, true, acc);
                 }
                 let mut part = Room::<1>::new();
-                self.fold.runs(x, runs, true, part.start());
+                self.runs(x, runs, true, part.start());
                 self.fold.combine(acc, part.start(), 1);
             }
         });

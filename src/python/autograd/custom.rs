@@ -63,7 +63,7 @@ pub fn _custom_node<'py>(
 
 fn run(context: &Bound<'_, PyAny>, grads: &[Option<Tensor>]) -> PyResult<Vec<Option<Tensor>>> {
     let py = context.py();
-    let grads = PyTuple::new(py, grads.iter().map(|grad| grad.as_ref().map(Tensor::clone)))?;
+    let grads = PyTuple::new(py, grads.iter().cloned())?;
     let answer = context.call_method1("_run", (grads,))?;
     let tensor = |item: Bound<'_, PyAny>| -> PyResult<Option<Tensor>> {
         Ok(item.extract::<Option<Bound<'_, Tensor>>>()?.map(|grad| grad.borrow().clone()))

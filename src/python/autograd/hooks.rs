@@ -187,7 +187,7 @@ fn on_node(node: &Arc<Node>, add: impl FnOnce(&mut NodeHooks, u64)) -> Removable
 
 /// A tuple of gradients for Python.
 fn tuple<'py>(py: Python<'py>, grads: &[Option<Tensor>]) -> PyResult<Bound<'py, PyTuple>> {
-    PyTuple::new(py, grads.iter().map(|grad| grad.as_ref().map(Tensor::clone)))
+    PyTuple::new(py, grads.iter().cloned())
 }
 
 /// What a hook on a node has answered, in place of the gradients it was given; None if they stay.
