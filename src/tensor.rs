@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use crate::dtype::{DType, Element, Scalar};
 use crate::error::{Error, Result};
 use crate::kernels::{par, without_interpreter};
-use crate::layout::{Layout, Strides, checked_numel};
+use crate::layout::{Layout, Strides, checked_numel, contiguous_strides, copy_of};
 use crate::runtime_error;
 use crate::storage::{Access, Storage};
 use crate::tape::{Edge, Meta, Node, mode, record::short_name};
@@ -80,6 +80,24 @@ impl Tensor {
         let numel = checked_numel(op, shape)?;
         let storage = Storage::uninitialized(numel * dtype.size())?;
         Ok(Tensor::from_parts(storage, Layout::contiguous(shape), dtype))
+    }
+
+    /// A contiguous tensor with the shape of this contiguous one, and arbitrary contents.
+    pub(crate) fn uninitialized_like(&self, dtype: DType) -> Result<Tensor> {
+        let Layout { shape, strides, .. } = self.layout();
+        // Dims of one element may have any stride; a new tensor has the regular one.
+        let strides = if shape.contains(&1) { contiguous_strides(shape) } else { copy_of(strides) };
+        let storage = Storage::uninitialized(self.numel() * dtype.size())?;
+        Ok(Tensor::of(Body {
+            storage,
+            layout: Layout { shape: copy_of(shape), strides, offset: 0 },
+            contiguous: true,
+            dtype,
+            inference: mode::is_inference(),
+            own_version: None,
+            origin: None,
+            meta: OnceLock::new(),
+        }))
     }
 
     /// A tensor with arbitrary contents whose strides are dense in some order of dimensions.

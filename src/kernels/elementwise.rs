@@ -12,7 +12,7 @@ use super::par;
 use crate::layout::{Layout, Strides};
 
 /// Elements in a block that a strided operand is gathered into.
-const BLOCK: usize = 512;
+pub const BLOCK: usize = 512;
 /// Inner runs at least this long are worked on in place, row by row.
 const LONG_ROW: usize = 48;
 /// Elements below which waking another thread costs more than it brings.

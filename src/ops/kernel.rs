@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use crate::dtype::{DType, Element, Promotion, Scalar};
 use crate::error::{Error, Result};
-use crate::kernels::elementwise::{Arg, MAX_ARGS, Run, run};
+use crate::kernels::elementwise::{Arg, BLOCK, MAX_ARGS, Run, run};
 use crate::kernels::{map, without_interpreter};
 use crate::layout::{Shape, Strides, broadcast_shapes, contiguous_strides, copy_of};
 use crate::storage::Access;
@@ -176,9 +176,14 @@ pub(crate) fn strides_like(shape: &[usize], inputs: &[&Tensor]) -> Strides {
 ///
 /// Not generic: what is compiled for each op and dtype is the loop alone.
 fn apply(op: &'static str, dtype: DType, inputs: &[&Tensor], body: Run<'_>) -> Result<Tensor> {
-    let mut shape = copy_of(&inputs[0].layout().shape);
     for x in inputs {
         x.check_saved()?;
+    }
+    if let Some(y) = apply_to_few(dtype, inputs, body)? {
+        return Ok(y);
+    }
+    let mut shape = copy_of(&inputs[0].layout().shape);
+    for x in inputs {
         if x.shape() != shape.as_slice() {
             shape = broadcast_shapes(op, &shape, x.shape())?;
         }
@@ -188,6 +193,25 @@ fn apply(op: &'static str, dtype: DType, inputs: &[&Tensor], body: Run<'_>) -> R
     let fresh = y.is_unique();
     run_on(&y, fresh, inputs, body);
     Ok(y)
+}
+
+/// [`apply`] without what this, the commonest case, has no need of: a few elements, side by side, of operands of one shape.
+fn apply_to_few(dtype: DType, inputs: &[&Tensor], body: Run<'_>) -> Result<Option<Tensor>> {
+    let first = inputs[0];
+    let numel = first.numel();
+    let plain = |x: &&Tensor| x.is_contiguous() && !x.is_reusable() && (std::ptr::eq(*x, first) || x.shape() == first.shape());
+    if numel == 0 || numel > BLOCK || !inputs.iter().all(plain) {
+        return Ok(None);
+    }
+    let y = first.uninitialized_like(dtype)?;
+    let mut ptrs = [y.byte_ptr(); MAX_ARGS];
+    let mut storages = [first.storage(); MAX_ARGS];
+    for (i, x) in inputs.iter().enumerate() {
+        (ptrs[i + 1], storages[i]) = (x.byte_ptr(), x.storage());
+    }
+    let _access = Access::new(&storages[..inputs.len()], &[]);
+    body(&ptrs, numel);
+    Ok(Some(y))
 }
 
 /// Runs `body` on y and inputs that broadcast to its shape; y must overlap none of them or be exactly one of them.
