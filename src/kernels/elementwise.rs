@@ -9,6 +9,7 @@ use std::mem::MaybeUninit;
 use smallvec::SmallVec;
 
 use super::par;
+use super::vector::vectorize;
 use crate::layout::{Layout, Strides};
 
 /// Elements in a block that a strided operand is gathered into.
@@ -339,10 +340,12 @@ unsafe fn scatter(to: *mut u8, stride: isize, from: *const u8, n: usize, size: u
 unsafe fn strided_copy<W: Copy>(to: *mut W, to_stride: isize, from: *const W, from_stride: isize, n: usize) {
     if from_stride == 0 && to_stride == size_of::<W>() as isize && n > 0 {
         // SAFETY: as below.
-        return unsafe {
-            let value = from.read_unaligned();
-            (0..n).for_each(|i| to.add(i).write_unaligned(value))
-        };
+        let value = unsafe { from.read_unaligned() };
+        return vectorize(
+            #[inline(always)]
+            // SAFETY: as below.
+            move || (0..n).for_each(|i| unsafe { to.add(i).write_unaligned(value) }),
+        );
     }
     for i in 0..n as isize {
         // SAFETY: the caller answers for `n` elements at both places.

@@ -52,9 +52,10 @@ pub fn scan<S: Copy + Send + Sync>(lines: Lines, reverse: bool, start: S, step: 
     let strips = lines.div_ceil(most);
     let blocks = if inner == 1 { 1 } else { outer };
     par::for_ranges(blocks * strips, (GRAIN / (n * lines.min(most))).max(1), &|range| {
+        // `move`: the stores of a step could otherwise change what it borrows.
         vectorize(
             #[inline(always)]
-            || {
+            move || {
                 for strip in range {
                     let line = strip % strips * most;
                     let first = strip / strips * n * inner + line * apart;

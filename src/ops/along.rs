@@ -18,6 +18,14 @@ unsafe impl<T> Sync for Target<T> {}
 // SAFETY: as above.
 unsafe impl<T> Send for Target<T> {}
 
+impl<T> Clone for Target<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Target<T> {}
+
 impl Target<u8> {
     /// The bytes of a tensor, which the caller keeps locked.
     pub fn bytes_of(x: &Tensor) -> Target<u8> {

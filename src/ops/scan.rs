@@ -46,7 +46,6 @@ fn running<T: Element, U: Element, S: Copy + Send + Sync>(
     let (from, to) = (Target::<T>::of(&x), Target::<U>::of(&y));
     let lines = Lines::new(x.shape(), dim);
     without_interpreter(x.numel(), || {
-        let (from, to) = (&from, &to);
         scan(
             lines,
             reverse,
@@ -106,7 +105,6 @@ impl Tensor {
             let (factors, terms, to) = (Target::<T>::of(&a), Target::<T>::of(&b), Target::<T>::of(&y));
             let lines = Lines::new(a.shape(), dim);
             without_interpreter(a.numel(), || {
-                let (factors, terms, to) = (&factors, &terms, &to);
                 scan(lines, reverse, (0.0f64, 0.0f64), #[inline(always)] move |(sum, before), place, _| {
                     // SAFETY: places are within the tensors, each visited once.
                     unsafe {
@@ -169,7 +167,6 @@ impl Tensor {
             let (from, to, numbers) = (Target::<T>::of(&x), Target::<T>::of(&values), Target::<i64>::of(&indices));
             let lines = Lines::new(x.shape(), dim);
             without_interpreter(x.numel(), || {
-                let (from, to, numbers) = (&from, &to, &numbers);
                 scan(lines, false, (O::worst::<T>(), -1i64), move |(best, at), place, number| {
                     // SAFETY: places are within the tensors, each visited once.
                     unsafe {
