@@ -47,6 +47,8 @@ pub enum Error {
         /// The version when it was saved.
         expected: u32,
     },
+    /// An inference tensor that backward needs. RuntimeError.
+    Inference,
     /// An op without a derivative. RuntimeError.
     NoDerivative {
         /// The op.
@@ -108,6 +110,11 @@ impl fmt::Display for Error {
                  {what} is at version {found}; expected version {expected} instead. \
                  Hint: enable anomaly detection to find the operation that failed to compute its gradient, with \
                  torch.autograd.set_detect_anomaly(True, check_nan=False)."
+            ),
+            Error::Inference => f.write_str(
+                "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in \
+                 computation tracked by autograd. To work around this, you can make a clone to get a normal tensor and use it in \
+                 autograd, or use `torch.no_grad()` instead of `torch.inference_mode()`.",
             ),
             Error::NoDerivative { op } => write!(f, "{op}: has no derivative; detach its input if none is wanted"),
             Error::Rule { op, input, cause } => {

@@ -374,11 +374,7 @@ impl Tensor {
     /// Fails if the memory is not as it was at a version, or never counted.
     pub fn check_version(&self, expected: u32) -> Result<()> {
         if self.is_inference() {
-            return runtime_error!(
-                "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in \
-                 computation tracked by autograd. To work around this, you can make a clone to get a normal tensor and use it in \
-                 autograd, or use `no_grad()` instead of `inference_mode()`."
-            );
+            return Err(Error::Inference);
         }
         if expected == self.version() {
             return Ok(());

@@ -159,7 +159,9 @@ impl Tensor {
     /// The op that made this tensor; None for a leaf.
     #[getter]
     fn grad_fn<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        self.node().map(|(node, _)| node::of_op(py, node)).transpose()
+        let Some((node, _)) = self.node() else { return Ok(None) };
+        node.check_usable()?;
+        node::of_op(py, node).map(Some)
     }
 
     /// Which output of `grad_fn` this tensor is.

@@ -60,7 +60,8 @@ impl Tensor {
             Some(base) => Base { meta: base.meta.clone(), layout: base.layout.clone(), version, frozen: frozen.or(base.frozen) },
             None => Base { meta: parent.clone(), layout: self.layout().clone(), version, frozen },
         };
-        let leaf = !recording && self.requires_grad();
+        // As in torch, an unrecorded view requires a gradient if its base does.
+        let leaf = !recording && (self.requires_grad() && !self.is_view() || base.meta.requires_grad());
         let meta = view.meta_or_new();
         let mut state = meta.lock();
         state.base = Some(Box::new(base));
@@ -84,17 +85,17 @@ impl Tensor {
     pub(crate) fn refresh_history(&self) {
         let Some(meta) = self.meta().filter(|meta| meta.is_view()) else { return };
         let version = self.version();
-        let (base, output) = {
+        let (base, made_by) = {
             let state = meta.lock();
             match &state.base {
-                Some(base) if base.version != Some(version) => (base.clone(), state.node.as_ref().map_or(0, |(_, i)| *i)),
+                Some(base) if base.version != Some(version) => (base.clone(), state.node.clone()),
                 _ => return,
             }
         };
         let history = base.meta.lock().node.clone();
         let new = history.map(|(node, i)| match base.frozen {
             None => window_node(Edge::Node(node, i), &base.layout, self),
-            Some(reason) => frozen_node(self, output, reason),
+            Some(reason) => frozen_node(self, made_by, reason),
         });
         if let Some(new) = new {
             meta.set_node(new, 0);
@@ -131,19 +132,36 @@ fn window_node(edge: Edge, base: &Layout, view: &Tensor) -> Arc<Node> {
 }
 
 /// The history of a view that must not be used after a write to its base: an error, as soon as it is differentiated.
-fn frozen_node(view: &Tensor, output: usize, reason: &'static str) -> Arc<Node> {
+fn frozen_node(view: &Tensor, made_by: Option<(Arc<Node>, usize)>, reason: &'static str) -> Arc<Node> {
     let place = if reason == MADE_UNRECORDED {
         "A view was created in no_grad mode and its base or another view of its base has been modified inplace with grad mode \
          enabled."
             .to_string()
     } else {
-        format!("Output {output} of a function is a view and its base or another view of its base has been modified inplace.")
+        let (name, output) = made_by.map_or(("a function".to_string(), 0), |(node, output)| (node.name(), output));
+        let name = short_name(&name);
+        format!("Output {output} of {name} is a view and its base or another view of its base has been modified inplace.")
     };
-    let rule: Rule = Box::new(move |_, _| runtime_error!("{place} {reason}"));
+    let text = format!("{place} {reason}");
+    let why = Arc::new(text.clone());
+    let rule: Rule = Box::new(move |_, _| runtime_error!("{text}"));
     // It leads nowhere, but must be run to say so.
     let edge = Edge::Leaf(Meta::leaf(true));
     let input = Input { edge, shape: Shape::from_slice(view.shape()), dtype: view.dtype() };
-    node(FROZEN_VIEW, 1, smallvec![input], false, Rules::Each(Arc::new(vec![Some(rule)])))
+    let frozen = node(FROZEN_VIEW, 1, smallvec![input], false, Rules::Each(Arc::new(vec![Some(rule)])));
+    let _ = frozen.extras().object.set(why);
+    frozen
+}
+
+impl Node {
+    /// Fails if this is the history of a view that must not be used any more.
+    pub fn check_usable(&self) -> Result<()> {
+        if self.op != FROZEN_VIEW {
+            return Ok(());
+        }
+        let why = self.extras().object.get().and_then(|why| why.downcast_ref::<String>());
+        runtime_error!("{}", why.map_or("", String::as_str))
+    }
 }
 
 /// Runs an in-place op: `f` computes the new values of `x`, which are then put in its memory, and on the tape.
@@ -296,7 +314,7 @@ pub fn check_writable(x: &Tensor) -> Result<()> {
             None => {}
         }
         let state = base.meta.lock();
-        if state.node.is_none() && state.requires_grad {
+        if state.node.is_none() && (state.requires_grad || node.is_some() || leaf) {
             return runtime_error!("a view of a leaf Variable that requires grad is being used in an in-place operation.");
         }
     }
