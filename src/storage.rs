@@ -9,8 +9,8 @@
 use std::alloc::Layout as MemoryLayout;
 use std::any::Any;
 use std::ptr::NonNull;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use smallvec::SmallVec;
 
@@ -21,17 +21,23 @@ use crate::interpreter::released;
 /// Alignment of every buffer of ours: a cache line, and the widest vector register.
 pub const ALIGN: usize = 64;
 
+/// What a dangling address is aligned to.
+#[repr(align(64))]
+struct Line;
+
 /// Shared memory of one or more tensors.
 #[derive(Clone)]
 pub struct Storage(Arc<Buffer>);
 
 struct Buffer {
-    start: NonNull<u8>,
+    start: AtomicPtr<u8>,
     bytes: usize,
     version: AtomicU32,
     lock: Lock,
     /// Keeps lent memory alive; `None` if the memory is ours.
     lender: Option<Box<dyn Any + Send + Sync>>,
+    /// Whose memory this is, if it was promised and has been delivered.
+    delivered: OnceLock<Storage>,
 }
 
 /// Attempts at a lock before the interpreter is let go of.
@@ -44,8 +50,8 @@ unsafe impl Sync for Buffer {}
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if self.lender.is_none() {
-            cache::give_back(self.start, self.bytes);
+        if let (None, Some(start)) = (&self.lender, NonNull::new(*self.start.get_mut())) {
+            cache::give_back(start, self.bytes);
         }
     }
 }
@@ -54,7 +60,7 @@ impl Storage {
     /// Fresh memory with arbitrary contents.
     pub fn uninitialized(bytes: usize) -> Result<Storage> {
         let start = cache::take(bytes)?;
-        Ok(Storage(Arc::new(Buffer { start, bytes, version: AtomicU32::new(0), lock: Lock::new(), lender: None })))
+        Ok(Storage::of(start, bytes, None))
     }
 
     /// Memory that belongs to somebody else, kept alive by `lender`.
@@ -62,12 +68,42 @@ impl Storage {
     /// # Safety
     /// `start` must be valid for reads and writes of `bytes` bytes for as long as `lender` lives.
     pub unsafe fn lent(start: NonNull<u8>, bytes: usize, lender: Box<dyn Any + Send + Sync>) -> Storage {
-        Storage(Arc::new(Buffer { start, bytes, version: AtomicU32::new(0), lock: Lock::new(), lender: Some(lender) }))
+        Storage::of(start, bytes, Some(lender))
+    }
+
+    fn of(start: NonNull<u8>, bytes: usize, lender: Option<Box<dyn Any + Send + Sync>>) -> Storage {
+        let start = AtomicPtr::new(start.as_ptr());
+        Storage(Arc::new(Buffer {
+            start,
+            bytes,
+            version: AtomicU32::new(0),
+            lock: Lock::new(),
+            lender,
+            delivered: OnceLock::new(),
+        }))
+    }
+
+    /// Memory that is to be delivered before anybody looks at it.
+    pub fn promised(bytes: usize) -> Storage {
+        Storage::of(NonNull::<Line>::dangling().cast(), bytes, Some(Box::new(())))
+    }
+
+    /// Makes this, which was promised, the memory of another storage, of which there is at least as much. The first stays.
+    pub fn deliver(&self, source: &Storage) {
+        debug_assert!(source.bytes() >= self.bytes());
+        if self.0.delivered.set(source.clone()).is_ok() {
+            self.0.start.store(source.start(), Ordering::Release);
+        }
+    }
+
+    /// Whether there is no other handle of this memory.
+    pub fn is_held_once(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
     }
 
     /// Address of the first byte.
     pub fn start(&self) -> *mut u8 {
-        self.0.start.as_ptr()
+        self.0.start.load(Ordering::Acquire)
     }
 
     /// Size in bytes.

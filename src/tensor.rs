@@ -12,7 +12,7 @@ use crate::kernels::{par, without_interpreter};
 use crate::layout::{Layout, Strides, checked_numel, contiguous_strides, copy_of};
 use crate::runtime_error;
 use crate::storage::{Access, Storage};
-use crate::tape::{Edge, Meta, Node, mode, record::short_name};
+use crate::tape::{Edge, Meta, Node, mode, record::short_name, saved};
 
 /// An n-dimensional array of one dtype that can take part in differentiation.
 ///
@@ -302,8 +302,29 @@ impl Tensor {
         y
     }
 
+    /// This tensor, at its place on the tape, with its elements in row-major order in other memory.
+    fn elsewhere(self, memory: Storage) -> Tensor {
+        let y = Tensor::from_parts(memory, Layout::contiguous(self.shape()), self.dtype());
+        match self.edge() {
+            Edge::Node(node, output) => y.with_origin(node, output),
+            Edge::Leaf(meta) => y.with_meta(meta),
+            Edge::None => y,
+        }
+    }
+
     /// A handle for a derivative rule: reading it later fails if the memory has been written to meanwhile.
     pub fn save(&self) -> Tensor {
+        let y = self.saved();
+        if saved::is_active() && mode::is_recording() && self.saved_version.is_none() && !self.is_number {
+            return match saved::promise(self) {
+                Some(memory) => y.elsewhere(memory),
+                None => y,
+            };
+        }
+        y
+    }
+
+    fn saved(&self) -> Tensor {
         let mut y = self.kept();
         if mode::is_recording() && y.saved_version.is_none() {
             y.saved_version = Some(self.version());

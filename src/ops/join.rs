@@ -43,7 +43,7 @@ impl Tensor {
             }
         };
         let rules: Vec<Option<Rule>> = parts.iter().map(rule).collect();
-        Ok(recorder.finish(y, rules, false))
+        recorder.finish(y, rules, false)
     }
 
     /// Tensors of equal shape along a new dim.
@@ -70,7 +70,7 @@ impl Tensor {
             recorder.input(x).then(|| -> Rule { Box::new(move |g, _| g.select_at(dim, place)) })
         };
         let rules: Vec<Option<Rule>> = parts.iter().enumerate().map(rule).collect();
-        Ok(recorder.finish(y, rules, false))
+        recorder.finish(y, rules, false)
     }
 }
 
@@ -346,7 +346,7 @@ pub fn block_diag(tensors: Tensors) -> Result<Tensor> {
         recorder.input(x).then_some(part)
     };
     let rules: Vec<Option<Rule>> = blocks.iter().zip(corners).map(rule).collect();
-    Ok(recorder.finish(y, rules, false))
+    recorder.finish(y, rules, false)
 }
 
 /// All ways to take one element of each 1-d tensor, as rows.

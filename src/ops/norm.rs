@@ -80,7 +80,7 @@ impl Tensor {
             if crate::tape::is_recording() && x.requires_grad() {
                 let mut recorder = Recorder::new("linalg_vector_norm");
                 recorder.input(&x);
-                return Ok(recorder.finish(y, Vec::new(), false));
+                return recorder.finish(y, Vec::new(), false);
             }
             return Ok(y);
         }

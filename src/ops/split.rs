@@ -47,22 +47,28 @@ impl Tensor {
             let pieces = grads.iter().zip(&lengths).map(piece).collect::<Result<Vec<_>>>()?;
             Ok(vec![Some(Tensor::joined("cat", &pieces, dim)?)])
         };
-        Ok(self.views_of(op, parts, Arc::new(rule), safe))
+        self.views_of(op, parts, Arc::new(rule), safe)
     }
 
     /// Records several views of this tensor as the outputs of one node.
-    fn views_of(&self, op: &'static str, views: Vec<Tensor>, rule: crate::tape::record::JointRule, safe: bool) -> Vec<Tensor> {
+    fn views_of(
+        &self,
+        op: &'static str,
+        views: Vec<Tensor>,
+        rule: crate::tape::record::JointRule,
+        safe: bool,
+    ) -> Result<Vec<Tensor>> {
         let views = if is_recording() && self.dtype().is_float() && self.requires_grad() {
             let mut recorder = Recorder::new(op);
             recorder.input(self);
-            recorder.finish_joint(views, rule, false)
+            recorder.finish_joint(views, rule, false)?
         } else {
             views
         };
         if !safe {
-            return views;
+            return Ok(views);
         }
-        views.into_iter().map(|view| self.as_base_of(view, Some(ONE_OF_SEVERAL))).collect()
+        Ok(views.into_iter().map(|view| self.as_base_of(view, Some(ONE_OF_SEVERAL))).collect())
     }
 
     fn dim_to_cut(&self, op: &'static str, dim: isize) -> Result<usize> {
@@ -263,6 +269,6 @@ impl Tensor {
             let pieces = grads.iter().map(piece).collect::<Result<Vec<_>>>()?;
             Ok(vec![Some(Tensor::stacked(&pieces, dim)?)])
         };
-        Ok(Several(self.views_of("unbind", places, Arc::new(rule), true)))
+        Ok(Several(self.views_of("unbind", places, Arc::new(rule), true)?))
     }
 }

@@ -40,7 +40,7 @@ impl Tensor {
             let [u, s, vh] = [0, 1, 2].map(|i: usize| saved[i].unpack(node));
             Ok(vec![Factors { u, s, vh }.backward(grads)?])
         };
-        match <[Tensor; 3]>::try_from(recorder.finish_joint(vec![u, s, vh], Arc::new(rule), true)) {
+        match <[Tensor; 3]>::try_from(recorder.finish_joint(vec![u, s, vh], Arc::new(rule), true)?) {
             Ok([u, s, vh]) => Ok(Factors { u, s, vh }),
             Err(_) => runtime_error!("linalg.svd: lost an output"),
         }

@@ -5,6 +5,7 @@ mod custom;
 mod hooks;
 mod node;
 mod run;
+mod saved;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -15,12 +16,13 @@ use pyo3::types::{PyBool, PyWeakrefReference};
 
 pub use anomaly::{install, is_anomaly_check_nan_enabled, is_anomaly_enabled, set_anomaly_enabled};
 pub use custom::{
-    _as_output, _check_saved, _current_run, _custom_node, _end_of_leaf, _leads_to_others, _rebase_history, _set_history,
-    WeakNode, increment_version,
+    _as_output, _check_saved, _current_run, _custom_node, _end_of_leaf, _leads_to_others, _rebase_history, _run_has_inputs,
+    _set_history, WeakNode, increment_version,
 };
 pub use hooks::RemovableHandle;
 pub use node::PyNode;
 pub use run::{backward, grad};
+pub use saved::{_pop_saved_hooks, _push_saved_hooks};
 
 use crate::tape::mode::{self, Mode};
 use crate::tape::{Grad, GradObject, Meta};

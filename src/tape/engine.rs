@@ -15,6 +15,7 @@ use super::meta::{Grad, Meta};
 use super::mode::ModeGuard;
 use super::reach::Running;
 use super::record::{Edge, Node, Rules};
+use super::saved;
 use crate::error::{Error, Result};
 use crate::runtime_error;
 use crate::tensor::Tensor;
@@ -289,6 +290,7 @@ impl Run {
         if !node.inputs.iter().any(|input| self.is_wanted(&input.edge)) {
             return Ok(());
         }
+        saved::unpack_for(&node)?;
         let rules = {
             let mut rules = node.rules.lock();
             if self.options.retain_graph || !node.saves { rules.clone() } else { std::mem::replace(&mut *rules, Rules::Freed) }

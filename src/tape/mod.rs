@@ -11,6 +11,7 @@ pub mod meta;
 pub mod mode;
 pub mod reach;
 pub mod record;
+pub mod saved;
 pub mod view;
 
 pub use meta::{Grad, GradObject, Hook, Meta};

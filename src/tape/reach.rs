@@ -108,3 +108,8 @@ fn leads(from: &[Edge], to: &[Edge]) -> bool {
     }
     false
 }
+
+/// Whether the run on this thread is to end at certain inputs.
+pub fn run_has_inputs() -> bool {
+    RUNS.with(|runs| runs.borrow().last().is_some_and(|run| run.targets.is_some()))
+}

@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 use super::anomaly::{self, Origin};
 use super::hooks::NodeHooks;
 use super::meta::{Hook, Meta};
+use super::saved::{self, Packed};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::layout::{Shape, copy_of};
@@ -134,6 +135,8 @@ pub struct Extras {
     pub metadata: OnceLock<Arc<dyn Any + Send + Sync>>,
     /// Where it was recorded, for anomaly detection.
     pub origin: OnceLock<Origin>,
+    /// What its rules hold, where hooks keep it elsewhere.
+    pub packed: Mutex<Vec<Arc<Packed>>>,
     /// Hooks on the node as a whole.
     pub node_hooks: Mutex<NodeHooks>,
 }
@@ -256,17 +259,27 @@ impl Recorder {
     }
 
     /// Makes the node and puts `y` on the tape as its only output. `saves` says whether a rule holds a tensor.
-    pub fn finish(self, y: Tensor, rules: impl Derivative + 'static, saves: bool) -> Tensor {
-        let node = node(self.op, 1, self.inputs, saves, Rules::Each(Arc::new(rules)));
-        y.with_origin(node, 0)
+    pub fn finish(self, y: Tensor, rules: impl Derivative + 'static, saves: bool) -> Result<Tensor> {
+        self.place(y, saves, Rules::Each(Arc::new(rules)))
+    }
+
+    fn place(self, y: Tensor, saves: bool, rules: Rules) -> Result<Tensor> {
+        let node = node(self.op, 1, self.inputs, saves, rules);
+        if saved::is_active() {
+            saved::check()?;
+        }
+        Ok(y.with_origin(node, 0))
     }
 
     /// Makes the node of an op with several outputs, or with one rule for all inputs.
     /// Outputs that are not floating point stay off the tape.
-    pub fn finish_joint(self, outputs: Vec<Tensor>, rule: JointRule, saves: bool) -> Vec<Tensor> {
+    pub fn finish_joint(self, outputs: Vec<Tensor>, rule: JointRule, saves: bool) -> Result<Vec<Tensor>> {
         let node = node(self.op, outputs.len(), self.inputs, saves, Rules::Joint(rule));
         let place = |(i, y): (usize, Tensor)| if y.dtype().is_float() { y.with_origin(node.clone(), i) } else { y };
-        outputs.into_iter().enumerate().map(place).collect()
+        if saved::is_active() {
+            saved::check()?;
+        }
+        Ok(outputs.into_iter().enumerate().map(place).collect())
     }
 }
 
@@ -276,6 +289,9 @@ pub fn node(op: &'static str, outputs: usize, inputs: Inputs, saves: bool, rules
     let node = Arc::new(Node { id: next_id(), op, outputs, inputs, saves, rules, extras: OnceLock::new() });
     if anomaly::is_enabled() {
         anomaly::remember(&node);
+    }
+    if saved::is_active() {
+        saved::pack_for(&node);
     }
     node
 }
@@ -321,7 +337,7 @@ macro_rules! vjp {
             let mut recorder = $crate::tape::Recorder::new($op);
             let mut saves = false;
             let rules = ($($crate::vjp!(@one $names recorder, saves, y, $x, |$g $(, $out)?| $rule),)+);
-            Ok(recorder.finish(y, rules, saves))
+            recorder.finish(y, rules, saves)
         } else {
             Ok::<$crate::tensor::Tensor, $crate::error::Error>(y)
         }

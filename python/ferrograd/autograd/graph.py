@@ -5,7 +5,89 @@ from collections import namedtuple
 from ferrograd._C import _autograd
 from ferrograd._C._autograd import Node, increment_version
 
-__all__ = ["GradientEdge", "Node", "get_gradient_edge", "increment_version", "register_multi_grad_hook"]
+from ferrograd.autograd._saved import HOOKS
+
+__all__ = [
+    "GradientEdge",
+    "Node",
+    "allow_mutation_on_saved_tensors",
+    "disable_saved_tensors_hooks",
+    "get_gradient_edge",
+    "increment_version",
+    "register_multi_grad_hook",
+    "save_on_cpu",
+    "saved_tensors_hooks",
+]
+
+
+class saved_tensors_hooks:
+    """A context in which tensors that ops save for backward are kept by functions of the user's.
+
+    `pack_hook(tensor)` answers whatever it wants to keep, and `unpack_hook` of that gives the tensor back, of the same shape and
+    dtype, when backward needs it. The check that nobody writes to saved tensors is off. A tensor is unpacked once, also if the
+    graph is retained.
+    """
+
+    def __init__(self, pack_hook, unpack_hook):
+        self.pack_hook = pack_hook
+        self.unpack_hook = unpack_hook
+
+    def __enter__(self):
+        if HOOKS.disabled is not None:
+            raise RuntimeError(HOOKS.disabled)
+        HOOKS.stack.append((self.pack_hook, self.unpack_hook))
+        _autograd._push_saved_hooks(self.pack_hook, self.unpack_hook)
+
+    def __exit__(self, *exception):
+        HOOKS.stack.pop()
+        _autograd._pop_saved_hooks()
+
+
+class save_on_cpu(saved_tensors_hooks):
+    """Keeps saved tensors in the memory of the processor, where they are already."""
+
+    def __init__(self, pin_memory=False, device_type="cuda"):
+        if pin_memory:
+            raise RuntimeError("save_on_cpu: there is no accelerator to pin memory for")
+        super().__init__(lambda tensor: tensor, lambda packed: packed)
+
+
+class allow_mutation_on_saved_tensors(saved_tensors_hooks):
+    """A context in which saved tensors may be written to: backward uses copies of what they were."""
+
+    def __init__(self):
+        self._copies = []
+        super().__init__(self._copied, lambda packed: packed[0])
+
+    def _copied(self, tensor):
+        packed = [tensor.clone()]
+        self._copies.append(packed)
+        return packed
+
+    def __enter__(self):
+        super().__enter__()
+        return self
+
+    def clear(self):
+        """Frees the copies: the graph cannot be run any more."""
+        for packed in self._copies:
+            packed[:] = []
+        self._copies.clear()
+
+
+class disable_saved_tensors_hooks:
+    """A context in which ``saved_tensors_hooks`` raises a RuntimeError with this message."""
+
+    def __init__(self, error_message):
+        self.error_message = error_message
+
+    def __enter__(self):
+        if HOOKS.stack:
+            raise RuntimeError(self.error_message)
+        self._before, HOOKS.disabled = HOOKS.disabled, self.error_message
+
+    def __exit__(self, *exception):
+        HOOKS.disabled = self._before
 
 
 class GradientEdge(namedtuple("GradientEdge", "node output_nr ownership_token", defaults=(None,))):

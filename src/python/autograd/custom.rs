@@ -134,3 +134,9 @@ pub fn _current_run(places: Vec<(Bound<'_, PyNode>, usize)>) -> (u64, Vec<bool>)
     let edges: Vec<_> = places.iter().map(|(node, output)| node.get().edge(*output)).collect();
     reach::current_run(&edges)
 }
+
+/// Whether the backward pass that is running is to end at certain inputs.
+#[pyfunction]
+pub fn _run_has_inputs() -> bool {
+    reach::run_has_inputs()
+}

@@ -1,0 +1,194 @@
+"""Checkpoints: the same results and gradients, from parts that run again in backward."""
+
+import gc
+import weakref
+
+import pytest
+
+import ferrograd
+from ferrograd.utils.checkpoint import CheckpointError, checkpoint, checkpoint_sequential
+
+BOTH = pytest.mark.parametrize("reentrant", [True, False])
+
+
+def leaf(*values):
+    return ferrograd.tensor(values, dtype=ferrograd.float64, requires_grad=True)
+
+
+class Part:
+    """A part of a network that counts its runs."""
+
+    def __init__(self):
+        self.weight = leaf(2.0, 3.0)
+        self.runs = 0
+
+    def __call__(self, x, k=1):
+        self.runs += 1
+        return (x * self.weight).exp().sin() * k
+
+
+@BOTH
+def test_gradients_are_the_same(reentrant):
+    part, x = Part(), leaf(0.5, 0.25)
+    part(x).sum().backward()
+    want = x.grad.tolist(), part.weight.grad.tolist()
+    x.grad = part.weight.grad = None
+    part.runs = 0
+    y = checkpoint(part, x, use_reentrant=reentrant)
+    assert y.tolist() == part(x).tolist() and part.runs == 2
+    y.sum().backward()
+    assert (x.grad.tolist(), part.weight.grad.tolist()) == want and part.runs == 3
+    with pytest.raises(RuntimeError, match="a second time"):
+        y.sum().backward()
+
+
+@BOTH
+def test_random_numbers_are_the_same(reentrant):
+    ferrograd.manual_seed(0)
+    x = ferrograd.ones(5, requires_grad=True)
+    y = checkpoint(lambda x: x * ferrograd.rand(5), x, use_reentrant=reentrant)
+    after = ferrograd.rand(3).tolist()
+    y.sum().backward()
+    assert x.grad.tolist() == y.tolist()
+    ferrograd.manual_seed(0)
+    ferrograd.rand(5)
+    assert ferrograd.rand(3).tolist() == after
+
+
+@BOTH
+def test_outputs_of_any_kind(reentrant):
+    x = leaf(1.0)
+    y, three, none = checkpoint(lambda x: (x * 2, 3, None), x, use_reentrant=reentrant)
+    assert (three, none) == (3, None)
+    y.backward()
+    assert x.grad.item() == 2
+    with ferrograd.no_grad():
+        assert not checkpoint(Part(), leaf(1.0, 2.0), use_reentrant=reentrant).requires_grad
+
+
+def test_recorded_checkpoints_are_like_any_graph():
+    part, x = Part(), leaf(0.5, 0.25)
+    y = checkpoint(part, x, k=2, use_reentrant=False)
+    (g,) = ferrograd.autograd.grad(y.sum(), x, create_graph=True)
+    z = part(x, k=2)
+    (want,) = ferrograd.autograd.grad(z.sum(), x, create_graph=True)
+    assert g.allclose(want)
+    assert ferrograd.autograd.grad(g.sum(), x)[0].allclose(ferrograd.autograd.grad(want.sum(), x)[0])
+    checkpoint(part, x.detach(), use_reentrant=False).sum().backward()
+    assert part.weight.grad is not None and x.grad is None
+
+
+def test_recorded_checkpoints_keep_no_intermediate():
+    kept = []
+
+    def part(x):
+        y = x.exp()
+        kept.append(weakref.ref(y))
+        return y.sin()
+
+    x = leaf(1.0)
+    y = checkpoint(part, x, use_reentrant=False)
+    gc.collect()
+    assert kept[0]() is None
+    y.backward()
+    assert x.grad.item() == pytest.approx((x.exp().cos() * x.exp()).item())
+
+
+def test_recorded_checkpoints_nest():
+    x = leaf(0.5)
+    inner = Part()
+    inner.weight = leaf(2.0)
+
+    def outer(x):
+        return checkpoint(inner, x * 2, use_reentrant=False) ** 2
+
+    checkpoint(outer, x, use_reentrant=False).backward()
+    got = x.grad.item()
+    x.grad = None
+    (inner(x * 2) ** 2).backward()
+    assert got == pytest.approx(x.grad.item())
+
+
+def test_what_is_not_the_same_again_is_an_error():
+    calls = []
+
+    def fewer(x):
+        calls.append(1)
+        return (x * x).exp() if len(calls) == 1 else x * x
+
+    with pytest.raises(CheckpointError, match="A different number of tensors was saved"):
+        checkpoint(fewer, leaf(1.0), use_reentrant=False).backward()
+    calls.clear()
+
+    def other(x):
+        calls.append(1)
+        return (x if len(calls) == 1 else x.float()).exp().sum().double()
+
+    with pytest.raises(CheckpointError, match="different metadata than during the forward pass"):
+        checkpoint(other, leaf(1.0), use_reentrant=False).backward()
+
+
+def test_contexts():
+    entered = []
+
+    class Context:
+        def __init__(self, name):
+            self.name = name
+
+        def __enter__(self):
+            entered.append(self.name)
+
+        def __exit__(self, *exception):
+            pass
+
+    y = checkpoint(Part(), leaf(1.0, 2.0), use_reentrant=False, context_fn=lambda: (Context("first"), Context("second")))
+    assert entered == ["first"]
+    y.sum().backward()
+    assert entered == ["first", "second"]
+
+
+def test_what_is_refused():
+    x = leaf(1.0, 2.0)
+    with pytest.raises(ValueError, match="Unexpected keyword arguments: k"):
+        checkpoint(Part(), x, k=2, use_reentrant=True)
+    with pytest.raises(ValueError, match="only supported when use_reentrant=False"):
+        checkpoint(Part(), x, use_reentrant=True, context_fn=lambda: None)
+    with pytest.raises(ValueError, match="determinism_check"):
+        checkpoint(Part(), x, use_reentrant=False, determinism_check="much")
+    with pytest.raises(RuntimeError, match=r"incompatible with .grad\(\)"):
+        ferrograd.autograd.grad(checkpoint(Part(), x, use_reentrant=True).sum(), x)
+    with pytest.warns(UserWarning, match="use_reentrant parameter should be passed explicitly"):
+        checkpoint(Part(), x)
+    with pytest.warns(UserWarning, match="None of the inputs have requires_grad=True"):
+        checkpoint(Part(), x.detach(), use_reentrant=True)
+
+
+@BOTH
+def test_errors_in_the_second_run_pass(reentrant):
+    calls = []
+
+    def fail(x):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyError("mine")
+        return x.exp()
+
+    x = leaf(1.0)
+    with pytest.raises(KeyError, match="mine"):
+        (checkpoint(fail, x, use_reentrant=reentrant) * x).backward()
+    assert x.grad is None
+
+
+@BOTH
+def test_sequences(reentrant):
+    parts = [Part() for _ in range(5)]
+    x = leaf(0.5, 0.25)
+    y = checkpoint_sequential(parts, 2, x, use_reentrant=reentrant)
+    y.sum().backward()
+    assert [part.runs for part in parts] == [2, 2, 1, 1, 1]
+    got = x.grad.tolist()
+    x.grad = None
+    for part in parts:
+        x0 = part(x0) if part is not parts[0] else part(x)
+    x0.sum().backward()
+    assert x.grad.tolist() == pytest.approx(got)

@@ -1,0 +1,193 @@
+"""Hooks that keep saved tensors elsewhere."""
+
+import gc
+import weakref
+
+import pytest
+
+import ferrograd
+from ferrograd.autograd import Function, grad
+from ferrograd.autograd.graph import allow_mutation_on_saved_tensors, disable_saved_tensors_hooks, save_on_cpu, saved_tensors_hooks
+from op_cases import CASES, exists
+from test_ops_gradients import outputs_of, rng_of, tensor
+
+
+def leaf(*values):
+    return ferrograd.tensor(values, dtype=ferrograd.float64, requires_grad=True)
+
+
+def same(x):
+    return x
+
+
+class Store:
+    """Keeps lists of numbers rather than tensors, and counts."""
+
+    def __init__(self):
+        self.packed = self.unpacked = 0
+
+    def pack(self, x):
+        assert not ferrograd.is_grad_enabled()
+        self.packed += 1
+        return x.tolist(), x.shape, x.dtype
+
+    def unpack(self, kept):
+        self.unpacked += 1
+        values, shape, dtype = kept
+        return ferrograd.tensor(values, dtype=dtype).reshape(shape)
+
+    def hooks(self):
+        return saved_tensors_hooks(self.pack, self.unpack)
+
+
+def test_what_an_op_needs_is_packed_and_unpacked():
+    x, w, store = leaf(1.0, 2.0), leaf(3.0, 4.0), Store()
+    with store.hooks():
+        y = x * w
+        z = x + w
+        e = x.exp()
+    assert (store.packed, store.unpacked) == (3, 0)
+    (y + z).sum().backward()
+    assert x.grad.tolist() == [4.0, 5.0] and w.grad.tolist() == [2.0, 3.0]
+    assert store.unpacked == 2
+    assert grad(e.sum(), x)[0].tolist() == x.exp().tolist()
+    (x * w).sum().backward()
+    assert store.packed == 3
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if exists(case.op)], ids=str)
+def test_every_op_has_the_same_gradient_with_hooks(case):
+    rng = rng_of(case)
+    arrays = [i.sample(rng) for i in case.inputs]
+
+    def gradients(hooks):
+        tensors = [tensor(array.copy()).requires_grad_() for array in arrays]
+        if hooks is None:
+            outputs = outputs_of(case, tensors)
+        else:
+            with hooks:
+                outputs = outputs_of(case, tensors)
+        outputs = [y for y in outputs if y.requires_grad]
+        if not outputs:
+            return None
+        found = grad([y.sum() for y in outputs], tensors, allow_unused=True)
+        return [None if g is None else g.tolist() for g in found]
+
+    want = gradients(None)
+    assert repr(gradients(Store().hooks())) == repr(want)
+
+
+def test_second_derivatives():
+    x, store = leaf(1.0, 2.0), Store()
+    with store.hooks():
+        y = (x**3).sum()
+    (g,) = grad(y, x, create_graph=True)
+    (h,) = grad(g.sum(), x)
+    assert h.tolist() == [6.0, 12.0]
+
+
+def test_memory_is_freed():
+    x = leaf(*range(10))
+    with saved_tensors_hooks(lambda t: t.tolist(), lambda kept: ferrograd.tensor(kept, dtype=ferrograd.float64)):
+        a = x.exp()
+        alive = weakref.ref(a)
+        y = a.sin().sum()
+    del a
+    gc.collect()
+    assert alive() is None
+    y.backward()
+    assert x.grad.allclose(x.exp() * x.exp().cos())
+
+
+def test_hooks_nest():
+    x, outer = leaf(1.0), Store()
+    with outer.hooks():
+        with saved_tensors_hooks(lambda t: t * 10, lambda t: t / 10):
+            y = x.exp()
+        z = x.sin()
+    assert outer.packed == 1
+    (y + z).sum().backward()
+    assert x.grad.item() == pytest.approx((x.exp() + x.cos()).item())
+
+
+def test_a_retained_graph_unpacks_once():
+    x, store = leaf(1.0), Store()
+    with store.hooks():
+        y = x.exp()
+    y.backward(retain_graph=True)
+    y.backward()
+    assert store.unpacked == 1 and x.grad.item() == pytest.approx(2 * x.exp().item())
+
+
+def test_functions_of_ones_own():
+    class Exp(Function):
+        @staticmethod
+        def forward(ctx, x):
+            y = x.exp()
+            ctx.save_for_backward(x, y)
+            return y
+
+        @staticmethod
+        def backward(ctx, g):
+            x, y = ctx.saved_tensors
+            return g * y
+
+    x, store = leaf(1.0), Store()
+    with store.hooks():
+        y = Exp.apply(x)
+    assert store.packed == 2
+    (g,) = grad(y, x, create_graph=True)
+    assert grad(g, x)[0].item() == pytest.approx(y.item())
+
+
+@pytest.mark.parametrize(
+    "pack, unpack, error, text",
+    [
+        (lambda x: 1 / 0, same, ZeroDivisionError, "division"),
+        (lambda x: x.add_(1), same, RuntimeError, "A saved tensor pack hook is modifying its input in place"),
+        (same, lambda x: None, TypeError, "unpack_hook expected to be a Tensor but got result of type NoneType"),
+        (same, lambda x: 1 / 0, ZeroDivisionError, "division"),
+        (same, lambda x: ferrograd.ones(3), RuntimeError, "unpack_hook expected to be a Tensor of shape"),
+    ],
+)
+def test_failing_hooks(pack, unpack, error, text):
+    x = leaf(1.0, 2.0)
+    with pytest.raises(error, match=text):
+        with saved_tensors_hooks(pack, unpack):
+            y = (x * x).sum()
+        y.backward()
+    assert x.grad is None
+    (x * x).sum().backward()
+
+
+def test_disabled():
+    with disable_saved_tensors_hooks("not now"):
+        with pytest.raises(RuntimeError, match="not now"):
+            with Store().hooks():
+                pass
+    with Store().hooks():
+        pass
+
+
+def test_save_on_cpu():
+    x = leaf(1.0)
+    with save_on_cpu():
+        y = x.exp()
+    y.backward()
+    assert x.grad.item() == pytest.approx(x.exp().item())
+    with pytest.raises(RuntimeError, match="pin"):
+        save_on_cpu(pin_memory=True)
+
+
+def test_mutation_may_be_allowed():
+    x = leaf(1.0, 2.0)
+    with allow_mutation_on_saved_tensors() as copies:
+        y = x * 1
+        z = y * y
+        y.zero_()
+        z.sum().backward()
+        assert x.grad.tolist() == [2.0, 4.0]
+        w = (x * x).sum()
+        copies.clear()
+        with pytest.raises(IndexError):
+            w.backward()
