@@ -242,6 +242,15 @@ impl Scalar {
         }
     }
 
+    /// Whether an integer is the same in a dtype; floats count as exact.
+    pub fn is_exact_in(self, dtype: DType) -> bool {
+        match self {
+            Scalar::Int(v) if v < 0 && dtype == DType::U8 => false,
+            Scalar::Int(_) => self.fits(dtype),
+            _ => true,
+        }
+    }
+
     /// As an element type, with C's conversions.
     #[inline(always)]
     pub fn to<T: Element>(self) -> T {
@@ -259,7 +268,8 @@ pub trait Element: Copy + Default + Send + Sync + PartialEq + PartialOrd + fmt::
     const DTYPE: DType;
     /// C's conversion from a 64-bit integer: wraps.
     fn from_i64(value: i64) -> Self;
-    /// C's conversion from a double: truncates; what does not fit becomes the lowest 64-bit integer, then wraps.
+    /// C's conversion from a double: truncates; what does not fit becomes the lowest 64-bit integer, for shorter ones the lowest
+    /// 32-bit integer, and then wraps.
     fn from_f64(value: f64) -> Self;
     /// Exact but for floats, which convert as in `from_f64`.
     fn to_i64(self) -> i64;
@@ -294,6 +304,13 @@ fn truncate(value: f64) -> i64 {
     unsafe { value.to_int_unchecked() }
 }
 
+/// The same for 32 bits, from which shorter integers are cut.
+#[inline(always)]
+fn truncate_32(value: f64) -> i32 {
+    const LIMIT: f64 = 2_147_483_648.0; // 2^31
+    if value > -LIMIT - 1.0 && value < LIMIT { value as i32 } else { i32::MIN }
+}
+
 macro_rules! element {
     ($ty:ty, $dtype:ident, int) => {
         impl Element for $ty {
@@ -304,7 +321,7 @@ macro_rules! element {
             }
             #[inline(always)]
             fn from_f64(value: f64) -> Self {
-                truncate(value) as $ty
+                if size_of::<$ty>() == 8 { truncate(value) as $ty } else { truncate_32(value) as $ty }
             }
             #[inline(always)]
             fn to_i64(self) -> i64 {
@@ -549,6 +566,9 @@ mod tests {
         assert_eq!((-1.5f32).cast::<u8>(), 255);
         assert_eq!(f64::NAN.cast::<i64>(), i64::MIN);
         assert_eq!(300i64.cast::<u8>(), 44);
+        assert_eq!([f32::NAN, 3e9, -3e9, 2147483520.0].map(|v| v.cast::<i32>()), [i32::MIN, i32::MIN, i32::MIN, 2147483520]);
+        assert_eq!([3e9 + 512.0, -70000.7, 300.0].map(|v: f64| v.cast::<i16>()), [0, -4464, 300]);
+        assert_eq!((-2147483648.9f64).cast::<i32>(), i32::MIN);
         assert!(0.1f32.cast::<Bool>().get());
     }
 }

@@ -356,3 +356,27 @@ def test_an_indexed_write_of_a_gradient_to_a_fresh_tensor(index):
     assert x.requires_grad and x.grad_fn.name() == "IndexPutBackward0"
     (x * 2).sum().backward()
     assert v.grad.tolist() == [2, 2, 2]
+
+
+def test_numbers_that_do_not_fit_are_refused():
+    mask = ferrograd.tensor([True, False])
+    for dtype, values in ((ferrograd.int8, (300, float("nan"), 1e20)), (ferrograd.int64, (float("inf"), 1e20)), (ferrograd.uint8, (300,))):
+        for value in values:
+            x = ferrograd.ones(2, dtype=dtype)
+            for call in (
+                lambda: x.fill_(value),
+                lambda: x.masked_fill(mask, value),
+                lambda: x.masked_fill_(mask, value),
+                lambda: x.__setitem__(0, value),
+                lambda: x.__setitem__(mask, value),
+            ):
+                with pytest.raises(RuntimeError, match="overflow"):
+                    call()
+            assert x.tolist() == [1, 1] and x._version == 0
+    assert ferrograd.ones(2, dtype=ferrograd.uint8).fill_(-1).tolist() == [255, 255]
+    assert ferrograd.ones(2, dtype=ferrograd.int64).fill_(2.5).tolist() == [2, 2]
+
+
+def test_a_number_can_be_copied():
+    x = ferrograd.ones(2)
+    assert x.copy_(3) is x and x.tolist() == [3, 3]

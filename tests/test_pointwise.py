@@ -339,3 +339,25 @@ def test_sines_of_huge_arguments():
     x = np.array([1e5, 1e15, 1e22, 1e300, -1e18, 0.5])
     np.testing.assert_allclose(tensor(x).sin().numpy(), np.sin(x), rtol=1e-15)
     np.testing.assert_allclose(tensor(x).cos().numpy(), np.cos(x), rtol=1e-15)
+
+
+def test_numbers_beyond_a_narrow_dtype_divide_as_they_are():
+    x = fg.tensor([200, 100, 0], dtype=fg.uint8)
+    np.testing.assert_allclose((x / -1).numpy(), [-200, -100, 0])
+    np.testing.assert_allclose((x / 100000).numpy(), [0.002, 0.001, 0], rtol=1e-6)
+    np.testing.assert_allclose(x.to(fg.int8).div(1000).numpy(), [-0.056, 0.1, 0], rtol=1e-6)
+    assert (x + 300).tolist() == [244, 144, 44] and (x + 300).dtype == fg.uint8
+
+
+def test_a_number_over_a_tensor_is_torchs_to_the_last_bit():
+    x = fg.tensor([3.0, 1.5], requires_grad=True)
+    y = 100000 / x
+    assert y.tolist() == [33333.3359375, 66666.671875] and y.grad_fn.name() == "MulBackward0"
+    assert (100000 / fg.tensor([3])).tolist() == [33333.3359375]
+
+
+def test_floats_become_integers_as_in_c():
+    x = fg.tensor([3e9, -3e9, float("nan"), float("inf"), 70000.7, -1.5])
+    assert x.int().tolist() == [-(2**31)] * 4 + [70000, -1]
+    assert x.short().tolist() == [0, 0, 0, 0, 4464, -1] and x.byte().tolist() == [0, 0, 0, 0, 112, 255]
+    assert x.long().tolist() == [3 * 10**9, -3 * 10**9, -(2**63), -(2**63), 70000, -1]

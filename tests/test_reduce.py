@@ -270,3 +270,10 @@ def test_out_of_named_results():
     for wrong in ((values, values), (values.double(), indices), (values, indices.int()), (values,), values):
         with pytest.raises((RuntimeError, TypeError)):
             ferrograd.sort(x, out=wrong)
+
+
+def test_amax_over_none_is_over_all():
+    x = ferrograd.arange(6.0).view(2, 3)
+    assert x.amax(None).item() == 5 and x.amin(dim=None, keepdim=True).tolist() == [[0]]
+    with pytest.raises(TypeError):
+        x.dist(2)

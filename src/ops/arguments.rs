@@ -28,8 +28,13 @@ impl Operand {
     /// As a tensor to be combined with `x`: a number gets the dtype of `x` where that is how it promotes.
     pub fn beside(self, x: &Tensor) -> Result<Tensor> {
         match self {
-            // Bools stay what they are: some ops refuse them.
-            Operand::Number(value) if value.kind() != Kind::Bool && value.kind() <= x.dtype().kind() && !x.is_number() => {
+            // Bools stay what they are: some ops refuse them. So do integers out of range: a quotient would not be theirs.
+            Operand::Number(value)
+                if value.kind() != Kind::Bool
+                    && value.kind() <= x.dtype().kind()
+                    && !x.is_number()
+                    && value.is_exact_in(x.dtype()) =>
+            {
                 Tensor::from_number_as(value, x.dtype())
             }
             other => other.tensor(),

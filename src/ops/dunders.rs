@@ -43,8 +43,8 @@ binary_operators! {
     __add__ __radd__ __iadd__ |a, b| a.add(b);
     __sub__ __rsub__ __isub__ |a, b| a.sub(b);
     __mul__ __rmul__ __imul__ |a, b| a.mul(b);
-    __truediv__ __rtruediv__ __itruediv__ |a, b| a.div(b);
-    __div__ __rdiv__ __idiv__ |a, b| a.div(b);
+    __truediv__ __rtruediv__ __itruediv__ |a, b| quotient(a, b);
+    __div__ __rdiv__ __idiv__ |a, b| quotient(a, b);
     __floordiv__ __rfloordiv__ __ifloordiv__ |a, b| a.floor_divide(b.into());
     __mod__ __rmod__ __imod__ |a, b| a.remainder(b.into());
     __and__ __rand__ __iand__ |a, b| a.bitwise_and(b.into());
@@ -52,6 +52,11 @@ binary_operators! {
     __xor__ __rxor__ __ixor__ |a, b| a.bitwise_xor(b.into());
     __lshift__ __rlshift__ __ilshift__ |a, b| a.bitwise_left_shift(b.into());
     __rshift__ __rrshift__ __irshift__ |a, b| a.bitwise_right_shift(b.into());
+}
+
+/// a / b. A number over a tensor is the number times the reciprocal, as in torch, to the last bit.
+fn quotient(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    if a.is_number() { b.reciprocal()?.mul(a) } else { a.div(b) }
 }
 
 #[pymethods]

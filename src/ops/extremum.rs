@@ -180,18 +180,18 @@ impl Tensor {
     ///
     /// Derivative: shared evenly among equal elements.
     /// Raises: RuntimeError, or IndexError with `dim`, if there is no element.
-    #[pyo3(signature = (dim=Dims::default(), keepdim=false))]
-    pub fn amax(&self, dim: Dims, keepdim: bool) -> Result<Tensor> {
-        self.extreme_over::<Largest>("amax", &dim, keepdim)
+    #[pyo3(name = "amax", signature = (dim=None, keepdim=false))]
+    fn amax_method(&self, dim: Option<Dims>, keepdim: bool) -> Result<Tensor> {
+        self.amax(dim.unwrap_or_default(), keepdim)
     }
 
     /// Smallest elements over dims, over everything if there are none; NaN if there is one.
     ///
     /// Derivative: shared evenly among equal elements.
     /// Raises: RuntimeError, or IndexError with `dim`, if there is no element.
-    #[pyo3(signature = (dim=Dims::default(), keepdim=false))]
-    pub fn amin(&self, dim: Dims, keepdim: bool) -> Result<Tensor> {
-        self.extreme_over::<Smallest>("amin", &dim, keepdim)
+    #[pyo3(name = "amin", signature = (dim=None, keepdim=false))]
+    fn amin_method(&self, dim: Option<Dims>, keepdim: bool) -> Result<Tensor> {
+        self.amin(dim.unwrap_or_default(), keepdim)
     }
 
     /// Number of the first largest element along `dim`; in the flattened tensor if None. The first NaN, if there is one.
@@ -237,5 +237,19 @@ impl Tensor {
             }
         };
         Ok(Pair { name: "aminmax", first: rule(low)?, second: rule(high)? })
+    }
+}
+
+impl Tensor {
+    /// See `amax_method`.
+    pub fn amax(&self, dim: Dims, keepdim: bool) -> Result<Tensor> {
+        self.extreme_over::<Largest>("amax", &dim, keepdim)
+    }
+}
+
+impl Tensor {
+    /// See `amin_method`.
+    pub fn amin(&self, dim: Dims, keepdim: bool) -> Result<Tensor> {
+        self.extreme_over::<Smallest>("amin", &dim, keepdim)
     }
 }

@@ -86,15 +86,15 @@ impl Tensor {
 
 #[pymethods]
 impl Tensor {
-    /// Copies the elements of `src`, which must broadcast to this shape, converting them to this dtype.
+    /// Copies the elements of `src`, a tensor that must broadcast to this shape, converting them to this dtype.
     ///
     /// `non_blocking` makes no difference here.
     /// Derivative: the gradient goes to `src`; what was here before gets none.
     /// Raises: RuntimeError if the shapes do not fit, or if the two share part of their memory.
     #[pyo3(signature = (src, non_blocking=false))]
-    fn copy_<'py>(slf: Bound<'py, Self>, src: &Tensor, non_blocking: bool) -> PyResult<Bound<'py, Self>> {
+    fn copy_<'py>(slf: Bound<'py, Self>, src: Operand, non_blocking: bool) -> PyResult<Bound<'py, Self>> {
         let _ = non_blocking;
-        slf.borrow().copy_from(src)?;
+        slf.borrow().copy_from(&src.tensor()?)?;
         Ok(slf)
     }
 

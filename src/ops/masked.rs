@@ -99,7 +99,10 @@ impl Tensor {
             Operand::Tensor(_) => "masked_fill.1",
         };
         let value = match value {
-            Operand::Number(value) => Tensor::from_scalar(value, self.dtype())?,
+            Operand::Number(value) => {
+                super::power::check_in_range(value, self.dtype())?;
+                Tensor::from_scalar(value, self.dtype())?
+            }
             Operand::Tensor(value) => value.to_dtype(self.dtype())?,
         };
         self.filled_where(op, mask, &value)

@@ -193,8 +193,8 @@ impl Tensor {
     ///
     /// Dtype: float.
     #[pyo3(signature = (other, p=Scalar::Int(2)))]
-    pub fn dist(&self, other: super::arguments::Operand, p: Scalar) -> Result<Tensor> {
-        let x = (self - &other.tensor()?)?;
+    pub fn dist(&self, other: &Tensor, p: Scalar) -> Result<Tensor> {
+        let x = (self - other)?;
         if !x.dtype().is_float() {
             return runtime_error!(
                 "norm(): input dtype should be either floating point or complex. Got {} instead.",

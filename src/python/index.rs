@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use crate::dtype::{DType, Scalar};
 use crate::ops::arguments::Operand;
 use crate::ops::index::Item;
+use crate::ops::power::check_in_range;
 use crate::tensor::Tensor;
 
 type Items = SmallVec<[Item; 4]>;
@@ -220,7 +221,10 @@ fn collect(
 fn value_of(target: &Tensor, value: &Bound<'_, PyAny>) -> PyResult<(Tensor, bool)> {
     match value.extract::<Operand>() {
         Ok(Operand::Tensor(tensor)) => Ok((tensor, false)),
-        Ok(Operand::Number(number)) => Ok((Tensor::from_scalar(number, target.dtype())?, true)),
+        Ok(Operand::Number(number)) => {
+            check_in_range(number, target.dtype())?;
+            Ok((Tensor::from_scalar(number, target.dtype())?, true))
+        }
         Err(error) if value.is_instance_of::<PyInt>() => Err(error),
         Err(_) => Err(PyTypeError::new_err(format!(
             "can't assign a {} to a torch.{}Tensor",
