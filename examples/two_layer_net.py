@@ -6,11 +6,12 @@
 2. `Variable`, as in the first years of torch: the gradients come from the tape;
 3. modern tensors, where every tensor can require a gradient.
 
-All three start from the same numbers. A progress bar is shown if tqdm is installed (`pip install 'ferrograd[progress]'`),
-and `--plot` writes the loss curves if matplotlib is (`pip install 'ferrograd[plot]'`).
+All three start from the same numbers. A progress bar is shown if tqdm is installed (`pip install tqdm`),
+and `--plot` writes the loss curves if matplotlib is (`pip install matplotlib`).
 """
 
 import argparse
+import importlib.util
 import sys
 
 import numpy as np
@@ -108,10 +109,8 @@ def train_tensor(problem, count):
 
 def plot(curves, path):
     """Writes the loss curves to an image file."""
-    try:
-        import matplotlib
-    except ImportError:
-        sys.exit("--plot needs matplotlib: pip install 'ferrograd[plot]'")
+    import matplotlib
+
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
@@ -132,6 +131,8 @@ def main():
     options = parser.parse_args()
     if options.steps < 1:
         parser.error(f"--steps must be at least 1, got {options.steps}")
+    if options.plot and importlib.util.find_spec("matplotlib") is None:
+        parser.error("--plot needs matplotlib: pip install matplotlib")
 
     problem = random_problem()
     trainers = {"numpy": train_numpy, "Variable": train_variable, "tensor": train_tensor}

@@ -9,8 +9,11 @@ import time
 import pytest
 
 PRELUDE = """
-import sys, threading, time
+import signal, sys, threading, time
 import ferrograd as fg
+
+# A job in the background of a shell is started with the signal ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def usable():
     assert fg.is_grad_enabled()

@@ -1,5 +1,6 @@
 """The package as a user meets it: what an import loads, and the README's example."""
 
+import importlib.util
 import io
 import re
 import subprocess
@@ -31,3 +32,13 @@ def test_the_example_runs_in_an_empty_folder(tmp_path):
     losses = re.findall(r"^(\w+) +step +2  loss ([0-9.e+]+)$", result.stdout, re.M)
     assert [name for name, _ in losses] == ["numpy", "Variable", "tensor"]
     assert len({round(float(loss) / 1e7, 3) for _, loss in losses}) == 1
+
+
+def test_the_example_plots_or_says_at_once_what_it_needs(tmp_path):
+    script = ROOT / "examples" / "two_layer_net.py"
+    command = [sys.executable, str(script), "--steps", "2", "--plot", "curve.png"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    if importlib.util.find_spec("matplotlib"):
+        assert run.returncode == 0 and (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+    else:
+        assert run.returncode == 2 and "needs matplotlib" in run.stderr and "loss" not in run.stdout
