@@ -201,6 +201,12 @@ impl Drop for Access<'_> {
     }
 }
 
+/// Fails if so many `T` do not fit in memory: for lists whose length a user decides, which would end the process.
+pub(crate) fn check_room<T>(count: usize) -> Result<()> {
+    let bytes = count.saturating_mul(size_of::<T>());
+    Vec::<T>::new().try_reserve_exact(count).map_err(|_| Error::Memory { bytes })
+}
+
 /// Before a fork: nobody may be in the middle of changing the cache's lists.
 pub(crate) fn hold_cache() {
     cache::hold();

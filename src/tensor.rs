@@ -199,6 +199,20 @@ impl Tensor {
         self.body.meta.get()
     }
 
+    /// Where the tensor is on the tape, and the node that made it, if this is its only handle: for the garbage collector.
+    pub(crate) fn own_places(&self) -> (Option<&Arc<Meta>>, Option<&Arc<Node>>) {
+        if Arc::strong_count(&self.body) > 1 {
+            return (None, None);
+        }
+        (self.body.meta.get(), self.body.origin.as_ref().map(|(node, _)| node))
+    }
+
+    /// Whether this is in memory that has not been written to yet, only set to zeros.
+    pub(crate) fn is_blank(&self) -> bool {
+        // SAFETY: the body is a pointer; it is read as a number, which may be zero.
+        unsafe { std::ptr::addr_of!(self.body).cast::<usize>().read() == 0 }
+    }
+
     /// The place on the tape.
     pub fn meta_or_new(&self) -> Arc<Meta> {
         let new = || self.body.origin.clone().map_or_else(|| Meta::leaf(false), |(node, output)| Meta::of_node(node, output));

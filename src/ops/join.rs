@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::kernels::{join, without_interpreter};
 use crate::layout::{Layout, Shape, normalize_dim};
 use crate::runtime_error;
+use crate::storage::check_room;
 use crate::storage::{Access, Storage};
 use crate::tape::record::Rule;
 use crate::tape::{Recorder, is_recording};
@@ -404,11 +405,18 @@ pub fn triangle_indices(op: &str, sizes: (isize, isize), offset: isize, lower: b
     if rows < 0 || columns < 0 {
         return runtime_error!("{op}: row and col must be non-negative, got {rows} and {columns}");
     }
+    let range = |row: isize| {
+        let edge = row.saturating_add(offset);
+        if lower { 0..edge.saturating_add(1).clamp(0, columns) } else { edge.clamp(0, columns)..columns }
+    };
+    let count = (0..rows).try_fold(0usize, |count, row| {
+        let count = count + range(row).len();
+        if count > isize::MAX as usize / 32 { Err(Error::Memory { bytes: usize::MAX }) } else { Ok(count) }
+    })?;
+    check_room::<[i64; 4]>(count)?;
     let (mut row_of, mut column_of) = (Vec::new(), Vec::new());
     for row in 0..rows {
-        let edge = row.saturating_add(offset);
-        let range = if lower { 0..edge.saturating_add(1).clamp(0, columns) } else { edge.clamp(0, columns)..columns };
-        for column in range {
+        for column in range(row) {
             row_of.push(row as i64);
             column_of.push(column as i64);
         }

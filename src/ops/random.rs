@@ -410,6 +410,7 @@ impl Tensor {
             return runtime_error!("randperm: value {largest:?} cannot be converted to type {dtype} without overflow");
         }
         crate::layout::checked_numel("randperm", &[n])?;
+        crate::storage::check_room::<i64>(n)?;
         let order = source.with(|rng| random::randperm(rng, n));
         Tensor::from_slice(&[n], &order)?.to_dtype(dtype)
     }

@@ -8,6 +8,7 @@ use super::arguments::{IntOrInts, Several};
 use crate::error::{Error, Result};
 use crate::layout::{Shape, normalize_dim};
 use crate::runtime_error;
+use crate::storage::check_room;
 use crate::tape::view::ONE_OF_SEVERAL;
 use crate::tape::{Node, Recorder, is_recording};
 use crate::tensor::Tensor;
@@ -88,6 +89,7 @@ impl Tensor {
         }
         let size = (size as usize).max(1);
         let count = full.div_ceil(size).max(1);
+        check_room::<Tensor>(count)?;
         let lengths: Shape = (0..count).map(|i| size.min(full - i * size)).collect();
         self.cut(op, dim, &lengths, safe)
     }
@@ -258,6 +260,7 @@ impl Tensor {
             steps[dim] = Step::At(i);
             x.with_layout(x.layout().stepped(&steps))
         };
+        check_room::<Tensor>(x.shape()[dim])?;
         let places: Vec<Tensor> = (0..x.shape()[dim]).map(place).collect();
         let (mut shape, dtype): (Shape, _) = (x.shape().into(), x.dtype());
         shape.remove(dim);

@@ -29,7 +29,7 @@ use crate::tape::{Grad, GradObject, Meta};
 use crate::tensor::Tensor;
 
 /// A gradient that Python holds: the same object each time.
-struct PyGrad(Py<Tensor>);
+pub(super) struct PyGrad(pub(super) Py<Tensor>);
 
 impl GradObject for PyGrad {
     fn tensor(&self) -> crate::error::Result<Tensor> {

@@ -9,6 +9,7 @@ mod dlpack;
 mod dtype;
 mod errors;
 mod function;
+mod garbage;
 mod index;
 mod info;
 mod interpreter;

@@ -1,5 +1,6 @@
 //! Functions of the user that the engine calls around a node or a leaf.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use crate::error::Result;
@@ -26,6 +27,9 @@ pub struct NodeHooks {
     pub after: Vec<(u64, After)>,
     /// After a leaf's gradient has been written.
     pub accumulated: Vec<(u64, Accumulated)>,
+    /// What the functions of all hooks, also those on single gradients, share with the layer that made them: there it
+    /// tells the garbage collector of them.
+    pub objects: Vec<(u64, Arc<dyn Any + Send + Sync>)>,
 }
 
 impl NodeHooks {
@@ -55,6 +59,7 @@ impl NodeHooks {
             before: self.before.extract_if(.., |(id, _)| *id == handle).collect(),
             after: self.after.extract_if(.., |(id, _)| *id == handle).collect(),
             accumulated: self.accumulated.extract_if(.., |(id, _)| *id == handle).collect(),
+            objects: self.objects.extract_if(.., |(id, _)| *id == handle).collect(),
         }
     }
 }

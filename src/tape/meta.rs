@@ -151,6 +151,11 @@ impl Meta {
         if self.is(COMPUTED) { self.lock().node.clone() } else { None }
     }
 
+    /// The state, unless somebody has it locked.
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, MetaState>> {
+        self.state.try_lock()
+    }
+
     /// Where a gradient for this tensor goes.
     pub fn edge(self: &Arc<Meta>) -> Edge {
         if !self.is(COMPUTED) {

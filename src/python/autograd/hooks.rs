@@ -90,7 +90,7 @@ fn name_of(callable: &Bound<'_, PyAny>) -> String {
 }
 
 /// A Python function as a hook.
-fn python_hook(function: Py<PyAny>) -> Hook {
+fn python_hook(function: Arc<Py<PyAny>>) -> Hook {
     Arc::new(move |g: &Tensor| {
         Python::attach(|py| {
             let function = function.bind(py);
@@ -127,20 +127,21 @@ impl Tensor {
         if !self.requires_grad() {
             return Err(PyRuntimeError::new_err("cannot register a hook on a tensor that doesn't require gradient"));
         }
-        let id = next_id();
-        let hook = python_hook(hook);
-        let place = match self.node() {
+        let function = Arc::new(hook);
+        let hook = python_hook(function.clone());
+        match self.node() {
             Some((node, output)) => {
-                node.watchers().hooks.push((output, id, hook));
-                Place::Node(Arc::downgrade(&node))
+                let handle = on_node(&node, function, |_, _| ());
+                node.watchers().hooks.push((output, handle.id, hook));
+                Ok(handle)
             }
             None => {
                 let meta = self.meta_or_new();
-                meta.lock().hooks.push((id, hook));
-                Place::Leaf(Arc::downgrade(&meta))
+                let handle = on_leaf(&meta, function, |_, _| ());
+                meta.lock().hooks.push((handle.id, hook));
+                Ok(handle)
             }
-        };
-        Ok(RemovableHandle { id, place })
+        }
     }
 
     /// Registers a function that `backward` calls with this leaf when it has added to its `grad`.
@@ -158,6 +159,8 @@ impl Tensor {
         let meta = slf.borrow().meta_or_new();
         super::remember(slf, &meta)?;
         let leaf = Arc::downgrade(&meta);
+        let hook = Arc::new(hook);
+        let function = hook.clone();
         let call: Accumulated = Arc::new(move || {
             Python::attach(|py| {
                 let Some(leaf) = leaf.upgrade().and_then(|meta| super::remembered(py, &meta)) else { return Ok(()) };
@@ -169,19 +172,24 @@ impl Tensor {
                 Err(PyTypeError::new_err(format!("expected None, but hook '{name}' returned '{got}'")).into())
             })
         });
-        Ok(on_leaf(&meta, |hooks, id| hooks.accumulated.push((id, call))))
+        Ok(on_leaf(&meta, function, |hooks, id| hooks.accumulated.push((id, call))))
     }
 }
 
-fn on_leaf(meta: &Arc<Meta>, add: impl FnOnce(&mut NodeHooks, u64)) -> RemovableHandle {
+fn on_leaf(meta: &Arc<Meta>, function: Arc<Py<PyAny>>, add: impl FnOnce(&mut NodeHooks, u64)) -> RemovableHandle {
     let id = next_id();
-    add(meta.lock().node_hooks.get_or_insert_default(), id);
+    let mut state = meta.lock();
+    let hooks = state.node_hooks.get_or_insert_default();
+    hooks.objects.push((id, function));
+    add(hooks, id);
     RemovableHandle { id, place: Place::Leaf(Arc::downgrade(meta)) }
 }
 
-fn on_node(node: &Arc<Node>, add: impl FnOnce(&mut NodeHooks, u64)) -> RemovableHandle {
+fn on_node(node: &Arc<Node>, function: Arc<Py<PyAny>>, add: impl FnOnce(&mut NodeHooks, u64)) -> RemovableHandle {
     let id = next_id();
-    add(&mut node.extras().node_hooks.lock(), id);
+    let mut hooks = node.extras().node_hooks.lock();
+    hooks.objects.push((id, function));
+    add(&mut hooks, id);
     RemovableHandle { id, place: Place::Node(Arc::downgrade(node)) }
 }
 
@@ -226,6 +234,8 @@ fn replaced(hook: &Bound<'_, PyAny>, answer: &Bound<'_, PyAny>, given: &[Option<
 
 /// A hook that is called before a node runs.
 pub fn register_before(place: Result<&Arc<Node>, &Arc<Meta>>, hook: Py<PyAny>) -> RemovableHandle {
+    let hook = Arc::new(hook);
+    let function = hook.clone();
     let call: Before = Arc::new(move |outputs| {
         Python::attach(|py| {
             let hook = hook.bind(py);
@@ -234,11 +244,13 @@ pub fn register_before(place: Result<&Arc<Node>, &Arc<Meta>>, hook: Py<PyAny>) -
         })
     });
     let add = |hooks: &mut NodeHooks, id| hooks.before.push((id, call.clone()));
-    place.map_or_else(|meta| on_leaf(meta, add), |node| on_node(node, add))
+    place.map_or_else(|meta| on_leaf(meta, function.clone(), add), |node| on_node(node, function.clone(), add))
 }
 
 /// A hook that is called after a node has run.
 pub fn register_after(place: Result<&Arc<Node>, &Arc<Meta>>, hook: Py<PyAny>) -> RemovableHandle {
+    let hook = Arc::new(hook);
+    let function = hook.clone();
     let call: After = Arc::new(move |inputs, outputs| {
         Python::attach(|py| {
             let hook = hook.bind(py);
@@ -247,5 +259,5 @@ pub fn register_after(place: Result<&Arc<Node>, &Arc<Meta>>, hook: Py<PyAny>) ->
         })
     });
     let add = |hooks: &mut NodeHooks, id| hooks.after.push((id, call.clone()));
-    place.map_or_else(|meta| on_leaf(meta, add), |node| on_node(node, add))
+    place.map_or_else(|meta| on_leaf(meta, function.clone(), add), |node| on_node(node, function.clone(), add))
 }

@@ -1,0 +1,83 @@
+//! What Python's garbage collector is told of: cycles that lead through a tensor's hooks and gradient.
+//!
+//! A tensor's place on the tape may be shared with other handles, with nodes and with a running backward pass. Each
+//! reference to a Python object may be told once only, and only by what owns it: so a tensor tells of the functions of its
+//! hooks, and of the object that is its gradient, as long as it alone holds its place, and likewise its node. Further into
+//! the graph nothing is told (nor does torch): a cycle through a node that other nodes hold is not found.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use pyo3::{PyTraverseError, PyVisit};
+
+use super::autograd::PyGrad;
+use crate::tape::hooks::NodeHooks;
+use crate::tape::{Grad, Meta, Node};
+use crate::tensor::Tensor;
+
+/// The place on the tape that this handle alone holds.
+fn own_meta(x: &Tensor) -> Option<&Arc<Meta>> {
+    x.own_places().0.filter(|meta| Arc::strong_count(meta) == 1)
+}
+
+/// The node that this handle alone holds: by itself, by its place, or by both.
+fn own_node(x: &Tensor) -> Option<Arc<Node>> {
+    let direct = x.own_places().1;
+    let placed = own_meta(x).and_then(|meta| meta.try_lock()?.node.as_ref().map(|(node, _)| node.clone()));
+    let node = direct.cloned().or(placed.clone())?;
+    let mine = |other: Option<&Arc<Node>>| other.is_some_and(|other| Arc::ptr_eq(other, &node)) as usize;
+    // `placed` and `node` hold it for the moment.
+    let held = mine(direct) + 2 * mine(placed.as_ref()) + 1;
+    (Arc::strong_count(&node) == held).then_some(node)
+}
+
+fn visit_hooks(hooks: &NodeHooks, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    for (_, object) in &hooks.objects {
+        if let Some(function) = object.downcast_ref::<Py<PyAny>>() {
+            visit.call(function)?;
+        }
+    }
+    Ok(())
+}
+
+#[pymethods]
+impl Tensor {
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // Python 3.11 makes the `__dict__` of a new object when the collector knows the object already, but its contents
+        // are zeros; and making it may start a collection.
+        if self.is_blank() {
+            return Ok(());
+        }
+        // A lock that is held means that somebody is at work here: nothing is told, so nothing is collected.
+        if let Some(state) = own_meta(self).and_then(|meta| meta.try_lock()) {
+            if let Some(hooks) = &state.node_hooks {
+                visit_hooks(hooks, &visit)?;
+            }
+            if let Some(Grad::Object(object)) = &state.grad
+                && Arc::strong_count(object) == 1
+                && let Some(grad) = object.as_any().downcast_ref::<PyGrad>()
+            {
+                visit.call(&grad.0)?;
+            }
+        }
+        if let Some(extras) = own_node(self).as_ref().and_then(|node| node.extras.get())
+            && let Some(hooks) = extras.node_hooks.try_lock()
+        {
+            visit_hooks(&hooks, &visit)?;
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        let node = own_node(self);
+        // What is taken out is dropped when nothing is locked: it may run Python code.
+        let _of_node = node.as_ref().map(|node| {
+            let hooks = node.extras.get().map(|extras| std::mem::take(&mut *extras.node_hooks.lock()));
+            (hooks, std::mem::take(&mut node.watchers().hooks))
+        });
+        let _of_place = own_meta(self).map(|meta| {
+            let mut state = meta.lock();
+            (state.node_hooks.take(), std::mem::take(&mut state.hooks), state.grad.take())
+        });
+    }
+}

@@ -1,0 +1,384 @@
+"""What is dropped is freed, cycles are found by the garbage collector, and too much is an error."""
+
+import gc
+import os
+import sys
+import threading
+import weakref
+
+import pytest
+
+import ferrograd as fg
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def grows(step, times, warm):
+    """By how many bytes memory grows over so many steps, after some that fill caches."""
+    for _ in range(warm):
+        step()
+    gc.collect()
+    before = resident()
+    for _ in range(times):
+        step()
+    gc.collect()
+    return resident() - before
+
+
+# Flat memory. A leak of a tensor or node a step would be some 200 bytes times the steps.
+
+
+@linux
+def test_training_steps():
+    fg.manual_seed(0)
+    x, y = fg.randn(4, 3), fg.randn(4, 2)
+    w1, w2 = fg.randn(3, 5, requires_grad=True), fg.randn(5, 2, requires_grad=True)
+
+    def step():
+        loss = ((x @ w1).relu() @ w2 - y).pow(2).sum()
+        loss.backward()
+        with fg.no_grad():
+            for w in (w1, w2):
+                w -= 1e-3 * w.grad
+                w.grad = None
+
+    times = 100_000 if os.environ.get("CI") else 10_000
+    assert grows(step, times, 2000) < 100 * times
+
+
+@linux
+def test_exceptions_in_the_middle_of_backward():
+    w = fg.ones(50, requires_grad=True)
+
+    def fail(g):
+        raise KeyError("on purpose")
+
+    def step():
+        y = (w * 2).exp()
+        y.register_hook(fail)
+        z = (y * y + w).sum()
+        with pytest.raises(KeyError):
+            z.backward()
+        assert w.grad is None
+
+    assert grows(step, 3000, 500) < 1_000_000
+
+
+@linux
+def test_graphs_dropped_unfinished():
+    w = fg.ones(1000, requires_grad=True)
+
+    def step():
+        y = w
+        for _ in range(100):
+            y = (y * 1.5).sin()
+
+    assert grows(step, 50, 5) < 8_000_000
+
+
+@linux
+def test_tensors_dropped_in_other_threads():
+    """Small buffers go to the lists of the thread that drops them, and with it to the system."""
+
+    def step():
+        mine = [fg.ones(64, requires_grad=True) * 2 for _ in range(500)]
+        thread = threading.Thread(target=mine.clear)
+        thread.start()
+        thread.join()
+
+    assert grows(step, 100, 20) < 4_000_000
+
+
+# Cycles.
+
+
+class Token:
+    """Something whose end can be watched."""
+
+
+def is_collected(make):
+    """Whether what only the cycle made by `make` holds is gone after a collection."""
+    token = Token()
+    watched = weakref.ref(token)
+    make(token)
+    del token
+    gc.collect()
+    return watched() is None
+
+
+def leaf_hook(token):
+    x = fg.ones(2, requires_grad=True)
+    x.register_hook(lambda g: (x, token))
+
+
+def hook_of_a_computed_tensor(token):
+    y = fg.ones(2, requires_grad=True) * 2
+    y.register_hook(lambda g: (y, token))
+
+
+def hook_of_a_computed_tensor_that_retains(token):
+    y = fg.ones(2, requires_grad=True) * 2
+    y.retain_grad()
+    y.register_hook(lambda g: (y, token))
+
+
+def hook_of_a_node(token):
+    y = fg.ones(2, requires_grad=True) * 2
+    y.grad_fn.register_hook(lambda inputs, outputs: (y, token))
+
+
+def hook_before_a_node(token):
+    y = fg.ones(2, requires_grad=True) * 2
+    y.grad_fn.register_prehook(lambda outputs: (y, token))
+
+
+def hook_after_accumulation(token):
+    x = fg.ones(2, requires_grad=True)
+    x.register_post_accumulate_grad_hook(lambda leaf: (x, token))
+
+
+def hook_after_backward(token):
+    x = fg.ones(2, requires_grad=True)
+    x.register_hook(lambda g: (x, token, None)[2])
+    (x * x).sum().backward()
+
+
+def attribute(token):
+    x = fg.ones(2)
+    x.itself, x.token = x, token
+
+
+def attribute_of_the_gradient(token):
+    x = fg.ones(2, requires_grad=True)
+    (x * 2).sum().backward()
+    x.grad.owner, x.grad.token = x, token
+
+
+def attribute_of_a_subclass(token):
+    class Parameter(fg.Tensor):
+        pass
+
+    x = fg.ones(2).as_subclass(Parameter) if hasattr(fg.Tensor, "as_subclass") else fg.ones(2)
+    x.itself, x.token = x, token
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        leaf_hook,
+        hook_of_a_computed_tensor,
+        hook_of_a_computed_tensor_that_retains,
+        hook_of_a_node,
+        hook_before_a_node,
+        hook_after_accumulation,
+        hook_after_backward,
+        attribute,
+        attribute_of_the_gradient,
+        attribute_of_a_subclass,
+    ],
+)
+def test_a_cycle_is_collected(make):
+    """Guards `__traverse__` and `__clear__` of the tensor."""
+    assert is_collected(make)
+
+
+def test_what_the_graph_still_needs_is_not_collected():
+    """Guards the conditions of `__traverse__`: what others hold, too, must not be told of."""
+    calls = []
+    x = fg.ones(2, requires_grad=True)
+    x.register_hook(lambda g: calls.append(("leaf", x is not None)))
+    y = x * 2
+    y.register_hook(lambda g, y=y: calls.append(("computed", y.tolist())))
+    z = (y * 3).sum()
+    grad_fn = y.grad_fn
+    grad_fn.register_hook(lambda *_: calls.append(("node", 0)))
+    same = x.detach().requires_grad_()
+    same.register_hook(lambda g: calls.append(("never", 0)))
+    del y, grad_fn, same
+    for _ in range(3):
+        gc.collect()
+    z.backward()
+    assert calls == [("computed", [2, 2]), ("node", 0), ("leaf", True)]
+    grad = x.grad
+    del x
+    gc.collect()
+    assert grad.tolist() == [6, 6]
+
+
+def test_collections_at_every_turn():
+    """Guards `Tensor::is_blank`: the collector may look at a tensor that is still being made."""
+    before = gc.get_threshold()
+    gc.set_threshold(1)
+    try:
+        for _ in range(300):
+            kept = [fg.ones(4, requires_grad=True) * 2 for _ in range(5)]
+    finally:
+        gc.set_threshold(*before)
+    assert kept[0].tolist() == [2.0] * 4
+
+
+def test_a_leaf_whose_object_is_gone_keeps_its_hooks():
+    calls = []
+    x = fg.ones(2, requires_grad=True)
+    x.register_hook(lambda g: calls.append(g.tolist()))
+    y = x * 2
+    del x
+    gc.collect()
+    y.sum().backward()
+    assert calls == [[2, 2]]
+
+
+# Depth.
+
+
+def test_a_deep_graph_is_dropped_and_differentiated_without_recursion():
+    """Guards the queue of `Node::drop`, on a thread with a small stack; a crash ends the run."""
+    depth = 1_000_000 if os.environ.get("CI") else 200_000
+    done = []
+
+    def run():
+        for differentiate in (False, True):
+            x = fg.ones((), requires_grad=True)
+            y = x
+            for _ in range(depth):
+                y = y + 1.0
+            if differentiate:
+                y.backward()
+                assert x.grad.item() == 1
+            del y
+        done.append(True)
+
+    before = threading.stack_size(256 * 1024)
+    try:
+        thread = threading.Thread(target=run)
+        thread.start()
+    finally:
+        threading.stack_size(before)
+    thread.join()
+    assert done
+
+
+def test_deep_views():
+    x = fg.ones(3, 4, requires_grad=True)
+    y = (x * 1).t()
+    for _ in range(5000):
+        y = y.t()[:]
+    y.mul_(2)
+    y.sum().backward()
+    assert x.grad.tolist() == [[2.0] * 4] * 3
+
+
+def test_a_list_that_contains_itself():
+    items = []
+    items.append(items)
+    with pytest.raises((ValueError, RecursionError, TypeError)):
+        fg.tensor(items)
+    deep = 1.0
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises((ValueError, RecursionError, TypeError)):
+        fg.tensor(deep)
+
+
+# Too much.
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: fg.zeros(1 << 50),
+        lambda: fg.ones(1 << 30, 1 << 30),
+        lambda: fg.empty(1 << 62),
+        lambda: fg.empty(1 << 40, 1 << 40),
+        lambda: fg.zeros(1).expand(1 << 50).clone(),
+        lambda: fg.zeros(1).expand(1 << 50).tolist(),
+        lambda: fg.zeros(1).expand(1 << 50) + 1,
+        lambda: fg.zeros(1).expand(1 << 50).sort(),
+        lambda: fg.zeros(1).expand(1 << 50).cumsum(0),
+        lambda: fg.zeros(1).expand(1 << 50).nonzero(),
+        lambda: fg.arange(1 << 50),
+        lambda: fg.eye(1 << 31),
+        lambda: fg.randperm(1 << 50),
+        lambda: fg.triu_indices(4, 1 << 60),
+        lambda: fg.zeros(1).expand(1 << 50).unbind(0),
+        lambda: fg.zeros(1).expand(1 << 50).split(1),
+        lambda: fg.zeros(1).expand(1 << 26)[:, None] * fg.zeros(1).expand(1 << 26),
+        lambda: fg.zeros(1 << 20).resize_(1 << 60),
+        lambda: fg.zeros(3).repeat(1 << 60),
+    ],
+)
+def test_too_much_memory_is_an_error(call):
+    """Neither an abort nor a panic."""
+    with pytest.raises((MemoryError, RuntimeError)) as caught:
+        call()
+    assert "internal error" not in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0), (2, 0, 4), (0, 0)])
+def test_nothing(shape):
+    x = fg.ones(shape, requires_grad=True)
+    for y in [x.exp(), x + 1, x.t() if len(shape) == 2 else x, x.sum(0), x.cumsum(0), x[...], x.clone().mul_(2), x.flatten()]:
+        y.sum().backward()
+    assert x.grad.shape == x.shape and x.grad.tolist() == x.tolist()
+    assert x.sum().item() == 0 and x.prod().item() == 1
+
+
+# Backward within backward.
+
+
+def test_backward_within_a_hook():
+    x, w = fg.ones(3, requires_grad=True), fg.full((3,), 2.0, requires_grad=True)
+
+    def hook(g):
+        with fg.enable_grad():
+            (w * w).sum().backward()
+            (x * 5).sum().backward()
+        return g * 2
+
+    y = x * 3
+    y.register_hook(hook)
+    y.sum().backward()
+    assert w.grad.tolist() == [4.0] * 3
+    assert x.grad.tolist() == [5.0 + 6.0] * 3
+
+
+def test_backward_within_a_function():
+    class Inner(fg.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x * x
+
+        @staticmethod
+        def backward(ctx, g):
+            (x,) = ctx.saved_tensors
+            with fg.enable_grad():
+                inside = x.detach().requires_grad_()
+                (inside * inside).sum().backward()
+            return g * inside.grad
+
+    x = fg.full((3,), 4.0, requires_grad=True)
+    Inner.apply(x).sum().backward()
+    assert x.grad.tolist() == [8.0] * 3
+
+
+def test_hooks_of_leaves_that_fail_leave_no_gradient_half_written():
+    """Guards the order of the engine: all hooks of leaves run before the first gradient is written."""
+    leaves = [fg.ones(2, requires_grad=True) for _ in range(4)]
+
+    def fail(g):
+        raise KeyError("on purpose")
+
+    handle = leaves[2].register_hook(fail)
+    loss = sum((leaf * 2).sum() for leaf in leaves)
+    with pytest.raises(KeyError):
+        loss.backward(retain_graph=True)
+    assert [leaf.grad for leaf in leaves] == [None] * 4
+    handle.remove()
+    loss.backward()
+    assert all(leaf.grad.tolist() == [2, 2] for leaf in leaves)
