@@ -361,3 +361,17 @@ def test_floats_become_integers_as_in_c():
     assert x.int().tolist() == [-(2**31)] * 4 + [70000, -1]
     assert x.short().tolist() == [0, 0, 0, 0, 4464, -1] and x.byte().tolist() == [0, 0, 0, 0, 112, 255]
     assert x.long().tolist() == [3 * 10**9, -3 * 10**9, -(2**63), -(2**63), 70000, -1]
+
+
+def test_ldexp_of_large_exponents():
+    exponent = fg.tensor([200, -200, 3])
+    y = fg.tensor([1e-30, 1e30, 0.5]).ldexp(exponent)
+    np.testing.assert_allclose(y.numpy(), np.float32([1e-30 * 2.0**200, 1e30 * 2.0**-200, 4]), rtol=1e-6)
+    assert y.dtype == fg.float32 and fg.ones(1).ldexp(exponent[:1]).item() == np.inf
+    y = fg.ones(3, dtype=fg.float64).ldexp(fg.tensor([200, 100, 1], dtype=fg.uint8))
+    assert y.tolist() == [2.0**200, 2.0**100, 2.0]
+    assert fg.tensor([3]).ldexp(fg.tensor([2])).dtype == fg.float32
+    x = fg.ones(3, requires_grad=True)
+    assert fg.autograd.grad(x.ldexp(fg.tensor([1, 2, 3])).sum(), x)[0].tolist() == [2, 4, 8]
+    x = fg.ones(2)
+    assert x.ldexp_(fg.tensor([1, 2])) is x and x.tolist() == [2, 4]

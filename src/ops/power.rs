@@ -147,7 +147,11 @@ impl Tensor {
         if other.dtype() == DType::Bool && self.dtype().is_float() {
             return Err(Error::DType { op: "ldexp", got: DType::Bool, expected: "the numbers, for the exponent" });
         }
-        self.mul(&Tensor::from_number(Scalar::Float(2.0))?.power_of_tensor(other)?)
+        let dtype = super::kernel::result_type(&[self, other]);
+        let dtype = if dtype.is_float() { dtype } else { super::default_dtype() };
+        // In double precision: the power alone may be too large for a result that is not.
+        let factor = Tensor::from_number(Scalar::Float(2.0))?.power_of_tensor(&other.to_dtype(DType::F64)?)?;
+        self.to_dtype(DType::F64)?.mul(&factor)?.to_dtype(dtype)
     }
 }
 
