@@ -380,3 +380,51 @@ def test_numbers_that_do_not_fit_are_refused():
 def test_a_number_can_be_copied():
     x = ferrograd.ones(2)
     assert x.copy_(3) is x and x.tolist() == [3, 3]
+
+
+# Views of views, and what torch says of them.
+
+
+def test_a_leaf_that_is_a_view_is_a_leaf():
+    x = tensor([1.0, 2.0, 3.0])[:]
+    x.requires_grad_()
+    for write in (lambda: x[:2].mul_(2), lambda: x.__setitem__(0, 1.0), lambda: x.mul_(2)):
+        with pytest.raises(RuntimeError, match="leaf Variable that requires grad is being used in an in-place operation"):
+            write()
+    assert values(x) == [1.0, 2.0, 3.0]
+
+
+def test_unrecorded_views_require_a_gradient_if_their_base_does():
+    plain = tensor([1.0, 2.0])
+    view = plain[:].requires_grad_()
+    leaf = tensor([1.0, 2.0], grad=True)
+    computed = leaf * 2
+    with ferrograd.no_grad():
+        assert not view[:1].requires_grad
+        assert leaf[:1].requires_grad and leaf[:1].is_leaf
+        assert computed[:1].requires_grad and computed[:1].is_leaf
+
+
+def test_views_that_may_no_longer_be_used():
+    x = tensor([[1.0, 2.0], [3.0, 4.0]], grad=True)
+    y = x * 1
+    part = y.unbind()[1]
+    y.mul_(2)
+    with pytest.raises(RuntimeError, match="Output 1 of Unbind is a view and its base or another view of its base has been"):
+        part.grad_fn
+    with pytest.raises(RuntimeError, match="Output 1 of Unbind is a view and its base"):
+        part.sum().backward()
+    y = x * 1
+    with ferrograd.no_grad():
+        part = y[:1]
+    y.mul_(2)
+    with pytest.raises(RuntimeError, match="A view was created in no_grad mode and its base or another view"):
+        part.grad_fn
+
+
+def test_inference_tensors_are_not_saved():
+    with ferrograd.inference_mode():
+        constant = tensor([1.0, 2.0])
+    x = tensor([1.0, 2.0], grad=True)
+    with pytest.raises(RuntimeError, match="^Inference tensors cannot be saved for backward"):
+        (x * constant).sum().backward()

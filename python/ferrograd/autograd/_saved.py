@@ -1,12 +1,12 @@
 """Tensors that a custom function saves for its backward, and the hooks that may keep them elsewhere."""
 
-import threading
+from _thread import _local
 
 from ferrograd._C import _autograd
 from ferrograd.autograd.grad_mode import no_grad
 
 
-class _Hooks(threading.local):
+class _Hooks(_local):
     """The hooks that are set on this thread, and why none may be set."""
 
     def __init__(self):
