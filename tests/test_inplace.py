@@ -428,3 +428,17 @@ def test_inference_tensors_are_not_saved():
     x = tensor([1.0, 2.0], grad=True)
     with pytest.raises(RuntimeError, match="^Inference tensors cannot be saved for backward"):
         (x * constant).sum().backward()
+
+
+def test_products_added_in_place():
+    A = [[1.0, 2.0], [3.0, 4.0]]
+    v = [1.0, -2.0]
+    gradient(lambda x, a: (x * 1).addmm_(a, a, beta=2, alpha=3), A, A)
+    gradient(lambda x, a: (x * 1).addmv_(a, x * 2, alpha=3), v, A)
+    gradient(lambda x, a: (x * 1).addr_(a, a, beta=2), A, v)
+    gradient(lambda x, a: (x * 1).baddbmm_(a, a, beta=2), [A], [A])
+    gradient(lambda x, a: (x * 1).addbmm_(a, a, beta=2), A, [A, A])
+    x = tensor(A)
+    assert x.addmm_(x.clone(), x.clone()) is x and values(x) == [[8.0, 12.0], [18.0, 26.0]]
+    with pytest.raises(RuntimeError):
+        tensor(v).addmm_(tensor(A), tensor(A))

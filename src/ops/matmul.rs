@@ -436,3 +436,23 @@ pub fn linear(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<
         None => input.matmul(&weight),
     }
 }
+
+in_place! {
+    /// In place; see `addmm`.
+    addmm_(mat1, mat2, *, beta=Scalar::Int(1), alpha=Scalar::Int(1))(mat1: &Tensor, mat2: &Tensor, beta: Scalar, alpha: Scalar)
+        [mat1, mat2] |x| x.kept().addmm(mat1, mat2, beta, alpha);
+    /// In place; see `addmv`.
+    addmv_(mat, vec, *, beta=Scalar::Int(1), alpha=Scalar::Int(1))(mat: &Tensor, vec: &Tensor, beta: Scalar, alpha: Scalar)
+        [mat, vec] |x| x.kept().addmv(mat, vec, beta, alpha);
+    /// In place; see `addr`.
+    addr_(vec1, vec2, *, beta=Scalar::Int(1), alpha=Scalar::Int(1))(vec1: &Tensor, vec2: &Tensor, beta: Scalar, alpha: Scalar)
+        [vec1, vec2] |x| x.kept().addr(vec1, vec2, beta, alpha);
+    /// In place; see `baddbmm`.
+    baddbmm_(batch1, batch2, *, beta=Scalar::Int(1), alpha=Scalar::Int(1))
+        (batch1: &Tensor, batch2: &Tensor, beta: Scalar, alpha: Scalar)
+        [batch1, batch2] |x| x.kept().baddbmm(batch1, batch2, beta, alpha);
+    /// In place; see `addbmm`.
+    addbmm_(batch1, batch2, *, beta=Scalar::Int(1), alpha=Scalar::Int(1))
+        (batch1: &Tensor, batch2: &Tensor, beta: Scalar, alpha: Scalar)
+        [batch1, batch2] |x| x.kept().addbmm(batch1, batch2, beta, alpha);
+}
