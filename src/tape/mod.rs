@@ -17,3 +17,6 @@ pub mod view;
 pub use meta::{Grad, GradObject, Hook, Meta};
 pub use mode::{is_recording, without_recording};
 pub use record::{Edge, Node, Recorder, SavedOutput};
+
+#[cfg(test)]
+mod tests;
