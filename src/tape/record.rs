@@ -301,6 +301,15 @@ pub const fn holds_tensor<F>(_: &F) -> bool {
     align_of::<F>() >= align_of::<Tensor>()
 }
 
+/// What `make` makes, without saving tensors first where the rule holds nothing.
+pub fn built<F>(make: impl FnOnce() -> F) -> F {
+    if size_of::<F>() > 0 {
+        return make();
+    }
+    // SAFETY: a closure that captures nothing is a value without bytes, which may be read from anywhere.
+    unsafe { std::ptr::NonNull::dangling().read() }
+}
+
 /// An output that the rules of its own op need. Holds no place on the tape, which would be a cycle.
 pub struct SavedOutput(Tensor, usize);
 
@@ -353,9 +362,11 @@ macro_rules! vjp {
     };
     (@rule [$($all:ident)+] $recorder:ident, $saves:ident, $x:ident, { $($before:tt)* }, |$g:ident, $node:ident| $rule:expr) => {
         if $recorder.input(&$x) {
-            $(#[allow(unused_variables)] let $all = $all.save();)+
-            $($before)*
-            let rule = move |$g: &$crate::tensor::Tensor, $node: &std::sync::Arc<$crate::tape::Node>| $rule;
+            let rule = $crate::tape::record::built(|| {
+                $(#[allow(unused_variables)] let $all = $all.save();)+
+                $($before)*
+                move |$g: &$crate::tensor::Tensor, $node: &std::sync::Arc<$crate::tape::Node>| $rule
+            });
             $saves |= $crate::tape::record::holds_tensor(&rule);
             Some(rule)
         } else {
