@@ -2,9 +2,16 @@
 //! and the macro that goes from the one to the other.
 //!
 //! A new type is one line in `element!` plus its row in [`DType`]; ops name the lists below
-//! (`dispatch_floats!`, `dispatch_numbers!`, `dispatch_all!`) and never single types.
+//! (`dispatch_floats!`, `dispatch_numbers!`, `dispatch_all!`, …) and never single types.
 
 use std::fmt;
+
+use num_complex::Complex;
+
+/// An element of complex64.
+pub type C64 = Complex<f32>;
+/// An element of complex128.
+pub type C128 = Complex<f64>;
 
 /// The type of a tensor's elements.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
@@ -26,6 +33,10 @@ pub enum DType {
     F32,
     /// IEEE double precision.
     F64,
+    /// Real and imaginary part in single precision.
+    C64,
+    /// Real and imaginary part in double precision.
+    C128,
 }
 
 /// Kinds of dtypes, in the order in which promotion prefers them.
@@ -37,11 +48,14 @@ pub enum Kind {
     Int,
     /// Real floating point.
     Float,
+    /// Complex floating point.
+    Complex,
 }
 
 impl DType {
     /// Every dtype, in declaration order.
-    pub const ALL: [DType; 8] = [DType::Bool, DType::U8, DType::I8, DType::I16, DType::I32, DType::I64, DType::F32, DType::F64];
+    pub const ALL: [DType; 10] =
+        [DType::Bool, DType::U8, DType::I8, DType::I16, DType::I32, DType::I64, DType::F32, DType::F64, DType::C64, DType::C128];
 
     /// Size of one element in bytes.
     pub const fn size(self) -> usize {
@@ -49,22 +63,51 @@ impl DType {
             DType::Bool | DType::U8 | DType::I8 => 1,
             DType::I16 => 2,
             DType::I32 | DType::F32 => 4,
-            DType::I64 | DType::F64 => 8,
+            DType::I64 | DType::F64 | DType::C64 => 8,
+            DType::C128 => 16,
         }
     }
 
-    /// Whether it is a truth value, an integer or a floating-point number.
+    /// Whether it is a truth value, an integer, a floating-point or a complex number.
     pub const fn kind(self) -> Kind {
         match self {
             DType::Bool => Kind::Bool,
             DType::U8 | DType::I8 | DType::I16 | DType::I32 | DType::I64 => Kind::Int,
             DType::F32 | DType::F64 => Kind::Float,
+            DType::C64 | DType::C128 => Kind::Complex,
         }
     }
 
-    /// Whether it holds floating-point numbers, which alone can have gradients.
+    /// Whether it holds real floating-point numbers.
     pub const fn is_float(self) -> bool {
         matches!(self.kind(), Kind::Float)
+    }
+
+    /// Whether it holds complex numbers.
+    pub const fn is_complex(self) -> bool {
+        matches!(self.kind(), Kind::Complex)
+    }
+
+    /// Whether it holds floating-point numbers, real or complex, which alone can have gradients.
+    pub const fn is_inexact(self) -> bool {
+        self as u8 >= DType::F32 as u8
+    }
+
+    /// The dtype of the parts of a complex number; of others, the dtype itself.
+    pub const fn to_real(self) -> DType {
+        match self {
+            DType::C64 => DType::F32,
+            DType::C128 => DType::F64,
+            real => real,
+        }
+    }
+
+    /// The complex dtype whose parts have this floating-point dtype; complex64 for what has no fractions.
+    pub const fn to_complex(self) -> DType {
+        match self {
+            DType::F64 | DType::C128 => DType::C128,
+            _ => DType::C64,
+        }
     }
 
     /// Torch's name without the module: `float32`, `int64`, ….
@@ -78,6 +121,8 @@ impl DType {
             DType::I64 => "int64",
             DType::F32 => "float32",
             DType::F64 => "float64",
+            DType::C64 => "complex64",
+            DType::C128 => "complex128",
         }
     }
 
@@ -92,6 +137,8 @@ impl DType {
             DType::I64 => "Long",
             DType::F32 => "Float",
             DType::F64 => "Double",
+            DType::C64 => "ComplexFloat",
+            DType::C128 => "ComplexDouble",
         }
     }
 }
@@ -103,13 +150,14 @@ impl fmt::Display for DType {
 }
 
 /// The smallest dtype that holds both, by torch's lattice: kind first, then width;
-/// `uint8` with a signed type takes the next signed type that holds both.
+/// `uint8` with a signed type takes the next signed type that holds both, and `float64` with `complex64` keeps its precision.
 pub fn promote(a: DType, b: DType) -> DType {
-    use DType::{I8, I16, U8};
+    use DType::{C64, C128, F64, I8, I16, U8};
     match (a, b) {
         _ if a == b => a,
         (U8, I8) | (I8, U8) => I16,
-        // Declaration order is the order of the lattice but for the pair above.
+        (F64, C64) | (C64, F64) => C128,
+        // Declaration order is the order of the lattice but for the pairs above.
         _ => a.max(b),
     }
 }
@@ -118,7 +166,8 @@ pub fn promote(a: DType, b: DType) -> DType {
 /// (tensors with dimensions, 0-d tensors, Python numbers).
 ///
 /// A category decides only if the ones before it have a lower kind:
-/// `int64 tensor + 1.5` is the default float, `float32 tensor + float64 0-d` stays float32.
+/// `int64 tensor + 1.5` is the default float, `float32 tensor + float64 0-d` stays float32, and so does the precision of
+/// `float32 tensor + complex128 0-d`.
 #[derive(Clone, Copy, Default)]
 pub struct Promotion {
     with_dims: Option<DType>,
@@ -139,10 +188,15 @@ impl Promotion {
         *slot = Some(slot.map_or(dtype, |seen| promote(seen, dtype)));
     }
 
-    /// The dtype of the result. A Python float counts as the default float dtype.
+    /// The dtype of the result. A Python float counts as the default float dtype, a complex number as that of its precision.
     pub fn result(self, default_float: DType) -> DType {
-        let number = self.number.map(|dtype| if dtype.is_float() { default_float } else { dtype });
+        let number = self.number.map(|dtype| match dtype.kind() {
+            Kind::Float => default_float,
+            Kind::Complex => default_float.to_complex(),
+            _ => dtype,
+        });
         let combine = |higher: Option<DType>, lower: Option<DType>| match (higher, lower) {
+            (Some(h), Some(l)) if h.is_float() && l.is_complex() => Some(h.to_complex()),
             (Some(h), Some(l)) if l.kind() > h.kind() => Some(promote(h, l)),
             (None, l) => l,
             (h, _) => h,
@@ -194,6 +248,8 @@ pub enum Scalar {
     Int(i64),
     /// A `float`.
     Float(f64),
+    /// A `complex`.
+    Complex(C128),
 }
 
 impl Scalar {
@@ -203,6 +259,7 @@ impl Scalar {
             Scalar::Bool(_) => Kind::Bool,
             Scalar::Int(_) => Kind::Int,
             Scalar::Float(_) => Kind::Float,
+            Scalar::Complex(_) => Kind::Complex,
         }
     }
 
@@ -212,23 +269,49 @@ impl Scalar {
             Scalar::Bool(_) => DType::Bool,
             Scalar::Int(_) => DType::I64,
             Scalar::Float(_) => default_float,
+            Scalar::Complex(_) => default_float.to_complex(),
         }
     }
 
-    /// As a float, rounded if it is a large integer.
+    /// As a float, rounded if it is a large integer; the real part of a complex number.
     pub fn to_f64(self) -> f64 {
         match self {
             Scalar::Bool(v) => v as u8 as f64,
             Scalar::Int(v) => v as f64,
             Scalar::Float(v) => v,
+            Scalar::Complex(v) => v.re,
         }
+    }
+
+    /// As a complex number.
+    pub fn to_c128(self) -> C128 {
+        match self {
+            Scalar::Complex(v) => v,
+            real => Complex::new(real.to_f64(), 0.0),
+        }
+    }
+
+    /// The complex conjugate.
+    pub fn conj(self) -> Scalar {
+        match self {
+            Scalar::Complex(v) => Scalar::Complex(v.conj()),
+            real => real,
+        }
+    }
+
+    /// Whether it differs from zero (NaN does).
+    pub fn truth(self) -> bool {
+        self.to_c128() != Complex::default()
     }
 
     /// Whether it lies within the range of a dtype, as torch checks it: a negative integer may wrap in an unsigned type,
     /// and a float may overflow to infinity.
     pub fn fits(self, dtype: DType) -> bool {
+        if let Scalar::Complex(v) = self {
+            return dtype.is_complex() || v.im == 0.0 && Scalar::Float(v.re).fits(dtype);
+        }
         let (low, high) = match dtype {
-            DType::Bool | DType::F32 | DType::F64 => return true,
+            DType::Bool | DType::F32 | DType::F64 | DType::C64 | DType::C128 => return true,
             DType::U8 => (0, u8::MAX as i64),
             DType::I8 => (i8::MIN as i64, i8::MAX as i64),
             DType::I16 => (i16::MIN as i64, i16::MAX as i64),
@@ -239,6 +322,7 @@ impl Scalar {
             Scalar::Bool(_) => true,
             Scalar::Int(v) => (if low == 0 { -high } else { low }..=high).contains(&v),
             Scalar::Float(v) => (low as f64..=high as f64).contains(&v),
+            Scalar::Complex(_) => false,
         }
     }
 
@@ -258,12 +342,26 @@ impl Scalar {
             Scalar::Bool(v) => T::from_i64(v as i64),
             Scalar::Int(v) => T::from_i64(v),
             Scalar::Float(v) => T::from_f64(v),
+            Scalar::Complex(v) => T::from_c128(v),
+        }
+    }
+}
+
+/// Of `True`, the integer -1.
+impl std::ops::Neg for Scalar {
+    type Output = Scalar;
+    fn neg(self) -> Scalar {
+        match self {
+            Scalar::Bool(v) => Scalar::Int(-(v as i64)),
+            Scalar::Int(v) => Scalar::Int(v.wrapping_neg()),
+            Scalar::Float(v) => Scalar::Float(-v),
+            Scalar::Complex(v) => Scalar::Complex(-v),
         }
     }
 }
 
 /// A Rust type that tensors hold.
-pub trait Element: Copy + Default + Send + Sync + PartialEq + PartialOrd + fmt::Debug + 'static {
+pub trait Element: Copy + Default + Send + Sync + PartialEq + fmt::Debug + 'static {
     /// Its run-time name.
     const DTYPE: DType;
     /// C's conversion from a 64-bit integer: wraps.
@@ -277,10 +375,24 @@ pub trait Element: Copy + Default + Send + Sync + PartialEq + PartialOrd + fmt::
     fn to_f64(self) -> f64;
     /// As a number of Python's.
     fn scalar(self) -> Scalar;
+    /// The real part alone, unless this type is complex.
+    #[inline(always)]
+    fn from_c128(value: C128) -> Self {
+        Self::from_f64(value.re)
+    }
+    /// With an imaginary part of zero, unless this type is complex.
+    #[inline(always)]
+    fn to_c128(self) -> C128 {
+        Complex::new(self.to_f64(), 0.0)
+    }
     /// C's conversion between element types.
     #[inline(always)]
     fn cast<U: Element>(self) -> U {
-        if Self::DTYPE.is_float() { U::from_f64(self.to_f64()) } else { U::from_i64(self.to_i64()) }
+        match Self::DTYPE.kind() {
+            Kind::Complex => U::from_c128(self.to_c128()),
+            Kind::Float => U::from_f64(self.to_f64()),
+            Kind::Int | Kind::Bool => U::from_i64(self.to_i64()),
+        }
     }
     /// Whether it is a floating-point NaN.
     #[inline(always)]
@@ -364,6 +476,42 @@ macro_rules! element {
     };
 }
 
+macro_rules! complex_element {
+    ($part:ty, $dtype:ident) => {
+        impl Element for Complex<$part> {
+            const DTYPE: DType = DType::$dtype;
+            #[inline(always)]
+            fn from_i64(value: i64) -> Self {
+                Complex::new(value as $part, 0.0)
+            }
+            #[inline(always)]
+            fn from_f64(value: f64) -> Self {
+                Complex::new(value as $part, 0.0)
+            }
+            #[inline(always)]
+            fn to_i64(self) -> i64 {
+                self.re.to_i64()
+            }
+            #[inline(always)]
+            fn to_f64(self) -> f64 {
+                self.re as f64
+            }
+            #[inline(always)]
+            fn from_c128(value: C128) -> Self {
+                Complex::new(value.re as $part, value.im as $part)
+            }
+            #[inline(always)]
+            fn to_c128(self) -> C128 {
+                Complex::new(self.re as f64, self.im as f64)
+            }
+            #[inline(always)]
+            fn scalar(self) -> Scalar {
+                Scalar::Complex(self.to_c128())
+            }
+        }
+    };
+}
+
 element!(u8, U8, int);
 element!(i8, I8, int);
 element!(i16, I16, int);
@@ -371,6 +519,8 @@ element!(i32, I32, int);
 element!(i64, I64, int);
 element!(f32, F32, float);
 element!(f64, F64, float);
+complex_element!(f32, C64);
+complex_element!(f64, C128);
 
 impl Element for Bool {
     const DTYPE: DType = DType::Bool;
@@ -402,10 +552,6 @@ pub trait Number: Element {
     const ZERO: Self;
     /// One, or true.
     const ONE: Self;
-    /// The smallest value (minus infinity for floats), where a maximum starts.
-    const LOWEST: Self;
-    /// The largest value (infinity for floats), where a minimum starts.
-    const HIGHEST: Self;
     /// Sum.
     fn add(self, other: Self) -> Self;
     /// Difference.
@@ -417,6 +563,14 @@ pub trait Number: Element {
     fn opposite(self) -> Self {
         Self::ZERO.sub(self)
     }
+}
+
+/// Numbers that can be compared: all but the complex ones.
+pub trait Ordered: Number + PartialOrd {
+    /// The smallest value (minus infinity for floats), where a maximum starts.
+    const LOWEST: Self;
+    /// The largest value (infinity for floats), where a minimum starts.
+    const HIGHEST: Self;
     /// The larger one; NaN if one is NaN.
     #[inline(always)]
     fn max(self, other: Self) -> Self {
@@ -434,8 +588,6 @@ macro_rules! number {
         impl Number for $ty {
             const ZERO: Self = 0;
             const ONE: Self = 1;
-            const LOWEST: Self = <$ty>::MIN;
-            const HIGHEST: Self = <$ty>::MAX;
             #[inline(always)]
             fn add(self, other: Self) -> Self { self.wrapping_add(other) }
             #[inline(always)]
@@ -443,13 +595,25 @@ macro_rules! number {
             #[inline(always)]
             fn mul(self, other: Self) -> Self { self.wrapping_mul(other) }
         }
+        impl Ordered for $ty {
+            const LOWEST: Self = <$ty>::MIN;
+            const HIGHEST: Self = <$ty>::MAX;
+        }
     )+};
     (float $($ty:ty)+) => {$(
-        impl Number for $ty {
-            const ZERO: Self = 0.0;
-            const ONE: Self = 1.0;
+        impl Ordered for $ty {
             const LOWEST: Self = <$ty>::NEG_INFINITY;
             const HIGHEST: Self = <$ty>::INFINITY;
+        }
+        number!($ty: 0.0, 1.0);
+    )+};
+    (complex $($ty:ty)+) => {$(
+        number!($ty: Complex::new(0.0, 0.0), Complex::new(1.0, 0.0));
+    )+};
+    ($ty:ty: $zero:expr, $one:expr) => {
+        impl Number for $ty {
+            const ZERO: Self = $zero;
+            const ONE: Self = $one;
             #[inline(always)]
             fn add(self, other: Self) -> Self { self + other }
             #[inline(always)]
@@ -459,17 +623,21 @@ macro_rules! number {
             #[inline(always)]
             fn opposite(self) -> Self { -self }
         }
-    )+};
+    };
 }
 
 number!(int u8 i8 i16 i32 i64);
 number!(float f32 f64);
+number!(complex C64 C128);
+
+impl Ordered for Bool {
+    const LOWEST: Self = Bool(0);
+    const HIGHEST: Self = Bool(1);
+}
 
 impl Number for Bool {
     const ZERO: Self = Bool(0);
     const ONE: Self = Bool(1);
-    const LOWEST: Self = Bool(0);
-    const HIGHEST: Self = Bool(1);
     #[inline(always)]
     fn add(self, other: Self) -> Self {
         Bool::from(self.get() | other.get())
@@ -494,10 +662,18 @@ macro_rules! dispatch {
     }};
 }
 
-/// [`dispatch!`] over the floating-point types.
+/// [`dispatch!`] over the real floating-point types.
 #[macro_export]
 macro_rules! dispatch_floats {
     ($dtype:expr, $op:expr, $T:ident => $body:expr) => { $crate::dispatch!($dtype, $op, $T in [f32, f64] => $body) };
+}
+
+/// [`dispatch!`] over the floating-point types, real and complex.
+#[macro_export]
+macro_rules! dispatch_inexact {
+    ($dtype:expr, $op:expr, $T:ident => $body:expr) => {
+        $crate::dispatch!($dtype, $op, $T in [f32, f64, $crate::dtype::C64, $crate::dtype::C128] => $body)
+    };
 }
 
 /// [`dispatch!`] over the integer types.
@@ -506,17 +682,41 @@ macro_rules! dispatch_ints {
     ($dtype:expr, $op:expr, $T:ident => $body:expr) => { $crate::dispatch!($dtype, $op, $T in [i64, i32, i16, i8, u8] => $body) };
 }
 
+/// [`dispatch!`] over all types but bool and the complex ones.
+#[macro_export]
+macro_rules! dispatch_reals {
+    ($dtype:expr, $op:expr, $T:ident => $body:expr) => {
+        $crate::dispatch!($dtype, $op, $T in [f32, f64, i64, i32, i16, i8, u8] => $body)
+    };
+}
+
 /// [`dispatch!`] over all types but bool.
 #[macro_export]
 macro_rules! dispatch_numbers {
     ($dtype:expr, $op:expr, $T:ident => $body:expr) => {
-        $crate::dispatch!($dtype, $op, $T in [f32, f64, i64, i32, i16, i8, u8] => $body)
+        $crate::dispatch!($dtype, $op, $T in [f32, f64, i64, i32, i16, i8, u8, $crate::dtype::C64, $crate::dtype::C128] => $body)
+    };
+}
+
+/// [`dispatch!`] over all types that have an order: all but the complex ones.
+#[macro_export]
+macro_rules! dispatch_ordered {
+    ($dtype:expr, $op:expr, $T:ident => $body:expr) => {
+        $crate::dispatch!($dtype, $op, $T in [f32, f64, i64, i32, i16, i8, u8, $crate::dtype::Bool] => $body)
     };
 }
 
 /// [`dispatch!`] over the types of [`Tensor::wide`](crate::Tensor::wide).
 #[macro_export]
 macro_rules! dispatch_wide {
+    ($dtype:expr, $op:expr, $T:ident => $body:expr) => {
+        $crate::dispatch!($dtype, $op, $T in [f32, f64, i64, $crate::dtype::Bool, $crate::dtype::C128] => $body)
+    };
+}
+
+/// [`dispatch_wide!`] over the types that have an order.
+#[macro_export]
+macro_rules! dispatch_wide_ordered {
     ($dtype:expr, $op:expr, $T:ident => $body:expr) => {
         $crate::dispatch!($dtype, $op, $T in [f32, f64, i64, $crate::dtype::Bool] => $body)
     };
@@ -526,7 +726,11 @@ macro_rules! dispatch_wide {
 #[macro_export]
 macro_rules! dispatch_all {
     ($dtype:expr, $op:expr, $T:ident => $body:expr) => {
-        $crate::dispatch!($dtype, $op, $T in [f32, f64, i64, i32, i16, i8, u8, $crate::dtype::Bool] => $body)
+        $crate::dispatch!(
+            $dtype,
+            $op,
+            $T in [f32, f64, i64, i32, i16, i8, u8, $crate::dtype::Bool, $crate::dtype::C64, $crate::dtype::C128] => $body
+        )
     };
 }
 
@@ -540,6 +744,7 @@ mod tests {
         assert_eq!(promote(DType::U8, DType::I32), DType::I32);
         assert_eq!(promote(DType::I64, DType::F32), DType::F32);
         assert_eq!(promote(DType::Bool, DType::U8), DType::U8);
+        assert_eq!(promote(DType::F64, DType::C64), DType::C128);
         for a in DType::ALL {
             for b in DType::ALL {
                 assert_eq!(promote(a, b), promote(b, a));
@@ -559,6 +764,9 @@ mod tests {
         assert_eq!(result(&[(DType::F32, 1, false), (DType::F64, 0, false)]), DType::F32);
         assert_eq!(result(&[(DType::I64, 1, false), (DType::F64, 0, false)]), DType::F64);
         assert_eq!(result(&[(DType::Bool, 1, false), (DType::I64, 0, true)]), DType::I64);
+        assert_eq!(result(&[(DType::I64, 1, false), (DType::C128, 0, true)]), DType::C64);
+        assert_eq!(result(&[(DType::F64, 1, false), (DType::C128, 0, true)]), DType::C128);
+        assert_eq!(result(&[(DType::F32, 1, false), (DType::C128, 0, false)]), DType::C64);
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! Letting other Python threads run while a kernel works or a lock is awaited, and letting Ctrl-C end what takes long.
+//! Letting other Python threads run while a kernel works or a lock is awaited, letting Ctrl-C end what takes long, and warnings.
 //! The Python layer says how; ops, storage and tape only say when.
 
+use std::ffi::CStr;
 use std::sync::OnceLock;
 
 use crate::error::Result;
@@ -11,21 +12,31 @@ pub type Release = fn(&mut dyn FnMut());
 /// Handles the signals that have arrived; an error is the exception that a handler raised.
 pub type CheckSignals = fn() -> Result<()>;
 
+/// Gives the user a warning; an error is the exception that it has been turned into.
+pub type Warn = fn(&CStr) -> Result<()>;
+
 static RELEASE: OnceLock<Release> = OnceLock::new();
 static CHECK_SIGNALS: OnceLock<CheckSignals> = OnceLock::new();
+static WARN: OnceLock<Warn> = OnceLock::new();
 
 /// Elements above which a kernel takes longer than a few microseconds.
 const WORTH_RELEASING: usize = 32 * 1024;
 
-/// Says how the interpreter lock is released and how signals are handled; called once, when the module is loaded.
-pub fn install(release: Release, check_signals: CheckSignals) {
+/// Says how the interpreter lock is released, signals are handled and warnings given; called once, when the module is loaded.
+pub fn install(release: Release, check_signals: CheckSignals, warn: Warn) {
     let _ = RELEASE.set(release);
+    let _ = WARN.set(warn);
     let _ = CHECK_SIGNALS.set(check_signals);
 }
 
 /// Fails if the user has pressed Ctrl-C, with the exception that Python raises for it. Takes a few nanoseconds.
 pub fn check_signals() -> Result<()> {
     CHECK_SIGNALS.get().map_or(Ok(()), |check| check())
+}
+
+/// Gives the user a warning.
+pub fn warn(text: &CStr) -> Result<()> {
+    WARN.get().map_or(Ok(()), |warn| warn(text))
 }
 
 /// Runs something without the interpreter lock.

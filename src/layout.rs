@@ -117,6 +117,15 @@ pub fn normalize_dims(op: &'static str, dims: &[isize], rank: usize) -> Result<S
 }
 
 impl Layout {
+    /// The layout of the parts of complex elements: one more dim, of 2.
+    pub fn of_parts(&self) -> Layout {
+        let mut layout = Layout { offset: 2 * self.offset, ..self.clone() };
+        layout.strides.iter_mut().for_each(|stride| *stride *= 2);
+        layout.shape.push(2);
+        layout.strides.push(1);
+        layout
+    }
+
     /// Row-major, from the start of the storage.
     pub fn contiguous(shape: &[usize]) -> Layout {
         Layout { shape: Shape::from_slice(shape), strides: contiguous_strides(shape), offset: 0 }

@@ -130,6 +130,7 @@ impl Tensor {
             Scalar::Bool(_) => DType::Bool,
             Scalar::Int(_) => DType::I64,
             Scalar::Float(_) => DType::F64,
+            Scalar::Complex(_) => DType::C128,
         };
         Tensor::from_number_as(value, dtype)
     }

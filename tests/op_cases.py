@@ -511,6 +511,8 @@ not_differentiable("answers Python or numpy values", "item", "numpy", "tolist")
 not_differentiable("drives differentiation itself", "backward", "detach", "detach_", "register_hook", "register_post_accumulate_grad_hook", "requires_grad_", "retain_grad")
 not_differentiable("overwrites; see test_inplace.py", "copy_", "fill_", "zero_", "resize_", "resize_as_", "set_")
 not_differentiable("makes new tensors", "from_numpy", "tensor")
+not_differentiable("of complex numbers; see test_complex.py", "angle", "complex", "conj_physical_", "imag", "polar", "real", "view_as_complex", "view_as_real")
+not_differentiable("of complex numbers; see test_complex.py", "cdouble", "cfloat", "is_conj", "is_neg")
 
 
 def exists(op):

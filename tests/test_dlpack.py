@@ -89,7 +89,7 @@ def test_older_producers():
     "call, error, message",
     [
         (lambda: fg.from_dlpack(np.arange(3.0)[::-1]), BufferError, "must not be negative"),
-        (lambda: fg.from_dlpack(np.arange(3.0).astype(np.complex64)), BufferError, "unsupported type"),
+        (lambda: fg.from_dlpack(np.arange(3.0).astype(np.float16)), BufferError, "unsupported type"),
         (lambda: fg.from_dlpack(3), RuntimeError, "invalid capsule"),
         (lambda: fg.from_dlpack(np.arange(3.0), device="cuda"), RuntimeError, "only the device 'cpu'"),
         (lambda: fg.tensor([1.0]).requires_grad_().__dlpack__(), BufferError, "require gradient"),

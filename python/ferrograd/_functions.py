@@ -3,7 +3,7 @@
 # Methods that are methods only.
 _METHODS_ONLY = frozenset(
     """
-    as_subclass backward bool byte char const_data_ptr contiguous cpu cuda data_ptr dim dim_order double element_size expand
+    as_subclass backward bool byte cdouble cfloat char const_data_ptr contiguous cpu cuda data_ptr dim dim_order double element_size expand
     expand_as float half int is_contiguous is_pinned is_set_to is_shared item long ndimension nelement new new_empty
     new_empty_strided new_full new_ones new_tensor new_zeros numpy pin_memory register_hook
     register_post_accumulate_grad_hook repeat reshape_as resize resize_as retain_grad short size storage storage_offset

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use super::reduce::{Fold, STRIP};
-use crate::dtype::{Element, Number};
+use crate::dtype::{Element, Number, Ordered};
 
 /// Folds of the form "map, then an associative operation", by a few expressions each.
 macro_rules! fold {
@@ -67,13 +67,13 @@ fold!(
 /// Which of two values is wanted. NaN is wanted before any number.
 pub trait Order: Copy + Send + Sync + Default {
     /// Whether `a` is to be preferred to `b`.
-    fn better<T: Number>(a: T, b: T) -> bool;
+    fn better<T: Ordered>(a: T, b: T) -> bool;
     /// The preferred one of two.
-    fn best<T: Number>(a: T, b: T) -> T;
+    fn best<T: Ordered>(a: T, b: T) -> T;
     /// The preferred one of two that are not NaN.
-    fn best_number<T: Number>(a: T, b: T) -> T;
+    fn best_number<T: Ordered>(a: T, b: T) -> T;
     /// What any value is as good as.
-    fn worst<T: Number>() -> T;
+    fn worst<T: Ordered>() -> T;
 }
 
 /// Large values first.
@@ -86,36 +86,36 @@ pub struct Smallest;
 
 impl Order for Largest {
     #[inline(always)]
-    fn better<T: Number>(a: T, b: T) -> bool {
+    fn better<T: Ordered>(a: T, b: T) -> bool {
         a > b || (a.is_nan() && !b.is_nan())
     }
     #[inline(always)]
-    fn best<T: Number>(a: T, b: T) -> T {
+    fn best<T: Ordered>(a: T, b: T) -> T {
         a.max(b)
     }
     #[inline(always)]
-    fn best_number<T: Number>(a: T, b: T) -> T {
+    fn best_number<T: Ordered>(a: T, b: T) -> T {
         if a > b { a } else { b }
     }
-    fn worst<T: Number>() -> T {
+    fn worst<T: Ordered>() -> T {
         T::LOWEST
     }
 }
 
 impl Order for Smallest {
     #[inline(always)]
-    fn better<T: Number>(a: T, b: T) -> bool {
+    fn better<T: Ordered>(a: T, b: T) -> bool {
         a < b || (a.is_nan() && !b.is_nan())
     }
     #[inline(always)]
-    fn best<T: Number>(a: T, b: T) -> T {
+    fn best<T: Ordered>(a: T, b: T) -> T {
         a.min(b)
     }
     #[inline(always)]
-    fn best_number<T: Number>(a: T, b: T) -> T {
+    fn best_number<T: Ordered>(a: T, b: T) -> T {
         if a < b { a } else { b }
     }
-    fn worst<T: Number>() -> T {
+    fn worst<T: Ordered>() -> T {
         T::HIGHEST
     }
 }
@@ -133,7 +133,7 @@ pub struct Place<T> {
 #[derive(Clone, Copy, Default)]
 pub struct Best<T, O>(PhantomData<(T, O)>);
 
-impl<T: Number, O: Order> Fold for Best<T, O> {
+impl<T: Ordered, O: Order> Fold for Best<T, O> {
     type In = T;
     type Acc = Place<T>;
     const ORDERED: bool = true;
@@ -204,7 +204,7 @@ impl<T: Number, O: Order> Fold for Best<T, O> {
 #[derive(Clone, Copy, Default)]
 pub struct Extreme<T, O>(PhantomData<(T, O)>);
 
-impl<T: Number, O: Order> Fold for Extreme<T, O> {
+impl<T: Ordered, O: Order> Fold for Extreme<T, O> {
     type In = T;
     type Acc = T;
     #[inline(always)]
@@ -246,7 +246,7 @@ impl<T: Number, O: Order> Fold for Extreme<T, O> {
 
 /// Whether one of `n` neighbours is NaN.
 #[inline(always)]
-unsafe fn has_nan<T: Number>(x: *const T, n: usize) -> bool {
+unsafe fn has_nan<T: Ordered>(x: *const T, n: usize) -> bool {
     // SAFETY: the caller answers for n elements.
     T::DTYPE.is_float() && (0..n).fold(false, |found, i| found | unsafe { x.add(i).read_unaligned() }.is_nan())
 }
@@ -254,7 +254,7 @@ unsafe fn has_nan<T: Number>(x: *const T, n: usize) -> bool {
 /// The first NaN at or after an address, where there is one.
 #[cold]
 #[inline(never)]
-unsafe fn find_nan<T: Number>(mut x: *const T) -> T {
+unsafe fn find_nan<T: Ordered>(mut x: *const T) -> T {
     // SAFETY: the caller answers for the elements up to one that is NaN.
     unsafe {
         while !x.read_unaligned().is_nan() {
@@ -266,7 +266,7 @@ unsafe fn find_nan<T: Number>(mut x: *const T) -> T {
 
 #[cold]
 #[inline(never)]
-unsafe fn rows_with_nan<T: Number, O: Order>(row: *const T, acc: &mut [T]) {
+unsafe fn rows_with_nan<T: Ordered, O: Order>(row: *const T, acc: &mut [T]) {
     // SAFETY: the caller answers for the row.
     acc.iter_mut().enumerate().for_each(|(i, a)| *a = O::best(*a, unsafe { row.add(i).read_unaligned() }));
 }
@@ -275,7 +275,7 @@ unsafe fn rows_with_nan<T: Number, O: Order>(row: *const T, acc: &mut [T]) {
 #[derive(Clone, Copy, Default)]
 struct ExtremeNumber<T, O>(PhantomData<(T, O)>);
 
-impl<T: Number, O: Order> Fold for ExtremeNumber<T, O> {
+impl<T: Ordered, O: Order> Fold for ExtremeNumber<T, O> {
     type In = T;
     type Acc = T;
     #[inline(always)]
@@ -296,7 +296,7 @@ impl<T: Number, O: Order> Fold for ExtremeNumber<T, O> {
 #[derive(Clone, Copy, Default)]
 pub struct Extent<T>(PhantomData<T>);
 
-impl<T: Number> Fold for Extent<T> {
+impl<T: Ordered> Fold for Extent<T> {
     type In = T;
     type Acc = (T, T);
     #[inline(always)]

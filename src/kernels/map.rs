@@ -8,12 +8,17 @@
 use super::elementwise::MAX_ARGS;
 use super::math::{self, Real};
 use super::vector::{vectorize, vectorize_narrow};
-use crate::dtype::Element;
+use crate::dtype::{Element, Kind};
 
-/// Floats get the widest registers; integers do with half of them, which spares a third of the compiled loops.
+/// Floats get the widest registers; integers do with half of them, which spares a third of the compiled loops. Complex
+/// numbers have one loop for all processors.
 #[inline(always)]
 pub fn vectorize_for<T: Element, R>(body: impl FnOnce() -> R) -> R {
-    if const { T::DTYPE.is_float() } { vectorize(body) } else { vectorize_narrow(body) }
+    match const { T::DTYPE.kind() } {
+        Kind::Float => vectorize(body),
+        Kind::Int | Kind::Bool => vectorize_narrow(body),
+        Kind::Complex => body(),
+    }
 }
 
 /// The loop of y = f(x); for [`run`](super::elementwise::run) with operands (y, x) of these types.

@@ -1,5 +1,6 @@
 //! Plain generic loops over memory. They know no tensor, no dtype enum, no error and no Python.
 
+pub mod complex;
 pub mod elementwise;
 pub mod folds;
 pub mod gather;

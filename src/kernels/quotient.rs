@@ -1,11 +1,11 @@
 //! Division with remainders, as torch defines it for integers and floats.
 
-use crate::dtype::Number;
+use crate::dtype::{Number, Ordered};
 
 /// Quotients rounded to integers and what is left. Integer divisors are not zero; what overflows wraps.
 ///
 /// All but `rest` take what `rest` returned.
-pub trait Quotient: Number {
+pub trait Quotient: Ordered {
     /// Whether division by zero has no answer.
     const EXACT: bool;
     /// What is left by the quotient rounded towards zero: it has the sign of the dividend.

@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 
 use crate::dtype::{DType, Number};
 use crate::error::Result;
-use crate::kernels::math;
+use crate::kernels::{complex, math};
 use crate::runtime_error;
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -22,7 +22,8 @@ impl Tensor {
         if x.dtype() == DType::Bool {
             return runtime_error!("relu: bool inputs are not supported");
         }
-        let y = number_map!("relu", x, |v: T| if v < T::ZERO { T::ZERO } else { v })?;
+        let y = crate::dispatch_reals!(x.dtype(), "relu", T =>
+            super::kernel::unary::<T, T>("relu", x, #[inline(always)] |v| if v < T::ZERO { T::ZERO } else { v }))?;
         vjp!("relu", y, { x: |g, y| threshold_backward(g, y, 0.0) })
     }
 
@@ -31,7 +32,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn sigmoid(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("sigmoid", x, |v| math::sigmoid(v))?;
+        let y = float_map!("sigmoid", x, |v| math::sigmoid(v), complex complex::sigmoid)?;
         vjp!("sigmoid", y, { x: |g, y| sigmoid_backward(g, y) })
     }
 }
@@ -49,6 +50,10 @@ pub(crate) fn threshold_backward(g: &Tensor, x: &Tensor, threshold: f64) -> Resu
 /// g y (1 - y), the derivative of the logistic function, in one pass.
 pub(crate) fn sigmoid_backward(g: &Tensor, y: &Tensor) -> Result<Tensor> {
     let (g, y) = super::kernel::promoted(g, y)?;
-    let z = float_zip_map!("sigmoid_backward", g, y, |g: T, y: T| g * (1.0 - y) * y)?;
-    vjp!("sigmoid_backward", z, { g: |h| sigmoid_backward(h, &y), y: |h| (h * &g)? * (1.0 - &(&y * 2.0)?) })
+    let z =
+        float_zip_map!("sigmoid_backward", g, y, |g: T, y: T| g * (1.0 - y) * y, complex | g, y | g * ((1.0 - y) * y).conj())?;
+    vjp!("sigmoid_backward", z, {
+       g: |h| sigmoid_backward(h, &y.conj()?),
+       y: |h| (h.conj()? * &g)? * (1.0 - &(y.conj()? * 2.0)?)
+    })
 }

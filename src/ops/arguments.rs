@@ -54,6 +54,14 @@ impl Operand {
         }
     }
 
+    /// Whether it is complex.
+    pub fn is_complex(&self) -> bool {
+        match self {
+            Operand::Number(value) => value.kind() == Kind::Complex,
+            Operand::Tensor(x) => x.dtype().is_complex(),
+        }
+    }
+
     /// Whether it is a tensor on the tape.
     pub fn requires_grad(&self) -> bool {
         matches!(self, Operand::Tensor(tensor) if tensor.requires_grad())

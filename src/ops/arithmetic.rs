@@ -8,6 +8,7 @@ use super::arguments::Operand;
 use super::kernel::{promoted, promoted_float};
 use crate::dtype::{DType, Number, Scalar};
 use crate::error::{Error, Result};
+use crate::kernels::complex;
 use crate::kernels::quotient::{NearQuotient, Quotient};
 use crate::runtime_error;
 use crate::tensor::Tensor;
@@ -28,7 +29,7 @@ macro_rules! quotient_map {
         } else {
             let by_zero = AtomicBool::new(false);
             let seen = &by_zero;
-            let y = number_zip_map!($op, $a, $b, |u: T, v: T| {
+            let y = real_zip_map!($op, $a, $b, |u: T, v: T| {
                 if T::EXACT && v == T::ZERO {
                     seen.store(true, Ordering::Relaxed);
                     return v;
@@ -60,14 +61,14 @@ impl Tensor {
     pub fn mul(&self, other: &Tensor) -> Result<Tensor> {
         let (a, b) = promoted(self, other)?;
         let y = zip_map!("mul", a, b, |u, v| u.mul(v))?;
-        vjp!("mul", y, { a: |g| g * &b, b: |g| g * &a })
+        vjp!("mul", y, { a: |g| g * b.conj(), b: |g| g * a.conj() })
     }
 
     /// `self / other`, for Rust callers.
     pub fn div(&self, other: &Tensor) -> Result<Tensor> {
         let (a, b) = promoted_float(self, other)?;
-        let y = float_zip_map!("div", a, b, |u, v| u / v)?;
-        vjp!("div", y, { a: |g| g / &b, b: |g| -&(g * &((&a / &b)? / &b)?)? })
+        let y = float_zip_map!("div", a, b, |u, v| u / v, complex complex::quotient)?;
+        vjp!("div", y, { a: |g| g / b.conj(), b: |g| -&(g * ((&a / &b)? / &b)?.conj())? })
     }
 
     /// `self += other`, not recorded.
@@ -106,7 +107,7 @@ impl Tensor {
             let factor: T = alpha.to();
             super::kernel::binary::<T, T, T>("add", &a, &b, #[inline(always)] move |u, v| u.add(factor.mul(v)))
         })?;
-        vjp!("add", y, { a: |g| Ok(g.clone()), b: |g| g * alpha.to_f64() })
+        vjp!("add", y, { a: |g| Ok(g.clone()), b: |g| g * alpha.conj() })
     }
 
     /// Difference of two tensors, the second times `alpha`.
@@ -126,7 +127,7 @@ impl Tensor {
             let factor: T = alpha.to();
             super::kernel::binary::<T, T, T>("sub", &a, &b, #[inline(always)] move |u, v| u.sub(factor.mul(v)))
         })?;
-        vjp!("sub", y, { a: |g| Ok(g.clone()), b: |g| g * -alpha.to_f64() })
+        vjp!("sub", y, { a: |g| Ok(g.clone()), b: |g| g * -alpha.conj() })
     }
 
     /// `other - alpha * self`; see `sub`.
@@ -275,9 +276,12 @@ pub(crate) fn check_alpha(op: &'static str, alpha: Scalar, dtype: DType) -> Resu
         Scalar::Bool(_) if dtype != DType::Bool => {
             runtime_error!("{op}: alpha is a bool, which is only supported for bool results, but the result is of dtype {dtype}")
         }
-        Scalar::Float(value) if !dtype.is_float() => runtime_error!(
+        Scalar::Float(value) if !dtype.is_inexact() => runtime_error!(
             "{op}: for integral input tensors, argument alpha must not be a floating point number, but it is {value} for dtype {dtype}"
         ),
+        Scalar::Complex(value) if !dtype.is_complex() => {
+            runtime_error!("{op}: for non-complex input tensors, argument alpha must not be a complex number, but it is {value}")
+        }
         _ => Ok(()),
     }
 }

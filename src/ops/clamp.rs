@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use super::arguments::Operand;
 use super::kernel::{promoted, result_type};
 use super::power::check_in_range;
-use crate::dtype::{DType, Element, Number, Scalar};
+use crate::dtype::{DType, Element, Ordered, Scalar};
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -40,11 +40,11 @@ impl Tensor {
         match bounds {
             [Some(low), Some(high)] => clamp_between(op, &x, &low, &high),
             [Some(low), None] => {
-                let y = zip_map!("clamp", x, low, |v: T, low: T| Number::max(low, v))?;
+                let y = ordered_zip_map!("clamp", x, low, |v: T, low: T| Ordered::max(low, v))?;
                 vjp!(op, y, { x: |g| kept_above(g, &x, &low), low: |g| x.below(&low)?.choose(g, 0.0) })
             }
             [None, Some(high)] => {
-                let y = zip_map!("clamp", x, high, |v: T, high: T| Number::min(high, v))?;
+                let y = ordered_zip_map!("clamp", x, high, |v: T, high: T| Ordered::min(high, v))?;
                 vjp!(op, y, { x: |g| kept_below(g, &x, &high), high: |g| high.below(&x)?.choose(g, 0.0) })
             }
             [None, None] => Err(Error::Runtime("clamp: at least one of 'min' or 'max' must not be None".into())),
@@ -76,7 +76,7 @@ fn kept_below(g: &Tensor, x: &Tensor, high: &Tensor) -> Result<Tensor> {
 
 /// Where the bounds cross, all is `high`, and so `high` alone has a gradient there.
 fn clamp_between(op: &'static str, x: &Tensor, low: &Tensor, high: &Tensor) -> Result<Tensor> {
-    let y = number_zip3_map!("clamp", x, low, high, |v: T, low: T, high: T| Number::min(high, Number::max(low, v)))?;
+    let y = real_zip3_map!("clamp", x, low, high, |v: T, low: T, high: T| Ordered::min(high, Ordered::max(low, v)))?;
     vjp!(op, y, {
         x: |g| x.not_below(&low)?.logical_and(&high.not_below(&x)?)?.choose(g, 0.0),
         low: |g| x.below(&low)?.logical_and(&low.below(&high)?)?.choose(g, 0.0),
@@ -121,7 +121,7 @@ impl Tensor {
     #[pyo3(signature = (other))]
     pub fn maximum(&self, other: &Tensor) -> Result<Tensor> {
         let (a, b) = promoted(self, other)?;
-        let y = zip_map!("maximum", a, b, |u: T, v: T| Number::max(u, v))?;
+        let y = ordered_zip_map!("maximum", a, b, |u: T, v: T| Ordered::max(u, v))?;
         vjp!("maximum", y, { a: |g| share(g, &b, &a), b: |g| share(g, &a, &b) })
     }
 
@@ -132,7 +132,7 @@ impl Tensor {
     #[pyo3(signature = (other))]
     pub fn minimum(&self, other: &Tensor) -> Result<Tensor> {
         let (a, b) = promoted(self, other)?;
-        let y = zip_map!("minimum", a, b, |u: T, v: T| Number::min(u, v))?;
+        let y = ordered_zip_map!("minimum", a, b, |u: T, v: T| Ordered::min(u, v))?;
         vjp!("minimum", y, { a: |g| share(g, &a, &b), b: |g| share(g, &b, &a) })
     }
 
@@ -143,7 +143,7 @@ impl Tensor {
     #[pyo3(signature = (other))]
     pub fn fmax(&self, other: &Tensor) -> Result<Tensor> {
         let (a, b) = promoted(self, other)?;
-        let y = zip_map!("fmax", a, b, |u: T, v: T| if u >= v || v.is_nan() { u } else { v })?;
+        let y = ordered_zip_map!("fmax", a, b, |u: T, v: T| if u >= v || v.is_nan() { u } else { v })?;
         vjp!("fmax", y, {
             a: |g| a.not_below(&b)?.logical_or(&b.isnan()?)?.choose(g, 0.0),
             b: |g| a.not_below(&b)?.logical_or(&b.isnan()?)?.choose_or(0.0, g),
@@ -157,7 +157,7 @@ impl Tensor {
     #[pyo3(signature = (other))]
     pub fn fmin(&self, other: &Tensor) -> Result<Tensor> {
         let (a, b) = promoted(self, other)?;
-        let y = zip_map!("fmin", a, b, |u: T, v: T| if u <= v || v.is_nan() { u } else { v })?;
+        let y = ordered_zip_map!("fmin", a, b, |u: T, v: T| if u <= v || v.is_nan() { u } else { v })?;
         vjp!("fmin", y, {
             a: |g| b.not_below(&a)?.logical_or(&b.isnan()?)?.choose(g, 0.0),
             b: |g| b.not_below(&a)?.logical_or(&b.isnan()?)?.choose_or(0.0, g),

@@ -4,15 +4,15 @@ use pyo3::prelude::*;
 
 use super::arguments::Operand;
 use super::kernel::promoted;
-use crate::dtype::{DType, Element, Scalar};
-use crate::error::Result;
+use crate::dtype::{C64, C128, DType, Element, Scalar};
+use crate::error::{Error, Result};
 use crate::runtime_error;
 use crate::storage::Access;
 use crate::tensor::Tensor;
 
 /// A comparison as a method, and its in-place form.
 macro_rules! comparisons {
-    ($($(#[$doc:meta])* $name:ident $in_place:ident $test:expr;)+) => {$(
+    ($($(#[$doc:meta])* $name:ident $in_place:ident $map:ident $test:expr;)+) => {$(
         #[pymethods]
         impl Tensor {
             $(#[$doc])*
@@ -22,7 +22,7 @@ macro_rules! comparisons {
             pub fn $name(&self, other: Operand) -> Result<Tensor> {
                 let other = other.tensor()?;
                 let (a, b) = promoted(self, &other)?;
-                compare_map!(stringify!($name), a, b, $test)
+                $map!(stringify!($name), a, b, $test)
             }
         }
 
@@ -35,17 +35,17 @@ macro_rules! comparisons {
 
 comparisons! {
     /// Whether elements are equal. NaN equals nothing.
-    eq eq_ |u, v| u == v;
+    eq eq_ compare_map |u, v| u == v;
     /// Whether elements differ. NaN differs from everything.
-    ne ne_ |u, v| u != v;
+    ne ne_ compare_map |u, v| u != v;
     /// Whether elements of the first are less.
-    lt lt_ |u, v| u < v;
+    lt lt_ order_map |u, v| u < v;
     /// Whether elements of the first are less or equal.
-    le le_ |u, v| u <= v;
+    le le_ order_map |u, v| u <= v;
     /// Whether elements of the first are greater.
-    gt gt_ |u, v| u > v;
+    gt gt_ order_map |u, v| u > v;
     /// Whether elements of the first are greater or equal.
-    ge ge_ |u, v| u >= v;
+    ge ge_ order_map |u, v| u >= v;
 }
 
 /// A function of truth values (what is not zero is true) as a method, and its in-place form.
@@ -99,34 +99,37 @@ impl Tensor {
     ///
     /// Shape: any, kept. Dtype: any; the result is bool.
     pub fn isinf(&self) -> Result<Tensor> {
-        self.float_test("isinf", f64::is_infinite, false)
+        self.test_of_parts(|x| x.float_test("isinf", f64::is_infinite, false), Tensor::logical_or)
     }
 
     /// Whether an element is neither infinite nor NaN.
     ///
     /// Shape: any, kept. Dtype: any; the result is bool.
     pub fn isfinite(&self) -> Result<Tensor> {
-        self.float_test("isfinite", f64::is_finite, true)
+        self.test_of_parts(|x| x.float_test("isfinite", f64::is_finite, true), Tensor::logical_and)
     }
 
     /// Whether an element is infinity.
     ///
     /// Shape: any, kept. Dtype: any; the result is bool.
     pub fn isposinf(&self) -> Result<Tensor> {
-        self.float_test("isposinf", |v| v == f64::INFINITY, false)
+        self.only_real_for("isposinf")?.float_test("isposinf", |v| v == f64::INFINITY, false)
     }
 
     /// Whether an element is minus infinity.
     ///
     /// Shape: any, kept. Dtype: any; the result is bool.
     pub fn isneginf(&self) -> Result<Tensor> {
-        self.float_test("isneginf", |v| v == f64::NEG_INFINITY, false)
+        self.only_real_for("isneginf")?.float_test("isneginf", |v| v == f64::NEG_INFINITY, false)
     }
 
-    /// Whether an element is a real number, which all are.
+    /// Whether an element has no imaginary part.
     ///
     /// Shape: any, kept. Dtype: any; the result is bool.
     pub fn isreal(&self) -> Result<Tensor> {
+        if self.dtype().is_complex() {
+            return self.part(1).is_zero();
+        }
         test_map!("isreal", self, |_: T| true)
     }
 
@@ -134,10 +137,10 @@ impl Tensor {
     ///
     /// Shape: any, kept. Dtype: any; the result is bool.
     pub fn signbit(&self) -> Result<Tensor> {
-        if self.dtype().is_float() {
-            self.float_test("signbit", f64::is_sign_negative, false)
+        if self.dtype().is_inexact() {
+            self.only_real("signbit")?.float_test("signbit", f64::is_sign_negative, false)
         } else {
-            test_map!("signbit", self, |v: T| v < T::default())
+            self.lt(Scalar::Int(0).into())
         }
     }
 
@@ -159,6 +162,9 @@ impl Tensor {
             return self.eq(other.into());
         }
         let (a, b) = (self.to_float()?, other.to_float()?);
+        if a.dtype().is_complex() {
+            return a.complex_isclose(&b, rtol, atol, equal_nan);
+        }
         crate::dispatch_floats!(a.dtype(), "isclose", T => {
             let (rtol, atol) = (rtol as T, atol as T);
             super::kernel::binary::<T, T, crate::dtype::Bool>("isclose", &a, &b, #[inline(always)] move |u, v| {
@@ -187,6 +193,28 @@ impl Tensor {
 in_place! { logical_not_ logical_not }
 
 impl Tensor {
+    /// A test of a real tensor, or of both parts of a complex one, joined.
+    fn test_of_parts(
+        &self,
+        test: impl Fn(&Tensor) -> Result<Tensor>,
+        join: fn(&Tensor, &Tensor) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        if self.dtype().is_complex() { join(&test(&self.part(0))?, &test(&self.part(1))?) } else { test(self) }
+    }
+
+    /// Itself, for ops that torch does not implement for complex tensors.
+    pub(crate) fn only_real(&self, op: &'static str) -> Result<&Tensor> {
+        match self.dtype() {
+            got if got.is_complex() => Err(Error::DType { op, got, expected: "the real dtypes" }),
+            _ => Ok(self),
+        }
+    }
+
+    /// Itself, for ops that torch refuses complex tensors for.
+    pub(crate) fn only_real_for(&self, op: &str) -> Result<&Tensor> {
+        if self.dtype().is_complex() { runtime_error!("{op}: does not support complex inputs") } else { Ok(self) }
+    }
+
     /// A test that integers all pass or all fail.
     fn float_test(&self, op: &'static str, test: fn(f64) -> bool, of_integers: bool) -> Result<Tensor> {
         if self.dtype().is_float() {
@@ -199,6 +227,17 @@ impl Tensor {
     /// This tensor as truth values.
     fn as_truth(&self) -> Result<Tensor> {
         if self.dtype() == DType::Bool { Ok(self.clone()) } else { self.ne(Scalar::Int(0).into()) }
+    }
+
+    fn complex_isclose(&self, other: &Tensor, rtol: f64, atol: f64, equal_nan: bool) -> Result<Tensor> {
+        let test = move |u: C128, v: C128| {
+            let difference = (u - v).norm();
+            let near = difference.is_finite() & (difference <= atol + (v * rtol).norm());
+            near | (u == v) | (equal_nan & u.is_nan() & v.is_nan())
+        };
+        let (a, b) = (self, other);
+        crate::dispatch!(a.dtype(), "isclose", T in [C64, C128] =>
+            super::kernel::binary::<T, T, crate::dtype::Bool>("isclose", a, b, move |u, v| test(u.to_c128(), v.to_c128()).into()))
     }
 
     /// Whether all elements of a bool tensor are true.

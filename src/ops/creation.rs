@@ -45,6 +45,7 @@ impl Tensor {
     /// A copy in another dtype and order.
     pub fn to_copy(&self, dtype: DType, format: MemoryFormat) -> Result<Tensor> {
         let x = self;
+        x.warn_of_lost_parts(dtype)?;
         let y = x.empty_like(dtype, format)?;
         y.write(x)?;
         let source = x.dtype();

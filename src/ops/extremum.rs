@@ -31,7 +31,7 @@ pub(crate) fn check_dims_not_empty(op: &str, r: &Reduction) -> Result<()> {
 impl Tensor {
     fn extreme<O: Order + 'static>(&self, op: &'static str, r: &Reduction) -> Result<Tensor> {
         let x = self.wide()?;
-        crate::dispatch_wide!(x.dtype(), op, T => fold(op, &x, &r.dims, Extreme::<T, O>::default(), |acc| acc))?
+        crate::dispatch_wide_ordered!(x.dtype(), op, T => fold(op, &x, &r.dims, Extreme::<T, O>::default(), |acc| acc))?
             .to_dtype(self.dtype())
     }
 
@@ -59,7 +59,7 @@ impl Tensor {
         let r = Reduction::new(op, x, Some(&[dim]), keepdim)?;
         check_dims_not_empty(op, &r)?;
         let wide = x.wide()?;
-        let (values, indices) = crate::dispatch_wide!(wide.dtype(), op, T =>
+        let (values, indices) = crate::dispatch_wide_ordered!(wide.dtype(), op, T =>
             fold_pair(op, &wide, &r.dims, Best::<T, O>::default(), |best| (best.value, best.number)))?;
         let (values, indices) = (r.finish(values.to_dtype(x.dtype())?), r.finish(indices));
         let dim = x.layout().dim(op, dim)?;
@@ -80,8 +80,7 @@ impl Tensor {
         }
         check_dims_not_empty(op, &r)?;
         let wide = x.wide()?;
-        let y =
-            crate::dispatch_wide!(wide.dtype(), op, T => fold(op, &wide, &r.dims, Best::<T, O>::default(), |best| best.number))?;
+        let y = crate::dispatch_wide_ordered!(wide.dtype(), op, T => fold(op, &wide, &r.dims, Best::<T, O>::default(), |best| best.number))?;
         Ok(r.finish(y))
     }
 
@@ -224,7 +223,7 @@ impl Tensor {
         }
         check_dims_not_empty("aminmax", &r)?;
         let wide = x.wide()?;
-        let (low, high) = crate::dispatch_wide!(wide.dtype(), "aminmax", T =>
+        let (low, high) = crate::dispatch_wide_ordered!(wide.dtype(), "aminmax", T =>
             fold_pair("aminmax", &wide, &r.dims, Extent::<T>::default(), |pair| pair))?;
         let rule = |y: Tensor| -> Result<Tensor> {
             let y = y.to_dtype(x.dtype())?;

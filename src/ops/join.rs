@@ -29,7 +29,7 @@ impl Tensor {
         let y = Tensor::uninitialized(op, &shape, result_type(&parts.iter().collect::<Vec<_>>()))?;
         let kept: Vec<&Tensor> = parts.iter().filter(|x| !left_out(x)).collect();
         write_parts(&y, &kept, dim)?;
-        if !(is_recording() && y.dtype().is_float() && parts.iter().any(Tensor::requires_grad)) {
+        if !(is_recording() && y.dtype().is_inexact() && parts.iter().any(Tensor::requires_grad)) {
             return Ok(y);
         }
         let mut recorder = Recorder::new(op);
@@ -63,7 +63,7 @@ impl Tensor {
         };
         let slabs: Vec<Tensor> = parts.iter().map(slab).collect();
         write_parts(&y, &slabs.iter().collect::<Vec<_>>(), dim)?;
-        if !(is_recording() && y.dtype().is_float() && parts.iter().any(Tensor::requires_grad)) {
+        if !(is_recording() && y.dtype().is_inexact() && parts.iter().any(Tensor::requires_grad)) {
             return Ok(y);
         }
         let mut recorder = Recorder::new("stack");
@@ -337,7 +337,7 @@ pub fn block_diag(tensors: Tensors) -> Result<Tensor> {
             y.with_layout(Layout { shape: x.shape().into(), strides: y.strides().into(), offset }).write(x)?;
         }
     }
-    if !(is_recording() && y.dtype().is_float() && blocks.iter().any(Tensor::requires_grad)) {
+    if !(is_recording() && y.dtype().is_inexact() && blocks.iter().any(Tensor::requires_grad)) {
         return Ok(y);
     }
     let mut recorder = Recorder::new("block_diag");

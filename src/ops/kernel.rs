@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use smallvec::SmallVec;
 
-use crate::dtype::{DType, Element, Promotion, Scalar};
+use crate::dtype::{C64, C128, DType, Element, Promotion, Scalar};
 use crate::error::{Error, Result};
 use crate::kernels::elementwise::{Arg, BLOCK, MAX_ARGS, Run, run};
 use crate::kernels::{map, without_interpreter};
@@ -32,8 +32,12 @@ pub fn set_default_dtype(dtype: DType) -> Result<()> {
     Ok(())
 }
 
-/// y = f(x) over the float dtypes; integers are converted to the default float first.
+/// y = f(x) over the real float dtypes; integers are converted to the default float first. After `complex`, a function for
+/// the complex dtypes.
 macro_rules! float_map {
+    ($op:expr, $x:expr, $f:expr, complex $g:expr) => {
+        if $x.dtype().is_complex() { $crate::ops::kernel::complex_unary($op, $x, $g) } else { float_map!($op, $x, $f) }
+    };
     ($op:expr, $x:expr, $f:expr) => {{
         let x = $x.to_float()?;
         $crate::dispatch_floats!(x.dtype(), $op, T => $crate::ops::kernel::unary::<T, T>($op, &x, #[inline(always)] $f))
@@ -42,6 +46,9 @@ macro_rules! float_map {
 
 /// y = f(x) over the float dtypes, where f works through stretches of elements.
 macro_rules! float_stretches {
+    ($op:expr, $x:expr, $f:expr, complex $g:expr) => {
+        if $x.dtype().is_complex() { $crate::ops::kernel::complex_unary($op, $x, $g) } else { float_stretches!($op, $x, $f) }
+    };
     ($op:expr, $x:expr, $f:expr) => {{
         let x = $x.to_float()?;
         $crate::dispatch_floats!(x.dtype(), $op, T => $crate::ops::kernel::unary_stretches::<T>($op, &x, #[inline(always)] |part| $f(part)))
@@ -77,24 +84,41 @@ macro_rules! number_zip_map {
     };
 }
 
-/// y = f(a, b) over the float dtypes.
+/// y = f(a, b) over all dtypes that have an order.
+macro_rules! ordered_zip_map {
+    ($op:expr, $a:expr, $b:expr, $f:expr) => {
+        $crate::dispatch_ordered!($a.dtype(), $op, T => $crate::ops::kernel::binary::<T, T, T>($op, &$a, &$b, #[inline(always)] $f))
+    };
+}
+
+/// y = f(a, b) over the real dtypes but bool.
+macro_rules! real_zip_map {
+    ($op:expr, $a:expr, $b:expr, $f:expr) => {
+        $crate::dispatch_reals!($a.dtype(), $op, T => $crate::ops::kernel::binary::<T, T, T>($op, &$a, &$b, #[inline(always)] $f))
+    };
+}
+
+/// y = f(a, b) over the real float dtypes; after `complex`, a function for the complex ones.
 macro_rules! float_zip_map {
     ($op:expr, $a:expr, $b:expr, $f:expr) => {
         $crate::dispatch_floats!($a.dtype(), $op, T => $crate::ops::kernel::binary::<T, T, T>($op, &$a, &$b, #[inline(always)] $f))
     };
+    ($op:expr, $a:expr, $b:expr, $f:expr, complex $g:expr) => {
+        if $a.dtype().is_complex() { $crate::ops::kernel::complex_binary($op, &$a, &$b, $g) } else { float_zip_map!($op, $a, $b, $f) }
+    };
 }
 
-/// y = f(a, b, c) over the float dtypes.
+/// y = f(a, b, c) over the real float dtypes.
 macro_rules! float_zip3_map {
     ($op:expr, $a:expr, $b:expr, $c:expr, $f:expr) => {
         $crate::dispatch_floats!($a.dtype(), $op, T => $crate::ops::kernel::ternary::<T, T, T, T>($op, &$a, &$b, &$c, #[inline(always)] $f))
     };
 }
 
-/// y = f(a, b, c) over all dtypes but bool.
-macro_rules! number_zip3_map {
+/// y = f(a, b, c) over the real dtypes but bool.
+macro_rules! real_zip3_map {
     ($op:expr, $a:expr, $b:expr, $c:expr, $f:expr) => {
-        $crate::dispatch_numbers!($a.dtype(), $op, T => $crate::ops::kernel::ternary::<T, T, T, T>($op, &$a, &$b, &$c, #[inline(always)] $f))
+        $crate::dispatch_reals!($a.dtype(), $op, T => $crate::ops::kernel::ternary::<T, T, T, T>($op, &$a, &$b, &$c, #[inline(always)] $f))
     };
 }
 
@@ -102,6 +126,14 @@ macro_rules! number_zip3_map {
 macro_rules! compare_map {
     ($op:expr, $a:expr, $b:expr, $f:expr) => {
         $crate::dispatch_all!($a.dtype(), $op, T =>
+            $crate::ops::kernel::binary::<T, T, $crate::dtype::Bool>($op, &$a, &$b, #[inline(always)] |a: T, b: T| $crate::dtype::Bool::from($f(a, b))))
+    };
+}
+
+/// y = f(a, b), a bool, over all dtypes that have an order.
+macro_rules! order_map {
+    ($op:expr, $a:expr, $b:expr, $f:expr) => {
+        $crate::dispatch_ordered!($a.dtype(), $op, T =>
             $crate::ops::kernel::binary::<T, T, $crate::dtype::Bool>($op, &$a, &$b, #[inline(always)] |a: T, b: T| $crate::dtype::Bool::from($f(a, b))))
     };
 }
@@ -274,6 +306,22 @@ pub fn ternary<A: Element, B: Element, C: Element, U: Element>(
     apply(op, U::DTYPE, &[a, b, c], &map::loop3(f))
 }
 
+/// y = f(x) over the complex dtypes. Called through a pointer and in double precision: compiled once for all functions.
+pub fn complex_unary(op: &'static str, x: &Tensor, f: fn(C128) -> C128) -> Result<Tensor> {
+    crate::dispatch!(x.dtype(), op, T in [C64, C128] => unary::<T, T>(op, x, move |v: T| T::from_c128(f(v.to_c128()))))
+}
+
+/// y = f(x), real, over the complex dtypes; see [`complex_unary`].
+pub fn complex_to_real(op: &'static str, x: &Tensor, f: fn(C128) -> f64) -> Result<Tensor> {
+    if x.dtype() == DType::C64 { unary::<C64, f32>(op, x, move |v| f(v.to_c128()) as f32) } else { unary::<C128, f64>(op, x, f) }
+}
+
+/// y = f(a, b) over the complex dtypes; see [`complex_unary`].
+pub fn complex_binary(op: &'static str, a: &Tensor, b: &Tensor, f: fn(C128, C128) -> C128) -> Result<Tensor> {
+    crate::dispatch!(a.dtype(), op, T in [C64, C128] =>
+        binary::<T, T, T>(op, a, b, move |u: T, v: T| T::from_c128(f(u.to_c128(), v.to_c128()))))
+}
+
 /// Sets every element to a number.
 pub fn fill(y: &Tensor, value: Scalar) -> Result<()> {
     crate::dispatch_all!(y.dtype(), "fill_", T => {
@@ -302,7 +350,18 @@ impl Tensor {
         if self.write_transposed(x) {
             return Ok(());
         }
-        crate::dispatch_all!(x.dtype(), "copy_", T => crate::dispatch_all!(self.dtype(), "copy_", U => {
+        match (x.dtype().is_complex(), self.dtype().is_complex()) {
+            // The loops of the parts do for complex numbers.
+            (true, true) => return self.real_pairs().write(&x.real_pairs()),
+            (true, false) if self.dtype() == DType::Bool => return self.write(&x.is_zero()?.logical_not()?),
+            (true, false) => return self.write(&x.part(0)),
+            (false, true) => {
+                self.part(1).fill(Scalar::Int(0))?;
+                return self.part(0).write(x);
+            }
+            (false, false) => {}
+        }
+        crate::dispatch_ordered!(x.dtype(), "copy_", T => crate::dispatch_ordered!(self.dtype(), "copy_", U => {
             apply_into(self, &[x], &map::loop1(|v: T| v.cast::<U>()));
             Ok(())
         }))
@@ -324,16 +383,20 @@ impl Tensor {
         Ok(y)
     }
 
-    /// This tensor off the tape in a dtype that large loops are compiled for: narrow integers as int64, whose results are the
-    /// same but for the width.
+    /// This tensor off the tape in a dtype that large loops are compiled for: narrow integers as int64, complex64 as complex128,
+    /// whose results are the same but for the width.
     pub(crate) fn wide(&self) -> Result<Cow<'_, Tensor>> {
-        let narrow = matches!(self.dtype(), DType::U8 | DType::I8 | DType::I16 | DType::I32);
-        if narrow { self.detached_read()?.to_dtype(DType::I64).map(Cow::Owned) } else { Ok(Cow::Borrowed(self)) }
+        let wide = match self.dtype() {
+            DType::U8 | DType::I8 | DType::I16 | DType::I32 => DType::I64,
+            DType::C64 => DType::C128,
+            _ => return Ok(Cow::Borrowed(self)),
+        };
+        self.detached_read()?.to_dtype(wide).map(Cow::Owned)
     }
 
-    /// This tensor as a float: integers become the default float.
+    /// This tensor as a float, real or complex: integers become the default float.
     pub(crate) fn to_float(&self) -> Result<Cow<'_, Tensor>> {
-        self.as_dtype(if self.dtype().is_float() { self.dtype() } else { default_dtype() })
+        self.as_dtype(if self.dtype().is_inexact() { self.dtype() } else { default_dtype() })
     }
 
     /// This tensor in another dtype, borrowed if it has it already.
@@ -402,6 +465,6 @@ pub fn promoted<'a>(a: &'a Tensor, b: &'a Tensor) -> Result<(Cow<'a, Tensor>, Co
 /// Two operands in their common dtype, integers as the default float.
 pub fn promoted_float<'a>(a: &'a Tensor, b: &'a Tensor) -> Result<(Cow<'a, Tensor>, Cow<'a, Tensor>)> {
     let dtype = result_type(&[a, b]);
-    let dtype = if dtype.is_float() { dtype } else { default_dtype() };
+    let dtype = if dtype.is_inexact() { dtype } else { default_dtype() };
     Ok((a.as_dtype(dtype)?, b.as_dtype(dtype)?))
 }

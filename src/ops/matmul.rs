@@ -90,7 +90,7 @@ fn add_multiply(
         return Err(Error::Broadcast { op, lhs: input.shape().to_vec(), rhs: shape.to_vec() });
     }
     let y = Tensor::uninitialized(op, shape, a.dtype())?;
-    if beta.to_f64() != 0.0 {
+    if beta.truth() {
         y.write(input)?;
     }
     multiply_into(op, &y, a, b, alpha, beta)?;
@@ -99,19 +99,22 @@ fn add_multiply(
 
 /// g times a factor, without a multiplication by one.
 fn scaled(g: &Tensor, factor: Scalar) -> Result<Tensor> {
-    if factor.to_f64() == 1.0 { Ok(g.clone()) } else { g.mul(&Tensor::from_number(factor)?) }
+    if factor.to_c128() == Scalar::Int(1).to_c128() { Ok(g.clone()) } else { g.mul(&Tensor::from_number(factor)?) }
 }
 
 /// A factor of `addr` as it applies to a result of this dtype: truth for bools, no fractions of integers.
 fn factor_of(name: &str, factor: Scalar, dtype: DType) -> Result<Scalar> {
     match (factor, dtype.kind()) {
+        (Scalar::Complex(_), Kind::Bool | Kind::Int | Kind::Float) => {
+            runtime_error!("addr: for non-complex input tensors, argument {name} must not be a complex number")
+        }
         (Scalar::Float(_), Kind::Bool | Kind::Int) => {
             runtime_error!(
                 "addr: for integral input tensors, argument {name} must not be a floating point number, got {}",
                 factor.to_f64()
             )
         }
-        (_, Kind::Bool) => Ok(Scalar::Bool(factor.to_f64() != 0.0)),
+        (_, Kind::Bool) => Ok(Scalar::Bool(factor.truth())),
         _ => Ok(factor),
     }
 }
@@ -170,7 +173,7 @@ impl Tensor {
         check_matrices("mm", a, b)?;
         check_dtypes("mm", a, b)?;
         let y = multiply("mm", a, b, &[a.shape()[0], b.shape()[1]])?;
-        vjp!("mm", y, { a: |g| g.mm(&b.mt()?), b: |g| a.mt()?.mm(g) })
+        vjp!("mm", y, { a: |g| g.mm(&b.mh()?), b: |g| a.mh()?.mm(g) })
     }
 
     /// Products of equally many matrices.
@@ -182,7 +185,7 @@ impl Tensor {
         check_batches("bmm", a, b)?;
         check_dtypes("bmm", a, b)?;
         let y = multiply("bmm", a, b, &[a.shape()[0], a.shape()[1], b.shape()[2]])?;
-        vjp!("bmm", y, { a: |g| g.bmm(&b.mt()?), b: |g| a.mt()?.bmm(g) })
+        vjp!("bmm", y, { a: |g| g.bmm(&b.mh()?), b: |g| a.mh()?.bmm(g) })
     }
 
     /// Matrix times vector.
@@ -195,7 +198,7 @@ impl Tensor {
         check_dtypes("mv", a, b)?;
         let right = column(&b.detached(false))?;
         let y = multiply("mv", &a.detached(false), &right, &[a.shape()[0], 1])?.view_as_shape(&[a.shape()[0]])?.without_meta();
-        vjp!("mv", y, { a: |g| g.outer(&b), b: |g| a.mt()?.mv(g) })
+        vjp!("mv", y, { a: |g| g.outer(&b.conj()?), b: |g| a.mh()?.mv(g) })
     }
 
     /// Sum of the products of two vectors' elements.
@@ -217,12 +220,12 @@ impl Tensor {
         }
         let (left, right) = (row(&a.detached(false))?, column(&b.detached(false))?);
         let y = multiply("dot", &left, &right, &[1, 1])?.view_as_shape(&[])?.without_meta();
-        vjp!("dot", y, { a: |g| g * &b, b: |g| g * &a })
+        vjp!("dot", y, { a: |g| g * b.conj(), b: |g| g * a.conj() })
     }
 
-    /// [`dot`](Tensor::dot): the conjugation of the first vector changes nothing for real numbers.
+    /// [`dot`](Tensor::dot) with the conjugate of the first vector.
     pub fn vdot(&self, other: &Tensor) -> Result<Tensor> {
-        self.dot(other)
+        self.conj()?.dot(other)
     }
 
     /// All products of an element of the first vector and one of the second.
@@ -250,9 +253,9 @@ impl Tensor {
         check_matrices("addmm", a, b)?;
         let y = add_multiply("addmm", x, a, b, alpha, beta, &[a.shape()[0], b.shape()[1]])?;
         vjp!("addmm", y, {
-            x: |g| scaled(g, beta),
-            a: |g| scaled(&g.mm(&b.mt()?)?, alpha),
-            b: |g| scaled(&a.mt()?.mm(g)?, alpha),
+            x: |g| scaled(g, beta.conj()),
+            a: |g| scaled(&g.mm(&b.mh()?)?, alpha.conj()),
+            b: |g| scaled(&a.mh()?.mm(g)?, alpha.conj()),
         })
     }
 
@@ -287,12 +290,12 @@ impl Tensor {
             if broadcast_shapes("addr", x.shape(), product.shape())?.as_slice() != product.shape() {
                 return Err(Error::Broadcast { op: "addr", lhs: x.shape().to_vec(), rhs: product.shape().to_vec() });
             }
-            if beta.to_f64() == 0.0 { Ok(product) } else { scaled(x, beta)?.add(&product) }
+            if !beta.truth() { Ok(product) } else { scaled(x, beta)?.add(&product) }
         })?;
         vjp!("addr", y, {
-            x: |g| scaled(g, beta),
-            a: |g| scaled(&g.mv(&b.to_dtype(g.dtype())?)?, alpha),
-            b: |g| scaled(&g.mt()?.mv(&a.to_dtype(g.dtype())?)?, alpha),
+            x: |g| scaled(g, beta.conj()),
+            a: |g| scaled(&g.mv(&b.conj()?.to_dtype(g.dtype())?)?, alpha.conj()),
+            b: |g| scaled(&g.mt()?.mv(&a.conj()?.to_dtype(g.dtype())?)?, alpha.conj()),
         })
     }
 
@@ -306,9 +309,9 @@ impl Tensor {
         check_batches("baddbmm", a, b)?;
         let y = add_multiply("baddbmm", x, a, b, alpha, beta, &[a.shape()[0], a.shape()[1], b.shape()[2]])?;
         vjp!("baddbmm", y, {
-            x: |g| scaled(g, beta),
-            a: |g| scaled(&g.bmm(&b.mt()?)?, alpha),
-            b: |g| scaled(&a.mt()?.bmm(g)?, alpha),
+            x: |g| scaled(g, beta.conj()),
+            a: |g| scaled(&g.bmm(&b.mh()?)?, alpha.conj()),
+            b: |g| scaled(&a.mh()?.bmm(g)?, alpha.conj()),
         })
     }
 

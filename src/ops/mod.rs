@@ -14,6 +14,7 @@ pub mod arithmetic;
 pub mod bitwise;
 pub mod clamp;
 pub mod compare;
+pub mod complex;
 pub mod copy;
 pub mod creation;
 pub mod diagonal;

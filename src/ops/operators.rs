@@ -37,6 +37,12 @@ impl IntoOperand for f64 {
     }
 }
 
+impl IntoOperand for Scalar {
+    fn operand(self) -> Result<Operand> {
+        Ok(Operand::Number(self))
+    }
+}
+
 macro_rules! operator {
     ($trait:ident, $method:ident, |$a:ident, $b:ident| $body:expr) => {
         impl<R: IntoOperand> $trait<R> for &Tensor {

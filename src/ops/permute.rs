@@ -44,6 +44,11 @@ impl Tensor {
         }
         self.transposed("transpose", self.rank() - 2, self.rank() - 1)
     }
+
+    /// The last two dims exchanged, and conjugated.
+    pub(crate) fn mh(&self) -> Result<Tensor> {
+        self.mt()?.conj()
+    }
 }
 
 #[pymethods]
@@ -122,7 +127,7 @@ impl Tensor {
     pub fn hermitian_transposed(&self) -> Result<Tensor> {
         match self.rank() {
             0 => Ok(self.clone()),
-            2 => self.mt(),
+            2 => self.mh(),
             rank => runtime_error!("H: only supported on matrices (2-D tensors). Got {rank}-D tensor."),
         }
     }
@@ -132,7 +137,7 @@ impl Tensor {
         if self.rank() == 1 {
             return runtime_error!("adjoint: only supported on matrices or batches of matrices. Got 1-D tensor.");
         }
-        self.mt()
+        self.mh()
     }
 
     /// Dims `source` moved to the places `destination`; the others keep their order.

@@ -166,8 +166,12 @@ macro_rules! by_size {
                 type $W = u32;
                 $body
             }
-            _ => {
+            8 => {
                 type $W = u64;
+                $body
+            }
+            _ => {
+                type $W = [u64; 2];
                 $body
             }
         }

@@ -5,7 +5,7 @@ use std::f64::consts::{FRAC_2_SQRT_PI, LN_2, LN_10, PI};
 use pyo3::prelude::*;
 
 use crate::error::Result;
-use crate::kernels::{math, special};
+use crate::kernels::{complex, math, special};
 use crate::runtime_error;
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -17,8 +17,8 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn exp(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("exp", x, |v| math::exp(v))?;
-        vjp!("exp", y, { x: |g, y| g * y })
+        let y = float_map!("exp", x, |v| math::exp(v), complex | z | z.exp())?;
+        vjp!("exp", y, { x: |g, y| g * y.conj() })
     }
 
     /// 2 to the power of each element.
@@ -26,8 +26,8 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn exp2(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("exp2", x, |v| math::exp2(v))?;
-        vjp!("exp2", y, { x: |g, y| (g * y)? * LN_2 })
+        let y = float_map!("exp2", x, |v| math::exp2(v), complex | z | z.exp2())?;
+        vjp!("exp2", y, { x: |g, y| (g * y.conj())? * LN_2 })
     }
 
     /// e^x - 1, precise near 0.
@@ -35,8 +35,8 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn expm1(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("expm1", x, |v| math::expm1(v))?;
-        vjp!("expm1", y, { x: |g, y| g * (y + 1.0) })
+        let y = float_map!("expm1", x, |v| math::expm1(v), complex complex::expm1)?;
+        vjp!("expm1", y, { x: |g, y| g * (y.conj()? + 1.0) })
     }
 
     /// Natural logarithm: -inf at 0, NaN below.
@@ -44,8 +44,8 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float. Domain: (0.2, 4)
     pub fn log(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("log", x, |v| math::ln(v))?;
-        vjp!("log", y, { x: |g| g / &x })
+        let y = float_map!("log", x, |v| math::ln(v), complex | z | z.ln())?;
+        vjp!("log", y, { x: |g| g / x.conj() })
     }
 
     /// Logarithm with base 2.
@@ -53,8 +53,8 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float. Domain: (0.2, 4)
     pub fn log2(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("log2", x, |v| math::log2(v))?;
-        vjp!("log2", y, { x: |g| g / (&x * LN_2) })
+        let y = float_map!("log2", x, |v| math::log2(v), complex | z | z.ln() / LN_2)?;
+        vjp!("log2", y, { x: |g| g / (x.conj()? * LN_2) })
     }
 
     /// Logarithm with base 10.
@@ -62,8 +62,8 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float. Domain: (0.2, 4)
     pub fn log10(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("log10", x, |v| math::log10(v))?;
-        vjp!("log10", y, { x: |g| g / (&x * LN_10) })
+        let y = float_map!("log10", x, |v| math::log10(v), complex | z | z.ln() / LN_10)?;
+        vjp!("log10", y, { x: |g| g / (x.conj()? * LN_10) })
     }
 
     /// log(1 + x), precise near 0.
@@ -71,8 +71,8 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float. Domain: (-0.8, 4)
     pub fn log1p(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("log1p", x, |v| math::log1p(v))?;
-        vjp!("log1p", y, { x: |g| g / (&x + 1.0) })
+        let y = float_map!("log1p", x, |v| math::log1p(v), complex complex::log1p)?;
+        vjp!("log1p", y, { x: |g| g / (x.conj()? + 1.0) })
     }
 
     /// The error function, 2/√π ∫ e^-t² from 0 to x.
@@ -154,13 +154,13 @@ impl Tensor {
         let y = float_map!("sinc", x, |v: T| {
             let angle = PI as T * v;
             if v == 0.0 { 1.0 } else { math::sin(angle) / angle }
-        })?;
+        }, complex complex::sinc)?;
         vjp!("sinc", y, { x: |g| {
             let angle = (&x * PI)?;
             let square = (&angle * &x)?;
             let slope = (((&angle * angle.cos())? - angle.sin())? / &square)?;
             // 0 also where the square vanishes.
-            g * square.equals(0.0)?.choose_or(0.0, &slope)
+            g * square.equals(0.0)?.choose_or(0.0, &slope.conj()?)
         } })
     }
 
@@ -169,7 +169,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn deg2rad(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("deg2rad", x, |v: T| v * (PI / 180.0) as T)?;
+        let y = float_map!("deg2rad", x.only_real_for("deg2rad")?, |v: T| v * (PI / 180.0) as T)?;
         vjp!("deg2rad", y, { x: |g| g * (PI / 180.0) })
     }
 
@@ -178,7 +178,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn rad2deg(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("rad2deg", x, |v: T| v * (180.0 / PI) as T)?;
+        let y = float_map!("rad2deg", x.only_real_for("rad2deg")?, |v: T| v * (180.0 / PI) as T)?;
         vjp!("rad2deg", y, { x: |g| g * (180.0 / PI) })
     }
 }

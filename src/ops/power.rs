@@ -3,11 +3,11 @@
 use pyo3::prelude::*;
 
 use super::arguments::Operand;
-use super::kernel::{binary, promoted, unary};
+use super::kernel::{binary, complex_binary, promoted, unary};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
 use crate::kernels::integer::Integer;
-use crate::kernels::math;
+use crate::kernels::{complex, math};
 use crate::runtime_error;
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -21,7 +21,9 @@ impl Tensor {
             // Both are bools, for which torch has these two only.
             return if exponent == Scalar::Bool(true) { x.copied() } else { x.logical_or(&x.logical_not()?) };
         }
-        let y = if x.dtype().is_float() {
+        let y = if x.dtype().is_complex() {
+            complex_binary("pow", x, &number.to_dtype(x.dtype())?, complex::pow)?
+        } else if x.dtype().is_float() {
             let n = exponent.to_f64();
             crate::dispatch_floats!(x.dtype(), "pow", T => match n {
                 2.0 => unary::<T, T>("pow", x, #[inline(always)] |v| v * v),
@@ -39,11 +41,14 @@ impl Tensor {
             check_in_range(exponent, x.dtype())?;
             integer_power(x, &number.to_dtype(x.dtype())?)?
         };
-        let n = exponent.to_f64();
+        let (n, less) = match exponent {
+            Scalar::Complex(n) => (exponent, Scalar::Complex(n - 1.0)),
+            real => (Scalar::Float(real.to_f64()), Scalar::Float(real.to_f64() - 1.0)),
+        };
         vjp!("pow", y, { x: |g| match n {
-            0.0 => g.as_zeros(),
-            2.0 => square_backward(g, &x),
-            _ => g * (x.power_of_number(Scalar::Float(n - 1.0))? * n),
+            Scalar::Float(2.0) => square_backward(g, &x),
+            n if n.truth() => g * (x.power_of_number(less)? * n)?.conj(),
+            _ => g.as_zeros(),
         } })
     }
 
@@ -51,21 +56,30 @@ impl Tensor {
     fn power_of_tensor(&self, exponent: &Tensor) -> Result<Tensor> {
         let op = if self.is_number() { "pow.2" } else { "pow.1" };
         let (a, b) = promoted(self, exponent)?;
-        let y = if a.dtype().is_float() { float_zip_map!("pow", a, b, |u, v| math::pow(u, v)) } else { integer_power(&a, &b) }?;
+        let y = if a.dtype().is_inexact() {
+            float_zip_map!("pow", a, b, |u, v| math::pow(u, v), complex complex::pow)
+        } else {
+            integer_power(&a, &b)
+        }?;
         vjp!(op, y, {
-            a: |g| b.equals(0.0)?.choose_or(0.0, &(g * (a.power_of_tensor(&(&b - 1.0)?)? * &b))?),
+            a: |g| b.equals(0.0)?.choose_or(0.0, &(g * (a.power_of_tensor(&(&b - 1.0)?)? * &b)?.conj())?),
             b: |g, y| {
-                let flat = a.equals(0.0)?.logical_and(&b.ge(0.0.into())?)?;
-                g * flat.choose_or(0.0, &(y * a.log())?)
+                let flat = a.equals(0.0)?.logical_and(&is_not_below_zero(&b)?)?;
+                g * flat.choose_or(0.0, &(y * a.log())?.conj()?)
             },
         })
     }
 }
 
+/// Whether numbers are real and not below zero.
+fn is_not_below_zero(x: &Tensor) -> Result<Tensor> {
+    if x.dtype().is_complex() { x.isreal()?.logical_and(&x.part(0).ge(0.0.into())?) } else { x.ge(0.0.into()) }
+}
+
 /// 2 g x, the derivative of the square, in one pass.
 fn square_backward(g: &Tensor, x: &Tensor) -> Result<Tensor> {
-    let z = float_zip_map!("square_backward", g, x, |g: T, x: T| g * (x + x))?;
-    vjp!("square_backward", z, { g: |h| square_backward(h, &x), x: |h| (h * &g)? * 2.0 })
+    let z = float_zip_map!("square_backward", g, x, |g: T, x: T| g * (x + x), complex | g, x | g * (x + x).conj())?;
+    vjp!("square_backward", z, { g: |h| square_backward(h, &x.conj()?), x: |h| (h.conj()? * &g)? * 2.0 })
 }
 
 fn integer_power(a: &Tensor, b: &Tensor) -> Result<Tensor> {
@@ -93,15 +107,18 @@ impl Tensor {
         }
     }
 
-    /// Each element to a power, in float64.
+    /// Each element to a power, in float64, or complex128 if one of both is complex.
     ///
-    /// Shape: broadcast. Dtype: any; the result is float64. Domain: (0.2, 3) for the base.
+    /// Shape: broadcast. Dtype: any. Domain: (0.2, 3) for the base.
     #[pyo3(signature = (exponent))]
     pub fn float_power(&self, exponent: Operand) -> Result<Tensor> {
-        let x = self.to_dtype(DType::F64)?;
+        let complex = self.dtype().is_complex() || exponent.is_complex();
+        let dtype = if complex { DType::C128 } else { DType::F64 };
+        let x = self.to_dtype(dtype)?;
         match exponent {
+            Operand::Number(exponent) if complex => x.power_of_number(Scalar::Complex(exponent.to_c128())),
             Operand::Number(exponent) => x.power_of_number(Scalar::Float(exponent.to_f64())),
-            Operand::Tensor(exponent) => x.power_of_tensor(&exponent.to_dtype(DType::F64)?),
+            Operand::Tensor(exponent) => x.power_of_tensor(&exponent.to_dtype(dtype)?),
         }
     }
 
@@ -117,8 +134,8 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float. Domain: (0.2, 4)
     pub fn sqrt(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("sqrt", x, |v: T| v.sqrt())?;
-        vjp!("sqrt", y, { x: |g, y| g / (y * 2.0) })
+        let y = float_map!("sqrt", x, |v: T| v.sqrt(), complex | z | z.sqrt())?;
+        vjp!("sqrt", y, { x: |g, y| g / (y.conj()? * 2.0) })
     }
 
     /// 1 / √x; NaN below 0.
@@ -126,8 +143,8 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float. Domain: (0.2, 4)
     pub fn rsqrt(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("rsqrt", x, |v: T| 1.0 / v.sqrt())?;
-        vjp!("rsqrt", y, { x: |g, y| (g * -0.5)? * y.power_of_number(Scalar::Int(3)) })
+        let y = float_map!("rsqrt", x, |v: T| 1.0 / v.sqrt(), complex complex::rsqrt)?;
+        vjp!("rsqrt", y, { x: |g, y| (g * -0.5)? * y.power_of_number(Scalar::Int(3))?.conj() })
     }
 
     /// 1 / x.
@@ -135,8 +152,8 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float. Domain: (0.2, 4)
     pub fn reciprocal(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("reciprocal", x, |v: T| 1.0 / v)?;
-        vjp!("reciprocal", y, { x: |g, y| -&(g * (y * y))? })
+        let y = float_map!("reciprocal", x, |v: T| 1.0 / v, complex complex::reciprocal)?;
+        vjp!("reciprocal", y, { x: |g, y| -&(g * (y * y)?.conj())? })
     }
 
     /// self · 2^other.
@@ -162,8 +179,9 @@ in_place! {
     pow_(exponent)(exponent: Operand) [exponent] |x| x.pow(exponent);
     /// In place, for float64 only; see `float_power`.
     float_power_(exponent)(exponent: Operand) [exponent] |x| {
-        if x.dtype() != DType::F64 {
-            return runtime_error!("float_power_: the base has dtype {} but the operation's result requires dtype float64", x.dtype());
+        let wanted = if x.dtype().is_complex() || exponent.is_complex() { DType::C128 } else { DType::F64 };
+        if x.dtype() != wanted {
+            return runtime_error!("float_power_: the base has dtype {} but the operation's result requires dtype {wanted}", x.dtype());
         }
         x.float_power(exponent)
     };

@@ -180,7 +180,7 @@ impl Tensor {
                 return runtime_error!("{name} is out of bounds for {}", self.dtype());
             }
         }
-        crate::dispatch_all!(self.dtype(), "random_", T => draw(self, source, |rng| T::from_i64(rng.random_range(low, high))))
+        crate::dispatch_ordered!(self.dtype(), "random_", T => draw(self, source, |rng| T::from_i64(rng.random_range(low, high))))
     }
 
     /// Integers from `low` on, up to the largest that the dtype can count to without gaps, into this memory. Not recorded.
@@ -194,6 +194,7 @@ impl Tensor {
             DType::I16 => i16::MAX as i64,
             DType::I32 => i32::MAX as i64,
             DType::I64 => i64::MAX,
+            got @ (DType::C64 | DType::C128) => return Err(Error::DType { op: "random_", got, expected: "the real dtypes" }),
         };
         let in_order = if self.dtype().is_float() { low < last } else { low <= last };
         if !in_order {
@@ -206,7 +207,7 @@ impl Tensor {
         }
         // The end may wrap: the generator counts modulo 2^64.
         let end = last.wrapping_add(1);
-        crate::dispatch_all!(self.dtype(), "random_", T => draw(self, source, |rng| T::from_i64(rng.random_range(low, end))))
+        crate::dispatch_ordered!(self.dtype(), "random_", T => draw(self, source, |rng| T::from_i64(rng.random_range(low, end))))
     }
 
     /// Whole numbers over the full range of the dtype into this memory. Not recorded.
@@ -214,7 +215,7 @@ impl Tensor {
         if self.dtype() == DType::Bool {
             return draw(self, source, |rng| crate::dtype::Bool::from(rng.random32() & 1 == 1));
         }
-        crate::dispatch_numbers!(self.dtype(), "random_", T => draw(self, source, <T as random::Whole>::random_full))
+        crate::dispatch_reals!(self.dtype(), "random_", T => draw(self, source, <T as random::Whole>::random_full))
     }
 
     /// Zeros and ones into this memory, ones with probability `p`. Not recorded.
@@ -222,7 +223,7 @@ impl Tensor {
         if !(0.0..=1.0).contains(&p) {
             return runtime_error!("bernoulli_ expects p to be in [0, 1], but got p={p}");
         }
-        crate::dispatch_all!(self.dtype(), "bernoulli_", T => draw(self, source, |rng| T::from_i64(rng.bernoulli(p) as i64)))
+        crate::dispatch_ordered!(self.dtype(), "bernoulli_", T => draw(self, source, |rng| T::from_i64(rng.bernoulli(p) as i64)))
     }
 
     /// Zeros and ones into this memory, ones with the probabilities in `p`. Not recorded.
@@ -233,7 +234,7 @@ impl Tensor {
             if !inside {
                 return runtime_error!("bernoulli: expected all probabilities to be between 0 and 1");
             }
-            crate::dispatch_all!(self.dtype(), "bernoulli_", T => {
+            crate::dispatch_ordered!(self.dtype(), "bernoulli_", T => {
                 draw_from(self, &p, source, |rng, p: P| T::from_i64(rng.bernoulli_from(p) as i64))
             })
         })
@@ -319,7 +320,7 @@ impl Tensor {
             return Err(Error::NotImplemented("geometric_: not implemented for dtype bool".into()));
         }
         self.random_in_place("geometric_", "geometric", |y| {
-            crate::dispatch_numbers!(y.dtype(), "geometric_", T => draw(y, source, |rng| <T as Element>::from_f64(rng.geometric(p))))
+            crate::dispatch_reals!(y.dtype(), "geometric_", T => draw(y, source, |rng| <T as Element>::from_f64(rng.geometric(p))))
         })
     }
 

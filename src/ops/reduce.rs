@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use super::along::Target;
 use super::arguments::{Dims, DimsGiven};
-use crate::dtype::{Bool, DType, Element};
+use crate::dtype::{Bool, C128, DType, Element, Number};
 use crate::error::Result;
 use crate::kernels::folds::{All, Any, CountNonzero, NanSum, Sum};
 use crate::kernels::reduce::{self as kernels, Erased, Fold, Loop, Put};
@@ -148,6 +148,8 @@ impl Tensor {
         let wide = x.wide()?;
         let y = if x.dtype().is_float() {
             crate::dispatch_floats!(x.dtype(), "sum", T => fold("sum", x, &r.dims, Sum::<T, T>::default(), |acc| acc))?
+        } else if x.dtype().is_complex() {
+            fold("sum", &wide, &r.dims, Sum::<C128, C128>::default(), |acc| acc)?.to_dtype(x.dtype())?
         } else {
             crate::dispatch!(wide.dtype(), "sum", T in [i64, Bool] => fold("sum", &wide, &r.dims, Sum::<T, i64>::default(), |acc| acc))?
         };
@@ -175,8 +177,8 @@ impl Tensor {
     /// This tensor with zeros where the mask, a bool of the same shape, is true.
     pub(crate) fn zeroed_where(&self, mask: &Tensor) -> Result<Tensor> {
         let x = self;
-        let y = crate::dispatch_floats!(x.dtype(), "masked_fill", T =>
-            super::kernel::binary::<T, Bool, T>("masked_fill", x, mask, #[inline(always)] |v, m| if m.get() { 0.0 } else { v }))?;
+        let y = crate::dispatch_inexact!(x.dtype(), "masked_fill", T =>
+            super::kernel::binary::<T, Bool, T>("masked_fill", x, mask, #[inline(always)] |v, m| if m.get() { T::ZERO } else { v }))?;
         let mask = mask.detached(false);
         vjp!("masked_fill", y, { x: |g| g.zeroed_where(&mask) })
     }
@@ -186,7 +188,7 @@ impl Tensor {
         let r = Reduction::new("sum", self, dim.as_deref(), keepdim)?;
         let name = if dim.is_none() && !keepdim { "sum" } else { "sum.1" };
         match dtype {
-            Some(dtype) if !dtype.is_float() => self.sum_of_ints(&r, dtype),
+            Some(dtype) if !dtype.is_inexact() => self.sum_of_ints(&r, dtype),
             Some(dtype) => self.to_dtype(dtype)?.sum_of(&r, name),
             None => self.sum_of(&r, name),
         }
@@ -198,8 +200,12 @@ impl Tensor {
         let x = self.to_dtype(dtype.unwrap_or(self.dtype()))?;
         let r = Reduction::new("mean", &x, dim.as_deref(), keepdim)?;
         let count = r.count() as f64;
-        let y = crate::dispatch_floats!(x.dtype(), "mean", T =>
-            fold("mean", &x, &r.dims, Sum::<T, T>::default(), move |acc| acc / count as T))?;
+        let y = if x.dtype().is_complex() {
+            fold("mean", &*x.wide()?, &r.dims, Sum::<C128, C128>::default(), move |acc| acc / count)?.to_dtype(x.dtype())?
+        } else {
+            crate::dispatch_floats!(x.dtype(), "mean", T =>
+                fold("mean", &x, &r.dims, Sum::<T, T>::default(), move |acc| acc / count as T))?
+        };
         let name = if dim.is_none() && !keepdim { "mean" } else { "mean.1" };
         vjp!(name, r.finish(y), { x: |g| r.spread(&(g / count)?) })
     }
@@ -207,7 +213,7 @@ impl Tensor {
 
 /// The mean of integers has no dtype.
 pub(crate) fn check_float(op: &str, what: &str, dtype: DType) -> Result<()> {
-    if dtype.is_float() {
+    if dtype.is_inexact() {
         return Ok(());
     }
     runtime_error!(
@@ -241,6 +247,7 @@ impl Tensor {
     /// Dtype: as `sum`. Derivative: 0 where the input is NaN.
     #[pyo3(signature = (dim=None, keepdim=false, *, dtype=None))]
     pub fn nansum(&self, dim: Option<Dims>, keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
+        self.only_real_for("nansum")?;
         if !self.dtype().is_float() {
             return self.sum(dim, keepdim, dtype);
         }
@@ -259,6 +266,7 @@ impl Tensor {
     /// Dtype: float.
     #[pyo3(signature = (dim=None, keepdim=false, *, dtype=None))]
     pub fn nanmean(&self, dim: Option<Dims>, keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
+        self.only_real_for("nanmean")?;
         if !self.dtype().is_float() {
             return runtime_error!(
                 "nanmean(): expected input to have floating point or complex dtype but got {}",

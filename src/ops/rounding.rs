@@ -41,7 +41,7 @@ roundings! {
 impl Tensor {
     fn copied_if_integer(&self, op: &'static str) -> Result<Option<Tensor>> {
         match self.dtype() {
-            DType::Bool => Err(Error::DType { op, got: DType::Bool, expected: "the numbers" }),
+            got @ (DType::Bool | DType::C64 | DType::C128) => Err(Error::DType { op, got, expected: "the real numbers" }),
             dtype if dtype.is_float() => Ok(None),
             _ => Ok(Some(self.copied()?)),
         }
@@ -90,7 +90,9 @@ impl Tensor {
     /// Derivative: 0 at 0.
     pub fn abs(&self) -> Result<Tensor> {
         let x = self;
-        let y = if x.dtype().is_float() {
+        let y = if x.dtype().is_complex() {
+            super::kernel::complex_to_real("abs", x, |z| z.norm())
+        } else if x.dtype().is_float() {
             float_map!("abs", x, |v: T| v.abs())
         } else {
             crate::dispatch_ints!(x.dtype(), "abs", T => super::kernel::unary::<T, T>("abs", x, #[inline(always)] |v| v.magnitude()))
@@ -108,9 +110,12 @@ impl Tensor {
         vjp!("sign", y, { x: |g| g.as_zeros() })
     }
 
-    /// The same as `sign`.
+    /// The same as `sign` for reals; z / |z| of complex numbers, and 0 at 0.
     pub fn sgn(&self) -> Result<Tensor> {
         let x = self;
+        if x.dtype().is_complex() {
+            return x.complex_sign();
+        }
         let y = sign(x)?;
         vjp!("sgn", y, { x: |g| g.as_zeros() })
     }
@@ -118,17 +123,24 @@ impl Tensor {
 
 #[allow(clippy::absurd_extreme_comparisons)] // of unsigned integers
 fn sign(x: &Tensor) -> Result<Tensor> {
-    crate::dispatch_all!(x.dtype(), "sign", T => super::kernel::unary::<T, T>("sign", x, #[inline(always)] |v| {
+    crate::dispatch_ordered!(x.dtype(), "sign", T => super::kernel::unary::<T, T>("sign", x, #[inline(always)] |v| {
         let (above, below) = (v > T::ZERO, v < T::ZERO);
         T::from_i64(above as i64 - below as i64)
     }))
 }
 
 in_place! {
-    ceil_ ceil, floor_ floor, trunc_ trunc, frac_ frac, abs_ abs, sign_ sign, sgn_ sgn,
+    ceil_ ceil, floor_ floor, trunc_ trunc, frac_ frac, sign_ sign, sgn_ sgn,
 }
 
 in_place! {
+    /// In place, for real tensors; see `abs`.
+    abs_()() [] |x| {
+        if x.dtype().is_complex() {
+            return crate::runtime_error!("In-place abs is not supported for complex tensors.");
+        }
+        x.abs()
+    };
     /// In place; see `round`.
     round_(*, decimals=0)(decimals: i64) [] |x| x.round(decimals);
 }

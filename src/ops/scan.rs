@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 
 use super::along::Target;
 use super::arguments::Pair;
-use crate::dtype::{DType, Element, Number, Scalar};
+use crate::dtype::{C64, C128, DType, Element, Number, Scalar};
 use crate::error::{Error, Result};
 use crate::kernels::folds::{Largest, Order, Smallest};
 use crate::kernels::lines::{Lines, scan};
@@ -27,7 +27,7 @@ trait Wide: Number {
 macro_rules! wide {
     ($($ty:ty => $wide:ty),+) => { $(impl Wide for $ty { type Type = $wide; })+ };
 }
-wide!(f32 => f64, f64 => f64, i64 => i64, crate::dtype::Bool => crate::dtype::Bool);
+wide!(f32 => f64, f64 => f64, i64 => i64, crate::dtype::Bool => crate::dtype::Bool, C64 => C128, C128 => C128);
 
 /// A fresh contiguous tensor filled along `dim` by a running state: `step(state, element, number)` gives the next one,
 /// `out(state)` the element of the result.
@@ -83,14 +83,14 @@ impl Tensor {
         let wide = x.wide()?;
         let y = crate::dispatch_wide!(wide.dtype(), "cumprod", T => running::<T, T, _>(
             "cumprod", &wide, dim, reverse, <T as Wide>::Type::ONE, |product, v, _| product.mul(v.cast()), |product| product.cast()))?.to_dtype(x.dtype())?;
-        vjp!("cumprod", y, { x: |g, y| y.shifted(dim, reverse, 1.0)? * x.unrolled(g, dim, !reverse, false)? })
+        vjp!("cumprod", y, { x: |g, y| y.conj()?.shifted(dim, reverse, 1.0)? * x.conj()?.unrolled(g, dim, !reverse, false)? })
     }
 
     /// The elements moved by one place along a dim, up (or down, if `reverse`), with `fill` where nothing comes from.
     pub(crate) fn shifted(&self, dim: usize, reverse: bool, fill: f64) -> Result<Tensor> {
         let x = self;
-        let y = crate::dispatch_floats!(x.dtype(), "shift", T => running::<T, T, _>(
-            "shift", x, dim, reverse, (fill as T, fill as T), |(_, last), v, _| (last, v), |(before, _)| before))?;
+        let y = crate::dispatch_inexact!(x.dtype(), "shift", T => running::<T, T, _>(
+            "shift", x, dim, reverse, (T::from_f64(fill), T::from_f64(fill)), |(_, last), v, _| (last, v), |(before, _)| before))?;
         vjp!("shift", y, { x: |g| g.shifted(dim, !reverse, 0.0) })
     }
 
@@ -98,19 +98,20 @@ impl Tensor {
     /// `own`, else that at the place that s comes from.
     pub(crate) fn unrolled(&self, b: &Tensor, dim: usize, reverse: bool, own: bool) -> Result<Tensor> {
         let (a, b) = (self, b);
-        let y = crate::dispatch_floats!(a.dtype(), "recurrence", T => {
+        let y = crate::dispatch_inexact!(a.dtype(), "recurrence", T => {
+            type W = <T as Wide>::Type;
             let (a, b) = (a.detached_read()?.contiguous()?, b.detached_read()?.contiguous()?);
             let y = Tensor::uninitialized("recurrence", a.shape(), a.dtype())?;
             let _access = Access::new(&[a.storage(), b.storage()], &[]);
             let (factors, terms, to) = (Target::<T>::of(&a), Target::<T>::of(&b), Target::<T>::of(&y));
             let lines = Lines::new(a.shape(), dim);
             without_interpreter(a.numel(), || {
-                scan(lines, reverse, (0.0f64, 0.0f64), #[inline(always)] move |(sum, before), place, _| {
+                scan(lines, reverse, (W::ZERO, W::ZERO), #[inline(always)] move |(sum, before), place, _| {
                     // SAFETY: places are within the tensors, each visited once.
                     unsafe {
-                        let factor = factors.get(place) as f64;
-                        let sum = terms.get(place) as f64 + if own { factor } else { before } * sum;
-                        to.set(place, sum as T);
+                        let factor: W = factors.get(place).cast();
+                        let sum = terms.get(place).cast::<W>().add(if own { factor } else { before }.mul(sum));
+                        to.set(place, sum.cast());
                         (sum, factor)
                     }
                 })
@@ -119,10 +120,10 @@ impl Tensor {
         })?;
         vjp!("recurrence", y, {
             a: |g, s| {
-                let t = a.unrolled(g, dim, !reverse, !own)?;
+                let (t, s) = (a.conj()?.unrolled(g, dim, !reverse, !own)?, s.conj()?);
                 if own { t * s.shifted(dim, reverse, 0.0)? } else { t.shifted(dim, !reverse, 0.0)? * s }
             },
-            b: |g| a.unrolled(g, dim, !reverse, !own)
+            b: |g| a.conj()?.unrolled(g, dim, !reverse, !own)
         })
     }
 
@@ -160,7 +161,7 @@ impl Tensor {
         let x = self;
         let dim = x.layout().dim(op, dim)?;
         let wide = x.wide()?;
-        let (values, indices) = crate::dispatch_wide!(wide.dtype(), op, T => {
+        let (values, indices) = crate::dispatch_wide_ordered!(wide.dtype(), op, T => {
             let x = wide.detached_read()?.contiguous()?;
             let (values, indices) = (Tensor::uninitialized(op, x.shape(), T::DTYPE)?, Tensor::uninitialized(op, x.shape(), DType::I64)?);
             let _access = Access::new(&[x.storage()], &[]);
@@ -190,7 +191,7 @@ impl Tensor {
 
     /// The input of a running sum or product: integers become int64, unless a dtype is asked for.
     fn to_running(&self, dtype: Option<DType>) -> Result<Tensor> {
-        self.to_dtype(dtype.unwrap_or(if self.dtype().is_float() { self.dtype() } else { DType::I64 }))
+        self.to_dtype(dtype.unwrap_or(if self.dtype().is_inexact() { self.dtype() } else { DType::I64 }))
     }
 
     /// The product of a reduction over one dim or all, in the dtype of the input.
@@ -210,7 +211,7 @@ impl Tensor {
             }
             let zeros = x.detached_read()?.is_zero()?.any(None, false)?;
             if zeros.scalar()? == crate::dtype::Scalar::Bool(false) {
-                return g * (r.restore(y)? / &x)?;
+                return g * (r.restore(y)? / &x)?.conj();
             }
             // The product of all others, without a division.
             let flat = match dim {
@@ -220,7 +221,7 @@ impl Tensor {
             let along = r.dims[0] * dim.is_some() as usize;
             let before = flat.cumprod_along(along, false)?.shifted(along, false, 1.0)?;
             let after = flat.cumprod_along(along, true)?.shifted(along, true, 1.0)?;
-            g * (before * after)?.view_as_shape(x.shape())?
+            g * (before * after)?.view_as_shape(x.shape())?.conj()
         } })
     }
 }

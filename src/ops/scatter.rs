@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use super::arguments::Operand;
 use super::kernel::binary;
 use super::places::{by_size, checked_places};
-use crate::dtype::{DType, Number, Scalar};
+use crate::dtype::{DType, Number, Ordered, Scalar};
 use crate::error::{Error, Result};
 use crate::kernels::{gather, without_interpreter};
 use crate::layout::{Shape, normalize_dim};
@@ -49,7 +49,7 @@ impl Reduce {
         })
     }
 
-    fn start<T: Number>(self) -> T {
+    fn start<T: Ordered>(self) -> T {
         match self {
             Reduce::Sum | Reduce::Mean => T::ZERO,
             Reduce::Prod => T::ONE,
@@ -175,7 +175,7 @@ impl Tensor {
     ) -> Result<Tensor> {
         let x = self;
         let y = x.own_copy()?;
-        let y = crate::dispatch_all!(y.dtype(), op, T => y.reduce_into::<T>(along, values, reduce, include_self))?;
+        let y = crate::dispatch_ordered!(y.dtype(), op, T => y.reduce_into::<T>(along, values, reduce, include_self))?;
         let along = along.clone();
         let along2 = along.clone();
         vjp!(op, y, {
@@ -189,7 +189,7 @@ impl Tensor {
     }
 
     /// The work of [`Tensor::reduced_along`] on this memory.
-    fn reduce_into<T: Number>(&self, along: &Along, values: &Tensor, reduce: Reduce, include_self: bool) -> Result<Tensor> {
+    fn reduce_into<T: Ordered>(&self, along: &Along, values: &Tensor, reduce: Reduce, include_self: bool) -> Result<Tensor> {
         let y = self;
         if !include_self {
             y.put_along::<T>(along, values, move |_, _| reduce.start())?;

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 
 use super::arguments::{Dims, OneOrSeveral, Operand, Several};
 use super::kernel::result_type;
-use crate::dtype::{DType, Element};
+use crate::dtype::{DType, Ordered};
 use crate::error::{Error, Result};
 use crate::kernels::{par, without_interpreter};
 use crate::layout::{Shape, normalize_dim};
@@ -16,7 +16,7 @@ use crate::tensor::Tensor;
 
 /// The number of boundaries (ascending) before a value: of those smaller, or (`right`) not larger.
 #[inline(always)]
-fn bound<T: Element>(len: usize, at: impl Fn(usize) -> T, value: T, right: bool) -> usize {
+fn bound<T: Ordered>(len: usize, at: impl Fn(usize) -> T, value: T, right: bool) -> usize {
     let (mut start, mut end) = (0, len);
     while start < end {
         let middle = start + (end - start) / 2;
@@ -32,7 +32,7 @@ fn search(sequence: &Tensor, values: &Tensor, right: bool, sorter: Option<Vec<i6
     let common = result_type(&[sequence, values]);
     let (common_sequence, common_values) = (sequence.to_dtype(common)?, values.to_dtype(common)?);
     let (bounds, list) = (common_sequence.wide()?, common_values.wide()?);
-    let found: Vec<i64> = crate::dispatch_wide!(list.dtype(), "searchsorted", T => {
+    let found: Vec<i64> = crate::dispatch_wide_ordered!(list.dtype(), "searchsorted", T => {
         let (bounds, list) = (bounds.to_vec::<T>()?, list.to_vec::<T>()?);
         let per_row = if sequence.rank() <= 1 { list.len() } else { values.shape().last().copied().unwrap_or(1) };
         let mut found = vec![0i64; list.len()];
@@ -127,7 +127,7 @@ pub fn bucketize(input: Operand, boundaries: &Tensor, out_int32: bool, right: bo
 }
 
 /// Ascending, NaN last.
-fn order<T: Element>(a: &T, b: &T) -> Ordering {
+fn order<T: Ordered>(a: &T, b: &T) -> Ordering {
     a.partial_cmp(b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
 }
 
@@ -138,7 +138,7 @@ struct Groups {
     counts: Vec<i64>,
 }
 
-fn groups<T: Element>(values: &[T], width: usize, rows: usize, sorted: bool) -> Groups {
+fn groups<T: Ordered>(values: &[T], width: usize, rows: usize, sorted: bool) -> Groups {
     let row = |r: usize| &values[r * width..(r + 1) * width];
     let mut list: Vec<usize> = (0..rows).collect();
     if sorted {
@@ -184,7 +184,8 @@ impl Tensor {
         let count = rows.shape()[0];
         let width = rows.shape()[1..].iter().product();
         let wide = rows.wide()?;
-        let found = crate::dispatch_wide!(wide.dtype(), op, T => Ok(groups::<T>(&wide.to_vec::<T>()?, width, count, sorted)))?;
+        let found =
+            crate::dispatch_wide_ordered!(wide.dtype(), op, T => Ok(groups::<T>(&wide.to_vec::<T>()?, width, count, sorted)))?;
         let places = Tensor::from_slice(&[found.first.len()], &found.first)?;
         let d = dim.filter(|_| x.rank() > 0).map_or(Ok(0), |dim| normalize_dim(op, dim, x.rank()))?;
         let y = if dim.is_some() && x.rank() > 0 { x.index_select_at(d, &places)? } else { rows.index_select_at(0, &places)? };
@@ -333,9 +334,9 @@ pub fn unravel_index(indices: &Tensor, shape: Dims) -> Result<Several> {
         if size == 0 && !numbers.is_empty() {
             return Err(Error::Value("unravel_index: a dim of size 0 has no places".into()));
         }
-        let places: Vec<i64> = numbers.iter().map(|number| number.div_euclid(step).rem_euclid(size.max(1))).collect();
+        let places: Vec<i64> = numbers.iter().map(|number| number.div_euclid(step).rem_euclid(Ord::max(size, 1))).collect();
         out.push(Tensor::from_slice(indices.shape(), &places)?.to_dtype(indices.dtype())?);
-        step = step.saturating_mul(size.max(1));
+        step = step.saturating_mul(Ord::max(size, 1));
     }
     out.reverse();
     Ok(Several(out))

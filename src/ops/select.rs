@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 
 use super::arguments::{OneOrSeveral, Operand};
 use super::kernel::{promoted, promoted_float, result_type, ternary};
-use crate::dtype::{Bool, DType, Number, Scalar};
+use crate::dtype::{Bool, DType, Number, Ordered, Scalar};
 use crate::error::{Error, Result};
 use crate::runtime_error;
 use crate::tensor::Tensor;
@@ -78,8 +78,7 @@ impl Tensor {
             let factor: T = value.to();
             ternary::<T, T, T, T>("addcmul", &x, &a, &b, #[inline(always)] move |x, u, v| x.add(factor.mul(u).mul(v)))
         })?;
-        let value = value.to_f64();
-        vjp!("addcmul", y, { x: |g| Ok(g.clone()), a: |g| g * (&b * value), b: |g| g * (&a * value) })
+        vjp!("addcmul", y, { x: |g| Ok(g.clone()), a: |g| g * (&b * value)?.conj(), b: |g| g * (&a * value)?.conj() })
     }
 
     /// self + value · tensor1 / tensor2.
@@ -88,7 +87,7 @@ impl Tensor {
     /// Raises: RuntimeError if both tensor1 and tensor2 are integers.
     #[pyo3(signature = (tensor1, tensor2, *, value=Scalar::Int(1)))]
     pub fn addcdiv(&self, tensor1: &Tensor, tensor2: &Tensor, value: Scalar) -> Result<Tensor> {
-        if !tensor1.dtype().is_float() && !tensor2.dtype().is_float() {
+        if !tensor1.dtype().is_inexact() && !tensor2.dtype().is_inexact() {
             return runtime_error!(
                 "addcdiv: integer division is not supported ({} by {}); divide first, with true_divide or with div and a rounding_mode",
                 tensor1.dtype(),
@@ -97,6 +96,9 @@ impl Tensor {
         }
         let dtype = result_type(&[self, tensor1, tensor2]);
         let (x, a, b) = (self.to_dtype(dtype)?, tensor1.to_dtype(dtype)?, tensor2.to_dtype(dtype)?);
+        if dtype.is_complex() {
+            return x.add(&((a / b)? * value)?);
+        }
         let value = value.to_f64();
         let y = float_zip3_map!("addcdiv", x, a, b, move |x: T, u: T, v: T| x + value as T * u / v)?;
         vjp!("addcdiv", y, {
@@ -130,7 +132,7 @@ impl Tensor {
         if a.dtype() != b.dtype() {
             return runtime_error!("heaviside: not implemented for different dtypes, {} and {}", a.dtype(), b.dtype());
         }
-        let y = zip_map!("heaviside", a, b, |u: T, v: T| {
+        let y = ordered_zip_map!("heaviside", a, b, |u: T, v: T| {
             if u == T::ZERO {
                 v
             } else if u > T::ZERO {
@@ -151,7 +153,7 @@ impl Tensor {
         use crate::kernels::math::{exp, log1p};
         let (a, b) = promoted(self, other)?;
         let y = float_zip_map!("logaddexp", a, b, |u: T, v: T| {
-            if u.is_infinite() && u == v { u } else { Number::max(u, v) + log1p(exp(-(u - v).abs())) }
+            if u.is_infinite() && u == v { u } else { Ordered::max(u, v) + log1p(exp(-(u - v).abs())) }
         })?;
         vjp!("logaddexp", y, {
             a: |g| g / ((&b - &a)?.exp()? + 1.0),
@@ -168,7 +170,7 @@ impl Tensor {
         let (a, b) = promoted(self, other)?;
         let y = float_zip_map!("logaddexp2", a, b, |u: T, v: T| {
             let rest = || log1p(exp2(-(u - v).abs())) * std::f64::consts::LOG2_E as T;
-            if u.is_infinite() && u == v { u } else { Number::max(u, v) + rest() }
+            if u.is_infinite() && u == v { u } else { Ordered::max(u, v) + rest() }
         })?;
         vjp!("logaddexp2", y, {
             a: |g| g / ((&b - &a)?.exp2()? + 1.0),

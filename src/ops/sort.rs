@@ -30,7 +30,7 @@ fn arranged(
     size: usize,
     arrange: impl Fn(&mut Vec<Item>) + Sync,
 ) -> Result<(Tensor, Tensor)> {
-    let x = x.detached_read()?.contiguous()?;
+    let x = x.only_real(op)?.detached_read()?.contiguous()?;
     let mut shape: Shape = x.shape().into();
     if let Some(along) = shape.get_mut(dim) {
         *along = size;
@@ -40,7 +40,7 @@ fn arranged(
     if values.numel() == 0 {
         return Ok((values, indices));
     }
-    let (read, write) = crate::dispatch_all!(x.dtype(), op, T => Ok((read::<T> as Read, write::<T> as Write)))?;
+    let (read, write) = crate::dispatch_ordered!(x.dtype(), op, T => Ok((read::<T> as Read, write::<T> as Write)))?;
     let _access = Access::new(&[x.storage()], &[]);
     let (from, to, numbers) = (Target::bytes_of(&x), Target::bytes_of(&values), Target::<i64>::of(&indices));
     without_interpreter(x.numel() * 16, || {
@@ -169,14 +169,14 @@ impl Tensor {
     }
 
     fn sorted(&self, dim: isize, descending: bool) -> Result<Pair> {
-        let dim = self.layout().dim("sort", dim)?;
+        let dim = self.only_real_for("sort")?.layout().dim("sort", dim)?;
         let size = self.shape().get(dim).copied().unwrap_or(1);
         let pair = arranged("sort", self, dim, size, |line| select::sort(line, descending))?;
         self.picked("sort", "sort", dim, pair)
     }
 
     fn median_of_all(&self, op: &'static str, skip_nan: bool) -> Result<Tensor> {
-        let x = self;
+        let x = self.only_real(op)?;
         if x.numel() == 0 {
             return Tensor::from_scalar(
                 if x.dtype().is_float() { Scalar::Float(f64::NAN) } else { Scalar::Int(i64::MIN) },
@@ -247,7 +247,7 @@ impl Tensor {
     #[pyo3(signature = (k, dim=-1, largest=true, sorted=true))]
     pub fn topk(&self, k: isize, dim: isize, largest: bool, sorted: bool) -> Result<Pair> {
         let x = self;
-        let dim = x.layout().dim("topk", dim)?;
+        let dim = x.only_real_for("topk")?.layout().dim("topk", dim)?;
         let size = x.shape().get(dim).copied().unwrap_or(1);
         if k < 0 || k as usize > size {
             return runtime_error!("topk: selected index k out of range: {k} of {size}");

@@ -59,7 +59,7 @@ impl Tensor {
         rule: crate::tape::record::JointRule,
         safe: bool,
     ) -> Result<Vec<Tensor>> {
-        let views = if is_recording() && self.dtype().is_float() && self.requires_grad() {
+        let views = if is_recording() && self.dtype().is_inexact() && self.requires_grad() {
             let mut recorder = Recorder::new(op);
             recorder.input(self);
             recorder.finish_joint(views, rule, false)?

@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 
 use super::kernel::promoted_float;
 use crate::error::Result;
-use crate::kernels::{map, math};
+use crate::kernels::{complex, map, math};
 use crate::tensor::Tensor;
 use crate::vjp;
 
@@ -15,8 +15,8 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float. Units: radians.
     pub fn sin(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_stretches!("sin", x, map::sin)?;
-        vjp!("sin", y, { x: |g| g * x.cos() })
+        let y = float_stretches!("sin", x, map::sin, complex | z | z.sin())?;
+        vjp!("sin", y, { x: |g| g * x.cos()?.conj() })
     }
 
     /// Cosine of each element.
@@ -24,8 +24,8 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float. Units: radians.
     pub fn cos(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_stretches!("cos", x, map::cos)?;
-        vjp!("cos", y, { x: |g| -&(g * x.sin())? })
+        let y = float_stretches!("cos", x, map::cos, complex | z | z.cos())?;
+        vjp!("cos", y, { x: |g| -&(g * x.sin()?.conj())? })
     }
 
     /// Tangent of each element.
@@ -33,8 +33,8 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float. Units: radians. Domain: (-1.2, 1.2)
     pub fn tan(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_stretches!("tan", x, map::tan)?;
-        vjp!("tan", y, { x: |g, y| g * ((y * y)? + 1.0) })
+        let y = float_stretches!("tan", x, map::tan, complex complex::tan)?;
+        vjp!("tan", y, { x: |g, y| g * ((y * y)? + 1.0)?.conj() })
     }
 
     /// The angle in [-π/2, π/2] with this sine; NaN outside [-1, 1].
@@ -42,8 +42,8 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float. Domain: (-0.9, 0.9)
     pub fn asin(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("asin", x, |v| math::asin(v))?;
-        vjp!("asin", y, { x: |g| g * (1.0 - &(&x * &x)?)?.rsqrt() })
+        let y = float_map!("asin", x, |v| math::asin(v), complex complex::asin)?;
+        vjp!("asin", y, { x: |g| g * (1.0 - &(&x * &x)?)?.rsqrt()?.conj() })
     }
 
     /// The angle in [0, π] with this cosine; NaN outside [-1, 1].
@@ -51,8 +51,8 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float. Domain: (-0.9, 0.9)
     pub fn acos(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("acos", x, |v| math::acos(v))?;
-        vjp!("acos", y, { x: |g| -&(g * (1.0 - &(&x * &x)?)?.rsqrt())? })
+        let y = float_map!("acos", x, |v| math::acos(v), complex complex::acos)?;
+        vjp!("acos", y, { x: |g| -&(g * (1.0 - &(&x * &x)?)?.rsqrt()?.conj())? })
     }
 
     /// The angle in (-π/2, π/2) with this tangent.
@@ -60,8 +60,8 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn atan(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("atan", x, |v| math::atan(v))?;
-        vjp!("atan", y, { x: |g| g / ((&x * &x)? + 1.0) })
+        let y = float_map!("atan", x, |v| math::atan(v), complex complex::atan)?;
+        vjp!("atan", y, { x: |g| g / ((&x * &x)? + 1.0)?.conj() })
     }
 
     /// Hyperbolic sine of each element.
@@ -69,8 +69,8 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn sinh(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("sinh", x, |v| math::sinh(v))?;
-        vjp!("sinh", y, { x: |g| g * x.cosh() })
+        let y = float_map!("sinh", x, |v| math::sinh(v), complex | z | z.sinh())?;
+        vjp!("sinh", y, { x: |g| g * x.cosh()?.conj() })
     }
 
     /// Hyperbolic cosine of each element.
@@ -78,8 +78,8 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn cosh(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("cosh", x, |v| math::cosh(v))?;
-        vjp!("cosh", y, { x: |g| g * x.sinh() })
+        let y = float_map!("cosh", x, |v| math::cosh(v), complex | z | z.cosh())?;
+        vjp!("cosh", y, { x: |g| g * x.sinh()?.conj() })
     }
 
     /// Hyperbolic tangent of each element.
@@ -87,7 +87,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn tanh(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("tanh", x, |v| math::tanh(v))?;
+        let y = float_map!("tanh", x, |v| math::tanh(v), complex complex::tanh)?;
         vjp!("tanh", y, { x: |g, y| tanh_backward(g, y) })
     }
 
@@ -96,8 +96,8 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn asinh(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("asinh", x, |v| math::asinh(v))?;
-        vjp!("asinh", y, { x: |g| g * ((&x * &x)? + 1.0)?.rsqrt() })
+        let y = float_map!("asinh", x, |v| math::asinh(v), complex complex::asinh)?;
+        vjp!("asinh", y, { x: |g| g * ((&x * &x)? + 1.0)?.rsqrt()?.conj() })
     }
 
     /// The number of at least 0 with this hyperbolic cosine; NaN below 1.
@@ -105,8 +105,8 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float. Domain: (1.2, 4)
     pub fn acosh(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("acosh", x, |v| math::acosh(v))?;
-        vjp!("acosh", y, { x: |g| g * ((&x * &x)? - 1.0)?.rsqrt() })
+        let y = float_map!("acosh", x, |v| math::acosh(v), complex complex::acosh)?;
+        vjp!("acosh", y, { x: |g| g * acosh_slope(&x)?.conj() })
     }
 
     /// The number with this hyperbolic tangent; NaN outside [-1, 1], infinite at the ends.
@@ -114,8 +114,8 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float. Domain: (-0.9, 0.9)
     pub fn atanh(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("atanh", x, |v| math::atanh(v))?;
-        vjp!("atanh", y, { x: |g| g / (1.0 - &(&x * &x)?) })
+        let y = float_map!("atanh", x, |v| math::atanh(v), complex complex::atanh)?;
+        vjp!("atanh", y, { x: |g| g / (1.0 - &(&x * &x)?)?.conj() })
     }
 
     /// The angle in [-π, π] of the point (`other`, self), minding the quadrant.
@@ -147,8 +147,13 @@ impl Tensor {
 /// g (1 - y²), the derivative of tanh, in one pass.
 pub(crate) fn tanh_backward(g: &Tensor, y: &Tensor) -> Result<Tensor> {
     let (g, y) = super::kernel::promoted(g, y)?;
-    let z = float_zip_map!("tanh_backward", g, y, |g: T, y: T| g * (1.0 - y * y))?;
-    vjp!("tanh_backward", z, { g: |h| tanh_backward(h, &y), y: |h| (h * &g)? * (&y * -2.0) })
+    let z = float_zip_map!("tanh_backward", g, y, |g: T, y: T| g * (1.0 - y * y), complex | g, y | g * (1.0 - y * y).conj())?;
+    vjp!("tanh_backward", z, { g: |h| tanh_backward(h, &y.conj()?), y: |h| (h.conj()? * &g)? * (y.conj()? * -2.0) })
+}
+
+/// 1 / √(x² - 1); of complex numbers on the branch of `acosh`.
+fn acosh_slope(x: &Tensor) -> Result<Tensor> {
+    if x.dtype().is_complex() { (x + 1.0)?.rsqrt()? * (x - 1.0)?.rsqrt() } else { ((x * x)? - 1.0)?.rsqrt() }
 }
 
 /// 1 / (a² + b²), and 0 at the origin.

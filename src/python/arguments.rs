@@ -2,11 +2,11 @@
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyTuple};
+use pyo3::types::{PyBool, PyComplex, PyFloat, PyInt, PyList, PyTuple};
 use pyo3::{Borrowed, FromPyObject};
 
 use super::numpy::is_numpy_scalar;
-use crate::dtype::Scalar;
+use crate::dtype::{C128, Scalar};
 use crate::ops::arguments::{DimOrTensor, Dims, DimsGiven, DimsOrFlag, Operand, Order};
 use crate::tensor::Tensor;
 
@@ -15,7 +15,7 @@ pub fn type_name(ob: &Bound<'_, PyAny>) -> String {
     ob.get_type().to_string()
 }
 
-/// A number: bool, int, float, or one of numpy's scalars.
+/// A number: bool, int, float, complex, or one of numpy's scalars.
 fn number(ob: &Bound<'_, PyAny>) -> Option<PyResult<Scalar>> {
     if ob.is_instance_of::<PyFloat>() {
         return Some(ob.extract::<f64>().map(Scalar::Float));
@@ -26,14 +26,22 @@ fn number(ob: &Bound<'_, PyAny>) -> Option<PyResult<Scalar>> {
     if ob.is_instance_of::<PyInt>() {
         return Some(ob.extract::<i64>().map(Scalar::Int));
     }
+    if let Ok(z) = ob.cast::<PyComplex>() {
+        return Some(Ok(complex_scalar(z)));
+    }
     match is_numpy_scalar(ob) {
-        // numpy's `item` gives Python's number; what is none of these (a complex one, a string) is no number here.
+        // numpy's `item` gives Python's number; what is none of these (a string) is no number here.
         Ok(true) => {
             let item = ob.call_method0("item").ok().filter(|item| !item.is(ob))?;
             number(&item)
         }
         _ => None,
     }
+}
+
+/// A Python complex number.
+pub fn complex_scalar(z: &Bound<'_, PyComplex>) -> Scalar {
+    Scalar::Complex(C128::new(z.real(), z.imag()))
 }
 
 impl<'a, 'py> FromPyObject<'a, 'py> for Scalar {

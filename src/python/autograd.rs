@@ -199,7 +199,7 @@ impl Tensor {
         };
         let other = other.borrow().clone();
         let mut x = slf.try_borrow_mut()?;
-        if x.requires_grad() && !other.dtype().is_float() {
+        if x.requires_grad() && !other.dtype().is_inexact() {
             return Err(PyRuntimeError::new_err(
                 "data set to a tensor that requires gradients must be floating point or complex dtype",
             ));

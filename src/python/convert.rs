@@ -105,6 +105,8 @@ macro_rules! casts {
 casts! {
     float F32 "float32";
     double F64 "float64";
+    cfloat C64 "complex64";
+    cdouble C128 "complex128";
     long I64 "int64";
     int I32 "int32";
     short I16 "int16";

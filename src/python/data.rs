@@ -3,11 +3,12 @@
 use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyTypeError, PyUserWarning, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyList, PySequence, PyString, PyTuple};
+use pyo3::types::{PyBool, PyByteArray, PyBytes, PyComplex, PyDict, PyFloat, PyInt, PyList, PySequence, PyString, PyTuple};
 
+use super::arguments::complex_scalar;
 use super::numpy::{from_array, is_ndarray, is_numpy_scalar};
 use super::options::Options;
-use crate::dtype::{DType, Scalar, promote};
+use crate::dtype::{DType, Kind, Scalar, promote};
 use crate::layout::Shape;
 use crate::ops::default_dtype;
 use crate::tensor::Tensor;
@@ -32,6 +33,11 @@ pub fn tensor_of(data: &Bound<'_, PyAny>, dtype: Option<DType>) -> PyResult<Tens
     let mut found = Found { values: Vec::new(), dtype: None };
     found.gather(data, &shape, 0)?;
     let dtype = dtype.or(found.dtype).unwrap_or_else(default_dtype);
+    if let Some(Scalar::Complex(_)) =
+        found.values.iter().find(|value| value.kind() > dtype.kind() && value.kind() == Kind::Complex)
+    {
+        return Err(PyTypeError::new_err("must be real number, not complex"));
+    }
     if found.values.iter().any(|value| !value.fits(dtype)) {
         return Err(PyRuntimeError::new_err(format!("value cannot be converted to type {dtype} without overflow")));
     }
@@ -148,6 +154,9 @@ fn element(ob: &Bound<'_, PyAny>) -> PyResult<(Scalar, DType)> {
     if ob.is_instance_of::<PyFloat>() {
         return Ok((Scalar::Float(ob.extract()?), default_dtype()));
     }
+    if let Ok(z) = ob.cast::<PyComplex>() {
+        return Ok((complex_scalar(z), default_dtype().to_complex()));
+    }
     let name = ob.get_type().name()?;
     if ob.is_instance_of::<PyString>() || ob.is_instance_of::<PyBytes>() {
         return Err(PyTypeError::new_err(format!("new(): invalid data type '{name}'")));
@@ -189,7 +198,7 @@ pub fn leaf(x: Tensor, requires_grad: bool) -> PyResult<Tensor> {
     if !requires_grad {
         return Ok(x);
     }
-    if !x.dtype().is_float() {
+    if !x.dtype().is_inexact() {
         return Err(PyRuntimeError::new_err("Only Tensors of floating point and complex dtype can require gradients"));
     }
     Ok(x.with_meta(crate::tape::Meta::leaf(true)))

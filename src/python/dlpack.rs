@@ -73,6 +73,7 @@ fn type_code(dtype: DType) -> (u8, u8) {
         DType::U8 => (1, bits),
         DType::I8 | DType::I16 | DType::I32 | DType::I64 => (0, bits),
         DType::F32 | DType::F64 => (2, bits),
+        DType::C64 | DType::C128 => (5, bits),
     }
 }
 

@@ -3,7 +3,7 @@
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBool, PyFloat, PyInt};
+use pyo3::types::{PyBool, PyComplex, PyFloat, PyInt};
 use pyo3::{Borrowed, FromPyObject};
 
 use super::arguments::type_name;
@@ -21,8 +21,15 @@ fn objects(py: Python<'_>) -> PyResult<&[Py<DTypeObject>]> {
 }
 
 /// Torch's second names.
-const ALIASES: [(&str, DType); 5] =
-    [("float", DType::F32), ("double", DType::F64), ("long", DType::I64), ("int", DType::I32), ("short", DType::I16)];
+const ALIASES: [(&str, DType); 7] = [
+    ("float", DType::F32),
+    ("double", DType::F64),
+    ("cfloat", DType::C64),
+    ("cdouble", DType::C128),
+    ("long", DType::I64),
+    ("int", DType::I32),
+    ("short", DType::I16),
+];
 
 /// Puts the objects and their aliases in the module.
 pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -43,10 +50,24 @@ impl DTypeObject {
         self.0.is_float()
     }
 
-    /// Whether it is a complex type: never.
+    /// Whether it is a complex type.
     #[getter]
     fn is_complex(&self) -> bool {
-        false
+        self.0.is_complex()
+    }
+
+    /// The dtype of the parts of a complex number; of others, the dtype itself.
+    fn to_real(&self) -> DType {
+        self.0.to_real()
+    }
+
+    /// The complex dtype with parts of this dtype.
+    fn to_complex(&self) -> PyResult<DType> {
+        if self.0.is_inexact() {
+            Ok(self.0.to_complex())
+        } else {
+            Err(PyTypeError::new_err(format!("to_complex: {} has no complex dtype", self.0)))
+        }
     }
 
     /// Whether it has negative numbers.
@@ -86,7 +107,7 @@ impl<'py> IntoPyObject<'py> for DType {
 impl<'a, 'py> FromPyObject<'a, 'py> for DType {
     type Error = PyErr;
 
-    /// A dtype object, or one of Python's types `float`, `int` and `bool`.
+    /// A dtype object, or one of Python's types `float`, `complex`, `int` and `bool`.
     fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<DType> {
         if let Ok(object) = ob.cast::<DTypeObject>() {
             return Ok(object.get().0);
@@ -94,6 +115,7 @@ impl<'a, 'py> FromPyObject<'a, 'py> for DType {
         let py = ob.py();
         let python = [
             (py.get_type::<PyFloat>(), DType::F64),
+            (py.get_type::<PyComplex>(), DType::C128),
             (py.get_type::<PyInt>(), DType::I64),
             (py.get_type::<PyBool>(), DType::Bool),
         ];

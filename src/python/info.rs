@@ -52,7 +52,7 @@ pub fn can_cast(from_: DType, to: DType) -> bool {
     from_.kind() <= to.kind()
 }
 
-/// The limits of a floating-point dtype.
+/// The limits of a floating-point dtype; for a complex one, of its parts.
 #[pyclass(module = "ferrograd", name = "finfo", frozen, eq)]
 #[derive(PartialEq)]
 pub struct FloatInfo(DType);
@@ -62,7 +62,7 @@ impl FloatInfo {
     #[new]
     #[pyo3(signature = (r#type=None))]
     fn new(r#type: Option<DType>) -> PyResult<FloatInfo> {
-        let dtype = r#type.unwrap_or_else(crate::ops::default_dtype);
+        let dtype = r#type.unwrap_or_else(crate::ops::default_dtype).to_real();
         if dtype.is_float() {
             return Ok(FloatInfo(dtype));
         }
@@ -148,7 +148,7 @@ impl IntInfo {
         match r#type.kind() {
             Kind::Int => Ok(IntInfo(r#type)),
             Kind::Bool => Err(PyTypeError::new_err("torch.bool is not supported by torch.iinfo")),
-            Kind::Float => {
+            Kind::Float | Kind::Complex => {
                 Err(PyTypeError::new_err("torch.iinfo() requires an integer input type. Use torch.finfo to handle 'torch.iinfo'"))
             }
         }

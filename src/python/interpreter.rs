@@ -1,7 +1,9 @@
-//! The interpreter lock: how kernels let other Python threads run; and signals.
+//! The interpreter lock: how kernels let other Python threads run; signals and warnings.
 
 use std::cell::Cell;
+use std::ffi::CStr;
 
+use pyo3::exceptions::PyUserWarning;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -11,9 +13,9 @@ thread_local! {
     static RELEASED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Tells the kernels how to release the lock, and the engine how to look for Ctrl-C.
+/// Tells the kernels how to release the lock, the engine how to look for Ctrl-C, and ops how to warn.
 pub fn install() {
-    crate::interpreter::install(release, check_signals);
+    crate::interpreter::install(release, check_signals, warn);
 }
 
 /// Runs the handlers of signals that have arrived, if this is the main thread. (On others it does nothing.)
@@ -27,6 +29,11 @@ fn check_signals() -> Result<()> {
         0 => Ok(()),
         _ => Err(Python::attach(PyErr::fetch).into()),
     }
+}
+
+/// Python's `UserWarning`.
+fn warn(text: &CStr) -> Result<()> {
+    Ok(Python::attach(|py| PyErr::warn(py, &py.get_type::<PyUserWarning>(), text, 1))?)
 }
 
 /// Takes the lock back when dropped, also when a panic passes.

@@ -76,6 +76,8 @@ mod _C {
     #[pymodule_export]
     use super::shapes::broadcast_shapes;
     #[pymodule_export]
+    use crate::ops::complex::{complex_of, imag, is_complex, polar, real};
+    #[pymodule_export]
     use crate::ops::join::{
         atleast_1d, atleast_2d, atleast_3d, block_diag, broadcast_tensors, cartesian_prod, combinations, meshgrid,
     };

@@ -23,6 +23,8 @@ pub fn typestr(dtype: DType) -> &'static str {
         DType::I64 => "<i8",
         DType::F32 => "<f4",
         DType::F64 => "<f8",
+        DType::C64 => "<c8",
+        DType::C128 => "<c16",
     }
 }
 
@@ -139,7 +141,8 @@ fn dtype_of(array: &Bound<'_, PyAny>, text: &str) -> PyResult<DType> {
         )),
         Some(dtype) => Ok(dtype),
         None => Err(PyTypeError::new_err(format!(
-            "can't convert np.ndarray of type numpy.{}. The only supported types are: float64, float32, int64, int32, int16, int8, \
+            "can't convert np.ndarray of type numpy.{}. The only supported types are: complex128, complex64, float64, \
+             float32, int64, int32, int16, int8, \
              uint8, and bool.",
             array.getattr("dtype")?.getattr("type")?.getattr("__name__")?
         ))),

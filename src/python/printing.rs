@@ -15,6 +15,7 @@ pub fn text(x: &Tensor, prefix: &str) -> PyResult<String> {
     let dtype_note = match x.dtype() {
         dtype if dtype == default_dtype() => DTypeNote::Omitted,
         DType::I64 | DType::Bool => DTypeNote::IfEmpty,
+        dtype if dtype == default_dtype().to_complex() => DTypeNote::IfEmpty,
         _ => DTypeNote::Always,
     };
     let node = x.node().map(|(node, _)| node.name());
@@ -29,6 +30,7 @@ pub fn text(x: &Tensor, prefix: &str) -> PyResult<String> {
         Scalar::Bool(v) => Item::Bool(v),
         Scalar::Int(v) => Item::Int(v.into()),
         Scalar::Float(v) => Item::Float(v),
+        Scalar::Complex(v) => Item::Complex(v.re, v.im),
     };
     Ok(tensor_repr(&frame, &print_options(), fetch))
 }

@@ -2,7 +2,7 @@
 
 use pyo3::exceptions::{PyIndexError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyTuple};
+use pyo3::types::{PyBool, PyComplex, PyFloat, PyInt, PyList, PyTuple};
 
 use super::size::size_object;
 use crate::dtype::{DType, Element, Kind, Scalar};
@@ -20,6 +20,7 @@ impl<'py> IntoPyObject<'py> for Scalar {
             Scalar::Bool(v) => PyBool::new(py, v).to_owned().into_any(),
             Scalar::Int(v) => v.into_pyobject(py)?.into_any(),
             Scalar::Float(v) => PyFloat::new(py, v).into_any(),
+            Scalar::Complex(v) => PyComplex::from_doubles(py, v.re, v.im).into_any(),
         })
     }
 }
@@ -125,9 +126,9 @@ impl Tensor {
         self.dtype().is_float()
     }
 
-    /// Whether the dtype is complex: never.
+    /// Whether the dtype is complex.
     fn is_complex(&self) -> bool {
-        false
+        self.dtype().is_complex()
     }
 
     /// Whether the dtype has negative numbers.
@@ -160,27 +161,32 @@ impl Tensor {
 
     fn __bool__(&self) -> PyResult<bool> {
         match self.numel() {
-            1 => Ok(self.scalar()?.to_f64() != 0.0),
+            1 => Ok(self.scalar()?.truth()),
             0 => Err(crate::error::Error::Runtime("Boolean value of Tensor with no values is ambiguous".into()).into()),
             _ => Err(crate::error::Error::Runtime("Boolean value of Tensor with more than one value is ambiguous".into()).into()),
         }
     }
 
     fn __float__(&self) -> PyResult<f64> {
-        Ok(only_element(self)?.to_f64())
+        Ok(real_element(self, "double")?.to_f64())
+    }
+
+    fn __complex__(&self) -> PyResult<Scalar> {
+        Ok(Scalar::Complex(only_element(self)?.to_c128()))
     }
 
     fn __int__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        match only_element(self)? {
+        match real_element(self, "int64_t")? {
             // Python's own conversion has the words for NaN and infinity.
             Scalar::Float(v) => py.get_type::<PyInt>().call1((v,)),
+            Scalar::Complex(v) => py.get_type::<PyInt>().call1((v.re,)),
             Scalar::Bool(v) => (v as i64).into_pyobject(py).map(Bound::into_any).map_err(PyErr::from),
             Scalar::Int(v) => v.into_pyobject(py).map(Bound::into_any).map_err(PyErr::from),
         }
     }
 
     fn __index__(&self) -> PyResult<i64> {
-        let fits = self.dtype().kind() != Kind::Float && self.numel() == 1;
+        let fits = self.dtype().kind() < Kind::Float && self.numel() == 1;
         match self.scalar() {
             Ok(Scalar::Int(v)) if fits => Ok(v),
             Ok(Scalar::Bool(v)) if fits => Ok(v as i64),
@@ -198,6 +204,16 @@ fn only_element(x: &Tensor) -> PyResult<Scalar> {
     match x.numel() {
         1 => Ok(x.scalar()?),
         _ => Err(PyValueError::new_err("only one element tensors can be converted to Python scalars")),
+    }
+}
+
+/// The one element, which must have no imaginary part.
+fn real_element(x: &Tensor, to: &str) -> PyResult<Scalar> {
+    match only_element(x)? {
+        Scalar::Complex(v) if v.im != 0.0 => {
+            Err(crate::error::Error::Runtime(format!("value cannot be converted to type {to} without overflow")).into())
+        }
+        value => Ok(value),
     }
 }
 

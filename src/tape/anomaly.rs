@@ -85,7 +85,7 @@ pub fn watched(node: &Arc<Node>, run: impl FnOnce() -> Result<()>) -> Result<()>
 
 /// Fails if a gradient that a node has computed is NaN somewhere.
 pub fn check(node: &Node, input: usize, grad: &Tensor) -> Result<()> {
-    if is_enabled() && checks_nan() && grad.dtype().is_float() {
+    if is_enabled() && checks_nan() && grad.dtype().is_inexact() {
         let any = super::without_recording(|| grad.detached(false).nan_mask()?.any(None, false)?.scalar())?;
         if matches!(any, Scalar::Bool(true)) {
             return runtime_error!("Function '{}' returned nan values in its {input}th output.", node.name());

@@ -19,7 +19,7 @@ impl Tensor {
         if computed && leaf_only {
             return runtime_error!("you can only change requires_grad flags of leaf variables.");
         }
-        if flag && !self.dtype().is_float() {
+        if flag && !self.dtype().is_inexact() {
             return runtime_error!("only Tensors of floating point dtype can require gradients, this one is of {}", self.dtype());
         }
         if flag && self.is_inference() && !super::mode::is_inference() {

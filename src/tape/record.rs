@@ -275,7 +275,7 @@ impl Recorder {
     /// Outputs that are not floating point stay off the tape.
     pub fn finish_joint(self, outputs: Vec<Tensor>, rule: JointRule, saves: bool) -> Result<Vec<Tensor>> {
         let node = node(self.op, outputs.len(), self.inputs, saves, Rules::Joint(rule));
-        let place = |(i, y): (usize, Tensor)| if y.dtype().is_float() { y.with_origin(node.clone(), i) } else { y };
+        let place = |(i, y): (usize, Tensor)| if y.dtype().is_inexact() { y.with_origin(node.clone(), i) } else { y };
         if saved::is_active() {
             saved::check()?;
         }
@@ -342,7 +342,7 @@ macro_rules! vjp {
     };
     (@all $names:tt $op:expr, $y:expr, { $($x:ident : |$g:ident $(, $out:ident)?| $rule:expr),+ }) => {{
         let y: $crate::tensor::Tensor = $y;
-        if $crate::tape::is_recording() && y.dtype().is_float() && (false $(|| $x.requires_grad())+) {
+        if $crate::tape::is_recording() && y.dtype().is_inexact() && (false $(|| $x.requires_grad())+) {
             let mut recorder = $crate::tape::Recorder::new($op);
             let mut saves = false;
             let rules = ($($crate::vjp!(@one $names recorder, saves, y, $x, |$g $(, $out)?| $rule),)+);

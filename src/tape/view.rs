@@ -11,7 +11,7 @@ use smallvec::smallvec;
 
 use super::meta::Meta;
 use super::record::{COPY_SLICES, Edge, FROZEN_VIEW, Input, Node, Rule, Rules, node, short_name};
-use crate::dtype::Scalar;
+use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
 use crate::layout::{Layout, Shape};
 use crate::runtime_error;
@@ -39,6 +39,8 @@ pub struct Base {
     pub meta: Arc<Meta>,
     /// The base's shape and strides.
     pub layout: Layout,
+    /// The base's dtype: views of complex numbers may show their parts.
+    pub dtype: DType,
     /// The storage's version when the view's history was made; `None` if that is no longer its history.
     pub version: Option<u32>,
     /// Whether the view may not be written to while recording, and why.
@@ -57,8 +59,8 @@ impl Tensor {
         let parent = self.meta_or_new();
         let version = Some(self.version());
         let base = match parent.lock().base.as_deref() {
-            Some(base) => Base { meta: base.meta.clone(), layout: base.layout.clone(), version, frozen: frozen.or(base.frozen) },
-            None => Base { meta: parent.clone(), layout: self.layout().clone(), version, frozen },
+            Some(base) => Base { version, frozen: frozen.or(base.frozen), ..base.clone() },
+            None => Base { meta: parent.clone(), layout: self.layout().clone(), dtype: self.dtype(), version, frozen },
         };
         // As in torch, an unrecorded view requires a gradient if its base does.
         let leaf = !recording && (self.requires_grad() && !self.is_view() || base.meta.requires_grad());
@@ -73,7 +75,7 @@ impl Tensor {
     /// The tensor that this is a view of, if the tape knows one.
     pub fn base(&self) -> Option<Tensor> {
         let base = self.meta()?.lock().base.clone()?;
-        Some(self.with_layout(base.layout.clone()).with_meta(base.meta.clone()))
+        Some(self.reinterpreted(base.layout.clone(), base.dtype).with_meta(base.meta.clone()))
     }
 
     /// Whether this is a view that the tape knows of.
@@ -94,7 +96,7 @@ impl Tensor {
         };
         let history = base.meta.lock().node.clone();
         let new = history.map(|(node, i)| match base.frozen {
-            None => window_node(Edge::Node(node, i), &base.layout, self),
+            None => window_node(Edge::Node(node, i), &base, self),
             Some(reason) => frozen_node(self, made_by, reason),
         });
         if let Some(new) = new {
@@ -123,11 +125,45 @@ impl Meta {
     }
 }
 
+/// The place of a view in its base, in elements of one dtype: where only one of them is complex, in its parts.
+#[derive(Clone)]
+struct Window {
+    base: Layout,
+    base_in_parts: bool,
+    view: Layout,
+    view_in_parts: bool,
+}
+
+impl Window {
+    fn new(base: &Base, view: &Tensor) -> Window {
+        let mixed = base.dtype != view.dtype();
+        let (base_in_parts, view_in_parts) = (mixed && base.dtype.is_complex(), mixed && view.dtype().is_complex());
+        let layout = |layout: &Layout, in_parts: bool| if in_parts { layout.of_parts() } else { layout.clone() };
+        let (base, view) = (layout(&base.layout, base_in_parts), layout(view.layout(), view_in_parts));
+        Window { base, base_in_parts, view, view_in_parts }
+    }
+
+    /// The view's gradient in a gradient of zeros of the base.
+    fn embed(&self, g: &Tensor) -> Result<Tensor> {
+        g.parts_if(self.view_in_parts)?.window_backward(&self.base, &self.view)?.paired_if(self.base_in_parts)
+    }
+
+    /// The base's gradient without the view.
+    fn rest(&self, g: &Tensor) -> Result<Tensor> {
+        g.parts_if(self.base_in_parts)?.window_zeroed(&self.base, &self.view)?.paired_if(self.base_in_parts)
+    }
+
+    /// The part of the base's gradient that the view shows.
+    fn shown(&self, g: &Tensor) -> Result<Tensor> {
+        g.parts_if(self.base_in_parts)?.window_of(&self.base, &self.view)?.paired_if(self.view_in_parts)
+    }
+}
+
 /// The node of a window on a base: the window's gradient goes to its place in a gradient of zeros.
-fn window_node(edge: Edge, base: &Layout, view: &Tensor) -> Arc<Node> {
-    let (base_layout, layout) = (base.clone(), view.layout().clone());
-    let input = Input { edge, shape: base.shape.clone(), dtype: view.dtype() };
-    let rule: Rule = Box::new(move |g, _| g.window_backward(&base_layout, &layout));
+fn window_node(edge: Edge, base: &Base, view: &Tensor) -> Arc<Node> {
+    let window = Window::new(base, view);
+    let input = Input { edge, shape: base.layout.shape.clone(), dtype: base.dtype };
+    let rule: Rule = Box::new(move |g, _| window.embed(g));
     node("as_strided", 1, smallvec![input], false, Rules::Each(Arc::new(vec![Some(rule)])))
 }
 
@@ -239,6 +275,7 @@ pub fn in_place_memory(op: &'static str, x: &Tensor) -> Result<()> {
 
 /// Writes `value`, which must broadcast to the shape of `x`, to `x`, in its dtype.
 pub fn overwrite(op: &'static str, x: &Tensor, value: &Tensor) -> Result<()> {
+    value.warn_of_lost_parts(x.dtype())?;
     if begin(op, x, value.requires_grad())? {
         let value = value.to_dtype(x.dtype())?;
         // Taken before the write: an operand may be `x` itself.
@@ -288,7 +325,7 @@ fn begin(op: &'static str, x: &Tensor, others_require_grad: bool) -> Result<bool
              tensor before doing inplace update."
         );
     }
-    let recorded = tape::is_recording() && x.dtype().is_float() && (x.requires_grad() || others_require_grad);
+    let recorded = tape::is_recording() && x.dtype().is_inexact() && (x.requires_grad() || others_require_grad);
     if recorded {
         check_writable(x)?;
     }
@@ -335,7 +372,7 @@ pub(crate) fn rebase(op: &'static str, x: &Tensor, result: &Tensor, borrowed: bo
     let base = meta.lock().base.clone();
     match base {
         Some(base) => {
-            let copied = copy_slices(base.meta.edge(), result, &base.layout, x);
+            let copied = copy_slices(result, &base, x);
             base.meta.set_node(copied, 0);
             if let Some(base) = &mut meta.lock().base {
                 base.version = None;
@@ -363,16 +400,15 @@ fn overwritten(op: &'static str, x: &Tensor, history: Edge, written: &Tensor) ->
 
 /// The node of a base of which the window `x` has been written: to the old history goes the gradient without the
 /// window, to the written values that of the window.
-fn copy_slices(history: Edge, written: &Tensor, base: &Layout, x: &Tensor) -> Arc<Node> {
-    let (layout, window) = (base.clone(), x.layout().clone());
-    let dtype = x.dtype();
+fn copy_slices(written: &Tensor, base: &Base, x: &Tensor) -> Arc<Node> {
+    let window = Window::new(base, x);
     let inputs = smallvec![
-        Input { edge: history, shape: layout.shape.clone(), dtype },
-        Input { edge: written.edge(), shape: Shape::from_slice(written.shape()), dtype },
+        Input { edge: base.meta.edge(), shape: base.layout.shape.clone(), dtype: base.dtype },
+        Input { edge: written.edge(), shape: Shape::from_slice(written.shape()), dtype: x.dtype() },
     ];
-    let (layout2, window2) = (layout.clone(), window.clone());
-    let rest: Rule = Box::new(move |g, _| g.window_zeroed(&layout, &window));
-    let part: Rule = Box::new(move |g, _| g.window_of(&layout2, &window2));
+    let same_window = window.clone();
+    let rest: Rule = Box::new(move |g, _| window.rest(g));
+    let part: Rule = Box::new(move |g, _| same_window.shown(g));
     node(COPY_SLICES, 1, inputs, false, Rules::Each(Arc::new(vec![Some(rest), Some(part)])))
 }
 

@@ -1,4 +1,5 @@
-//! Products of integers: plain loops in an order that reads memory forwards, arithmetic that wraps around.
+//! Products of integers, with arithmetic that wraps around, and of complex numbers: plain loops in an order that reads memory
+//! forwards.
 
 use super::{Gemm, Number, PARALLEL_FLOPS, Product};
 use crate::kernels::par;
@@ -30,6 +31,32 @@ macro_rules! integers {
 }
 
 integers!(i8 i16 i32 i64 u8);
+
+macro_rules! complex {
+    ($($complex:ty)+) => {$(
+        impl Number for $complex {
+            const ZERO: Self = <$complex>::new(0.0, 0.0);
+            const ONE: Self = <$complex>::new(1.0, 0.0);
+            #[inline(always)]
+            fn plus(self, other: Self) -> Self {
+                self + other
+            }
+            #[inline(always)]
+            fn times(self, other: Self) -> Self {
+                self * other
+            }
+        }
+
+        impl Gemm for $complex {
+            unsafe fn gemm_with(_: Isa, p: &Product<Self>) {
+                // SAFETY: the caller's promise.
+                unsafe { product(p) }
+            }
+        }
+    )+};
+}
+
+complex!(num_complex::Complex<f32> num_complex::Complex<f64>);
 
 /// # Safety
 /// As [`super::gemm`].

@@ -9,7 +9,7 @@
 //! | `microkernel.rs` | one tile of C, held in registers |
 //! | `vector/` | registers of each instruction set |
 //! | `gemv.rs` | matrix times vector, dot product |
-//! | `integer.rs` | products of integers, plain loops |
+//! | `integer.rs` | products of integers and of complex numbers, plain loops |
 //!
 //! The elements of C are sums over k in an order that depends on the shape, the strides and the instruction
 //! set only: the number of threads does not change a bit of the result. It knows nothing of tensors.

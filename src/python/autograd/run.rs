@@ -97,6 +97,12 @@ fn roots(outputs: Tensors, grads: Option<Gradients>) -> Result<Vec<(Tensor, Tens
             None if output.requires_grad() && output.numel() != 1 => {
                 return crate::runtime_error!("grad can be implicitly created only for scalar outputs");
             }
+            None if output.dtype().is_complex() => {
+                return crate::runtime_error!(
+                    "grad can be implicitly created only for real scalar outputs but got torch.{}",
+                    output.dtype()
+                );
+            }
             None => Tensor::from_scalar(Scalar::Float(1.0), output.dtype())?.expand_to("backward", output.shape())?,
         };
         roots.push((output, grad));

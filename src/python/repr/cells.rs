@@ -13,8 +13,7 @@ const MAX_PRECISION: usize = u16::MAX as usize;
 pub enum Item {
     /// Of any float dtype; f64 holds the narrower ones exactly.
     Float(f64),
-    /// Real and imaginary part: the text is ready for the complex dtypes.
-    #[allow(dead_code)]
+    /// Real and imaginary part of any complex dtype.
     Complex(f64, f64),
     /// Of any integer dtype, uint64 included.
     Int(i128),

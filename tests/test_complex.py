@@ -1,0 +1,203 @@
+"""Complex tensors: values against numpy, derivatives against differences, and what has no meaning for them."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+import ferrograd as fg
+
+STEP = 1e-5
+
+
+def sample(shape=(3,), seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.uniform(0.3, 1.2, shape) * np.exp(1j * rng.uniform(-1.2, 1.2, shape))
+
+
+# Functions of one complex tensor of shape (3, 3), and what numpy makes of them if it knows them.
+SMOOTH = {
+    "add": (lambda x: x + (2 - 1j), lambda x: x + (2 - 1j)),
+    "sub_alpha": (lambda x: x.sub(x * x, alpha=2j), lambda x: x - 2j * x * x),
+    "mul": (lambda x: x * x.t(), lambda x: x * x.T),
+    "div": (lambda x: x / x.t(), lambda x: x / x.T),
+    "rdiv": (lambda x: 1j / x, lambda x: 1j / x),
+    "neg": (lambda x: -x, lambda x: -x),
+    "reciprocal": (lambda x: x.reciprocal(), lambda x: 1 / x),
+    "square": (lambda x: x.square(), np.square),
+    "pow_int": (lambda x: x**3, lambda x: x**3),
+    "pow_complex": (lambda x: x ** (1.5 - 0.5j), lambda x: x ** (1.5 - 0.5j)),
+    "pow_tensor": (lambda x: x**x.t(), lambda x: x**x.T),
+    "sqrt": (lambda x: x.sqrt(), np.sqrt),
+    "rsqrt": (lambda x: x.rsqrt(), lambda x: 1 / np.sqrt(x)),
+    **{name: (lambda x, name=name: getattr(x, name)(), getattr(np, name)) for name in "exp exp2 expm1 log log2 log10 log1p".split()},
+    **{name: (lambda x, name=name: getattr(x, name)(), getattr(np, name)) for name in "sin cos tan sinh cosh tanh".split()},
+    **{name: (lambda x, name=name: getattr(x, name)(), getattr(np, "arc" + name[1:])) for name in "asin acos atan".split()},
+    **{name: (lambda x, name=name: getattr(x, name)(), getattr(np, "arc" + name[1:])) for name in "asinh acosh atanh".split()},
+    "sigmoid": (lambda x: x.sigmoid(), lambda x: 1 / (1 + np.exp(-x))),
+    "sinc": (lambda x: x.sinc(), np.sinc),
+    "abs": (lambda x: x.abs(), np.abs),
+    "angle": (lambda x: x.angle(), np.angle),
+    "sgn": (lambda x: x.sgn(), lambda x: x / np.abs(x)),
+    "conj": (lambda x: x.conj() * x.t(), lambda x: x.conj() * x.T),
+    "conj_physical": (lambda x: x.conj_physical(), np.conj),
+    "real": (lambda x: x.real * x.imag, lambda x: x.real * x.imag),
+    "view_as_real": (lambda x: fg.view_as_real(x) ** 2, lambda x: np.stack([x.real, x.imag], -1) ** 2),
+    "view_as_complex": (lambda x: fg.view_as_complex(fg.view_as_real(x) ** 3), lambda x: x.real**3 + 1j * x.imag**3),
+    "complex": (lambda x: fg.complex(x.imag, x.abs()), lambda x: x.imag + 1j * np.abs(x)),
+    "polar": (lambda x: fg.polar(x.abs(), x.real), lambda x: np.abs(x) * np.exp(1j * x.real)),
+    "sum": (lambda x: x.sum(1) * x.sum(), lambda x: x.sum(1) * x.sum()),
+    "mean": (lambda x: x.mean(0) ** 2, lambda x: x.mean(0) ** 2),
+    "prod": (lambda x: x.prod(1), lambda x: x.prod(1)),
+    "cumsum": (lambda x: x.cumsum(0) ** 2, lambda x: x.cumsum(0) ** 2),
+    "cumprod": (lambda x: x.cumprod(1), lambda x: x.cumprod(1)),
+    "mm": (lambda x: x @ (x + 1j), lambda x: x @ (x + 1j)),
+    "mv": (lambda x: x @ x[0], lambda x: x @ x[0]),
+    "vdot": (lambda x: x[0].vdot(x[1]), lambda x: np.vdot(x[0], x[1])),
+    "adjoint": (lambda x: x.mH @ x, lambda x: x.conj().T @ x),
+    "addmm": (lambda x: x.addmm(x, x, alpha=1j, beta=2 - 1j), lambda x: (2 - 1j) * x + 1j * x @ x),
+    "addcmul": (lambda x: x.addcmul(x, x, value=1j), lambda x: x + 1j * x * x),
+    "where": (lambda x: fg.where(x.real > 0.5, x * x, 1j), lambda x: np.where(x.real > 0.5, x * x, 1j)),
+    "masked_fill": (lambda x: (x * x).masked_fill(x.real > 0.5, 2j), lambda x: np.where(x.real > 0.5, 2j, x * x)),
+    "index": (lambda x: x[[0, 2, 0]] ** 2, lambda x: x[[0, 2, 0]] ** 2),
+    "cat": (lambda x: fg.cat([x, x * x]), lambda x: np.concatenate([x, x * x])),
+    "gather": (lambda x: x.gather(1, fg.tensor([[0], [2], [2]])) ** 2, lambda x: x[[0, 1, 2], [0, 2, 2]][:, None] ** 2),
+    "real_with_complex": (lambda x: x.real * x, lambda x: x.real * x),
+}
+
+
+def project(y, seed):
+    """A real number that depends on every part of y."""
+    rng = np.random.default_rng(seed)
+    weights = fg.tensor(np.asarray(rng.normal(size=tuple(y.shape)) + 1j * rng.normal(size=tuple(y.shape))))
+    return (y * weights).real.sum()
+
+
+def inner(a, b):
+    return float((np.conj(a) * b).real.sum())
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_values(name):
+    f, reference = SMOOTH[name]
+    for dtype, tolerance in [(np.complex64, 3e-5), (np.complex128, 1e-12)]:
+        x = sample((3, 3)).astype(dtype)
+        got, wanted = f(fg.tensor(x)).numpy(), reference(x)
+        assert got.dtype == (np.float32 if dtype == np.complex64 else np.float64) or got.dtype == dtype
+        np.testing.assert_allclose(got, wanted, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_derivatives(name):
+    f = SMOOTH[name][0]
+    start, first, second = (sample((3, 3), seed) for seed in range(3))
+
+    def gradient(x):
+        x = fg.tensor(x).requires_grad_()
+        total = project(f(x), 7)
+        return x, total, fg.autograd.grad(total, x, create_graph=True)[0]
+
+    x, _, g = gradient(start)
+    moved = [gradient(start + sign * STEP * first)[1].item() for sign in (1, -1)]
+    np.testing.assert_allclose(inner(g.detach().numpy(), first), (moved[0] - moved[1]) / (2 * STEP), rtol=1e-6, atol=1e-7)
+    if not g.requires_grad:
+        return
+    twice = fg.autograd.grad(project(g, 8), x, allow_unused=True)[0]
+    twice = np.zeros((3, 3)) if twice is None else twice.numpy()
+    moved = [project(gradient(start + sign * STEP * second)[2].detach(), 8).item() for sign in (1, -1)]
+    np.testing.assert_allclose(inner(twice, second), (moved[0] - moved[1]) / (2 * STEP), rtol=1e-5, atol=1e-6)
+
+
+def test_kinks():
+    x = fg.zeros(2, dtype=fg.complex64).requires_grad_()
+    for f in (lambda x: x.abs(), lambda x: x.angle(), lambda x: x.sgn().real):
+        assert fg.autograd.grad(f(x).sum(), x)[0].tolist() == [0j, 0j]
+
+
+def test_a_real_input_gets_a_real_gradient():
+    x = fg.tensor([1.0, 2.0]).requires_grad_()
+    (x * (1 + 2j)).real.sum().backward()
+    assert x.grad.dtype == fg.float32 and x.grad.tolist() == [1.0, 1.0]
+
+
+def test_promotion():
+    single, double, integer = fg.ones(1), fg.ones(1, dtype=fg.float64), fg.ones(1, dtype=fg.int64)
+    assert (single * 1j).dtype == (integer * 1j).dtype == fg.complex64
+    assert (double * 1j).dtype == (double * fg.ones(1, dtype=fg.complex64)).dtype == fg.complex128
+    assert (single * fg.tensor(1j, dtype=fg.complex128)).dtype == fg.complex64
+    assert fg.promote_types(fg.float64, fg.cfloat) == fg.cdouble and not fg.can_cast(fg.complex64, fg.float64)
+    assert fg.tensor([1, 2.0, 1j]).dtype == fg.complex64 and fg.full((1,), 1j).dtype == fg.complex64
+    assert fg.complex64.is_complex and not fg.complex64.is_floating_point and fg.complex64.to_real() == fg.float32
+    fg.set_default_dtype(fg.float64)
+    try:
+        assert fg.tensor(1j).dtype == (integer * 1j).dtype == fg.complex128
+    finally:
+        fg.set_default_dtype(fg.float32)
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+def test_memory_is_shared_and_copied(dtype):
+    array = sample((2, 3)).astype(dtype)
+    x = fg.from_numpy(array)
+    x[0, 1] = 5 - 1j
+    assert array[0, 1] == 5 - 1j and x.numpy()[0, 1] == 5 - 1j and np.from_dlpack(fg.from_dlpack(x))[0, 1] == 5 - 1j
+    assert pickle.loads(pickle.dumps(x.t())).tolist() == x.t().tolist() == array.T.tolist()
+    assert x.item == x.item and complex(x[0, 1]) == x[0, 1].item() == 5 - 1j
+    assert x.flip(0).contiguous().t().contiguous().tolist() == array[::-1].T.tolist()
+    big = fg.arange(90.0 * 70).reshape(90, 70).to(x.dtype) * 1j
+    assert (big.t().contiguous().numpy() == big.numpy().T).all()
+
+
+def test_casts():
+    x = fg.tensor([1 + 2j, 3j, 0j])
+    with pytest.warns(UserWarning, match="discards the imaginary part"):
+        assert x.to(fg.float64).tolist() == [1.0, 0.0, 0.0]
+    assert x.bool().tolist() == [True, True, False]
+    assert x.cdouble().cfloat().tolist() == fg.tensor([1 + 2j, 3j, 0j]).tolist()
+    assert fg.tensor([1, 2]).cfloat().tolist() == [1, 2]
+
+
+def test_parts_are_views():
+    x = fg.zeros(3, dtype=fg.complex64)
+    x.real = fg.arange(3.0)
+    x.imag[1] = 5
+    fg.view_as_real(x)[2, 1] = -1
+    assert x.tolist() == [0j, 1 + 5j, 2 - 1j]
+    a = fg.tensor([1.0, 2.0]).requires_grad_()
+    w = fg.complex(a, 2 * a).clone()
+    w.real.mul_(3)
+    assert w.grad_fn.name() == "CopySlices" and w.tolist() == [3 + 2j, 6 + 4j]
+    assert fg.autograd.grad((w * w.conj()).real.sum(), a)[0].tolist() == [26.0, 52.0]
+    pairs = (a.reshape(1, 2) * 1).clone()
+    fg.view_as_complex(pairs).mul_(2j)
+    assert fg.autograd.grad((pairs * fg.tensor([3.0, 5.0])).sum(), a)[0].tolist() == [10.0, -6.0]
+
+
+def test_text():
+    assert repr(fg.tensor([1.5 + 2j, -1j])) == "tensor([1.5000+2.j, -0.0000-1.j])"
+    assert repr(fg.tensor(1j, dtype=fg.complex128)) == "tensor(0.+1.j, dtype=torch.complex128)"
+    assert repr(fg.zeros(0, dtype=fg.complex64)) == "tensor([], dtype=torch.complex64)"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        *(lambda x, name=name: getattr(x, name)(x) for name in "lt le gt ge maximum minimum atan2 remainder fmod hypot".split()),
+        *(lambda x, name=name: getattr(x, name)() for name in "max min argmax sort median floor round sign erf relu".split()),
+        lambda x: x.clamp(min=0),
+        lambda x: x.real.imag,
+        lambda x: fg.view_as_real(x.real),
+        lambda x: fg.view_as_complex(x.real),
+        lambda x: x.abs_(),
+        lambda x: x.real.add_(1j),
+        lambda x: x.real.fill_(1j),
+        lambda x: x.real.masked_fill(x.real > 0, 1j),
+        lambda x: float(x[0]),
+        lambda x: fg.complex(x.real, x.real.double()),
+        lambda x: x.requires_grad_().sum().backward(),
+        lambda x: fg.full((2,), 1j, dtype=fg.float32),
+    ],
+)
+def test_refusals(call):
+    with pytest.raises(RuntimeError):
+        call(fg.tensor(sample().astype(np.complex64)))
