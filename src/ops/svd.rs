@@ -1,6 +1,7 @@
 //! Singular values and vectors of matrices, always computed in double precision.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pyo3::prelude::*;
 
@@ -93,6 +94,7 @@ fn decompose(count: usize, rows: usize, left: &Tensor, s: &Tensor, right: &Tenso
         )));
     }
     let (to_left, to_s, to_right) = (Target::<f64>::of(left), Target::<f64>::of(s), Target::<f64>::of(right));
+    let failed = AtomicUsize::new(usize::MAX);
     without_interpreter(work, || {
         par::for_ranges(count, (10_000 / (rows * k * k).max(1)).max(1), &|range| {
             for i in range {
@@ -100,14 +102,22 @@ fn decompose(count: usize, rows: usize, left: &Tensor, s: &Tensor, right: &Tenso
                 let (left, s, right) =
                     unsafe { (to_left.part(i * rows * k, rows * k), to_s.part(i * k, k), to_right.part(i * k * k, k * k)) };
                 if left.iter().all(|v| v.is_finite()) {
-                    svd::svd(rows, left, s, right);
+                    if !svd::svd(rows, left, s, right) {
+                        failed.fetch_min(i, Ordering::Relaxed);
+                    }
                 } else {
                     [left, s, right].into_iter().for_each(|part| part.fill(f64::NAN));
                 }
             }
         });
     });
-    Ok(())
+    match failed.into_inner() {
+        usize::MAX => Ok(()),
+        i => Err(Error::Linalg(format!(
+            "linalg.svd: (Batch element {i}): The algorithm failed to converge because the input matrix is ill-conditioned or \
+             has too many repeated singular values."
+        ))),
+    }
 }
 
 /// As a row, or a column, of matrices of scale factors.
