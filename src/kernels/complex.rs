@@ -25,8 +25,11 @@ pub fn quotient(a: C, b: C) -> C {
     }
 }
 
-/// 1 / z.
+/// 1 / z; 0 for infinite numbers.
 pub fn reciprocal(z: C) -> C {
+    if z.re.is_infinite() != z.im.is_infinite() && !z.re.is_nan() && !z.im.is_nan() {
+        return C::default();
+    }
     quotient(ONE, z)
 }
 
@@ -63,9 +66,10 @@ pub fn sigmoid(z: C) -> C {
 
 /// tanh, without overflow far from 0 (Kahan 1987, "Branch cuts for complex elementary functions").
 pub fn tanh(z: C) -> C {
-    if z.re.abs() > 20.0 && z.is_finite() {
+    if z.re.abs() > 20.0 && !z.im.is_nan() {
         let decay = 4.0 * (-2.0 * z.re.abs()).exp();
-        return C::new(1f64.copysign(z.re), z.im.sin() * z.im.cos() * decay);
+        let im = if z.im.is_finite() { z.im.sin() * z.im.cos() * decay } else { 0.0 };
+        return C::new(1f64.copysign(z.re), im);
     }
     let t = z.im.tan();
     let (s, beta) = (z.re.sinh(), 1.0 + t * t);
@@ -109,6 +113,9 @@ pub fn acosh(z: C) -> C {
 
 /// atanh z = (log1p(z) - log1p(-z)) / 2.
 pub fn atanh(z: C) -> C {
+    if z.re.is_infinite() || z.im.is_infinite() {
+        return C::new(0f64.copysign(z.re), std::f64::consts::FRAC_PI_2.copysign(z.im));
+    }
     let (up, down) = (log1p(z), log1p(-z));
     C::new(0.5 * (up.re - down.re), 0.5 * (up.im - down.im))
 }
@@ -125,13 +132,17 @@ pub fn sinc(z: C) -> C {
     if z == C::default() { ONE } else { quotient(angle.sin(), angle) }
 }
 
-/// z^w: whole powers by squaring, others by e^(w log z), with 0^0 = 1 and 0^w = 0.
+/// z^w: whole powers by squaring, others by e^(w log z), with 0^0 = 1.
 pub fn pow(z: C, w: C) -> C {
     if w == C::default() {
         return ONE;
     }
     if z == C::default() {
-        return if w.im == 0.0 && w.re < 0.0 { C::new(f64::INFINITY, f64::NAN) } else { C::default() };
+        return match w.re {
+            re if re > 0.0 => C::default(),
+            re if re < 0.0 => C::new(f64::INFINITY, f64::NAN),
+            _ => C::new(f64::NAN, f64::NAN),
+        };
     }
     if w.im == 0.0 && w.re.fract() == 0.0 && w.re.abs() <= 64.0 {
         let y = z.powu(w.re.abs() as u32);

@@ -171,6 +171,15 @@ impl Tensor {
     #[pyo3(signature = (nan=None, posinf=None, neginf=None))]
     pub fn nan_to_num(&self, nan: Option<f64>, posinf: Option<f64>, neginf: Option<f64>) -> Result<Tensor> {
         let x = self;
+        if x.dtype().is_complex() {
+            if x.requires_grad() && crate::tape::is_recording() {
+                return crate::runtime_error!(
+                    "nan_to_num does not support automatic differentiation for outputs with complex dtype."
+                );
+            }
+            let part = |which| x.part(which).nan_to_num(nan, posinf, neginf);
+            return super::complex::complex_of(&part(0)?, &part(1)?);
+        }
         if !x.dtype().is_float() {
             return x.copied();
         }

@@ -2,9 +2,9 @@
 
 use pyo3::prelude::*;
 
-use super::arguments::Operand;
+use super::arguments::{MemoryFormat, Operand};
 use super::kernel::promoted;
-use crate::dtype::{C64, C128, DType, Element, Scalar};
+use crate::dtype::{Bool, C64, C128, DType, Element, Scalar};
 use crate::error::{Error, Result};
 use crate::runtime_error;
 use crate::storage::Access;
@@ -59,7 +59,8 @@ macro_rules! truth_functions {
             #[pyo3(signature = (other))]
             pub fn $name(&self, other: &Tensor) -> Result<Tensor> {
                 let (a, b) = (self.as_truth()?, other.as_truth()?);
-                compare_map!(stringify!($name), a, b, $f)
+                let f = $f;
+                super::kernel::binary::<Bool, Bool, Bool>(stringify!($name), &a, &b, #[inline(always)] move |u, v| f(u.get(), v.get()).into())
             }
         }
 
@@ -72,11 +73,11 @@ macro_rules! truth_functions {
 
 truth_functions! {
     /// Whether both are true.
-    logical_and logical_and_ |u: T, v: T| u.truth() & v.truth();
+    logical_and logical_and_ |u: bool, v: bool| u & v;
     /// Whether one or both are true.
-    logical_or logical_or_ |u: T, v: T| u.truth() | v.truth();
+    logical_or logical_or_ |u: bool, v: bool| u | v;
     /// Whether just one is true.
-    logical_xor logical_xor_ |u: T, v: T| u.truth() ^ v.truth();
+    logical_xor logical_xor_ |u: bool, v: bool| u ^ v;
 }
 
 #[pymethods]
@@ -92,7 +93,7 @@ impl Tensor {
     ///
     /// Shape: any, kept. Dtype: any; the result is bool.
     pub fn isnan(&self) -> Result<Tensor> {
-        test_map!("isnan", self, |v: T| v.is_nan())
+        self.nan_mask()
     }
 
     /// Whether an element is infinite.
@@ -130,7 +131,7 @@ impl Tensor {
         if self.dtype().is_complex() {
             return self.part(1).is_zero();
         }
-        test_map!("isreal", self, |_: T| true)
+        self.same_throughout("isreal", true)
     }
 
     /// Whether an element has its sign bit set: -0.0 has.
@@ -167,7 +168,7 @@ impl Tensor {
         }
         crate::dispatch_floats!(a.dtype(), "isclose", T => {
             let (rtol, atol) = (rtol as T, atol as T);
-            super::kernel::binary::<T, T, crate::dtype::Bool>("isclose", &a, &b, #[inline(always)] move |u, v| {
+            super::kernel::binary::<T, T, Bool>("isclose", &a, &b, #[inline(always)] move |u, v| {
                 let difference = (u - v).abs();
                 let near = difference.is_finite() & (difference <= atol + (rtol * v).abs());
                 (near | (u == v) | (equal_nan & u.is_nan() & v.is_nan())).into()
@@ -217,11 +218,17 @@ impl Tensor {
 
     /// A test that integers all pass or all fail.
     fn float_test(&self, op: &'static str, test: fn(f64) -> bool, of_integers: bool) -> Result<Tensor> {
-        if self.dtype().is_float() {
-            test_map!(op, self, move |v: T| test(v.to_f64()))
-        } else {
-            test_map!(op, self, move |_: T| of_integers)
+        if !self.dtype().is_float() {
+            return self.same_throughout(op, of_integers);
         }
+        crate::dispatch_floats!(self.dtype(), op, T =>
+            super::kernel::unary::<T, Bool>(op, self, #[inline(always)] move |v| test(v.to_f64()).into()))
+    }
+
+    /// One truth value for all elements.
+    pub(crate) fn same_throughout(&self, op: &'static str, value: bool) -> Result<Tensor> {
+        self.check_saved()?;
+        self.full_like(op, Scalar::Bool(value), DType::Bool, MemoryFormat::Preserve)
     }
 
     /// This tensor as truth values.
@@ -237,7 +244,7 @@ impl Tensor {
         };
         let (a, b) = (self, other);
         crate::dispatch!(a.dtype(), "isclose", T in [C64, C128] =>
-            super::kernel::binary::<T, T, crate::dtype::Bool>("isclose", a, b, move |u, v| test(u.to_c128(), v.to_c128()).into()))
+            super::kernel::binary::<T, T, Bool>("isclose", a, b, move |u, v| test(u.to_c128(), v.to_c128()).into()))
     }
 
     /// Whether all elements of a bool tensor are true.
@@ -245,7 +252,7 @@ impl Tensor {
         let x = self.contiguous()?;
         let _access = Access::new(&[x.storage()], &[]);
         // SAFETY: contiguous, of this dtype, and locked for reading.
-        Ok(unsafe { x.slice::<crate::dtype::Bool>() }.iter().all(|v| v.get()))
+        Ok(unsafe { x.slice::<Bool>() }.iter().all(|v| v.get()))
     }
 
     /// Whether elements equal a number.
@@ -257,7 +264,7 @@ impl Tensor {
     pub(crate) fn between(&self, low: f64, high: f64) -> Result<Tensor> {
         crate::dispatch_floats!(self.dtype(), "between", T => {
             let (low, high) = (low as T, high as T);
-            super::kernel::unary::<T, crate::dtype::Bool>("between", self, #[inline(always)] move |v| ((v >= low) & (v <= high)).into())
+            super::kernel::unary::<T, Bool>("between", self, #[inline(always)] move |v| ((v >= low) & (v <= high)).into())
         })
     }
 }

@@ -26,7 +26,9 @@ impl Tensor {
         let mut layout = self.layout().of_parts();
         layout.shape.pop();
         layout.strides.pop();
-        layout.offset += which;
+        if layout.numel() > 0 {
+            layout.offset += which;
+        }
         self.reinterpreted(layout, self.dtype().to_real())
     }
 

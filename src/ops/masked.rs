@@ -103,7 +103,12 @@ impl Tensor {
                 super::power::check_in_range(value, self.dtype())?;
                 Tensor::from_scalar(value, self.dtype())?
             }
-            Operand::Tensor(value) => value.to_dtype(self.dtype())?,
+            Operand::Tensor(value) => {
+                if value.dtype().is_complex() && !self.dtype().is_complex() {
+                    super::power::check_in_range(value.scalar()?, self.dtype())?;
+                }
+                value.to_dtype(self.dtype())?
+            }
         };
         self.filled_where(op, mask, &value)
     }

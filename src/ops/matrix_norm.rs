@@ -33,7 +33,7 @@ pub fn matrix_norm(A: &Tensor, ord: Order, dim: Dims, keepdim: bool, dtype: Opti
     if a.rank() < 2 {
         return runtime_error!("{OP}: The input tensor A must have at least 2 dimensions.");
     }
-    if !a.dtype().is_float() {
+    if !a.dtype().is_inexact() {
         return runtime_error!("{OP}: Expected a floating point or complex tensor as input. Got {}", a.dtype().type_word());
     }
     let &[row, column] = &*dim else {

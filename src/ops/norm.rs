@@ -62,7 +62,7 @@ impl Tensor {
 
     /// The p-norm over dims, all if there are none.
     pub(crate) fn vector_norm(&self, p: f64, dims: Option<&[isize]>, keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
-        if !self.dtype().is_float() {
+        if !self.dtype().is_inexact() {
             return runtime_error!(
                 "linalg.vector_norm: Expected a floating point or complex tensor as input. Got {}",
                 self.dtype().type_word()
@@ -72,6 +72,9 @@ impl Tensor {
             check_norm_dtype("linalg.vector_norm", self.dtype(), dtype)?;
         }
         let x = self.to_dtype(dtype.unwrap_or(self.dtype()))?;
+        if x.dtype().is_complex() {
+            return x.abs()?.vector_norm(p, dims, keepdim, None);
+        }
         let r = Reduction::new("linalg.vector_norm", &x, dims, keepdim)?;
         check_norm_of_none(p, &r, dims.is_some_and(|dims| !dims.is_empty()))?;
         let y = r.finish(x.norm_values(p, &r)?);
@@ -123,7 +126,13 @@ fn norm_rule(g: &Tensor, x: &Tensor, y: &Tensor, p: f64, r: &Reduction) -> Resul
 
 /// Fails unless a norm can be computed in dtype `to`.
 pub(crate) fn check_norm_dtype(op: &str, from: DType, to: DType) -> Result<()> {
-    if !to.is_float() {
+    if from.is_complex() && !to.is_complex() {
+        return runtime_error!("{op}: dtype should be complex for complex inputs, but got {}", to.type_word());
+    }
+    if !from.is_complex() && to.is_complex() {
+        return runtime_error!("{op}: dtype should be real for real inputs, but got {}", to.type_word());
+    }
+    if !to.is_inexact() {
         return runtime_error!("{op}: dtype should be floating point or complex. Got {}", to.type_word());
     }
     if to < from {
@@ -195,7 +204,7 @@ impl Tensor {
     #[pyo3(signature = (other, p=Scalar::Int(2)))]
     pub fn dist(&self, other: &Tensor, p: Scalar) -> Result<Tensor> {
         let x = (self - other)?;
-        if !x.dtype().is_float() {
+        if !x.dtype().is_inexact() {
             return runtime_error!(
                 "norm(): input dtype should be either floating point or complex. Got {} instead.",
                 x.dtype().type_word()
@@ -223,7 +232,7 @@ impl Tensor {
         let others: Vec<isize> = (0..x.rank() as isize).filter(|&d| d != dim as isize).collect();
         let norm = x.vector_norm(p, Some(&others), true, None)?;
         // What is small enough keeps its factor of 1, and has no gradient through it.
-        let small = crate::dispatch_floats!(x.dtype(), "renorm", T => {
+        let small = crate::dispatch_floats!(norm.dtype(), "renorm", T => {
             super::kernel::unary::<T, crate::dtype::Bool>("renorm", &norm.detached(false), #[inline(always)] move |v| (v <= limit as T).into())
         })?;
         let factor = ((&norm + 1e-7)?.raised(-1.0)? * limit)?.zeroed_where(&small)?;

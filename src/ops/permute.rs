@@ -126,7 +126,7 @@ impl Tensor {
     #[getter(H)]
     pub fn hermitian_transposed(&self) -> Result<Tensor> {
         match self.rank() {
-            0 => Ok(self.clone()),
+            0 => self.conj(),
             2 => self.mh(),
             rank => runtime_error!("H: only supported on matrices (2-D tensors). Got {rank}-D tensor."),
         }

@@ -161,6 +161,9 @@ impl Tensor {
     /// Shape: broadcast. Dtype: float; integers promote to the default float.
     #[pyo3(signature = (other))]
     pub fn ldexp(&self, other: &Tensor) -> Result<Tensor> {
+        if self.dtype().is_complex() || other.dtype().is_complex() {
+            return self.mul(&Tensor::from_number(Scalar::Float(2.0))?.power_of_tensor(other)?);
+        }
         if other.dtype() == DType::Bool && self.dtype().is_float() {
             return Err(Error::DType { op: "ldexp", got: DType::Bool, expected: "the numbers, for the exponent" });
         }

@@ -340,7 +340,10 @@ impl Tensor {
 
     /// Where the elements are NaN, off the tape.
     pub(crate) fn nan_mask(&self) -> Result<Tensor> {
-        crate::dispatch_all!(self.dtype(), "isnan", T =>
+        if !self.dtype().is_inexact() {
+            return self.same_throughout("isnan", false);
+        }
+        crate::dispatch_inexact!(self.dtype(), "isnan", T =>
             super::kernel::unary::<T, Bool>("isnan", self, #[inline(always)] |v: T| Bool::from(v.is_nan())))
     }
 

@@ -7,6 +7,7 @@ use super::kernel::{promoted, promoted_float, result_type, ternary};
 use crate::dtype::{Bool, DType, Number, Ordered, Scalar};
 use crate::error::{Error, Result};
 use crate::runtime_error;
+use crate::tape::without_recording;
 use crate::tensor::Tensor;
 use crate::vjp;
 
@@ -61,10 +62,14 @@ impl Tensor {
         }
         let w = w.to_dtype(wanted)?;
         // From the nearer end, so that weight 1 gives `end` exactly.
-        let y = float_zip3_map!(op, a, b, w, |u: T, v: T, w: T| {
-            if w.abs() < 0.5 { u + w * (v - u) } else { v - (v - u) * (1.0 - w) }
-        })?;
-        vjp!(op, y, { a: |g| g * (1.0 - &w), b: |g| g * &w, w: |g| g * (&b - &a) })
+        let y = if wanted.is_complex() {
+            without_recording(|| a.kept() + (&w * (b - &a.kept())?)?)?
+        } else {
+            float_zip3_map!(op, a, b, w, |u: T, v: T, w: T| {
+                if w.abs() < 0.5 { u + w * (v - u) } else { v - (v - u) * (1.0 - w) }
+            })?
+        };
+        vjp!(op, y, { a: |g| g * (1.0 - &w)?.conj(), b: |g| g * w.conj(), w: |g| g * (&b - &a)?.conj() })
     }
 
     /// self + value · tensor1 · tensor2.
@@ -152,6 +157,11 @@ impl Tensor {
     pub fn logaddexp(&self, other: &Tensor) -> Result<Tensor> {
         use crate::kernels::math::{exp, log1p};
         let (a, b) = promoted(self, other)?;
+        if a.dtype().is_complex() {
+            let first = a.part(0).ge((&b.part(0)).into())?;
+            let (high, low) = (first.where_of(&a, &b)?, first.where_of(&b, &a)?);
+            return &high + (low - &high)?.exp()?.log1p();
+        }
         let y = float_zip_map!("logaddexp", a, b, |u: T, v: T| {
             if u.is_infinite() && u == v { u } else { Ordered::max(u, v) + log1p(exp(-(u - v).abs())) }
         })?;

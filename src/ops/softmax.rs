@@ -70,6 +70,12 @@ impl Tensor {
     #[pyo3(signature = (dim, keepdim=false))]
     pub fn logsumexp(&self, dim: Dims, keepdim: bool) -> Result<Tensor> {
         let x = self.to_float()?;
+        if x.dtype().is_complex() {
+            let shift = x.part(0).amax(dim.clone(), true)?;
+            let shift = shift.isfinite()?.choose(&shift, 0.0)?;
+            let kept = if keepdim { shift.clone() } else { shift.sum(Some(dim.clone()), false, None)? };
+            return (&*x - shift)?.exp()?.sum(Some(dim), keepdim, None)?.log()? + kept;
+        }
         let r = Reduction::new("logsumexp", &x, Some(&dim), keepdim)?;
         let y = crate::dispatch_floats!(x.dtype(), "logsumexp", T => {
             // Infinite shifts would make differences of infinities.

@@ -33,7 +33,7 @@ impl Deviation {
         keepdim: bool,
         correction: Option<Scalar>,
     ) -> Result<Deviation> {
-        if !x.dtype().is_float() {
+        if !x.dtype().is_inexact() {
             return runtime_error!("std and var only support floating point and complex dtypes, got {}", x.dtype());
         }
         let (dims, unbiased) = match (dim, unbiased) {
@@ -58,6 +58,13 @@ impl Deviation {
 
     /// Both results, not recorded: variance (or its root) and mean.
     fn compute(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
+        if x.dtype().is_complex() {
+            // The variance of complex numbers is that of their parts, added.
+            let of_parts = Deviation { root: false, ..self.clone() };
+            let ((a, real), (b, imag)) = (of_parts.compute(&x.part(0))?, of_parts.compute(&x.part(1))?);
+            let y = (a + b)?;
+            return Ok((if self.root { y.sqrt()? } else { y }, super::complex::complex_of(&real, &imag)?));
+        }
         let empty = self.r.count() == 0;
         let (y, mean) = crate::dispatch_floats!(x.dtype(), self.op, T => {
             fold_pair(self.op, x, &self.r.dims, Moments::<T>::default(), |spread| {
@@ -86,7 +93,7 @@ impl Deviation {
         let degrees = self.r.count() as f64 - self.correction;
         let g = self.r.restore(g)?;
         if degrees <= 0.0 && (!self.dims_given || x.rank() == 0) {
-            let slope = crate::dispatch_floats!(x.dtype(), self.op, T => super::kernel::unary::<T, T>(
+            let slope = crate::dispatch_floats!(deviation.dtype(), self.op, T => super::kernel::unary::<T, T>(
                 self.op, &deviation.detached(false), #[inline(always)] |d: T| if d == 0.0 { T::NAN } else { T::INFINITY }))?;
             return &g * slope;
         }
@@ -104,7 +111,7 @@ impl Tensor {
         correction: Option<Scalar>,
     ) -> Result<Tensor> {
         let deviation = Deviation::new(op, self, dim, unbiased, keepdim, correction)?;
-        let (y, _) = deviation.compute(self)?;
+        let (y, _) = deviation.compute(&self.detached_read()?)?;
         deviation.record(self, y)
     }
 
@@ -118,7 +125,7 @@ impl Tensor {
     ) -> Result<(Tensor, Tensor)> {
         let x = self;
         let deviation = Deviation::new(op, x, dim, unbiased, keepdim, correction)?;
-        let (y, mean) = deviation.compute(x)?;
+        let (y, mean) = deviation.compute(&x.detached_read()?)?;
         let r = deviation.r.clone();
         let count = r.count() as f64;
         let mean = vjp!(op, mean, { x: |g| r.spread(&(g / count)?) })?;
