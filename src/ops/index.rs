@@ -5,6 +5,7 @@ use super::window::{Step, Steps, resolve_slice};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::runtime_error;
+use crate::tape::mode::ModeGuard;
 use crate::tape::view::in_place;
 use crate::tensor::Tensor;
 
@@ -152,6 +153,9 @@ impl Tensor {
     /// `x[items] = value`. A value of another dtype is converted, but not where places are listed.
     pub fn set(&self, items: &[Item], value: &Tensor, is_number: bool) -> Result<()> {
         let Resolved { steps, op, places, mask } = self.resolve(items)?;
+        // Without histories, a window on the memory needs none, either.
+        let plain = !(self.requires_grad() || value.requires_grad() || self.is_view() || self.is_inference());
+        let _unseen = plain.then(ModeGuard::without_views);
         let changes = steps.iter().any(|step| *step != Step::Keep);
         let x = if changes { self.stepped(op, steps)? } else { self.clone() };
         let surplus = value.shape().iter().take_while(|&&size| size == 1).count().min(value.rank());

@@ -146,13 +146,10 @@ fn arg(x: &Tensor) -> Arg<'_> {
 /// strides follow the operands' (a transposed input gives a transposed output, as in torch).
 fn output(op: &'static str, shape: &[usize], dtype: DType, inputs: &[&Tensor]) -> Result<Tensor> {
     let fits = |x: &&Tensor| x.is_reusable() && x.dtype() == dtype && x.shape() == shape;
-    if let Some(x) = inputs.iter().copied().find(fits) {
-        let safe = inputs
-            .iter()
-            .all(|other| std::ptr::eq(*other, x) || !other.storage().same(x.storage()) || other.layout() == x.layout());
-        if safe {
-            return Ok(x.with_layout(x.layout().clone()));
-        }
+    if let Some(x) = inputs.iter().copied().find(fits)
+        && inputs.iter().all(|other| meets_only_itself(x, other))
+    {
+        return Ok(x.with_layout(x.layout().clone()));
     }
     if inputs.iter().all(|x| x.is_contiguous() || x.shape() != shape) {
         return Tensor::uninitialized(op, shape, dtype);
@@ -227,15 +224,24 @@ fn apply(op: &'static str, dtype: DType, inputs: &[&Tensor], body: Run<'_>) -> R
     Ok(y)
 }
 
-/// [`apply`] without what this, the commonest case, has no need of: a few elements, side by side, of operands of one shape.
+/// [`apply`] without what this, the commonest case, has no need of: a few elements, side by side, of operands of one shape or
+/// without dims.
 fn apply_to_few(dtype: DType, inputs: &[&Tensor], body: Run<'_>) -> Result<Option<Tensor>> {
-    let first = inputs[0];
+    let first = inputs.iter().copied().find(|x| x.rank() > 0).unwrap_or(inputs[0]);
     let numel = first.numel();
-    let plain = |x: &&Tensor| x.is_contiguous() && !x.is_reusable() && (std::ptr::eq(*x, first) || x.shape() == first.shape());
-    if numel == 0 || numel > BLOCK || !inputs.iter().all(plain) {
+    let whole = |x: &&Tensor| x.is_contiguous() && (std::ptr::eq(*x, first) || x.shape() == first.shape());
+    if numel == 0 || numel > BLOCK || !inputs.iter().all(|x| whole(x) || x.rank() == 0) {
         return Ok(None);
     }
-    let y = first.uninitialized_like(dtype)?;
+    let in_place = inputs.iter().any(|x| x.is_reusable());
+    if in_place && !(first.is_reusable() && first.dtype() == dtype && inputs.iter().all(|x| meets_only_itself(first, x))) {
+        return Ok(None);
+    }
+    let y = if in_place { first.with_layout(first.layout().clone()) } else { first.uninitialized_like(dtype)? };
+    if in_place || !inputs.iter().all(whole) {
+        run_on(&y, !in_place, inputs, body);
+        return Ok(Some(y));
+    }
     let mut ptrs = [y.byte_ptr(); MAX_ARGS];
     let mut storages = [first.storage(); MAX_ARGS];
     for (i, x) in inputs.iter().enumerate() {
@@ -244,6 +250,11 @@ fn apply_to_few(dtype: DType, inputs: &[&Tensor], body: Run<'_>) -> Result<Optio
     let _access = Access::new(&storages[..inputs.len()], &[]);
     body(&ptrs, numel);
     Ok(Some(y))
+}
+
+/// Whether what is written over `x` cannot change another place of `other`.
+fn meets_only_itself(x: &Tensor, other: &Tensor) -> bool {
+    std::ptr::eq(other, x) || !other.storage().same(x.storage()) || other.layout() == x.layout()
 }
 
 /// Runs `body` on y and inputs that broadcast to its shape; y must overlap none of them or be exactly one of them.

@@ -10,9 +10,9 @@ use crate::error::Result;
 use crate::kernels::folds::{All, Any, CountNonzero, NanSum, Sum};
 use crate::kernels::reduce::{self as kernels, Erased, Fold, Loop, Put};
 use crate::kernels::without_interpreter;
-use crate::layout::{Layout, Shape, contiguous_strides};
+use crate::layout::{Layout, Shape};
 use crate::runtime_error;
-use crate::storage::{Access, Storage};
+use crate::storage::Access;
 use crate::tensor::Tensor;
 use crate::vjp;
 
@@ -51,6 +51,9 @@ impl Reduction {
     pub fn finish(&self, y: Tensor) -> Tensor {
         if self.keepdim || self.dims.is_empty() {
             return y;
+        }
+        if self.dims.len() == y.rank() {
+            return y.with_layout(Layout { offset: y.layout().offset, ..Layout::contiguous(&[]) });
         }
         let kept = || (0..y.rank()).filter(|d| !self.dims.contains(d));
         let layout = Layout {
@@ -117,25 +120,31 @@ pub fn fold_pair<F: Fold, U: Element, V: Element>(
 
 /// The shape with the reduced dims at size 1.
 pub fn reduced_shape(shape: &[usize], dims: &[usize]) -> Shape {
-    shape.iter().enumerate().map(|(d, &size)| if dims.contains(&d) { 1 } else { size }).collect()
+    let mut reduced = Shape::from_slice(shape);
+    dims.iter().for_each(|&d| reduced[d] = 1);
+    reduced
 }
 
 /// Folds into fresh contiguous outputs, to which `put` writes; `x` must be of the dtype that is folded.
 fn fold_into(x: &Tensor, dims: &[usize], fold: &dyn Erased, outputs: &[&Tensor], put: Put<'_>) -> Result<()> {
     x.check_saved()?;
-    let steps = contiguous_strides(&reduced_shape(x.shape(), dims));
-    let loops = |reduced: bool| -> SmallVec<[Loop; 5]> {
-        let list = (0..x.rank()).filter(|d| dims.contains(d) == reduced);
-        list.map(|d| Loop {
-            size: x.shape()[d],
-            from: x.strides()[d] * fold.unit(),
-            to: if reduced { 0 } else { steps[d] as usize },
-        })
-        .collect()
-    };
-    let (kept, reduced) = (loops(false), loops(true));
-    let written: SmallVec<[&Storage; 2]> = outputs.iter().map(|y| y.storage()).collect();
-    let _access = Access::new(&[x.storage()], &written);
+    let steps = outputs[0].strides();
+    let (mut kept, mut reduced) = (SmallVec::<[Loop; 5]>::new(), SmallVec::<[Loop; 5]>::new());
+    if dims.len() == x.rank() && x.is_contiguous() {
+        reduced.push(Loop { size: x.numel(), from: fold.unit(), to: 0 });
+    } else {
+        for (d, (&size, &stride)) in x.shape().iter().zip(x.strides()).enumerate() {
+            let from = stride * fold.unit();
+            if dims.contains(&d) {
+                reduced.push(Loop { size, from, to: 0 });
+            } else {
+                kept.push(Loop { size, from, to: steps[d] as usize });
+            }
+        }
+    }
+    let mut written = [outputs[0].storage(); 2];
+    outputs.iter().zip(&mut written).for_each(|(y, place)| *place = y.storage());
+    let _access = Access::new(&[x.storage()], &written[..outputs.len()]);
     // SAFETY: x is locked for reading and valid for its layout; places are those of the outputs' elements.
     without_interpreter(x.numel(), || unsafe { kernels::reduce(x.byte_ptr(), &kept, &reduced, fold, put) });
     Ok(())

@@ -1,11 +1,13 @@
 //! Memory shared with numpy, which is imported when it is first needed.
 
+use std::ffi::{c_char, c_int};
 use std::ptr::NonNull;
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyUserWarning, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyTuple, PyType};
+use pyo3::types::{PyCapsule, PyDict, PyType};
+use pyo3::{ffi, intern};
 
 use crate::dtype::DType;
 use crate::layout::{Layout, Shape, Strides};
@@ -57,22 +59,69 @@ fn is_of_numpy(ob: &Bound<'_, PyAny>, class: &str) -> PyResult<bool> {
     ob.is_instance(class.bind(py))
 }
 
+/// What arrays show of themselves to C (`PyArrayInterface` of numpy's array interface protocol, version 3).
+#[repr(C)]
+struct ArrayStruct {
+    two: c_int,
+    rank: c_int,
+    kind: c_char,
+    size: c_int,
+    flags: c_int,
+    shape: *const isize,
+    strides: *const isize,
+    start: *mut u8,
+    descr: *mut ffi::PyObject,
+}
+
+const ALIGNED: c_int = 0x100;
+const NATIVE: c_int = 0x200;
+const WRITABLE: c_int = 0x400;
+
 /// What numpy sees of a tensor, and what keeps the memory alive as the array's `base`.
 #[pyclass(module = "ferrograd", frozen)]
-pub struct SharedMemory(Tensor);
+pub struct SharedMemory {
+    tensor: Tensor,
+    /// Sizes, then strides in bytes.
+    numbers: Vec<isize>,
+}
+
+/// What a capsule holds for numpy: addresses of the tensor's elements and of the owner's numbers.
+#[repr(C)]
+struct Shown {
+    array: ArrayStruct,
+    owner: Py<SharedMemory>,
+}
+
+/// Called by Python when a capsule made here dies.
+unsafe extern "C" fn drop_shown(capsule: *mut ffi::PyObject) {
+    // SAFETY: the capsule holds what was boxed for it.
+    unsafe { drop(Box::from_raw(ffi::PyCapsule_GetPointer(capsule, std::ptr::null()).cast::<Shown>())) }
+}
 
 #[pymethods]
 impl SharedMemory {
     #[getter]
-    fn __array_interface__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let size = self.0.dtype().size() as isize;
-        let d = PyDict::new(py);
-        d.set_item("data", (self.0.byte_ptr() as usize, false))?;
-        d.set_item("typestr", typestr(self.0.dtype()))?;
-        d.set_item("shape", PyTuple::new(py, self.0.shape())?)?;
-        d.set_item("strides", PyTuple::new(py, self.0.strides().iter().map(|stride| stride * size))?)?;
-        d.set_item("version", 3)?;
-        Ok(d)
+    fn __array_struct__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyCapsule>> {
+        let SharedMemory { tensor, numbers } = slf.get();
+        let (shape, strides) = numbers.split_at(tensor.rank());
+        let array = ArrayStruct {
+            two: 2,
+            rank: tensor.rank() as c_int,
+            kind: typestr(tensor.dtype()).as_bytes()[1] as c_char,
+            size: tensor.dtype().size() as c_int,
+            flags: ALIGNED | NATIVE | WRITABLE,
+            shape: shape.as_ptr(),
+            strides: strides.as_ptr(),
+            start: tensor.byte_ptr(),
+            descr: std::ptr::null_mut(),
+        };
+        let shown = Box::into_raw(Box::new(Shown { array, owner: slf.clone().unbind() }));
+        // SAFETY: the protocol wants a capsule without a name; this one owns what it holds.
+        let capsule = unsafe {
+            let made = ffi::PyCapsule_New(shown.cast(), std::ptr::null(), Some(drop_shown));
+            Bound::from_owned_ptr_or_err(slf.py(), made)?
+        };
+        Ok(capsule.cast_into::<PyCapsule>()?)
     }
 }
 
@@ -81,7 +130,10 @@ pub fn to_numpy<'py>(py: Python<'py>, x: &Tensor) -> PyResult<Bound<'py, PyAny>>
     static ASARRAY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     x.check_saved()?;
     let asarray = ASARRAY.import(py, "numpy", "asarray")?;
-    asarray.call1((SharedMemory(x.detached(false)),))
+    let size = x.dtype().size() as isize;
+    let mut numbers: Vec<isize> = x.shape().iter().map(|&n| n as isize).collect();
+    numbers.extend(x.strides().iter().map(|stride| stride * size));
+    asarray.call1((SharedMemory { tensor: x.detached(false), numbers },))
 }
 
 /// Keeps an array alive for as long as a storage uses its memory.
@@ -89,36 +141,40 @@ struct Lender(#[allow(dead_code)] Py<PyAny>);
 
 /// A tensor over an array's memory.
 pub fn from_array(array: &Bound<'_, PyAny>) -> PyResult<Tensor> {
-    let interface = array.getattr("__array_interface__")?.cast_into::<PyDict>()?;
-    let get = |key: &str| interface.get_item(key)?.ok_or_else(|| PyValueError::new_err(format!("from_numpy: no {key}")));
-    let typestr: String = get("typestr")?.extract()?;
-    let dtype = dtype_of(array, &typestr)?;
-    let shape: Vec<usize> = get("shape")?.extract()?;
-    let (address, _): (usize, bool) = get("data")?.extract()?;
+    Ok(lent_by(array)?.0)
+}
+
+/// A tensor over an array's memory, and whether the array may be written to.
+fn lent_by(array: &Bound<'_, PyAny>) -> PyResult<(Tensor, bool)> {
+    let capsule = array.getattr(intern!(array.py(), "__array_struct__"))?.cast_into::<PyCapsule>()?;
+    // SAFETY: that is what numpy's capsules of this name hold, for as long as they live.
+    let shown: &ArrayStruct = unsafe { capsule.pointer_checked(None)?.cast().as_ref() };
+    let dtype = dtype_of(array, shown)?;
+    let writable = shown.flags & WRITABLE != 0;
     let size = dtype.size();
-    let strides: Option<Vec<isize>> = interface.get_item("strides")?.and_then(|s| s.extract().ok());
-    let strides: Strides = match strides {
-        None => Layout::contiguous(&shape).strides,
-        Some(bytes) => {
-            if bytes.iter().any(|&stride| stride < 0) {
-                return Err(PyValueError::new_err(
-                    "At least one stride in the given numpy array is negative, and tensors with negative strides are not currently \
-                     supported. (You can probably work around this by making a copy of your array  with array.copy().) ",
-                ));
-            }
-            if bytes.iter().any(|&stride| stride % size as isize != 0) {
-                return Err(PyValueError::new_err(
-                    "given numpy array strides not a multiple of the element byte size. Copy the numpy array to reallocate the memory.",
-                ));
-            }
-            bytes.iter().map(|stride| stride / size as isize).collect()
-        }
+    let numbers = |start: *const isize| {
+        // SAFETY: there are as many sizes and strides as dims.
+        if shown.rank == 0 { &[] } else { unsafe { std::slice::from_raw_parts(start, shown.rank as usize) } }
     };
-    let layout = Layout { shape: Shape::from_vec(shape), strides, offset: 0 };
-    let Some(start) = NonNull::new(address as *mut u8).filter(|_| layout.numel() > 0) else {
-        return Ok(Tensor::from_parts(Storage::uninitialized(0)?, layout, dtype));
+    let bytes = numbers(shown.strides);
+    if bytes.iter().any(|&stride| stride < 0) {
+        return Err(PyValueError::new_err(
+            "At least one stride in the given numpy array is negative, and tensors with negative strides are not currently \
+             supported. (You can probably work around this by making a copy of your array  with array.copy().) ",
+        ));
+    }
+    if bytes.iter().any(|&stride| stride % size as isize != 0) {
+        return Err(PyValueError::new_err(
+            "given numpy array strides not a multiple of the element byte size. Copy the numpy array to reallocate the memory.",
+        ));
+    }
+    let shape: Shape = numbers(shown.shape).iter().map(|&n| n as usize).collect();
+    let strides: Strides = bytes.iter().map(|stride| stride / size as isize).collect();
+    let layout = Layout { shape, strides, offset: 0 };
+    let Some(start) = NonNull::new(shown.start).filter(|_| layout.numel() > 0) else {
+        return Ok((Tensor::from_parts(Storage::uninitialized(0)?, layout, dtype), writable));
     };
-    if address % size != 0 {
+    if start.addr().get() % size != 0 {
         return Err(PyValueError::new_err(format!(
             "the given numpy array is not aligned to its element size {size}. Copy the numpy array to reallocate the memory."
         )));
@@ -127,15 +183,14 @@ pub fn from_array(array: &Bound<'_, PyAny>) -> PyResult<Tensor> {
     let lender = Box::new(Lender(array.clone().unbind()));
     // SAFETY: numpy vouches for the elements between the first and the last; the array is kept alive with them.
     let storage = unsafe { Storage::lent(start, bytes, lender) };
-    Ok(Tensor::from_parts(storage, layout, dtype))
+    Ok((Tensor::from_parts(storage, layout, dtype), writable))
 }
 
-/// The dtype that an array's type string stands for.
-fn dtype_of(array: &Bound<'_, PyAny>, text: &str) -> PyResult<DType> {
-    let foreign = if cfg!(target_endian = "little") { '>' } else { '<' };
-    let known = DType::ALL.into_iter().find(|&dtype| typestr(dtype)[1..] == text[1..]);
-    match known {
-        Some(_) if text.starts_with(foreign) => Err(PyValueError::new_err(
+/// The dtype of an array's elements.
+fn dtype_of(array: &Bound<'_, PyAny>, shown: &ArrayStruct) -> PyResult<DType> {
+    let is_it = |dtype: &DType| (typestr(*dtype).as_bytes()[1], dtype.size()) == (shown.kind as u8, shown.size as usize);
+    match DType::ALL.into_iter().find(is_it) {
+        Some(_) if shown.flags & NATIVE == 0 => Err(PyValueError::new_err(
             "given numpy array has byte order different from the native byte order. Conversion between byte orders is currently \
              not supported.",
         )),
@@ -158,8 +213,8 @@ pub fn from_numpy(array: &Bound<'_, PyAny>) -> PyResult<Tensor> {
     if !is_ndarray(array)? {
         return Err(PyTypeError::new_err(format!("expected np.ndarray (got {})", array.get_type().name()?)));
     }
-    let tensor = from_array(array)?;
-    if !array.getattr("flags")?.getattr("writeable")?.is_truthy()? {
+    let (tensor, writable) = lent_by(array)?;
+    if !writable {
         let text =
             c"The given NumPy array is not writable, and tensors do not support non-writable memory. Writing to this tensor \
                      changes the array all the same. You may want to copy the array, or make it writable, before converting it.";

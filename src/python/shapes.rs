@@ -2,7 +2,7 @@
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyTuple};
+use pyo3::types::{PyInt, PyList, PyTuple};
 use pyo3::{Borrowed, FromPyObject};
 
 use super::arguments::type_name;
@@ -27,8 +27,11 @@ impl<'a, 'py> FromPyObject<'a, 'py> for ViewAs {
             if tuple.is_empty() {
                 return Ok(ViewAs::Nothing);
             }
+            let first = tuple.get_borrowed_item(0)?;
+            let is_size = first.is_instance_of::<PyInt>() || first.is_instance_of::<PyTuple>();
             if tuple.len() == 1
-                && let Ok(dtype) = tuple.get_item(0)?.extract::<DType>()
+                && !is_size
+                && let Ok(dtype) = first.extract::<DType>()
             {
                 return Ok(ViewAs::DType(dtype));
             }

@@ -48,6 +48,11 @@ impl ModeGuard {
         ModeGuard(MODE.replace(Mode { grad: false, views: false, ..MODE.get() }))
     }
 
+    /// For views that no user can see.
+    pub fn without_views() -> ModeGuard {
+        ModeGuard(MODE.replace(Mode { views: false, ..MODE.get() }))
+    }
+
     /// Switches recording on or off until the guard is dropped.
     pub fn grad(enabled: bool) -> ModeGuard {
         ModeGuard(MODE.replace(Mode { grad: enabled, ..MODE.get() }))

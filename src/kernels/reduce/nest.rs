@@ -35,7 +35,8 @@ pub struct Runs {
 impl Nest {
     /// Of loops given outermost first; with `sorted`, the smallest input stride goes innermost. Merges what it can.
     pub fn new(loops: &[Loop], sorted: bool) -> Nest {
-        let mut list: SmallVec<[Loop; 5]> = loops.iter().rev().copied().filter(|l| l.size != 1).collect();
+        let mut list: SmallVec<[Loop; 5]> = SmallVec::new();
+        loops.iter().rev().filter(|l| l.size != 1).for_each(|l| list.push(*l));
         if sorted {
             list.sort_by_key(|l| l.from.unsigned_abs());
         }
