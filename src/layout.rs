@@ -176,6 +176,9 @@ impl Layout {
 
     /// Whether two indices share a place in memory (expanded dimensions do).
     pub fn may_overlap(&self) -> bool {
+        if self.numel() == 0 {
+            return false;
+        }
         let mut dims: SmallVec<[(isize, usize); 5]> =
             self.strides.iter().copied().zip(self.shape.iter().copied()).filter(|&(_, size)| size > 1).collect();
         dims.sort_unstable();

@@ -212,3 +212,35 @@ def test_threads():
 def test_importing_does_not_import_numpy():
     code = "import sys, ferrograd; ferrograd.ones(2).tolist(); repr(ferrograd.ones(2)); sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("shape", [(), (0,), (2, 0, 3), (3, 1, 2), (1, 1), (2, 3, 4)])
+def test_layouts_go_there_and_back(shape, order):
+    """Strides are those of the array, also where they do not matter, and elements can be written."""
+    array = np.array(np.arange(np.prod(shape, dtype=int)).reshape(shape), order=order)
+    x = torch.from_numpy(array)
+    assert x.stride() == tuple(stride // array.itemsize for stride in array.strides)
+    x += 1
+    back = x.numpy()
+    assert back.strides == array.strides and back.dtype == array.dtype
+    np.testing.assert_array_equal(back, np.arange(array.size).reshape(shape) + 1)
+
+
+def test_shared_memory_outlives_the_tensor():
+    """What numpy was shown keeps the memory, also if only its capsule is left."""
+    array = torch.arange(1000).numpy()
+
+    class Shown:
+        __array_struct__ = array.base
+
+    del array
+    again = np.asarray(Shown())
+    others = [torch.full((1000,), 7) for _ in range(20)]
+    np.testing.assert_array_equal(again, np.arange(1000))
+    assert len(others) == 20
+
+
+def test_foreign_byte_order():
+    with pytest.raises(ValueError, match="byte order"):
+        torch.from_numpy(np.arange(3).astype(">i8"))
