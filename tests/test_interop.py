@@ -227,20 +227,6 @@ def test_layouts_go_there_and_back(shape, order):
     np.testing.assert_array_equal(back, np.arange(array.size).reshape(shape) + 1)
 
 
-def test_shared_memory_outlives_the_tensor():
-    """What numpy was shown keeps the memory, also if only its capsule is left."""
-    array = torch.arange(1000).numpy()
-
-    class Shown:
-        __array_struct__ = array.base
-
-    del array
-    again = np.asarray(Shown())
-    others = [torch.full((1000,), 7) for _ in range(20)]
-    np.testing.assert_array_equal(again, np.arange(1000))
-    assert len(others) == 20
-
-
 def test_foreign_byte_order():
     with pytest.raises(ValueError, match="byte order"):
         torch.from_numpy(np.arange(3).astype(">i8"))
