@@ -308,7 +308,7 @@ impl Scalar {
     /// and a float may overflow to infinity.
     pub fn fits(self, dtype: DType) -> bool {
         if let Scalar::Complex(v) = self {
-            return dtype.is_complex() || v.im == 0.0 && Scalar::Float(v.re).fits(dtype);
+            return dtype.is_complex() || dtype == DType::Bool || v.im == 0.0 && Scalar::Float(v.re).fits(dtype);
         }
         let (low, high) = match dtype {
             DType::Bool | DType::F32 | DType::F64 | DType::C64 | DType::C128 => return true,
@@ -343,6 +343,17 @@ impl Scalar {
             Scalar::Int(v) => T::from_i64(v),
             Scalar::Float(v) => T::from_f64(v),
             Scalar::Complex(v) => T::from_c128(v),
+        }
+    }
+}
+
+impl fmt::Display for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Scalar::Bool(v) => write!(f, "{v}"),
+            Scalar::Int(v) => write!(f, "{v}"),
+            Scalar::Float(v) => write!(f, "{v}"),
+            Scalar::Complex(v) => write!(f, "({}{:+}j)", v.re, v.im),
         }
     }
 }
@@ -531,6 +542,10 @@ impl Element for Bool {
     #[inline(always)]
     fn from_f64(value: f64) -> Self {
         Bool::from(value != 0.0)
+    }
+    #[inline(always)]
+    fn from_c128(value: C128) -> Self {
+        Bool::from(value != Complex::default())
     }
     #[inline(always)]
     fn to_i64(self) -> i64 {

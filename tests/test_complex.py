@@ -180,6 +180,19 @@ def test_memory_is_shared_and_copied(dtype):
     assert (big.t().contiguous().numpy() == big.numpy().T).all()
 
 
+def test_creation():
+    single = {"dtype": fg.complex64}
+    assert fg.linspace(0, 2j, 3).tolist() == [0j, 1j, 2j] and fg.linspace(0, 1, 2, **single).tolist() == [0j, 1 + 0j]
+    np.testing.assert_allclose(fg.logspace(0, 1j, 3).numpy(), 10.0 ** np.linspace(0, 1j, 3), rtol=1e-6)
+    assert fg.eye(2, **single).tolist() == [[1, 0], [0, 1]] and fg.ones(1, **single).tolist() == [1]
+    assert fg.tensor([True]).fill_(1j).tolist() == [True] and fg.tensor([1j]).new_full((1,), 2j).dtype == fg.complex64
+    fg.manual_seed(0)
+    x = fg.randn(20000, dtype=fg.complex128)
+    assert abs(x.var().item() - 1) < 0.05 and abs(x.real.var().item() - 0.5) < 0.05 and x.mean().abs().item() < 0.05
+    fg.manual_seed(0)
+    assert fg.view_as_real(fg.rand(3, **single)).reshape(6).tolist() == (fg.manual_seed(0), fg.rand(6))[1].tolist()
+
+
 def test_casts():
     x = fg.tensor([1 + 2j, 3j, 0j])
     with pytest.warns(UserWarning, match="discards the imaginary part"):
@@ -233,6 +246,15 @@ def test_text():
         lambda x: fg.complex(x.real, x.real.double()),
         lambda x: x.requires_grad_().sum().backward(),
         lambda x: fg.full((2,), 1j, dtype=fg.float32),
+        lambda x: fg.linspace(0, 1j, 3, dtype=fg.float32),
+        lambda x: fg.arange(0, 3, 1j),
+        lambda x: fg.arange(3, dtype=fg.complex64),
+        lambda x: fg.randperm(3, dtype=fg.complex64),
+        lambda x: x.real.index_fill(0, fg.tensor([0]), 1j),
+        lambda x: x.real.scatter(0, fg.tensor([0]), 1j),
+        lambda x: x.real.addcmul(x.real, x.real, value=1j),
+        lambda x: x.real.add(x.real, alpha=1j),
+        lambda x: x.norm(1j),
     ],
 )
 def test_refusals(call):

@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 use crate::dtype::{DType, Kind, Scalar};
 use crate::error::{Error, Result};
 use crate::layout::{Shape, Strides, contiguous_strides};
+use crate::runtime_error;
 use crate::tensor::Tensor;
 
 /// A tensor or a number.
@@ -76,6 +77,16 @@ impl Operand {
     }
 }
 
+impl Scalar {
+    /// This number for use with a dtype: a complex one has no use with a real dtype.
+    pub(crate) fn for_use_with(self, op: &str, dtype: DType) -> Result<Scalar> {
+        if matches!(self, Scalar::Complex(v) if v.im != 0.0) && !dtype.is_complex() {
+            return runtime_error!("{op}: the value {self} cannot be converted to type {dtype} without overflow");
+        }
+        Ok(self)
+    }
+}
+
 impl Tensor {
     /// Itself: what takes an [`Operand`] or a tensor reads both the same way.
     pub(crate) fn as_tensor(&self) -> Result<Tensor> {
@@ -92,6 +103,12 @@ impl From<Scalar> for Operand {
 impl From<&Tensor> for Operand {
     fn from(tensor: &Tensor) -> Operand {
         Operand::Tensor(tensor.clone())
+    }
+}
+
+impl From<Tensor> for Operand {
+    fn from(tensor: Tensor) -> Operand {
+        Operand::Tensor(tensor)
     }
 }
 

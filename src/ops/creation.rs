@@ -55,7 +55,7 @@ impl Tensor {
     /// A tensor filled with a number.
     pub fn full(op: &'static str, shape: &[usize], value: Scalar, dtype: DType) -> Result<Tensor> {
         if !value.fits(dtype) {
-            return runtime_error!("{op}: value {value:?} cannot be converted to type {dtype} without overflow");
+            return runtime_error!("{op}: value {value} cannot be converted to type {dtype} without overflow");
         }
         let y = Tensor::uninitialized(op, shape, dtype)?;
         fill(&y, value)?;
@@ -65,7 +65,7 @@ impl Tensor {
     /// A tensor of this shape filled with a number.
     pub fn full_like(&self, op: &'static str, value: Scalar, dtype: DType, format: MemoryFormat) -> Result<Tensor> {
         if !value.fits(dtype) {
-            return runtime_error!("{op}: value {value:?} cannot be converted to type {dtype} without overflow");
+            return runtime_error!("{op}: value {value} cannot be converted to type {dtype} without overflow");
         }
         let y = self.empty_like(dtype, format)?;
         fill(&y, value)?;
@@ -110,6 +110,9 @@ impl Tensor {
 
     /// `start, start + step, …` up to but not including `end`.
     pub fn arange(start: Scalar, end: Scalar, step: Scalar, dtype: DType) -> Result<Tensor> {
+        for number in [start, end, step] {
+            number.for_use_with("arange", DType::F64)?;
+        }
         let n = arange_len(start, end, step, dtype)?;
         if dtype.is_float() {
             let (start, step) = (start.to_f64(), step.to_f64());
@@ -140,7 +143,7 @@ impl Tensor {
         check_range(start, end, step)?;
         let n = ((end.to_f64() - start.to_f64()) / step.to_f64()) as usize + 1;
         let (start, step) = (start.to_f64(), step.to_f64());
-        crate::dispatch_numbers!(dtype, "range", T => Tensor::tabulate("range", n, |i| T::from_f64(start + step * i as f64)))
+        crate::dispatch_reals!(dtype, "range", T => Tensor::tabulate("range", n, |i| T::from_f64(start + step * i as f64)))
     }
 
     /// `steps` evenly spaced numbers from `start` to `end`, counted from the nearer end so that both are exact.
@@ -149,6 +152,11 @@ impl Tensor {
             if i < steps / 2 { step.mul_add(i as f64, low) } else { (-step).mul_add((steps - 1 - i) as f64, high) }
         };
         match dtype {
+            _ if dtype.is_complex() => {
+                let (start, end) = (start.to_c128(), end.to_c128());
+                let part = |low, high| Tensor::linspace(Scalar::Float(low), Scalar::Float(high), steps, dtype.to_real());
+                super::complex::complex_of(&part(start.re, end.re)?, &part(start.im, end.im)?)
+            }
             DType::Bool => Err(Error::NotImplemented("linspace: not implemented for dtype bool".into())),
             DType::F32 => {
                 let (low, high) = (start.to::<f32>(), end.to::<f32>());
@@ -176,7 +184,11 @@ impl Tensor {
     pub fn logspace(start: Scalar, end: Scalar, steps: usize, base: f64, dtype: DType) -> Result<Tensor> {
         match dtype {
             DType::Bool => Err(Error::NotImplemented("logspace: not implemented for dtype bool".into())),
-            _ => crate::dispatch_numbers!(dtype, "logspace", T => {
+            _ if dtype.is_complex() => {
+                let exponents = Tensor::linspace(start, end, steps, dtype)?;
+                Tensor::from_number(Scalar::Float(base))?.pow(exponents.into())
+            }
+            _ => crate::dispatch_reals!(dtype, "logspace", T => {
                 let (low, high) = (start.to::<T>().to_f64(), end.to::<T>().to_f64());
                 let step = (high - low) / (steps as f64 - 1.0);
                 let exponent = |i: usize| match i {
@@ -231,6 +243,18 @@ fn arange_len(start: Scalar, end: Scalar, step: Scalar, dtype: DType) -> Result<
         return runtime_error!("arange: invalid size {n}, possible overflow");
     }
     Ok(n as usize)
+}
+
+/// The dtype of evenly spaced numbers between these, which `given`, if any, must be able to hold.
+pub fn spaced_dtype(op: &str, ends: [Scalar; 2], given: Option<DType>) -> Result<DType> {
+    let complex = ends.iter().any(|end| end.kind() == Kind::Complex);
+    match given {
+        Some(given) if complex && !given.is_complex() => {
+            runtime_error!("{op}: complex ends can't be safely cast to the dtype {given}")
+        }
+        Some(given) => Ok(given),
+        None => Ok(if complex { super::default_dtype().to_complex() } else { super::default_dtype() }),
+    }
 }
 
 /// The dtype of a range of these numbers: int64 if all are integers, else the default float.

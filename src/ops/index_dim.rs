@@ -151,12 +151,17 @@ impl Tensor {
             return runtime_error!("index_fill: Index has to be a vector/scalar");
         }
         let (op, value) = match value {
-            Operand::Number(value) => ("index_fill", Tensor::from_scalar(value, self.dtype())?),
+            Operand::Number(value) => {
+                ("index_fill", Tensor::from_scalar(value.for_use_with("index_fill", self.dtype())?, self.dtype())?)
+            }
             Operand::Tensor(value) if value.rank() > 0 => {
                 return runtime_error!(
                     "index_fill: only supports a 0-dimensional value tensor, but got tensor with {} dimension(s).",
                     value.rank()
                 );
+            }
+            Operand::Tensor(value) if value.dtype().is_complex() && !self.dtype().is_complex() => {
+                return runtime_error!("index_fill: Converting complex Scalar to non-complex type is not supported");
             }
             Operand::Tensor(value) => ("index_fill.1", value.to_dtype(self.dtype())?),
         };

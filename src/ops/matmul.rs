@@ -86,6 +86,7 @@ fn add_multiply(
 ) -> Result<Tensor> {
     check_dtypes(op, input, a)?;
     check_dtypes(op, a, b)?;
+    let (alpha, beta) = (alpha.for_use_with(op, a.dtype())?, beta.for_use_with(op, a.dtype())?);
     if broadcast_shapes(op, input.shape(), shape)?.as_slice() != shape {
         return Err(Error::Broadcast { op, lhs: input.shape().to_vec(), rhs: shape.to_vec() });
     }

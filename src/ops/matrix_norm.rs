@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 
 use super::arguments::{Dims, Order};
-use super::norm::check_norm_dtype;
+use super::norm::{check_norm_dtype, real_order};
 use crate::dtype::{DType, Scalar};
 use crate::error::Result;
 use crate::layout::Shape;
@@ -17,7 +17,7 @@ use crate::tensor::Tensor;
 #[pyfunction]
 #[pyo3(signature = (x, ord=Scalar::Int(2), dim=None, keepdim=false, *, dtype=None))]
 pub fn vector_norm(x: &Tensor, ord: Scalar, dim: Option<Dims>, keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
-    x.vector_norm(ord.to_f64(), dim.as_deref(), keepdim, dtype)
+    x.vector_norm(real_order(ord)?, dim.as_deref(), keepdim, dtype)
 }
 
 /// The norm of matrices in two dims: "fro"; "nuc", the sum of the singular values; 2 and -2, the largest and the smallest of
@@ -51,7 +51,7 @@ pub fn matrix_norm(A: &Tensor, ord: Order, dim: Dims, keepdim: bool, dtype: Opti
         Order::Name(name) if name == "fro" => return a.vector_norm(2.0, Some(&dim), keepdim, None),
         Order::Name(name) if name == "nuc" => values_last(&a, row, column)?.sum(Some(one_dim(-1)), false, None)?,
         Order::Name(name) => return runtime_error!("{OP}: Order {name} not supported."),
-        Order::Number(p) => match p.to_f64() {
+        Order::Number(p) => match real_order(p)? {
             2.0 => largest(&values_last(&a, row, column)?, -1)?,
             -2.0 => values_last(&a, row, column)?.amin(one_dim(-1), false)?,
             p if p.abs() == 1.0 || p.is_infinite() => {
@@ -109,7 +109,7 @@ pub fn norm(A: &Tensor, ord: Option<Order>, dim: Option<Dims>, keepdim: bool, dt
     let matrix = dim.as_ref().map_or(a.rank(), |dim| dim.len()) == 2;
     match ord {
         ord if matrix => matrix_norm(a, ord, dim.unwrap_or(Dims(smallvec::smallvec![0, 1])), keepdim, dtype),
-        Order::Number(p) => a.vector_norm(p.to_f64(), dim.as_deref(), keepdim, dtype),
+        Order::Number(p) => a.vector_norm(real_order(p)?, dim.as_deref(), keepdim, dtype),
         Order::Name(_) => matrix_norm(a, ord, dim.unwrap_or(Dims(smallvec::smallvec![0])), keepdim, dtype),
     }
 }

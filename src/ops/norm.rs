@@ -145,6 +145,11 @@ pub(crate) fn check_norm_dtype(op: &str, from: DType, to: DType) -> Result<()> {
     Ok(())
 }
 
+/// The order of a norm, which must be a real number.
+pub(crate) fn real_order(p: Scalar) -> Result<f64> {
+    Ok(p.for_use_with("linalg.vector_norm", DType::F64)?.to_f64())
+}
+
 /// Norms that have no value for no elements.
 fn check_norm_of_none(p: f64, r: &Reduction, dims_given: bool) -> Result<()> {
     if p >= 0.0 && p.is_finite() {
@@ -179,7 +184,7 @@ impl Tensor {
     pub fn norm(&self, p: Option<Order>, dim: Option<Dims>, keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
         let p = match p {
             None => 2.0,
-            Some(Order::Number(p)) => p.to_f64(),
+            Some(Order::Number(p)) => real_order(p)?,
             Some(Order::Name(name)) if name == "fro" => {
                 if dim.as_ref().is_some_and(|dim| dim.len() > 2) {
                     return runtime_error!(
@@ -210,7 +215,7 @@ impl Tensor {
                 x.dtype().type_word()
             );
         }
-        x.vector_norm(p.to_f64(), None, false, None)
+        x.vector_norm(real_order(p)?, None, false, None)
     }
 
     /// Each slice along `dim` whose p-norm is larger than `maxnorm`, scaled down to that norm.
@@ -218,7 +223,7 @@ impl Tensor {
     /// Dtype: float.
     pub fn renorm(&self, p: Scalar, dim: isize, maxnorm: Scalar) -> Result<Tensor> {
         let x = self;
-        let (p, limit) = (p.to_f64(), maxnorm.to_f64());
+        let (p, limit) = (real_order(p)?, real_order(maxnorm)?);
         if p <= 0.0 {
             return runtime_error!("renorm: non-positive-norm not supported, got {p}");
         }

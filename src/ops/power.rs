@@ -36,7 +36,7 @@ impl Tensor {
             })?
         } else {
             if matches!(exponent, Scalar::Int(n) if n < 0) {
-                return runtime_error!("pow: integers to negative integer powers are not allowed, got the exponent {exponent:?}");
+                return runtime_error!("pow: integers to negative integer powers are not allowed, got the exponent {exponent}");
             }
             check_in_range(exponent, x.dtype())?;
             integer_power(x, &number.to_dtype(x.dtype())?)?
@@ -88,7 +88,7 @@ fn integer_power(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 
 /// An integer must fit a dtype; torch lets negative ones wrap to unsigned.
 pub(crate) fn check_in_range(value: Scalar, dtype: DType) -> Result<()> {
-    if value.fits(dtype) { Ok(()) } else { runtime_error!("the value {value:?} cannot be converted to {dtype} without overflow") }
+    if value.fits(dtype) { Ok(()) } else { runtime_error!("the value {value} cannot be converted to {dtype} without overflow") }
 }
 
 #[pymethods]

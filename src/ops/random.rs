@@ -135,6 +135,9 @@ macro_rules! for_floats {
 impl Tensor {
     /// Uniform numbers from `[from, to)` into this memory. Not recorded.
     pub fn fill_uniform(&self, op: &'static str, from: f64, to: f64, source: &Source) -> Result<()> {
+        if self.dtype().is_complex() {
+            return self.real_pairs().fill_uniform(op, from, to, source);
+        }
         for_floats!(op, self.dtype(), T => {
             let limit = if self.dtype() == DType::F32 { f64::from(f32::MAX) } else { f64::MAX };
             for (name, value) in [("from", from), ("to", to)] {
@@ -157,6 +160,10 @@ impl Tensor {
     pub fn fill_normal(&self, op: &'static str, mean: f64, std: f64, contiguous: bool, source: &Source) -> Result<()> {
         if std.is_nan() || std < 0.0 {
             return runtime_error!("normal expects std >= 0.0, but found std {std}");
+        }
+        if self.dtype().is_complex() {
+            // Each part has half of the variance.
+            return self.real_pairs().fill_normal(op, mean, std / 2f64.sqrt(), contiguous, source);
         }
         for_floats!(op, self.dtype(), T => {
             let one = move |rng: &mut Generator| <T as Real>::from_f64(rng.normal(mean, std));
@@ -404,11 +411,13 @@ impl Tensor {
         let exact = match dtype {
             DType::F32 => n <= 1 << 24,
             DType::F64 => n <= 1 << 53,
-            DType::Bool => return Err(Error::NotImplemented("randperm: not implemented for dtype bool".into())),
+            got @ (DType::Bool | DType::C64 | DType::C128) => {
+                return Err(Error::DType { op: "randperm", got, expected: "the real numbers" });
+            }
             _ => largest.fits(dtype),
         };
         if !exact {
-            return runtime_error!("randperm: value {largest:?} cannot be converted to type {dtype} without overflow");
+            return runtime_error!("randperm: value {largest} cannot be converted to type {dtype} without overflow");
         }
         crate::layout::checked_numel("randperm", &[n])?;
         crate::storage::check_room::<i64>(n)?;

@@ -316,7 +316,7 @@ impl Tensor {
             return self.clone_in(super::arguments::MemoryFormat::Preserve);
         }
         let values = match src {
-            Operand::Number(value) => Tensor::from_scalar(*value, self.dtype())?,
+            Operand::Number(value) => Tensor::from_scalar(value.for_use_with("scatter", self.dtype())?, self.dtype())?,
             Operand::Tensor(src) => src.at_least_1d()?.shrunk_to(op, &along.shape)?,
         };
         if self.rank() == 0 { f(&self.at_least_1d()?, &along, &values)?.view_as_shape(&[]) } else { f(self, &along, &values) }

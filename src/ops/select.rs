@@ -79,6 +79,7 @@ impl Tensor {
     pub fn addcmul(&self, tensor1: &Tensor, tensor2: &Tensor, value: Scalar) -> Result<Tensor> {
         let dtype = result_type(&[self, tensor1, tensor2]);
         let (x, a, b) = (self.to_dtype(dtype)?, tensor1.to_dtype(dtype)?, tensor2.to_dtype(dtype)?);
+        let value = value.for_use_with("addcmul", dtype)?;
         let y = crate::dispatch_numbers!(dtype, "addcmul", T => {
             let factor: T = value.to();
             ternary::<T, T, T, T>("addcmul", &x, &a, &b, #[inline(always)] move |x, u, v| x.add(factor.mul(u).mul(v)))
@@ -104,7 +105,7 @@ impl Tensor {
         if dtype.is_complex() {
             return x.add(&((a / b)? * value)?);
         }
-        let value = value.to_f64();
+        let value = value.for_use_with("addcdiv", dtype)?.to_f64();
         let y = float_zip3_map!("addcdiv", x, a, b, move |x: T, u: T, v: T| x + value as T * u / v)?;
         vjp!("addcdiv", y, {
             x: |g| Ok(g.clone()),

@@ -92,6 +92,9 @@ impl Deviation {
         let deviation = (x - x.mean(Some(dims), true, None)?)?;
         let degrees = self.r.count() as f64 - self.correction;
         let g = self.r.restore(g)?;
+        if degrees <= 0.0 && x.dtype().is_complex() {
+            return (&g * f64::INFINITY)? * deviation;
+        }
         if degrees <= 0.0 && (!self.dims_given || x.rank() == 0) {
             let slope = crate::dispatch_floats!(deviation.dtype(), self.op, T => super::kernel::unary::<T, T>(
                 self.op, &deviation.detached(false), #[inline(always)] |d: T| if d == 0.0 { T::NAN } else { T::INFINITY }))?;

@@ -70,6 +70,7 @@ impl Tensor {
         if self.rank() < 2 {
             return runtime_error!("{op}: The input tensor A must have at least 2 dimensions.");
         }
+        self.only_real("linalg.svd")?;
         if !self.dtype().is_float() {
             return runtime_error!(
                 "{op}: Expected a floating point or complex tensor as input. Got {}",

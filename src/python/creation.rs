@@ -13,7 +13,7 @@ use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
 use crate::layout::Strides;
 use crate::ops::arguments::{Dims, MemoryFormat};
-use crate::ops::creation::{format_strides, permuted_strides, range_dtype};
+use crate::ops::creation::{format_strides, permuted_strides, range_dtype, spaced_dtype};
 use crate::ops::default_dtype;
 use crate::ops::join::triangle_indices;
 use crate::tensor::Tensor;
@@ -242,7 +242,8 @@ pub fn linspace<'py>(
 ) -> Object<'py> {
     let options = Options::parse("linspace", options, &["out"])?;
     let (low, high, n) = (endpoint("linspace", start)?, endpoint("linspace", end)?, step_count("linspace", steps)?);
-    options.build(start.py(), default_dtype(), |dtype| Tensor::linspace(low, high, n, dtype))
+    let dtype = spaced_dtype("linspace", [low, high], options.dtype)?;
+    options.build(start.py(), dtype, |dtype| Tensor::linspace(low, high, n, dtype))
 }
 
 /// `base` to the powers of `steps` evenly spaced numbers from `start` to `end`, both included.
@@ -257,7 +258,8 @@ pub fn logspace<'py>(
 ) -> Object<'py> {
     let options = Options::parse("logspace", options, &["out"])?;
     let (low, high, n) = (endpoint("logspace", start)?, endpoint("logspace", end)?, step_count("logspace", steps)?);
-    options.build(start.py(), default_dtype(), |dtype| Tensor::logspace(low, high, n, base, dtype))
+    let dtype = spaced_dtype("logspace", [low, high], options.dtype)?;
+    options.build(start.py(), dtype, |dtype| Tensor::logspace(low, high, n, base, dtype))
 }
 
 /// A matrix of `n` rows and `m` (`n`) columns with ones on the diagonal and zeros elsewhere.
