@@ -260,3 +260,47 @@ def test_text():
 def test_refusals(call):
     with pytest.raises(RuntimeError):
         call(fg.tensor(sample().astype(np.complex64)))
+
+
+class Square(fg.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return g * 2 * x.conj()
+
+
+def test_custom_functions_and_checks():
+    x = fg.tensor(sample()).requires_grad_()
+    assert fg.autograd.gradcheck(Square.apply, (x,), check_forward_ad=True)
+    assert fg.autograd.gradcheck(lambda x: x.abs() * x, (x,), fast_mode=True) and fg.autograd.gradgradcheck(Square.apply, (x,))
+    a = fg.tensor(np.arange(1.0, 4.0)).requires_grad_()
+    assert fg.autograd.gradcheck(lambda a, x: fg.complex(a, a * a) * x, (a, x))
+
+    class Wrong(Square):
+        @staticmethod
+        def backward(ctx, g):
+            (x,) = ctx.saved_tensors
+            return g * 2 * x
+
+    with pytest.raises(RuntimeError):
+        fg.autograd.gradcheck(Wrong.apply, (x,))
+
+
+def test_forward_mode():
+    x, direction = fg.tensor(sample()), fg.tensor(sample(seed=1))
+    y, tangent = fg.func.jvp(lambda x: x.abs() * x.conj(), (x,), (direction,))
+    moved = [(x + sign * STEP * direction) for sign in (1, -1)]
+    wanted = (moved[0].abs() * moved[0].conj() - moved[1].abs() * moved[1].conj()) / (2 * STEP)
+    assert tangent.allclose(wanted, rtol=1e-7)
+
+
+def test_gradients_to_start_from_must_have_the_dtype():
+    x = fg.tensor(sample()).requires_grad_()
+    for y, g in [(x * x, fg.ones(3)), ((x * x).real, fg.ones(3, dtype=fg.complex64))]:
+        with pytest.raises(RuntimeError, match="same dtype"):
+            fg.autograd.grad(y, x, g)

@@ -3,6 +3,11 @@
 from ferrograd._C import _autograd, stack, zeros, zeros_like
 
 
+def is_inexact(x):
+    """Whether a tensor holds floating-point numbers, real or complex: what has derivatives."""
+    return x.is_floating_point() or x.is_complex()
+
+
 def gradients(outputs, inputs, weights=None, create_graph=False, retain_graph=None):
     """The gradients of the outputs, times the weights, for each input; None where there is none."""
     weights = weights or (None,) * len(outputs)
@@ -25,7 +30,7 @@ class Tangents:
 
     def __init__(self, outputs, inputs):
         self.outputs = outputs
-        self.weights = tuple(zeros_like(y, requires_grad=True) if y.is_floating_point() else None for y in outputs)
+        self.weights = tuple(zeros_like(y, requires_grad=True) if is_inexact(y) else None for y in outputs)
         self.products = gradients(outputs, inputs, self.weights, create_graph=True)
 
     def along(self, tangents, create_graph=False, retain_graph=None):

@@ -13,7 +13,7 @@ level is a constant. Entering a level switches recording on.
 from collections import namedtuple
 
 from ferrograd._C import Tensor, _autograd
-from ferrograd.autograd._products import Tangents
+from ferrograd.autograd._products import Tangents, is_inexact
 from ferrograd.autograd.grad_mode import enable_grad
 
 __all__ = ["UnpackedDualTensor", "dual_level", "enter_dual_level", "exit_dual_level", "make_dual", "unpack_dual"]
@@ -69,7 +69,7 @@ def make_dual(tensor, tangent, *, level=None):
             "Trying to create a dual Tensor for forward AD but no level exists, make sure to enter_dual_level() first."
         )
     for name, x in (("primal", tensor), ("tangent", tangent)):
-        if not (isinstance(x, Tensor) and x.is_floating_point()):
+        if not (isinstance(x, Tensor) and is_inexact(x)):
             kind = x.dtype if isinstance(x, Tensor) else type(x)
             raise ValueError(f"Expected {name} to be floating point or complex, but got: {kind}")
     if tensor.shape != tangent.shape:

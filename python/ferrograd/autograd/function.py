@@ -6,6 +6,7 @@ import warnings
 from ferrograd._C import Tensor, is_tensor, zeros
 from ferrograd._C import _autograd
 from ferrograd.autograd import _saved
+from ferrograd.autograd._products import is_inexact
 from ferrograd.autograd.grad_mode import no_grad
 
 __all__ = ["BackwardCFunction", "Function", "FunctionCtx", "FunctionMeta", "InplaceFunction", "once_differentiable"]
@@ -289,7 +290,7 @@ class _Recording:
         return placed
 
     def _is_differentiable(self, y):
-        return self.recorded and is_tensor(y) and y.is_floating_point() and not _among(y, self.ctx.non_differentiable)
+        return self.recorded and is_tensor(y) and is_inexact(y) and not _among(y, self.ctx.non_differentiable)
 
     def _placed(self, y, i, node, differentiable, several, outputs):
         """The output as the caller sees it."""

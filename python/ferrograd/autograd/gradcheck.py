@@ -3,8 +3,8 @@
 import warnings
 
 from ferrograd import _C
-from ferrograd._C import Tensor, _autograd, float64, rand, stack, zeros, zeros_like
-from ferrograd.autograd._products import Tangents, basis, gradients
+from ferrograd._C import Tensor, _autograd, complex128, float64, rand, stack, zeros, zeros_like
+from ferrograd.autograd._products import Tangents, basis, gradients, is_inexact
 from ferrograd.autograd.function import Function
 from ferrograd.autograd.grad_mode import no_grad
 
@@ -160,7 +160,7 @@ class _Check:
 
     def _check_inputs(self):
         for i, x in zip(self.places, self.variables):
-            if x.dtype != float64:
+            if x.dtype not in (float64, complex128):
                 warnings.warn(
                     f"Input #{i} requires gradient and is not a double precision floating point or complex. This check will "
                     "likely fail if all the inputs are not of double precision floating point or complex. ",
@@ -182,7 +182,7 @@ class _Check:
     def _values(self):
         """The outputs at the inputs as they are now, which may have been moved."""
         # A copy: the function may answer its argument, which will be moved on.
-        return [y.detach().clone() for y in _tuple(self.func(*self.inputs)) if isinstance(y, Tensor) and y.is_floating_point()]
+        return [y.detach().clone() for y in _tuple(self.func(*self.inputs)) if isinstance(y, Tensor) and is_inexact(y)]
 
     def _difference(self, x, direction):
         """The derivatives of the outputs along a direction of one input."""
@@ -205,7 +205,7 @@ class _Check:
 
     def _wanted(self, values):
         """Of the values for all floating point outputs those for the differentiable ones."""
-        floats = [y for y in _tuple(self.func(*self.inputs)) if isinstance(y, Tensor) and y.is_floating_point()]
+        floats = [y for y in _tuple(self.func(*self.inputs)) if isinstance(y, Tensor) and is_inexact(y)]
         return [value for value, y in zip(values, floats) if y.requires_grad]
 
     # Comparisons.
@@ -215,7 +215,7 @@ class _Check:
         if not self.outputs:
             self._check_constant()
             return
-        directions = [[_random_like(x)] if self.fast else list(basis(x.shape, x)) for x in self.variables]
+        directions = [[_random_like(x)] if self.fast else list(_units(x)) for x in self.variables]
         numerical = [[self._wanted(self._difference(x, u)) for u in units] for x, units in zip(self.variables, directions)]
         if forward:
             self._compare_forward(directions, numerical)
@@ -225,18 +225,18 @@ class _Check:
 
     def _check_constant(self):
         for x in self.variables:
-            for unit in [_random_like(x)] if self.fast else basis(x.shape, x):
+            for unit in [_random_like(x)] if self.fast else _units(x):
                 if any(not part.eq(0).all() for part in self._difference(x, unit)):
                     raise GradcheckError("Numerical gradient for function expected to be zero")
 
     def _compare_backward(self, o, y, directions, numerical):
-        weights = [_random_like(y)] if self.fast else list(basis(y.shape, y))
+        weights = [_random_like(y)] if self.fast else list(_units(y))
         rows = [self._gradients(y, w) for w in weights]
         for i, x in enumerate(self.variables):
             grads = [row[i] for row in rows]
-            found = [[(g * u).sum() for u in directions[i]] for g in grads]
-            wanted = [[(part[o] * w).sum() for part in numerical[i]] for w in weights]
-            self._check_close(o, i, wanted, found, y.dtype, "")
+            found = [[_inner(g, u) for u in directions[i]] for g in grads]
+            wanted = [[_inner(part[o], w) for part in numerical[i]] for w in weights]
+            self._check_close(o, i, wanted, found, y.dtype.to_real(), "")
 
     def _gradients(self, y, weight):
         """The gradients of one output, computed twice to see that they stay the same."""
@@ -316,6 +316,18 @@ class _Check:
                 raise GradcheckError(
                     "Expected all input grads to be undefined or zero when all output grads are undefined or zero."
                 )
+
+
+def _units(x):
+    """A basis of the shape of a tensor: for complex ones, of the parts."""
+    yield from basis(x.shape, x)
+    if x.is_complex():
+        yield from (unit * 1j for unit in basis(x.shape, x))
+
+
+def _inner(a, b):
+    """The inner product of two tensors, their parts taken for real numbers."""
+    return (a.conj() * b).real.sum()
 
 
 class _Undefined(Function):

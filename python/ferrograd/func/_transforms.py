@@ -3,7 +3,7 @@
 import functools
 
 from ferrograd._C import Tensor, zeros_like
-from ferrograd.autograd._products import by_columns, by_rows
+from ferrograd.autograd._products import by_columns, by_rows, is_inexact
 from ferrograd.autograd.grad_mode import enable_grad
 from ferrograd.func._level import Level
 from ferrograd.utils._pytree import tree_flatten, tree_unflatten
@@ -109,7 +109,7 @@ def _vjp(func, args, argnums, has_aux):
     output, aux = _without_aux("vjp(f, *primals)", level.call(func), has_aux)
     outputs, spec = _tensors("vjp(f, *primals)", output)
     for y in outputs:
-        if not y.is_floating_point():
+        if not is_inexact(y):
             raise RuntimeError(
                 f"vjp(f, ...): All outputs of f must be floating-point or complex Tensors, got Tensor with dtype {y.dtype}"
             )

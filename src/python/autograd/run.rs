@@ -93,6 +93,14 @@ fn roots(outputs: Tensors, grads: Option<Gradients>) -> Result<Vec<(Tensor, Tens
                     output.shape()
                 );
             }
+            Some(grad) if grad.dtype() != output.dtype() && (grad.dtype().is_complex() || output.dtype().is_complex()) => {
+                return crate::runtime_error!(
+                    "For complex Tensors, both grad_output and output are required to have the same dtype. Mismatch in dtype: \
+                     grad_output[{i}] has a dtype of torch.{} and output[{i}] has a dtype of torch.{}.",
+                    grad.dtype(),
+                    output.dtype()
+                );
+            }
             Some(grad) => grad.to_dtype(output.dtype())?,
             None if output.requires_grad() && output.numel() != 1 => {
                 return crate::runtime_error!("grad can be implicitly created only for scalar outputs");
