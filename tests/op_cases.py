@@ -8,12 +8,14 @@ that is missing here, and from NOT_DIFFERENTIABLE, fails ``test_every_op_is_cove
 Domains are intervals that keep away from kinks and poles: what happens exactly there belongs in the tests of the op.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Callable, Optional
 
 import numpy as np
 
 import ferrograd
+from ferrograd.nn import functional
 
 CASES = []
 
@@ -222,6 +224,12 @@ case("aminmax", lambda x: x.aminmax(dim=1), (2, 4))
 case("prod", lambda x: x.prod(), (4,), numpy=np.prod, domain=(0.0, 0.0), label="zeros")
 
 # Softmax and norms.
+def _gelu(x, approximate):
+    if approximate == "tanh":
+        return x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+    return x * np.vectorize(lambda v: (1 + math.erf(v / math.sqrt(2))) / 2)(x)
+
+
 def _softmax(x, axis):
     e = np.exp(x - x.max(axis, keepdims=True))
     return e / e.sum(axis, keepdims=True)
@@ -232,6 +240,16 @@ for shape, dim in [((3,), 0), ((2, 3), 0), ((2, 3), -1), ((2, 40), 1), ((2, 3, 2
     case("log_softmax", lambda x, dim=dim: x.log_softmax(dim), shape, numpy=lambda x, dim=dim: np.log(_softmax(x, dim)), label=f"{shape}-{dim}")
 case("softmax", lambda x: x.softmax(0), (), numpy=lambda x: np.ones(()))
 case("softmax", lambda x: x.softmax(1), (2, 0), numpy=lambda x: x)
+for approximate in ("none", "tanh"):
+    case(
+        "gelu",
+        lambda x, how=approximate: functional.gelu(x, approximate=how),
+        (3, 2),
+        numpy=lambda x, how=approximate: _gelu(x, how),
+        label=approximate,
+    )
+case("softplus", functional.softplus, (3, 2), numpy=lambda x: np.log1p(np.exp(x)))
+case("softplus", lambda x: functional.softplus(x, 2, 1.5), (3, 2), numpy=lambda x: np.where(2 * x > 1.5, x, np.log1p(np.exp(2 * x)) / 2), domain=((-2.0, 0.7), (0.8, 2.0)), label="beta")
 for p in (1, 2, 3, 0.5, 1.5, -1, float("inf"), -float("inf")):
     case("norm", lambda x, p=p: x.norm(p, 1), (2, 3), numpy=lambda x, p=p: np.linalg.norm(x, p, axis=1), domain=APART, label=f"p={p}")
 case("norm", lambda x: x.norm(), (2, 3), numpy=np.linalg.norm, domain=APART)

@@ -30,7 +30,7 @@ globals().update(copy_forms(Tensor))
 del copy_forms, function_forms
 
 # What few programs need, imported when it is first named.
-_LAZY = {"func": "ferrograd.func", "utils": "ferrograd.utils", "vmap": "ferrograd._vmap"}
+_LAZY = {"func": "ferrograd.func", "optim": "ferrograd.optim", "utils": "ferrograd.utils", "vmap": "ferrograd._vmap"}
 
 
 def __getattr__(name):

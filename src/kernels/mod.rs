@@ -10,6 +10,7 @@ pub mod lines;
 pub mod map;
 pub mod math;
 pub mod matmul;
+pub mod optim;
 pub mod par;
 pub mod quotient;
 pub mod reduce;

@@ -28,6 +28,7 @@ pub mod matmul;
 pub mod matrix_norm;
 pub mod norm;
 pub mod operators;
+pub mod optim;
 pub mod permute;
 mod places;
 pub mod pointwise;

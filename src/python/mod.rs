@@ -119,11 +119,20 @@ mod _C {
     #[pymodule]
     mod _nn {
         #[pymodule_export]
+        use crate::ops::activation::{gelu, softplus};
+        #[pymodule_export]
         use crate::ops::matmul::linear;
         #[pymodule_export]
         use crate::ops::search::one_hot;
         #[pymodule_export]
         use crate::ops::softmax::{log_softmax, softmax, softmin};
+    }
+
+    /// Steps of optimizers; `ferrograd.optim` has the optimizers.
+    #[pymodule]
+    mod _optim {
+        #[pymodule_export]
+        use crate::ops::optim::{adam, sgd};
     }
 
     #[pymodule_init]
@@ -144,7 +153,7 @@ mod _C {
         module.add("default_generator", super::random::default_generator())?;
         // Python finds modules by their full names; those within an extension are not files that it could look for.
         let modules = module.py().import("sys")?.getattr("modules")?;
-        for name in ["_autograd", "_linalg", "_nn"] {
+        for name in ["_autograd", "_linalg", "_nn", "_optim"] {
             modules.set_item(format!("ferrograd._C.{name}"), module.getattr(name)?)?;
         }
         Ok(())

@@ -1,5 +1,5 @@
 """Layers as functions."""
 
-from ferrograd._C._nn import linear, log_softmax, one_hot, softmax, softmin
+from ferrograd._C._nn import gelu, linear, log_softmax, one_hot, softmax, softmin, softplus
 
-__all__ = ["linear", "log_softmax", "one_hot", "softmax", "softmin"]
+__all__ = ["gelu", "linear", "log_softmax", "one_hot", "softmax", "softmin", "softplus"]
