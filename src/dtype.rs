@@ -69,6 +69,7 @@ impl DType {
     }
 
     /// Whether it is a truth value, an integer, a floating-point or a complex number.
+    #[inline]
     pub const fn kind(self) -> Kind {
         match self {
             DType::Bool => Kind::Bool,
@@ -79,6 +80,7 @@ impl DType {
     }
 
     /// Whether it holds real floating-point numbers.
+    #[inline]
     pub const fn is_float(self) -> bool {
         matches!(self.kind(), Kind::Float)
     }
@@ -254,6 +256,7 @@ pub enum Scalar {
 
 impl Scalar {
     /// What it is, for promotion.
+    #[inline]
     pub const fn kind(self) -> Kind {
         match self {
             Scalar::Bool(_) => Kind::Bool,

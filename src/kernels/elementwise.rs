@@ -144,7 +144,10 @@ impl Nest {
             }
             return body(&ptrs, to - from);
         }
-        if flat || self.sizes[0] >= LONG_ROW { self.rows(from, to, body) } else { self.blocks(from, to, body) }
+        // Rows along which some operands stay and the others go on from row to row: as many at a time as a buffer holds.
+        let columns = || (1..self.starts.len()).all(|arg| self.strides[arg][0] == 0 || self.is_flat(arg)) && self.is_flat(0);
+        let short = self.sizes[0] < LONG_ROW || (self.sizes[0] <= BLOCK && columns());
+        if flat || !short { self.rows(from, to, body) } else { self.blocks(from, to, body) }
     }
 
     /// Row by row: operands with unit inner stride are used in place.
@@ -153,12 +156,15 @@ impl Nest {
         let widest = self.elem.iter().copied().max().unwrap_or(1);
         let mut buffers = Buffers::new();
         let mut at = from;
+        let mut starts = self.addresses(from - from % row);
         // What a broadcast operand's buffer is filled with, so that a number is spread only once.
         let mut spread: [(*mut u8, usize); MAX_ARGS] = [(std::ptr::null_mut(), 0); MAX_ARGS];
         while at < to {
             let column = at % row;
             let length = (row - column).min(to - at);
-            let starts = self.addresses(at - column);
+            if at > from {
+                self.next_row(&mut starts, at / row);
+            }
             let direct = (0..self.starts.len()).all(|arg| self.strides[arg][0] == self.elem[arg] as isize);
             let step = if direct { length } else { length.min(size_of::<Block>() / widest) };
             let mut done = 0;
@@ -195,9 +201,11 @@ impl Nest {
     /// Block by block across short rows.
     fn blocks(&self, from: usize, to: usize, body: Run<'_>) {
         let mut buffers = Buffers::new();
+        let widest = self.elem.iter().copied().max().unwrap_or(1);
+        let most = size_of::<Block>() / widest;
         let mut at = from;
         while at < to {
-            let count = BLOCK.min(to - at);
+            let count = most.min(to - at);
             let mut ptrs = [std::ptr::null_mut(); MAX_ARGS];
             for (arg, ptr) in ptrs.iter_mut().enumerate().take(self.starts.len()) {
                 *ptr = if self.is_flat(arg) {
@@ -206,7 +214,7 @@ impl Nest {
                     let buffer = buffers.get(arg);
                     if arg > 0 {
                         self.each_row_piece(arg, at, count, |first, stride, offset, n| {
-                            // SAFETY: the operand is valid for these elements; offset + n <= BLOCK.
+                            // SAFETY: the operand is valid for these elements; the buffer has room for them.
                             unsafe { gather(buffer.add(offset * self.elem[arg]), first, stride, n, self.elem[arg]) }
                         });
                     }
@@ -242,6 +250,17 @@ impl Nest {
             *ptr = self.address(arg, number);
         }
         out
+    }
+
+    /// Moves the operands' addresses from the start of the row before `row` to its own.
+    fn next_row(&self, starts: &mut [*mut u8; MAX_ARGS], row: usize) {
+        if self.sizes.len() > 2 && row.is_multiple_of(self.sizes[1]) {
+            *starts = self.addresses(row * self.sizes[0]);
+            return;
+        }
+        for (start, strides) in starts.iter_mut().zip(&self.strides) {
+            *start = start.wrapping_offset(strides.get(1).copied().unwrap_or(0));
+        }
     }
 
     fn address(&self, arg: usize, number: usize) -> *mut u8 {

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use super::reduce::{Fold, STRIP};
+use super::reduce::{Fold, Lanes, STRIP, combined};
 use crate::dtype::{Element, Number, Ordered};
 
 /// Folds of the form "map, then an associative operation", by a few expressions each.
@@ -137,6 +137,7 @@ impl<T: Ordered, O: Order> Fold for Best<T, O> {
     type In = T;
     type Acc = Place<T>;
     const ORDERED: bool = true;
+    const LONGEST: usize = 16 * 1024;
 
     #[inline(always)]
     fn start(self) -> Place<T> {
@@ -220,35 +221,73 @@ impl<T: Ordered, O: Order> Fold for Extreme<T, O> {
         O::best(a, b)
     }
 
-    /// A look for NaN, then a fold that need not mind.
+    /// In lanes, with a note of any NaN; if there was one, it is looked for.
     #[inline(always)]
-    unsafe fn run(self, x: *const T, n: usize, first: usize) -> T {
-        // SAFETY: the caller answers for n elements.
-        unsafe { if has_nan(x, n) { find_nan(x) } else { ExtremeNumber::<T, O>(PhantomData).run(x, n, first) } }
+    unsafe fn run(self, x: *const T, n: usize, _: usize) -> T {
+        // SAFETY: passed on.
+        unsafe { if size_of::<T>() <= 4 && n >= 256 { extreme::<T, O, 64>(x, n) } else { extreme::<T, O, 32>(x, n) } }
     }
 
-    /// The same for each row.
+    /// The same with a lane for each accumulator.
     #[inline(always)]
-    unsafe fn rows(self, x: *const T, stride: isize, rows: usize, first: usize, acc: &mut [T]) {
+    unsafe fn rows(self, x: *const T, stride: isize, rows: usize, _: usize, acc: &mut [T]) {
         let width = acc.len().min(STRIP);
-        let row = |r: usize| x.wrapping_byte_offset(r as isize * stride);
+        let (mut best, mut nan) = (Lanes([self.start(); STRIP]), Lanes([T::ZERO; STRIP]));
         // SAFETY: the caller answers for the rows.
         unsafe {
-            if (0..rows).any(|r| has_nan(row(r), width)) {
-                return (0..rows).for_each(|r| rows_with_nan::<T, O>(row(r), acc));
+            best_of_rows::<T, O>(x, stride, rows, &mut best.0[..width], &mut nan.0[..width]);
+            if nan.0[..width].iter().fold(false, |found, v| found | v.truth()) {
+                return (0..rows).for_each(|r| rows_with_nan::<T, O>(x.byte_offset(r as isize * stride), acc));
             }
-            let mut best = [O::worst::<T>(); STRIP];
-            ExtremeNumber::<T, O>(PhantomData).rows(x, stride, rows, first, &mut best[..width]);
-            acc.iter_mut().zip(&best).for_each(|(a, &b)| *a = O::best(*a, b));
         }
+        acc.iter_mut().zip(&best.0).for_each(|(a, &b)| *a = O::best(*a, b));
     }
 }
 
-/// Whether one of `n` neighbours is NaN.
+/// The extreme value of `n` neighbours.
 #[inline(always)]
-unsafe fn has_nan<T: Ordered>(x: *const T, n: usize) -> bool {
+unsafe fn extreme<T: Ordered, O: Order, const LANES: usize>(x: *const T, n: usize) -> T {
     // SAFETY: the caller answers for n elements.
-    T::DTYPE.is_float() && (0..n).fold(false, |found, i| found | unsafe { x.add(i).read_unaligned() }.is_nan())
+    let at = |i: usize| unsafe { x.add(i).read_unaligned() };
+    if n < LANES {
+        return (0..n).fold(O::worst(), |best, i| O::best(best, at(i)));
+    }
+    let (mut best, mut nan) = (Lanes([O::worst::<T>(); LANES]), Lanes([T::ZERO; LANES]));
+    // SAFETY: as above; the last row overlaps the one before it, of which there is one at least.
+    unsafe {
+        best_of_rows::<T, O>(x, (LANES * size_of::<T>()) as isize, n / LANES, &mut best.0, &mut nan.0);
+        if n % LANES > 0 {
+            best_of_rows::<T, O>(x.add(n - LANES), 0, 1, &mut best.0, &mut nan.0);
+        }
+        if const { T::DTYPE.is_float() } && nan.0.iter().fold(false, |found, v| found | v.truth()) {
+            return find_nan(x);
+        }
+    }
+    combined(ExtremeNumber::<T, O>(PhantomData), best.0)
+}
+
+/// Takes rows into the best numbers so far, and sets `nan` to one in each column that has a NaN (the best is then void).
+#[inline(always)]
+unsafe fn best_of_rows<T: Ordered, O: Order>(x: *const T, stride: isize, rows: usize, best: &mut [T], nan: &mut [T]) {
+    // SAFETY: the caller answers for these rows and columns.
+    let at = |r: usize, i: usize| unsafe { x.byte_offset(r as isize * stride).add(i).read_unaligned() };
+    let whole = rows - rows % 4;
+    for r in (0..whole).step_by(4) {
+        for (i, (best, nan)) in best.iter_mut().zip(nan.iter_mut()).enumerate() {
+            let (a, b, c, d) = (at(r, i), at(r + 1, i), at(r + 2, i), at(r + 3, i));
+            *best = O::best_number(*best, O::best_number(O::best_number(a, b), O::best_number(c, d)));
+            if const { T::DTYPE.is_float() } {
+                // Two tests for two values each are one instruction each.
+                *nan = if (a.is_nan() | b.is_nan()) | (c.is_nan() | d.is_nan()) { T::ONE } else { *nan };
+            }
+        }
+    }
+    for r in whole..rows {
+        for (i, (best, nan)) in best.iter_mut().zip(nan.iter_mut()).enumerate() {
+            *best = O::best_number(*best, at(r, i));
+            *nan = if at(r, i).is_nan() { T::ONE } else { *nan };
+        }
+    }
 }
 
 /// The first NaN at or after an address, where there is one.
@@ -343,6 +382,7 @@ pub struct Moments<T>(PhantomData<T>);
 impl<T: Element> Fold for Moments<T> {
     type In = T;
     type Acc = Spread;
+    const LONGEST: usize = 16 * 1024;
 
     #[inline(always)]
     fn start(self) -> Spread {

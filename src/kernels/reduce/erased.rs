@@ -14,6 +14,8 @@ pub trait Erased: Sync {
     fn size(&self) -> usize;
     /// [`Fold::ORDERED`].
     fn ordered(&self) -> bool;
+    /// [`Fold::LONGEST`].
+    fn longest(&self) -> usize;
 
     /// Writes the result for no elements `n` times.
     ///
@@ -52,6 +54,10 @@ impl<F: Fold> Erased for F {
 
     fn ordered(&self) -> bool {
         F::ORDERED
+    }
+
+    fn longest(&self) -> usize {
+        F::LONGEST
     }
 
     unsafe fn start(&self, acc: *mut u8, n: usize) {

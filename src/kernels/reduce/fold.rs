@@ -14,6 +14,8 @@ pub trait Fold: Copy + Sync {
     type Acc: Copy + Send + Sync;
     /// Whether numbers matter: the reduced dims are then walked in their own order, not in that of memory.
     const ORDERED: bool = false;
+    /// The longest run, in bytes: one that passes over its elements twice wants them in a first-level cache.
+    const LONGEST: usize = usize::MAX;
 
     /// The result for no elements.
     fn start(self) -> Self::Acc;
@@ -81,23 +83,56 @@ unsafe fn fold_rows<F: Fold>(
     }
 }
 
+/// Rows of lanes that are folded one after the other, before they are combined with those before them.
+const ROWS_IN_A_ROW: usize = 64;
+
+/// Accumulators side by side, on whole cache lines: what is stored across two is slow to load again.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+pub struct Lanes<T, const N: usize>(pub [T; N]);
+
 /// One run as rows of `LANES` elements, which have an accumulator for each column; these are combined pairwise.
+///
+/// A long run is cut into blocks of rows, whose accumulators are combined column by column: that costs next to nothing, keeps
+/// the memory busy, and the error of a sum grows with the length of a block and the number of blocks only.
 #[inline(always)]
 unsafe fn in_lanes<F: Fold, const LANES: usize>(fold: F, x: *const F::In, n: usize, first: usize) -> F::Acc {
-    let mut lanes = [fold.start(); LANES];
+    let (mut lanes, stride) = (Lanes([fold.start(); LANES]), (LANES * size_of::<F::In>()) as isize);
     let whole = n / LANES;
-    let number = |r: usize| first + r * LANES;
     // SAFETY: the caller answers for n elements, of which the last row has fewer than the others.
     unsafe {
-        fold_rows(fold, x, (LANES * size_of::<F::In>()) as isize, whole, number, &mut lanes);
-        fold_rows(fold, x.add(whole * LANES), 0, 1, |_| number(whole), &mut lanes[..n % LANES]);
-    }
-    let mut width = LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            lanes[lane] = fold.combine(lanes[lane], lanes[lane + width]);
+        fold_rows(fold, x, stride, whole.min(ROWS_IN_A_ROW), |r| first + r * LANES, &mut lanes.0);
+        for from in (ROWS_IN_A_ROW..whole).step_by(ROWS_IN_A_ROW) {
+            let (mut others, rows) = (Lanes([fold.start(); LANES]), (whole - from).min(ROWS_IN_A_ROW));
+            fold_rows(fold, x.add(from * LANES), stride, rows, |r| first + (from + r) * LANES, &mut others.0);
+            for i in 0..LANES {
+                lanes.0[i] = fold.combine(lanes.0[i], others.0[i]);
+            }
         }
-        width /= 2;
+        fold_rows(fold, x.add(whole * LANES), 0, 1, |_| first + whole * LANES, &mut lanes.0[..n % LANES]);
     }
+    combined(fold, lanes.0)
+}
+
+/// All lanes combined pairwise. The halves have constant lengths, so that they stay in registers.
+#[inline(always)]
+pub fn combined<F: Fold, const LANES: usize>(fold: F, mut lanes: [F::Acc; LANES]) -> F::Acc {
+    const { assert!(LANES.is_power_of_two() && LANES <= 64) };
+    fold_half::<F, 32>(fold, &mut lanes);
+    fold_half::<F, 16>(fold, &mut lanes);
+    fold_half::<F, 8>(fold, &mut lanes);
+    fold_half::<F, 4>(fold, &mut lanes);
+    fold_half::<F, 2>(fold, &mut lanes);
+    fold_half::<F, 1>(fold, &mut lanes);
     lanes[0]
+}
+
+/// Combines the second `HALF` lanes with the first, if there are so many.
+#[inline(always)]
+fn fold_half<F: Fold, const HALF: usize>(fold: F, lanes: &mut [F::Acc]) {
+    if lanes.len() >= 2 * HALF {
+        for i in 0..HALF {
+            lanes[i] = fold.combine(lanes[i], lanes[i + HALF]);
+        }
+    }
 }

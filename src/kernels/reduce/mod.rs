@@ -15,7 +15,7 @@ mod fold;
 mod nest;
 
 pub use erased::Erased;
-pub use fold::Fold;
+pub use fold::{Fold, Lanes, combined};
 pub use nest::Loop;
 
 use std::mem::MaybeUninit;
@@ -25,8 +25,8 @@ use super::par;
 use erased::{Results, Room};
 use nest::{Nest, Runs};
 
-/// Bytes folded one after the other (in lanes) before results are combined pairwise: they fit a first-level cache.
-const LEAF: usize = 16 * 1024;
+/// Bytes of elements that are not neighbours and are gathered before they are folded: they fit a first-level cache.
+const GATHERED: usize = 16 * 1024;
 /// Elements of input that are worth a thread.
 const GRAIN: usize = 32 * 1024;
 /// Neighbouring outputs that are folded together when walking across.
@@ -151,7 +151,10 @@ impl Job<'_> {
 
     /// Elements of a leaf.
     fn leaf_size(&self) -> usize {
-        LEAF / self.fold.unit() as usize
+        let unit = self.fold.unit();
+        let neighbours = self.reduced.0.first().is_none_or(|l| l.from == unit);
+        let bytes = if neighbours { self.fold.longest() } else { GATHERED };
+        (bytes / unit as usize).min(GRAIN)
     }
 
     /// [`Erased::runs`] for runs of at most a leaf, whose elements need not be neighbours.
@@ -160,7 +163,7 @@ impl Job<'_> {
             // SAFETY: passed on.
             return unsafe { self.fold.runs(x, runs, joined, acc) };
         }
-        let mut buffer = MaybeUninit::<[u8; LEAF]>::uninit();
+        let mut buffer = MaybeUninit::<[u8; GATHERED]>::uninit();
         for i in 0..runs.count {
             let first = if joined { runs.first + i * runs.n } else { runs.first };
             let one = Runs { count: 1, first, ..runs };
