@@ -3,8 +3,14 @@
 
 use std::ffi::CStr;
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
 
 use crate::error::Result;
+use crate::fork::NAP;
+use crate::tensor::Tensor;
 
 /// Runs its argument without the interpreter lock.
 pub type Release = fn(&mut dyn FnMut());
@@ -18,6 +24,9 @@ pub type Warn = fn(&CStr) -> Result<()>;
 static RELEASE: OnceLock<Release> = OnceLock::new();
 static CHECK_SIGNALS: OnceLock<CheckSignals> = OnceLock::new();
 static WARN: OnceLock<Warn> = OnceLock::new();
+
+/// How long to wait for an op that reads what is to be changed.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Elements above which a kernel takes longer than a few microseconds.
 const WORTH_RELEASING: usize = 32 * 1024;
@@ -44,6 +53,22 @@ pub fn released(body: &mut dyn FnMut()) {
     match RELEASE.get() {
         Some(release) => release(body),
         None => body(),
+    }
+}
+
+/// A tensor's object, to change what it shows. Waits for the ops of other threads that are reading it; fails if they do not end,
+/// as when this thread itself is in the middle of one.
+pub fn exclusive<'py>(x: &Bound<'py, Tensor>) -> PyResult<PyRefMut<'py, Tensor>> {
+    let start = Instant::now();
+    loop {
+        match x.try_borrow_mut() {
+            Ok(exclusive) => return Ok(exclusive),
+            Err(_) if start.elapsed() < PATIENCE => x.py().detach(|| std::thread::sleep(NAP)),
+            Err(_) => {
+                let text = "the tensor cannot be changed: an op that reads it, on this or another thread, has not ended";
+                return Err(PyRuntimeError::new_err(text));
+            }
+        }
     }
 }
 

@@ -76,3 +76,166 @@ def test_backward_side_by_side_on_shared_weights():
             np.testing.assert_allclose(mine.grad.numpy(), np.repeat(x.sum(0)[:, None], 200, 1), rtol=1e-12)
 
     run_together(train, train)
+
+
+def test_gradients_of_one_leaf_add_up():
+    """Side by side from the very first on. Guard: `add_to_grad` looks whether another thread's gradient came in between.
+
+    The gradient is no fresh memory (it is one number, expanded), so it is copied, without the interpreter lock.
+    """
+    for _ in range(20):
+        leaf = fg.zeros(400_000, dtype=fg.float64).requires_grad_()
+        together = threading.Barrier(3)
+
+        def differentiate():
+            together.wait()
+            for _ in range(4):
+                leaf.sum().backward()
+
+        run_together(*[differentiate] * 3)
+        assert leaf.grad.min() == leaf.grad.max() == 12
+
+
+def test_gradients_with_a_graph_add_up():
+    leaf = fg.full((200_000,), 2.0, dtype=fg.float64).requires_grad_()
+
+    def differentiate():
+        for _ in range(10):
+            (leaf * leaf).sum().backward(create_graph=True)
+
+    run_together(differentiate, differentiate, differentiate)
+    grad = leaf.grad
+    assert grad.detach().min() == grad.detach().max() == 30 * 4
+    (second,) = fg.autograd.grad(grad.sum(), leaf)
+    assert second.min() == second.max() == 30 * 2
+    leaf.grad = None
+
+
+def test_copies_to_and_fro():
+    """Guards: storages are locked in the order of their addresses, and a thread that waits lets go of the interpreter."""
+    a, b, c = (fg.full((200_000,), float(i), dtype=fg.float64) for i in range(3))
+
+    def swap(x, y):
+        def body():
+            for _ in range(300):
+                x.copy_(y)
+                y.copy_(x)
+
+        return body
+
+    run_together(swap(a, b), swap(b, c), swap(c, a))
+    for x in (a, b, c):
+        assert x.min() == x.max() and x[0] in (0, 1, 2)
+
+
+def test_views_of_one_memory_are_written_in_turns():
+    """Guard: a storage is locked by its memory, not by the tensor that shows it."""
+    memory = fg.zeros(400, 500, dtype=fg.float64)
+    views = [memory, memory.t(), memory.view(200_000), memory.view(-1)[:100_000], memory.view(-1)[100_000:]]
+
+    def adding(view):
+        def body():
+            for _ in range(100):
+                view.add_(1)
+
+        return body
+
+    run_together(*map(adding, views))
+    assert memory.min() == memory.max() == 400
+
+
+def test_modes_belong_to_their_thread():
+    """Grad mode, inference mode, anomaly detection and hooks on saved tensors."""
+    x = fg.ones(3, requires_grad=True)
+    inside, done = threading.Barrier(2), threading.Barrier(2)
+    packed = []
+
+    def unusual():
+        with fg.no_grad():
+            inside.wait(60)
+            assert not (x * 2).requires_grad
+            done.wait(60)
+        with fg.inference_mode():
+            inside.wait(60)
+            assert (x * 2).is_inference()
+            done.wait(60)
+        with fg.autograd.graph.saved_tensors_hooks(lambda t: packed.append(t) or t, lambda t: t):
+            inside.wait(60)
+            done.wait(60)
+
+    def usual():
+        for _ in range(2):
+            inside.wait(60)
+            assert fg.is_grad_enabled() and not fg.is_inference_mode_enabled()
+            y = x * 2
+            assert y.requires_grad and not y.is_inference()
+            done.wait(60)
+        inside.wait(60)
+        x.exp().sum().backward()
+        assert not packed
+        done.wait(60)
+
+    run_together(unusual, usual)
+
+
+def test_graphs_are_built_differentiated_and_dropped_by_different_threads():
+    import queue
+
+    built, spent = queue.Queue(8), queue.Queue(8)
+    leaf = fg.ones(100, dtype=fg.float64, requires_grad=True)
+
+    def build():
+        for i in range(200):
+            y = leaf
+            for _ in range(20):
+                y = y * 1.0 + 0.0
+            y.register_hook(lambda g: g * 2)
+            built.put(y.sum())
+        built.put(None)
+
+    def differentiate():
+        while (loss := built.get()) is not None:
+            loss.backward()
+            spent.put(loss)
+        spent.put(None)
+
+    def drop():
+        while spent.get() is not None:
+            pass
+
+    run_together(build, differentiate, drop)
+    assert leaf.grad.min() == leaf.grad.max() == 400
+
+
+def test_data_is_set_while_others_compute():
+    """Guard: who changes a tensor waits for those who read it (`exclusive`)."""
+    x = fg.zeros(600, 600)
+    values = [fg.full((600, 600), float(v)) for v in (1, 2)]
+    x.data = values[0]
+    stop = threading.Event()
+
+    def compute():
+        while not stop.is_set():
+            y = x.mm(x)
+            assert y.min() == y.max() and y[0, 0] in (600.0, 2400.0)
+
+    def assign():
+        try:
+            for i in range(300):
+                x.data = values[i % 2]
+        finally:
+            stop.set()
+
+    run_together(compute, compute, assign)
+
+
+def test_a_hook_changes_the_tensor_that_backward_was_called_on():
+    x = fg.ones(2, requires_grad=True)
+    loss = x.sum()
+
+    def change(grad):
+        loss.data = fg.tensor(7.0)
+
+    x.register_hook(change)
+    loss.backward()
+    assert loss.item() == 7

@@ -3,6 +3,7 @@
 use pyo3::prelude::*;
 
 use super::arguments::Dims;
+use crate::interpreter::exclusive;
 use crate::layout::normalize_dim;
 use crate::tape::view;
 use crate::tensor::Tensor;
@@ -16,7 +17,7 @@ macro_rules! in_place_views {
             #[pyo3(signature = ($($sig)*))]
             fn $name<'py>(slf: Bound<'py, Self>, $($arg: $ty),*) -> PyResult<Bound<'py, Self>> {
                 let layout = view::in_place_view(stringify!($name), &slf.borrow(), |$x| $body)?;
-                slf.try_borrow_mut()?.set_layout(layout);
+                exclusive(&slf)?.set_layout(layout);
                 Ok(slf)
             }
         }

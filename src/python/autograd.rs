@@ -24,6 +24,7 @@ pub use node::PyNode;
 pub use run::{backward, grad};
 pub use saved::{_pop_saved_hooks, _push_saved_hooks};
 
+use crate::interpreter::exclusive;
 use crate::tape::mode::{self, Mode};
 use crate::tape::{Grad, GradObject, Meta};
 use crate::tensor::Tensor;
@@ -198,7 +199,7 @@ impl Tensor {
             return Err(PyTypeError::new_err(format!("Variable data has to be a tensor, but got {name}")));
         };
         let other = other.borrow().clone();
-        let mut x = slf.try_borrow_mut()?;
+        let mut x = exclusive(slf)?;
         if x.requires_grad() && !other.dtype().is_inexact() {
             return Err(PyRuntimeError::new_err(
                 "data set to a tensor that requires gradients must be floating point or complex dtype",
@@ -223,13 +224,15 @@ impl Tensor {
     /// a value that backward needs has been written to.
     #[pyo3(name = "backward", signature = (gradient=None, retain_graph=None, create_graph=false, inputs=None))]
     fn backward_from(
-        &self,
+        slf: &Bound<'_, Self>,
         gradient: Option<run::Gradients>,
         retain_graph: Option<bool>,
         create_graph: bool,
         inputs: Option<run::Tensors>,
     ) -> PyResult<()> {
-        run::backward(run::Tensors::one(self.clone()), gradient, retain_graph, create_graph, None, inputs)
+        // Hooks may change the object meanwhile.
+        let root = slf.borrow().clone();
+        run::backward(run::Tensors::one(root), gradient, retain_graph, create_graph, None, inputs)
     }
 
     /// Makes `backward` keep the gradient of this computed tensor in its `grad`. Does nothing for leaves.

@@ -17,6 +17,7 @@ use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use super::method::numpy_alias;
 use super::panics::internal_error;
 use crate::error::Error;
+use crate::interpreter::exclusive;
 use crate::ops::arguments::Operand;
 use crate::tensor::Tensor;
 
@@ -269,7 +270,7 @@ pub fn write_output(name: &str, target: &Bound<'_, Tensor>, result: &Tensor) -> 
     }
     let resized = Tensor::uninitialized("out", result.shape(), out.dtype())?;
     resized.write(result)?;
-    target.try_borrow_mut()?.set_data(&resized);
+    exclusive(target)?.set_data(&resized);
     target.borrow().bump_version();
     Ok(())
 }

@@ -447,18 +447,33 @@ fn sum(before: Option<Tensor>, grad: Tensor, create_graph: bool) -> Result<Tenso
 
 /// Adds to a gradient that is kept. The first is taken over as it is if nobody else holds its memory.
 fn add_to_grad(meta: &Arc<Meta>, grad: Tensor, create_graph: bool) -> Result<()> {
-    let before = meta.lock().grad.clone();
-    match before {
-        None => {
-            let own = create_graph || (grad.is_unique() && grad.is_contiguous());
-            let grad = if own { grad } else { grad.copied()? };
-            meta.lock().grad = Some(Grad::Native(Box::new(grad)));
+    loop {
+        let before = meta.lock().grad.clone();
+        let sum = match &before {
+            None => {
+                let own = create_graph || (grad.is_unique() && grad.is_contiguous());
+                if own { grad.clone() } else { grad.copied()? }
+            }
+            Some(before) if create_graph => before.tensor()?.add(&grad)?,
+            Some(before) => return super::without_recording(|| before.tensor()?.add_in_place(&grad)),
+        };
+        let mut state = meta.lock();
+        if same(&state.grad, &before) {
+            let old = state.grad.replace(Grad::Native(Box::new(sum)));
+            drop(state);
+            drop(old);
+            return Ok(());
         }
-        Some(before) if create_graph => {
-            let sum = before.tensor()?.add(&grad)?;
-            meta.lock().grad = Some(Grad::Native(Box::new(sum)));
-        }
-        Some(before) => super::without_recording(|| before.tensor()?.add_in_place(&grad))?,
+        // Another thread's gradient has come in between: once more.
     }
-    Ok(())
+}
+
+/// Whether both are the same tensor, or none.
+fn same(a: &Option<Grad>, b: &Option<Grad>) -> bool {
+    match (a, b) {
+        (None, None) => true,
+        (Some(Grad::Native(a)), Some(Grad::Native(b))) => a.storage().same(b.storage()),
+        (Some(Grad::Object(a)), Some(Grad::Object(b))) => Arc::ptr_eq(a, b),
+        _ => false,
+    }
 }
