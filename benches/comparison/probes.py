@@ -1,6 +1,8 @@
 """What is measured once a process: import time, memory, sizes."""
 
+import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -33,6 +35,35 @@ def memory_after_training(name, threads):
     for _ in range(200):
         step()
     return resident_megabytes()
+
+
+@probe("steps a second 64x1000x100x10", "")
+def steps_a_second(name, threads):
+    """In about a second; from the time in START_AT on, so that several processes can run at once."""
+    step = notebook_step(LIBRARIES[name](name, threads), "float32")
+    for _ in range(50):
+        step()
+    time.sleep(max(0, float(os.environ.get("START_AT", 0)) - time.time()))
+    count, start = 0, time.perf_counter()
+    while time.perf_counter() < start + 1:
+        step()
+        count += 1
+    return count / (time.perf_counter() - start)
+
+
+@probe("speed kept by two processes side by side", "%")
+def side_by_side(name, threads):
+    """What the slower of two trainings at once keeps of the speed it has alone."""
+    LIBRARIES[name](name, threads)
+    (alone,) = trainings(1, name, threads)
+    return 100 * min(trainings(2, name, threads)) / alone
+
+
+def trainings(count, name, threads):
+    command = [sys.executable, sys.argv[0], "--threads", str(threads), "--probe", "steps a second 64x1000x100x10", name]
+    environment = os.environ | {"START_AT": str(time.time() + 4)}
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) for _ in range(count)]
+    return [json.loads(process.communicate()[0])["value"] for process in running]
 
 
 @probe("installed size", "MB", once=True)

@@ -2,6 +2,7 @@
 
 import statistics
 
+from .bars import PEER, bar
 from .libraries import SUBJECT
 
 
@@ -20,9 +21,11 @@ class Table:
     def __init__(self, peers, markdown):
         self.names, self.markdown = [peer.name for peer in peers], markdown
         self.footnotes = []
-        self.line("", *self.names)
+        self.missed = self.judged = 0
+        head = [*self.names, *(["bar"] if PEER in self.names else [])]
+        self.line("", *head)
         if markdown:
-            print("|---" * (len(self.names) + 1) + "|")
+            print("|---" * (len(head) + 1) + "|")
 
     def line(self, first, *cells):
         if self.markdown:
@@ -32,7 +35,20 @@ class Table:
 
     def row(self, title, results, unit):
         base = results.get(SUBJECT, {}).get("seconds")
-        self.line(title, *(self.cell(title, name, results.get(name, {}), base, unit) for name in self.names))
+        cells = [self.cell(title, name, results.get(name, {}), base, unit) for name in self.names]
+        if PEER in self.names:
+            cells.append(self.verdict(title, base, results.get(PEER, {}).get("seconds")))
+        self.line(title, *cells)
+
+    def verdict(self, title, own, other):
+        """The bar, and where it was missed the ratio that was reached."""
+        limit = bar(title)
+        if limit is None or not own or not other:
+            return ""
+        reached = statistics.median(a / b for a, b in zip(own, other))
+        self.judged += 1
+        self.missed += reached > limit
+        return f"{limit:.2f}" + (f" ! {reached:.2f}" if reached > limit else "")
 
     def cell(self, title, name, result, base, unit):
         if "error" in result:
@@ -48,5 +64,7 @@ class Table:
         return text
 
     def end(self):
+        if self.judged:
+            self.footnotes.append(f"{self.missed} of {self.judged} bars missed (a bar: ferrograd's time over {PEER}'s, at most)")
         for note in self.footnotes:
             print(f"\n{note}" if self.markdown else note)
