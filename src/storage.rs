@@ -462,4 +462,65 @@ mod tests {
         drop(writing);
         assert!(lock.try_write());
     }
+
+    /// Guards the order of `in_order`: in the order of the lists, one would hold what the other waits for.
+    #[test]
+    fn two_that_want_the_same_two_never_wait_for_each_other() {
+        let (ended, waiting) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for _ in 0..200 {
+                let (a, b) = (&Storage::uninitialized(8).unwrap(), &Storage::uninitialized(8).unwrap());
+                // Both threads wait when the first is let go of.
+                let held = Access::new(&[], &[a]);
+                std::thread::scope(|scope| {
+                    scope.spawn(|| drop(Access::new(&[a], &[b])));
+                    scope.spawn(|| drop(Access::new(&[b], &[a])));
+                    std::thread::sleep(NAP * 10);
+                    drop(held);
+                });
+            }
+            ended.send(()).unwrap();
+        });
+        assert!(waiting.recv_timeout(std::time::Duration::from_secs(60)).is_ok(), "two threads wait for each other");
+    }
+
+    /// Many threads with random lists of the same few storages: each sees a writer's numbers whole. The compiler's sanitizers and
+    /// the lock's own states are what would object.
+    #[test]
+    fn random_readers_and_writers() {
+        const STORAGES: u64 = 4;
+        const WORDS: usize = 32;
+        let storages: Vec<Storage> = (0..STORAGES).map(|_| Storage::uninitialized(8 * WORDS).unwrap()).collect();
+        let words = |storage: &Storage| storage.start().cast::<u64>();
+        for storage in &storages {
+            // SAFETY: room for so many words.
+            unsafe { words(storage).write_bytes(0, WORDS) };
+        }
+        std::thread::scope(|scope| {
+            for seed in 1..=6u64 {
+                let storages = &storages;
+                scope.spawn(move || {
+                    // Marsaglia, "Xorshift RNGs", 2003.
+                    let mut state = seed;
+                    let mut random = move || {
+                        state ^= state << 13;
+                        state ^= state >> 7;
+                        state ^= state << 17;
+                        state
+                    };
+                    for _ in 0..3000 {
+                        let [read, write] = [0, 0].map(|_| &storages[(random() % STORAGES) as usize]);
+                        let _access = Access::new(&[read], &[write]);
+                        let value = random();
+                        // SAFETY: locked for reading and for writing.
+                        unsafe {
+                            let first = words(read).read();
+                            assert!((0..WORDS).all(|i| words(read).add(i).read() == first));
+                            (0..WORDS).for_each(|i| words(write).add(i).write(value));
+                        }
+                    }
+                });
+            }
+        });
+    }
 }
