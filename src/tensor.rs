@@ -416,7 +416,9 @@ impl Tensor {
             return Ok(());
         }
         let what = format!("[torch.{}Tensor {:?}]", self.dtype().type_word(), self.shape());
-        let what = match self.node() {
+        // Named is the op whose result it is now: most often the one that changed it.
+        let now = self.body.meta.get().and_then(|meta| meta.node()).or_else(|| self.node());
+        let what = match now {
             Some((node, output)) => format!("{what}, which is output {output} of {},", short_name(&node.name())),
             None => what,
         };
@@ -470,15 +472,17 @@ impl Tensor {
     }
 
     /// Makes this handle show its memory in another way. The layout must lie within the storage.
-    pub(crate) fn set_layout(&mut self, layout: Layout) {
-        self.set_data(&self.with_layout(layout));
+    #[must_use = "what it was before: its end may run the user's code, which must find the tensor free"]
+    pub(crate) fn set_layout(&mut self, layout: Layout) -> Tensor {
+        self.set_data(&self.with_layout(layout))
     }
 
     /// Makes this handle show what `other` shows, at its own place on the tape: `x.data = other`.
-    pub(crate) fn set_data(&mut self, other: &Tensor) {
+    #[must_use = "what it was before: its end may run the user's code, which must find the tensor free"]
+    pub(crate) fn set_data(&mut self, other: &Tensor) -> Tensor {
         let meta = OnceLock::from(self.meta_or_new());
         let Body { storage, layout, contiguous, dtype, inference, .. } = &*other.body;
-        self.body = Arc::new(Body {
+        let body = Arc::new(Body {
             storage: storage.clone(),
             layout: layout.clone(),
             contiguous: *contiguous,
@@ -488,5 +492,7 @@ impl Tensor {
             origin: None,
             meta,
         });
+        let body = std::mem::replace(&mut self.body, body);
+        Tensor { body, saved_version: None, is_number: false, reusable: false }
     }
 }

@@ -259,7 +259,7 @@ def test_a_saved_value_that_was_changed_is_an_error():
     a = x * 1
     b = a * a
     a.add_(1)
-    with pytest.raises(RuntimeError, match=r"modified by an inplace operation.*FloatTensor \[3\].*version 1; expected version 0"):
+    with pytest.raises(RuntimeError, match=r"FloatTensor \[3\]\], which is output 0 of Add, is at version 1; expected version 0"):
         b.sum().backward()
     y = x.exp()
     y.add_(1)

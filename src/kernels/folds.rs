@@ -256,7 +256,7 @@ unsafe fn extreme<T: Ordered, O: Order, const LANES: usize>(x: *const T, n: usiz
     // SAFETY: as above; the last row overlaps the one before it, of which there is one at least.
     unsafe {
         best_of_rows::<T, O>(x, (LANES * size_of::<T>()) as isize, n / LANES, &mut best.0, &mut nan.0);
-        if n % LANES > 0 {
+        if !n.is_multiple_of(LANES) {
             best_of_rows::<T, O>(x.add(n - LANES), 0, 1, &mut best.0, &mut nan.0);
         }
         if const { T::DTYPE.is_float() } && nan.0.iter().fold(false, |found, v| found | v.truth()) {

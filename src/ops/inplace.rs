@@ -124,7 +124,7 @@ impl Tensor {
         let shape = shape.map_err(|_| negative())?;
         let resized = slf.borrow().resized("resize_", &shape)?;
         slf.borrow().bump_version();
-        exclusive(&slf)?.set_data(&resized);
+        let _old = exclusive(&slf)?.set_data(&resized);
         Ok(slf)
     }
 
@@ -132,7 +132,7 @@ impl Tensor {
     fn resize_as_<'py>(slf: Bound<'py, Self>, other: &Tensor) -> PyResult<Bound<'py, Self>> {
         let resized = slf.borrow().resized("resize_as_", other.shape())?;
         slf.borrow().bump_version();
-        exclusive(&slf)?.set_data(&resized);
+        let _old = exclusive(&slf)?.set_data(&resized);
         Ok(slf)
     }
 
@@ -151,7 +151,7 @@ impl Tensor {
             runtime_error!("set_: could not set a tensor of dtype {dtype} to one of dtype {}", source.dtype())?;
         }
         view::in_place_memory("set_", &slf.borrow())?;
-        exclusive(&slf)?.set_data(&source);
+        let _old = exclusive(&slf)?.set_data(&source);
         slf.borrow().bump_version();
         Ok(slf)
     }

@@ -17,7 +17,7 @@ macro_rules! in_place_views {
             #[pyo3(signature = ($($sig)*))]
             fn $name<'py>(slf: Bound<'py, Self>, $($arg: $ty),*) -> PyResult<Bound<'py, Self>> {
                 let layout = view::in_place_view(stringify!($name), &slf.borrow(), |$x| $body)?;
-                exclusive(&slf)?.set_layout(layout);
+                let _old = exclusive(&slf)?.set_layout(layout);
                 Ok(slf)
             }
         }

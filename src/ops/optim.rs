@@ -201,7 +201,7 @@ fn count_up(step: &Tensor) -> Result<f64> {
     let before = step.scalar()?;
     let value = crate::dispatch_floats!(step.dtype(), "adam", T => {
         let before: T = before.to();
-        Ok(f64::from(before + 1.0))
+        Ok((before + 1.0) as f64)
     })?;
     step.fill(Scalar::Float(value))?;
     step.bump_version();

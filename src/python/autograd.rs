@@ -205,7 +205,9 @@ impl Tensor {
                 "data set to a tensor that requires gradients must be floating point or complex dtype",
             ));
         }
-        x.set_data(&other);
+        let old = x.set_data(&other);
+        drop(x);
+        drop(old);
         Ok(())
     }
 

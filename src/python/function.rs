@@ -270,7 +270,7 @@ pub fn write_output(name: &str, target: &Bound<'_, Tensor>, result: &Tensor) -> 
     }
     let resized = Tensor::uninitialized("out", result.shape(), out.dtype())?;
     resized.write(result)?;
-    exclusive(target)?.set_data(&resized);
+    let _old = exclusive(target)?.set_data(&resized);
     target.borrow().bump_version();
     Ok(())
 }
