@@ -255,6 +255,9 @@ pub enum OneOrSeveral {
     Several(Several),
 }
 
+/// An argument that may be left out, but may not be None.
+pub struct Given<T>(pub Option<T>);
+
 /// Some shapes.
 pub struct Shapes(pub Vec<Dims>);
 

@@ -103,10 +103,13 @@ impl Tensor {
         }
         let (a, b) = promoted(self, &b)?;
         check_alpha("add", alpha, a.dtype())?;
-        let y = crate::dispatch_all!(a.dtype(), "add", T => {
-            let factor: T = alpha.to();
-            super::kernel::binary::<T, T, T>("add", &a, &b, #[inline(always)] move |u, v| u.add(factor.mul(v)))
-        })?;
+        let y = match a.dtype() {
+            DType::F32 | DType::F64 => fused("add", &a, &b, alpha.to_f64()),
+            dtype => crate::dispatch_all!(dtype, "add", T => {
+                let factor: T = alpha.to();
+                super::kernel::binary::<T, T, T>("add", &a, &b, #[inline(always)] move |u, v| u.add(factor.mul(v)))
+            }),
+        }?;
         vjp!("add", y, { a: |g| Ok(g.clone()), b: |g| g * alpha.conj() })
     }
 
@@ -123,10 +126,13 @@ impl Tensor {
         check_difference(self, &b)?;
         let (a, b) = promoted(self, &b)?;
         check_alpha("sub", alpha, a.dtype())?;
-        let y = crate::dispatch_numbers!(a.dtype(), "sub", T => {
-            let factor: T = alpha.to();
-            super::kernel::binary::<T, T, T>("sub", &a, &b, #[inline(always)] move |u, v| u.sub(factor.mul(v)))
-        })?;
+        let y = match a.dtype() {
+            DType::F32 | DType::F64 => fused("sub", &a, &b, -alpha.to_f64()),
+            dtype => crate::dispatch_numbers!(dtype, "sub", T => {
+                let factor: T = alpha.to();
+                super::kernel::binary::<T, T, T>("sub", &a, &b, #[inline(always)] move |u, v| u.sub(factor.mul(v)))
+            }),
+        }?;
         vjp!("sub", y, { a: |g| Ok(g.clone()), b: |g| g * -alpha.conj() })
     }
 
@@ -256,6 +262,11 @@ in_place! {
 }
 
 in_place! { neg_ neg }
+
+/// a + factor b of floats, rounded once, as in torch.
+fn fused(op: &'static str, a: &Tensor, b: &Tensor, factor: f64) -> Result<Tensor> {
+    float_zip_map!(op, a, b, move |u: T, v: T| v.mul_add(factor as T, u))
+}
 
 /// Differences of bools have no meaning that torch would give them.
 fn check_difference(a: &Tensor, b: &Tensor) -> Result<()> {

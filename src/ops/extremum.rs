@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 
-use super::arguments::{DimOrTensor, Dims, Extremum, Pair};
+use super::arguments::{DimOrTensor, Dims, Extremum, Given, Pair};
 use super::reduce::{Reduction, fold, fold_pair};
 use crate::dtype::{Bool, DType, Element};
 use crate::error::{Error, Result};
@@ -138,14 +138,14 @@ impl Tensor {
     /// NaN counts as larger than any number. Indices are those of the first largest element.
     /// Derivative: without `dim` shared evenly among equal elements, with `dim` that of the element at the index.
     /// Raises: RuntimeError, or IndexError with `dim`, if there is no element.
-    #[pyo3(signature = (dim=None, keepdim=None, *, other=None))]
-    pub fn max(&self, dim: Option<DimOrTensor>, keepdim: Option<bool>, other: Option<DimOrTensor>) -> Result<Extremum> {
+    #[pyo3(signature = (dim=Given(None), keepdim=None, *, other=None))]
+    pub fn max(&self, dim: Given<DimOrTensor>, keepdim: Option<bool>, other: Option<DimOrTensor>) -> Result<Extremum> {
         let x = self;
         let all = || x.extreme_of_all::<Largest>("max", "max.1");
         max_or_min(
             x,
             "max",
-            dim,
+            dim.0,
             keepdim,
             other,
             all,
@@ -159,14 +159,14 @@ impl Tensor {
     /// NaN counts as smaller than any number. Indices are those of the first smallest element.
     /// Derivative: without `dim` shared evenly among equal elements, with `dim` that of the element at the index.
     /// Raises: RuntimeError, or IndexError with `dim`, if there is no element.
-    #[pyo3(signature = (dim=None, keepdim=None, *, other=None))]
-    pub fn min(&self, dim: Option<DimOrTensor>, keepdim: Option<bool>, other: Option<DimOrTensor>) -> Result<Extremum> {
+    #[pyo3(signature = (dim=Given(None), keepdim=None, *, other=None))]
+    pub fn min(&self, dim: Given<DimOrTensor>, keepdim: Option<bool>, other: Option<DimOrTensor>) -> Result<Extremum> {
         let x = self;
         let all = || x.extreme_of_all::<Smallest>("min", "min.1");
         max_or_min(
             x,
             "min",
-            dim,
+            dim.0,
             keepdim,
             other,
             all,

@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 
-use super::arguments::Dims;
+use super::arguments::{Dims, Given};
 use crate::interpreter::exclusive;
 use crate::layout::normalize_dim;
 use crate::tape::view;
@@ -34,7 +34,7 @@ in_place_views! {
     /// `swapdims` in place.
     swapdims_(dim0, dim1)(dim0: isize, dim1: isize) |x| x.transpose(dim0, dim1);
     /// `squeeze` in place.
-    squeeze_(dim=None)(dim: Option<Dims>) |x| x.squeeze(dim);
+    squeeze_(dim=Given(None))(dim: Given<Dims>) |x| x.squeeze(dim);
     /// `unsqueeze` in place.
     unsqueeze_(dim)(dim: isize) |x| x.unsqueeze_at(normalize_dim("unsqueeze_", dim, x.rank() + 1)?);
     /// `as_strided` in place.

@@ -9,7 +9,7 @@
 use pyo3::prelude::*;
 
 use super::along::Target;
-use super::arguments::Pair;
+use super::arguments::{Given, Pair};
 use crate::dtype::{C64, C128, DType, Element, Number, Scalar};
 use crate::error::{Error, Result};
 use crate::kernels::folds::{Largest, Order, Smallest};
@@ -304,8 +304,9 @@ impl Tensor {
     ///
     /// Dtype: integers and bools are multiplied as int64, unless `dtype` says otherwise.
     /// Derivative: exact with zeros in the input, too.
-    #[pyo3(signature = (dim=None, keepdim=None, *, dtype=None))]
-    pub fn prod(&self, dim: Option<isize>, keepdim: Option<bool>, dtype: Option<DType>) -> Result<Tensor> {
+    #[pyo3(signature = (dim=Given(None), keepdim=None, *, dtype=None))]
+    pub fn prod(&self, dim: Given<isize>, keepdim: Option<bool>, dtype: Option<DType>) -> Result<Tensor> {
+        let dim = dim.0;
         if dim.is_none() && keepdim.is_some() {
             return Err(Error::Type("prod() takes keepdim only with a dim".into()));
         }

@@ -5,7 +5,7 @@
 
 use pyo3::prelude::*;
 
-use super::arguments::{Dims, Sizes, ViewAs};
+use super::arguments::{Dims, Given, Sizes, ViewAs};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::layout::{Layout, Shape, Strides, broadcast_shapes, checked_numel, infer_shape, normalize_dim};
@@ -238,10 +238,10 @@ impl Tensor {
     /// Without the dims of size 1: all of them, or those of the given ones that have size 1.
     ///
     /// Raises: IndexError if a dim is out of range.
-    #[pyo3(signature = (dim=None))]
-    pub fn squeeze(&self, dim: Option<Dims>) -> Result<Tensor> {
+    #[pyo3(signature = (dim=Given(None)))]
+    pub fn squeeze(&self, dim: Given<Dims>) -> Result<Tensor> {
         let of_size_1 = |d: &usize| self.shape().get(*d) == Some(&1);
-        let (op, dims) = match &dim {
+        let (op, dims) = match &dim.0 {
             None => ("squeeze", (0..self.rank()).filter(of_size_1).collect()),
             Some(dims) => {
                 let wanted = crate::layout::normalize_dims("squeeze", dims, self.rank())?;

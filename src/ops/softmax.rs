@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::kernels::folds::{Extreme, Largest, Sum};
 use crate::kernels::lines::Lines;
 use crate::kernels::{math, softmax as kernel, without_interpreter};
+use crate::runtime_error;
 use crate::storage::Access;
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -75,6 +76,9 @@ impl Tensor {
             let shift = shift.isfinite()?.choose(&shift, 0.0)?;
             let kept = if keepdim { shift.clone() } else { shift.sum(Some(dim.clone()), false, None)? };
             return (&*x - shift)?.exp()?.sum(Some(dim), keepdim, None)?.log()? + kept;
+        }
+        if dim.is_empty() && !keepdim && x.rank() > 0 && x.numel() > 0 {
+            return runtime_error!("logsumexp: no dims are given for a {}-d tensor, which needs keepdim=True", x.rank());
         }
         let r = Reduction::new("logsumexp", &x, Some(&dim), keepdim)?;
         let y = crate::dispatch_floats!(x.dtype(), "logsumexp", T => {

@@ -6,7 +6,7 @@
 use pyo3::prelude::*;
 
 use super::along::Target;
-use super::arguments::{Operand, Pair};
+use super::arguments::{Given, Operand, Pair};
 use super::extremum::check_dims_not_empty;
 use super::reduce::Reduction;
 use crate::dtype::{DType, Element, Scalar};
@@ -287,15 +287,15 @@ impl Tensor {
     /// The median, the lower one of two; or, over a `dim`, the medians as a pair (values, indices). NaN if there is one.
     ///
     /// Derivative: without `dim` shared evenly among equal elements, with `dim` that of the element at the index.
-    #[pyo3(signature = (dim=None, keepdim=None))]
-    pub fn median(&self, dim: Option<isize>, keepdim: Option<bool>) -> Result<super::arguments::Extremum> {
-        self.any_median("median", "median.1", dim, keepdim)
+    #[pyo3(signature = (dim=Given(None), keepdim=None))]
+    pub fn median(&self, dim: Given<isize>, keepdim: Option<bool>) -> Result<super::arguments::Extremum> {
+        self.any_median("median", "median.1", dim.0, keepdim)
     }
 
     /// The median of what is not NaN; see `median`.
-    #[pyo3(signature = (dim=None, keepdim=None))]
-    pub fn nanmedian(&self, dim: Option<isize>, keepdim: Option<bool>) -> Result<super::arguments::Extremum> {
-        self.any_median("nanmedian", "nanmedian.1", dim, keepdim)
+    #[pyo3(signature = (dim=Given(None), keepdim=None))]
+    pub fn nanmedian(&self, dim: Given<isize>, keepdim: Option<bool>) -> Result<super::arguments::Extremum> {
+        self.any_median("nanmedian", "nanmedian.1", dim.0, keepdim)
     }
 
     /// The most frequent element along `dim`, the smallest of these, and where one is: a pair (values, indices).

@@ -7,7 +7,7 @@ use pyo3::{Borrowed, FromPyObject};
 
 use super::numpy::is_numpy_scalar;
 use crate::dtype::{C128, Scalar};
-use crate::ops::arguments::{DimOrTensor, Dims, DimsGiven, DimsOrFlag, Operand, Order};
+use crate::ops::arguments::{DimOrTensor, Dims, DimsGiven, DimsOrFlag, Given, Operand, Order};
 use crate::tensor::Tensor;
 
 /// The type of an object, for messages.
@@ -123,6 +123,14 @@ impl<'a, 'py> FromPyObject<'a, 'py> for DimsGiven {
 
     fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<DimsGiven> {
         if ob.is_none() { Ok(DimsGiven(Some(None))) } else { ob.extract().map(|dims| DimsGiven(Some(Some(dims)))) }
+    }
+}
+
+impl<'a, 'py, T: FromPyObject<'a, 'py, Error: Into<PyErr>>> FromPyObject<'a, 'py> for Given<T> {
+    type Error = PyErr;
+
+    fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<Given<T>> {
+        T::extract(ob).map(|value| Given(Some(value))).map_err(Into::into)
     }
 }
 

@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
-use super::method::numpy_alias;
+use super::method::{WITHOUT_ALIASES, numpy_alias};
 use super::panics::internal_error;
 use crate::error::Error;
 use crate::interpreter::exclusive;
@@ -160,8 +160,14 @@ unsafe fn call_with_keywords<'py>(
             let key = key.cast_into::<PyString>()?;
             match key.to_str()? {
                 "out" => out = (!value.is_none()).then_some(value),
-                "input" if positional.is_empty() || keywords.is_empty() && count == 0 => positional.insert(0, value),
-                name => keywords.set_item(numpy_alias(name).unwrap_or(name), value)?,
+                "input" | "x" | "a" | "x1" if positional.is_empty() => positional.push(value),
+                key => {
+                    let key = alias(name, key).unwrap_or(key);
+                    if keywords.contains(key)? {
+                        return Err(PyTypeError::new_err(format!("{name}() got argument '{key}' under two names")));
+                    }
+                    keywords.set_item(key, value)?
+                }
             }
         }
     }
@@ -182,6 +188,15 @@ unsafe fn call_with_keywords<'py>(
             }
             write_outputs(name, &out, &result)
         }
+    }
+}
+
+/// Torch's name of an argument of a function for numpy's.
+fn alias(function: &str, argument: &str) -> Option<&'static str> {
+    match argument {
+        _ if WITHOUT_ALIASES.contains(&function) => None,
+        "x2" => Some("other"),
+        argument => numpy_alias(argument),
     }
 }
 

@@ -15,7 +15,7 @@ use super::panics::internal_error;
 use crate::tensor::Tensor;
 
 /// Methods with a `dim` or `keepdim` that torch does not parse itself.
-const WITHOUT_ALIASES: [&str; 2] = ["norm", "split"];
+pub const WITHOUT_ALIASES: [&str; 2] = ["norm", "split"];
 
 /// Torch's name of an argument for numpy's.
 pub fn numpy_alias(name: &str) -> Option<&'static str> {
