@@ -4,12 +4,26 @@ use pyo3::prelude::*;
 use smallvec::SmallVec;
 
 use super::arguments::Operand;
-use super::kernel::{promoted, result_type};
+use super::kernel::{promoted, result_type, unary};
 use super::power::check_in_range;
 use crate::dtype::{DType, Element, Ordered, Scalar};
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 use crate::vjp;
+
+/// y = f(x) over the real dtypes but bool, where f names bounds that are one number each: read once, not with each element.
+macro_rules! bounded_by {
+    ($x:expr, [$($bound:ident),+], |$v:ident: T| $body:expr) => {
+        crate::dispatch_reals!($x.dtype(), "clamp", T => {
+            $(let $bound: T = $bound.scalar()?.to();)+
+            unary::<T, T>("clamp", &$x, #[inline(always)] move |$v: T| $body)
+        })
+    };
+}
+
+fn is_one_number(bound: &Tensor) -> bool {
+    bound.rank() == 0 && bound.dtype() != DType::Bool
+}
 
 /// Names under which bounds are recorded: torch's overload for numbers, and for tensors.
 struct Names {
@@ -40,11 +54,19 @@ impl Tensor {
         match bounds {
             [Some(low), Some(high)] => clamp_between(op, &x, &low, &high),
             [Some(low), None] => {
-                let y = ordered_zip_map!("clamp", x, low, |v: T, low: T| Ordered::max(low, v))?;
+                let y = if is_one_number(&low) {
+                    bounded_by!(x, [low], |v: T| Ordered::max(low, v))
+                } else {
+                    ordered_zip_map!("clamp", x, low, |v: T, low: T| Ordered::max(low, v))
+                }?;
                 vjp!(op, y, { x: |g| kept_above(g, &x, &low), low: |g| x.below(&low)?.choose(g, 0.0) })
             }
             [None, Some(high)] => {
-                let y = ordered_zip_map!("clamp", x, high, |v: T, high: T| Ordered::min(high, v))?;
+                let y = if is_one_number(&high) {
+                    bounded_by!(x, [high], |v: T| Ordered::min(high, v))
+                } else {
+                    ordered_zip_map!("clamp", x, high, |v: T, high: T| Ordered::min(high, v))
+                }?;
                 vjp!(op, y, { x: |g| kept_below(g, &x, &high), high: |g| high.below(&x)?.choose(g, 0.0) })
             }
             [None, None] => Err(Error::Runtime("clamp: at least one of 'min' or 'max' must not be None".into())),
@@ -76,7 +98,11 @@ fn kept_below(g: &Tensor, x: &Tensor, high: &Tensor) -> Result<Tensor> {
 
 /// Where the bounds cross, all is `high`, and so `high` alone has a gradient there.
 fn clamp_between(op: &'static str, x: &Tensor, low: &Tensor, high: &Tensor) -> Result<Tensor> {
-    let y = real_zip3_map!("clamp", x, low, high, |v: T, low: T, high: T| Ordered::min(high, Ordered::max(low, v)))?;
+    let y = if is_one_number(low) && is_one_number(high) {
+        bounded_by!(x, [low, high], |v: T| Ordered::min(high, Ordered::max(low, v)))
+    } else {
+        real_zip3_map!("clamp", x, low, high, |v: T, low: T, high: T| Ordered::min(high, Ordered::max(low, v)))
+    }?;
     vjp!(op, y, {
         x: |g| x.not_below(&low)?.logical_and(&high.not_below(&x)?)?.choose(g, 0.0),
         low: |g| x.below(&low)?.logical_and(&low.below(&high)?)?.choose(g, 0.0),
