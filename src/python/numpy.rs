@@ -1,6 +1,6 @@
 //! Memory shared with numpy, which is imported when it is first needed.
 
-use std::ffi::{c_char, c_int};
+use std::ffi::c_int;
 use std::ptr::NonNull;
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyUserWarning, PyValueError};
@@ -64,7 +64,7 @@ fn is_of_numpy(ob: &Bound<'_, PyAny>, class: &str) -> PyResult<bool> {
 struct ArrayStruct {
     two: c_int,
     rank: c_int,
-    kind: c_char,
+    kind: u8,
     size: c_int,
     flags: c_int,
     shape: *const isize,
@@ -107,7 +107,7 @@ impl SharedMemory {
         let array = ArrayStruct {
             two: 2,
             rank: tensor.rank() as c_int,
-            kind: typestr(tensor.dtype()).as_bytes()[1] as c_char,
+            kind: typestr(tensor.dtype()).as_bytes()[1],
             size: tensor.dtype().size() as c_int,
             flags: ALIGNED | NATIVE | WRITABLE,
             shape: shape.as_ptr(),
@@ -188,7 +188,7 @@ fn lent_by(array: &Bound<'_, PyAny>) -> PyResult<(Tensor, bool)> {
 
 /// The dtype of an array's elements.
 fn dtype_of(array: &Bound<'_, PyAny>, shown: &ArrayStruct) -> PyResult<DType> {
-    let is_it = |dtype: &DType| (typestr(*dtype).as_bytes()[1], dtype.size()) == (shown.kind as u8, shown.size as usize);
+    let is_it = |dtype: &DType| (typestr(*dtype).as_bytes()[1], dtype.size()) == (shown.kind, shown.size as usize);
     match DType::ALL.into_iter().find(is_it) {
         Some(_) if shown.flags & NATIVE == 0 => Err(PyValueError::new_err(
             "given numpy array has byte order different from the native byte order. Conversion between byte orders is currently \
