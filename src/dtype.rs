@@ -248,6 +248,8 @@ pub enum Scalar {
     Bool(bool),
     /// An `int`.
     Int(i64),
+    /// An `int` from 2^63 on. Combined with integers it wraps.
+    UInt(u64),
     /// A `float`.
     Float(f64),
     /// A `complex`.
@@ -260,7 +262,7 @@ impl Scalar {
     pub const fn kind(self) -> Kind {
         match self {
             Scalar::Bool(_) => Kind::Bool,
-            Scalar::Int(_) => Kind::Int,
+            Scalar::Int(_) | Scalar::UInt(_) => Kind::Int,
             Scalar::Float(_) => Kind::Float,
             Scalar::Complex(_) => Kind::Complex,
         }
@@ -270,7 +272,7 @@ impl Scalar {
     pub fn dtype(self, default_float: DType) -> DType {
         match self {
             Scalar::Bool(_) => DType::Bool,
-            Scalar::Int(_) => DType::I64,
+            Scalar::Int(_) | Scalar::UInt(_) => DType::I64,
             Scalar::Float(_) => default_float,
             Scalar::Complex(_) => default_float.to_complex(),
         }
@@ -281,6 +283,7 @@ impl Scalar {
         match self {
             Scalar::Bool(v) => v as u8 as f64,
             Scalar::Int(v) => v as f64,
+            Scalar::UInt(v) => v as f64,
             Scalar::Float(v) => v,
             Scalar::Complex(v) => v.re,
         }
@@ -325,7 +328,7 @@ impl Scalar {
             Scalar::Bool(_) => true,
             Scalar::Int(v) => (if low == 0 { -high } else { low }..=high).contains(&v),
             Scalar::Float(v) => (low as f64..=high as f64).contains(&v),
-            Scalar::Complex(_) => false,
+            Scalar::UInt(_) | Scalar::Complex(_) => false,
         }
     }
 
@@ -333,7 +336,7 @@ impl Scalar {
     pub fn is_exact_in(self, dtype: DType) -> bool {
         match self {
             Scalar::Int(v) if v < 0 && dtype == DType::U8 => false,
-            Scalar::Int(_) => self.fits(dtype),
+            Scalar::Int(_) | Scalar::UInt(_) => self.fits(dtype),
             _ => true,
         }
     }
@@ -344,6 +347,8 @@ impl Scalar {
         match self {
             Scalar::Bool(v) => T::from_i64(v as i64),
             Scalar::Int(v) => T::from_i64(v),
+            Scalar::UInt(v) if T::DTYPE.kind() > Kind::Int => T::from_f64(v as f64),
+            Scalar::UInt(v) => T::from_i64(v as i64),
             Scalar::Float(v) => T::from_f64(v),
             Scalar::Complex(v) => T::from_c128(v),
         }
@@ -355,6 +360,7 @@ impl fmt::Display for Scalar {
         match self {
             Scalar::Bool(v) => write!(f, "{v}"),
             Scalar::Int(v) => write!(f, "{v}"),
+            Scalar::UInt(v) => write!(f, "{v}"),
             Scalar::Float(v) => write!(f, "{v}"),
             Scalar::Complex(v) => write!(f, "({}{:+}j)", v.re, v.im),
         }
@@ -368,6 +374,7 @@ impl std::ops::Neg for Scalar {
         match self {
             Scalar::Bool(v) => Scalar::Int(-(v as i64)),
             Scalar::Int(v) => Scalar::Int(v.wrapping_neg()),
+            Scalar::UInt(v) => Scalar::Float(-(v as f64)),
             Scalar::Float(v) => Scalar::Float(-v),
             Scalar::Complex(v) => Scalar::Complex(-v),
         }

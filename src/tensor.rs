@@ -128,7 +128,7 @@ impl Tensor {
     pub fn from_number(value: Scalar) -> Result<Tensor> {
         let dtype = match value {
             Scalar::Bool(_) => DType::Bool,
-            Scalar::Int(_) => DType::I64,
+            Scalar::Int(_) | Scalar::UInt(_) => DType::I64,
             Scalar::Float(_) => DType::F64,
             Scalar::Complex(_) => DType::C128,
         };

@@ -4,7 +4,7 @@ from ferrograd import _C
 from ferrograd._C import *  # noqa: F403
 from ferrograd._C import Tensor, dtype
 from ferrograd._copies import copy_forms
-from ferrograd._functions import function_forms
+from ferrograd._functions import PLAIN, function_forms
 from ferrograd._size import Size
 from ferrograd import autograd, cuda, linalg, nn, random
 from ferrograd.autograd import (
@@ -25,9 +25,10 @@ globals().update(
     {name: form for name, form in function_forms(Tensor, _C._function_form).items() if not hasattr(_C, name)}
 )
 
-globals().update(copy_forms(Tensor))
+globals().update({name: _C._function_form(getattr(_C, name), first=first, out=out) for name, first, out in PLAIN})
+globals().update(copy_forms(Tensor, _C._function_form))
 
-del copy_forms, function_forms
+del PLAIN, copy_forms, function_forms
 
 # What few programs need, imported when it is first named.
 _LAZY = {"func": "ferrograd.func", "optim": "ferrograd.optim", "utils": "ferrograd.utils", "vmap": "ferrograd._vmap"}

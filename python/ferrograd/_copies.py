@@ -1,5 +1,7 @@
 """Functions that answer a copy where the method of the same name answers a view: `view_copy`, `expand_copy`, …."""
 
+from ferrograd._C import contiguous_format
+
 METHODS = (
     "as_strided",
     "detach",
@@ -16,18 +18,34 @@ METHODS = (
     "unbind",
     "unfold",
     "unsqueeze",
-    "view",
 )
 
 
 def _copied(value):
     if isinstance(value, tuple):
         return tuple(_copied(part) for part in value)
-    return value.clone()
+    return value.clone(memory_format=contiguous_format)
 
 
-def copy_forms(tensor_class):
-    """The functions by name."""
+def alias_copy(input):
+    """A copy."""
+    return _copied(input)
+
+
+def slice_copy(input, dim=0, start=None, end=None, step=1):
+    """A copy of a slice along `dim`."""
+    return _copied(input[(slice(None),) * (dim % max(input.dim(), 1)) + (slice(start, end, step),)])
+
+
+def view_copy(input, size=None, dtype=None):
+    """A copy in another shape, or of the same bytes as another dtype."""
+    if isinstance(size, tuple | list):
+        return _copied(input.reshape(size))
+    return _copied(input.view(dtype if size is None else size))
+
+
+def copy_forms(tensor_class, make):
+    """The functions by name, each made by `make`."""
 
     def form(name):
         method = getattr(tensor_class, name)
@@ -39,13 +57,5 @@ def copy_forms(tensor_class):
         copy_form.__doc__ = f"A copy of what `Tensor.{name}` views."
         return copy_form
 
-    def alias_copy(input):
-        """A copy."""
-        return input.clone()
-
-    def slice_copy(input, dim=0, start=None, end=None, step=1):
-        """A copy of a slice along `dim`."""
-        return input[(slice(None),) * (dim % max(input.dim(), 1)) + (slice(start, end, step),)].clone()
-
-    forms = {f"{name}_copy": form(name) for name in METHODS}
-    return forms | {"alias_copy": alias_copy, "slice_copy": slice_copy}
+    functions = [*map(form, METHODS), alias_copy, slice_copy, view_copy]
+    return {function.__name__: make(function, out="same") for function in functions}

@@ -29,15 +29,56 @@ _NUMBERS = frozenset(
     """.split()
 )
 
+# Functions without `out`, besides those in place.
+_WITHOUT_OUT = frozenset(
+    """
+    adjoint allclose argsort argwhere as_strided as_strided_scatter bincount broadcast_to chunk clone conj count_nonzero detach
+    diag_embed diagflat diagonal diagonal_scatter dist dsplit equal flatten flip fliplr flipud hsplit index_fill index_put is_conj
+    is_floating_point is_inference is_neg is_signed isclose isfinite isinf isnan isreal masked_fill masked_scatter moveaxis
+    movedim narrow numel permute positive put ravel relu repeat_interleave reshape resolve_conj resolve_neg roll rot90 rsub select
+    select_scatter split split_with_sizes squeeze std_mean swapaxes swapdims t tensor_split tile trace transpose unbind unflatten
+    unique unique_consecutive unsafe_chunk unsafe_split unsafe_split_with_sizes unsqueeze var_mean view_as_complex view_as_real
+    vsplit
+    """.split()
+)
+
 # Functions whose `out` must have the dtype of the result.
-_EXACT = frozenset(["argmax", "argmin", "argsort", "bincount", "multinomial", "nonzero"])
+_SAME = frozenset(
+    """
+    abs absolute addbmm addmm addmv all amax amin any argmax argmin baddbmm bitwise_not bmm ceil conj_physical cross diag dot fix
+    float_power floor frac gather heaviside histc index_add index_copy index_reduce index_select inner isneginf isposinf
+    log_softmax logcumsumexp masked_select matmul matrix_power mm msort multinomial mv nan_to_num nanquantile neg negative nonzero
+    nonzero_static norm quantile renorm round scatter scatter_add scatter_reduce sgn sign signbit slice_scatter softmax take
+    take_along_dim tril triu trunc vdot
+    """.split()
+)
+
+# Functions that compute in the dtype of `out`.
+_DECIDES = frozenset("cumprod cumsum mean nansum prod sum".split())
+
+# Functions that take `out` only beside a second argument.
+_SECOND = frozenset("median nanmedian prod sum".split())
+
+# Functions that are no methods: name, what stands first, which dtypes `out` may have.
+PLAIN = (
+    ("bucketize", "any", "same"),
+    ("polygamma", "any", "castable"),
+    ("searchsorted", "any", "same"),
+    ("where", "any", "same"),
+)
+
+
+def _out_of(name):
+    if name.endswith("_") or name in _WITHOUT_OUT:
+        return None
+    return "same" if name in _SAME else "decides" if name in _DECIDES else "castable"
 
 
 def function_forms(cls, make):
-    """Name and function of each method of `cls` that has a function form, each made by `make(method, numbers, exact)`."""
+    """Name and function of each method of `cls` that has a function form, each made by `make`."""
     kinds = type(cls.numel), type(cls.sum)
     return {
-        name: make(method, name in _NUMBERS, name in _EXACT)
+        name: make(method, first="number" if name in _NUMBERS else "tensor", out=_out_of(name), second=name in _SECOND)
         for name, method in vars(cls).items()
         if isinstance(method, kinds)
         and not name.startswith("_")

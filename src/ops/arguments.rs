@@ -38,7 +38,18 @@ impl Operand {
             {
                 Tensor::from_number_as(value, x.dtype())
             }
+            Operand::Number(Scalar::UInt(value)) if x.dtype() == DType::Bool => {
+                runtime_error!("the number {value} does not fit in int64, which it is to be combined with bools in")
+            }
             other => other.tensor(),
+        }
+    }
+
+    /// The same, but integers too large for int64 as floats: for ops that are computed in floats.
+    pub(crate) fn as_float(self) -> Operand {
+        match self {
+            Operand::Number(value @ Scalar::UInt(_)) => Operand::Number(Scalar::Float(value.to_f64())),
+            other => other,
         }
     }
 
@@ -77,11 +88,18 @@ impl Operand {
     }
 }
 
+/// What an operator finds on its other side. A failure other than a TypeError is kept for the op to report: told of it at once,
+/// Python would ask the other side.
+pub struct OtherSide(pub Result<Operand>);
+
 impl Scalar {
-    /// This number for use with a dtype: a complex one has no use with a real dtype.
+    /// This number for use with a dtype: a complex one has no use with a real dtype, nor one out of range.
     pub(crate) fn for_use_with(self, op: &str, dtype: DType) -> Result<Scalar> {
         if matches!(self, Scalar::Complex(v) if v.im != 0.0) && !dtype.is_complex() {
             return runtime_error!("{op}: the value {self} cannot be converted to type {dtype} without overflow");
+        }
+        if dtype != DType::Bool {
+            super::power::check_in_range(self, dtype)?;
         }
         Ok(self)
     }

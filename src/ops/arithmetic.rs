@@ -95,8 +95,9 @@ impl Tensor {
     ///
     /// Shape: broadcast. Dtype: any; promotes.
     /// Raises: RuntimeError if `alpha` is of a higher kind (bool, int, float) than the result.
-    #[pyo3(name = "add", signature = (other, *, alpha=Scalar::Int(1)))]
-    pub fn add_scaled(&self, other: Operand, alpha: Scalar) -> Result<Tensor> {
+    #[pyo3(name = "add", signature = (other, second=None, *, alpha=Scalar::Int(1)))]
+    pub fn add_scaled(&self, other: Operand, second: Option<Operand>, alpha: Scalar) -> Result<Tensor> {
+        let (other, alpha) = term("add", other, second, alpha)?;
         let b = other.beside(self)?;
         if alpha == Scalar::Int(1) {
             return self.add(&b);
@@ -117,8 +118,9 @@ impl Tensor {
     ///
     /// Shape: broadcast. Dtype: any but bool; promotes.
     /// Raises: RuntimeError for a bool, and if `alpha` is of a higher kind than the result.
-    #[pyo3(name = "sub", signature = (other, *, alpha=Scalar::Int(1)))]
-    pub fn sub_scaled(&self, other: Operand, alpha: Scalar) -> Result<Tensor> {
+    #[pyo3(name = "sub", signature = (other, second=None, *, alpha=Scalar::Int(1)))]
+    pub fn sub_scaled(&self, other: Operand, second: Option<Operand>, alpha: Scalar) -> Result<Tensor> {
+        let (other, alpha) = term("sub", other, second, alpha)?;
         let b = other.beside(self)?;
         if alpha == Scalar::Int(1) {
             return self.sub(&b);
@@ -137,9 +139,10 @@ impl Tensor {
     }
 
     /// `other - alpha * self`; see `sub`.
-    #[pyo3(signature = (other, *, alpha=Scalar::Int(1)))]
-    pub fn rsub(&self, other: Operand, alpha: Scalar) -> Result<Tensor> {
-        other.tensor()?.sub_scaled(self.into(), alpha)
+    #[pyo3(signature = (other, second=None, *, alpha=Scalar::Int(1)))]
+    pub fn rsub(&self, other: Operand, second: Option<Operand>, alpha: Scalar) -> Result<Tensor> {
+        let (other, alpha) = term("rsub", other, second, alpha)?;
+        other.beside(self)?.sub_scaled(self.into(), None, alpha)
     }
 
     /// Product of two tensors.
@@ -159,12 +162,15 @@ impl Tensor {
     /// Raises: RuntimeError for a rounded quotient of integers by 0, and for another `rounding_mode`.
     #[pyo3(name = "div", signature = (other, *, rounding_mode=None))]
     pub fn div_rounded(&self, other: Operand, rounding_mode: Option<&str>) -> Result<Tensor> {
+        if rounding_mode.is_none() {
+            return self.true_divide(other);
+        }
         let (a, b) = (self, other.beside(self)?);
         let y = match rounding_mode {
-            None => return a.div(&b),
             Some("floor") => a.quotient_floor(&b)?,
             Some("trunc") => a.quotient_trunc(&b)?,
-            Some(mode) => {
+            mode => {
+                let mode = mode.unwrap_or_default();
                 return runtime_error!("div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{mode}'");
             }
         };
@@ -174,7 +180,7 @@ impl Tensor {
     /// Quotient of two tensors; see `div`.
     #[pyo3(signature = (other))]
     pub fn true_divide(&self, other: Operand) -> Result<Tensor> {
-        self.div(&other.beside(self)?)
+        self.div(&other.as_float().beside(self)?)
     }
 
     /// The quotient rounded towards minus infinity.
@@ -184,7 +190,7 @@ impl Tensor {
     /// Raises: RuntimeError for integers by 0.
     #[pyo3(signature = (other))]
     pub fn floor_divide(&self, other: Operand) -> Result<Tensor> {
-        let (a, b) = (self, other.tensor()?);
+        let (a, b) = (self, other.beside(self)?);
         let y = a.quotient_floor(&b)?;
         let none = || Err(Error::NoDerivative { op: "floor_divide" });
         vjp!("floor_divide", y, { a: |_g| none(), b: |_g| none() })
@@ -197,7 +203,7 @@ impl Tensor {
     /// Raises: RuntimeError for integers by 0.
     #[pyo3(signature = (other))]
     pub fn remainder(&self, other: Operand) -> Result<Tensor> {
-        let other = other.tensor()?;
+        let other = other.beside(self)?;
         let (a, b) = promoted(self, &other)?;
         let y = quotient_map!("remainder", a, b, remainder)?;
         vjp!("remainder.1", y, { a: |g| Ok(g.clone()), b: |g| -&(g * a.quotient_floor(&b))? })
@@ -210,7 +216,7 @@ impl Tensor {
     /// Raises: RuntimeError for integers by 0.
     #[pyo3(signature = (other))]
     pub fn fmod(&self, other: Operand) -> Result<Tensor> {
-        let other = other.tensor()?;
+        let other = other.beside(self)?;
         let (a, b) = promoted(self, &other)?;
         let y = quotient_map!("fmod", a, b, fmod)?;
         vjp!("fmod.1", y, { a: |g| Ok(g.clone()), b: |g| -&(g * a.quotient_trunc(&b))? })
@@ -243,9 +249,11 @@ impl Tensor {
 
 in_place! {
     /// `self += alpha * other`; see `add`.
-    add_(other, *, alpha=Scalar::Int(1))(other: Operand, alpha: Scalar) [other] |x| x.add_scaled(other, alpha);
+    add_(other, second=None, *, alpha=Scalar::Int(1))(other: Operand, second: Option<Operand>, alpha: Scalar) [other, second]
+        |x| x.add_scaled(other, second, alpha);
     /// `self -= alpha * other`; see `sub`.
-    sub_(other, *, alpha=Scalar::Int(1))(other: Operand, alpha: Scalar) [other] |x| x.sub_scaled(other, alpha);
+    sub_(other, second=None, *, alpha=Scalar::Int(1))(other: Operand, second: Option<Operand>, alpha: Scalar) [other, second]
+        |x| x.sub_scaled(other, second, alpha);
     /// `self *= other`; see `mul`.
     mul_(other)(other: Operand) [other] |x| x.mul(&other.beside(x)?);
     /// `self /= other`; see `div`.
@@ -281,6 +289,17 @@ fn check_difference(a: &Tensor, b: &Tensor) -> Result<()> {
     }
 }
 
+/// What is added, and times what. Two numbers are the operand and its factor; a number and a tensor, in the manner of old, the
+/// factor and the operand.
+fn term(op: &'static str, other: Operand, second: Option<Operand>, alpha: Scalar) -> Result<(Operand, Scalar)> {
+    match (other, second) {
+        (other, None) => Ok((other, alpha)),
+        (other @ Operand::Number(_), Some(Operand::Number(factor))) => Ok((other, factor)),
+        (Operand::Number(factor), Some(other)) => Ok((other, factor)),
+        (Operand::Tensor(_), Some(_)) => Err(Error::Type(format!("{op}: takes one tensor; its factor is the keyword alpha"))),
+    }
+}
+
 /// `alpha` must be a number of the result's kind: no bool unless the result is, no float unless the result is.
 pub(crate) fn check_alpha(op: &'static str, alpha: Scalar, dtype: DType) -> Result<()> {
     match alpha {
@@ -293,6 +312,7 @@ pub(crate) fn check_alpha(op: &'static str, alpha: Scalar, dtype: DType) -> Resu
         Scalar::Complex(value) if !dtype.is_complex() => {
             runtime_error!("{op}: for non-complex input tensors, argument alpha must not be a complex number, but it is {value}")
         }
+        alpha if dtype != DType::Bool => super::power::check_in_range(alpha, dtype),
         _ => Ok(()),
     }
 }

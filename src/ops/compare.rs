@@ -20,7 +20,7 @@ macro_rules! comparisons {
             /// Shape: broadcast. Dtype: any; promotes; the result is bool.
             #[pyo3(signature = (other))]
             pub fn $name(&self, other: Operand) -> Result<Tensor> {
-                let other = other.tensor()?;
+                let other = other.beside(self)?;
                 let (a, b) = promoted(self, &other)?;
                 $map!(stringify!($name), a, b, $test)
             }

@@ -72,7 +72,7 @@ impl Tensor {
     /// A copy with some dims backwards; each appears once.
     pub(crate) fn flipped(&self, dims: &[usize]) -> Result<Tensor> {
         let x = self;
-        let y = Tensor::uninitialized("flip", x.shape(), x.dtype())?;
+        let y = x.empty_like(x.dtype(), MemoryFormat::Preserve)?;
         y.write(&x.with_layout(backwards(x.layout(), dims)))?;
         let dims = Shape::from_slice(dims);
         vjp!("flip", y, { x: |g| g.flipped(&dims) })
@@ -102,7 +102,11 @@ impl Tensor {
             layout.shape.swap(a, b);
             layout.strides.swap(a, b);
         }
-        let y = Tensor::uninitialized("rot90", &layout.shape, x.dtype())?;
+        let y = match turns {
+            0 => x.empty_like(x.dtype(), MemoryFormat::Contiguous)?,
+            2 => x.empty_like(x.dtype(), MemoryFormat::Preserve)?,
+            _ => x.transposed("rot90", a, b)?.empty_like(x.dtype(), MemoryFormat::Preserve)?,
+        };
         y.write(&x.with_layout(layout))?;
         vjp!("rot90", y, { x: |g| g.turned((4 - turns) % 4, a, b) })
     }

@@ -111,7 +111,7 @@ impl Tensor {
     /// `start, start + step, …` up to but not including `end`.
     pub fn arange(start: Scalar, end: Scalar, step: Scalar, dtype: DType) -> Result<Tensor> {
         for number in [start, end, step] {
-            number.for_use_with("arange", DType::F64)?;
+            number.for_use_with("arange", if dtype.is_float() { DType::F64 } else { DType::I64 })?;
         }
         let n = arange_len(start, end, step, dtype)?;
         if dtype.is_float() {

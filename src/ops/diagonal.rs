@@ -109,7 +109,7 @@ impl Tensor {
     pub fn diag(&self, diagonal: isize) -> Result<Tensor> {
         match self.rank() {
             1 => self.embedded_diagonal(diagonal, 0, 1),
-            2 => self.diagonal(diagonal, 0, 1)?.clone_in(MemoryFormat::Preserve),
+            2 => self.diagonal(diagonal, 0, 1)?.clone_in(MemoryFormat::Contiguous),
             rank => runtime_error!("diag: Supports 1D or 2D tensors. Got {rank}D"),
         }
     }

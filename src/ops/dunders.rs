@@ -8,31 +8,33 @@
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
-use super::arguments::Operand;
+use super::arguments::OtherSide;
 use crate::dtype::Kind;
 use crate::error::{Error, Result};
 use crate::tape::view::in_place;
 use crate::tensor::Tensor;
 
-/// `op(a, b) => expression`, as `a op b`, as `b op a` with the operands exchanged, and as `a op= b`.
+/// `op(a, b) => expression`, as `a op b`, as `b op a` with the operands exchanged, and as `a op= b`. `as_float` says how an
+/// operand is read.
 macro_rules! binary_operators {
-    ($($name:ident $reflected:ident $in_place:ident |$a:ident, $b:ident| $body:expr;)+) => {
+    ($($name:ident $reflected:ident $in_place:ident $($how:ident)? |$a:ident, $b:ident| $body:expr;)+) => {
         #[pymethods]
         impl Tensor {$(
-            fn $name(&self, other: Operand) -> Result<Tensor> {
-                let ($a, $b) = (self, &other.beside(self)?);
+            fn $name(&self, other: OtherSide) -> Result<Tensor> {
+                let ($a, $b) = (self, &other.0?$(.$how())?.beside(self)?);
                 $body
             }
 
-            fn $reflected(&self, other: Operand) -> Result<Tensor> {
-                let ($a, $b) = (&other.beside(self)?, self);
+            fn $reflected(&self, other: OtherSide) -> Result<Tensor> {
+                let ($a, $b) = (&other.0?$(.$how())?.beside(self)?, self);
                 $body
             }
 
-            fn $in_place(&self, other: Operand) -> Result<()> {
+            fn $in_place(&self, other: OtherSide) -> Result<()> {
+                let other = other.0?;
                 let on_tape = other.requires_grad();
                 other.check_overlap(self)?;
-                let $b = &other.beside(self)?;
+                let $b = &other$(.$how())?.beside(self)?;
                 in_place(stringify!($in_place), self, on_tape, |$a| $body)
             }
         )+}
@@ -43,8 +45,8 @@ binary_operators! {
     __add__ __radd__ __iadd__ |a, b| a.add(b);
     __sub__ __rsub__ __isub__ |a, b| a.sub(b);
     __mul__ __rmul__ __imul__ |a, b| a.mul(b);
-    __truediv__ __rtruediv__ __itruediv__ |a, b| quotient(a, b);
-    __div__ __rdiv__ __idiv__ |a, b| quotient(a, b);
+    __truediv__ __rtruediv__ __itruediv__ as_float |a, b| quotient(a, b);
+    __div__ __rdiv__ __idiv__ as_float |a, b| quotient(a, b);
     __floordiv__ __rfloordiv__ __ifloordiv__ |a, b| a.floor_divide(b.into());
     __mod__ __rmod__ __imod__ |a, b| a.remainder(b.into());
     __and__ __rand__ __iand__ |a, b| a.bitwise_and(b.into());
@@ -61,18 +63,19 @@ fn quotient(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 
 #[pymethods]
 impl Tensor {
-    fn __pow__(&self, exponent: Operand, modulo: Option<Bound<'_, PyAny>>) -> PyResult<Tensor> {
+    fn __pow__(&self, exponent: OtherSide, modulo: Option<Bound<'_, PyAny>>) -> PyResult<Tensor> {
         refuse_modulo(modulo)?;
-        Ok(self.pow(exponent)?)
+        Ok(self.pow(exponent.0?)?)
     }
 
-    fn __rpow__(&self, base: Operand, modulo: Option<Bound<'_, PyAny>>) -> PyResult<Tensor> {
+    fn __rpow__(&self, base: OtherSide, modulo: Option<Bound<'_, PyAny>>) -> PyResult<Tensor> {
         refuse_modulo(modulo)?;
-        Ok(base.tensor()?.pow(self.into())?)
+        Ok(base.0?.beside(self)?.pow(self.into())?)
     }
 
-    fn __ipow__(&self, exponent: Operand, modulo: Option<Bound<'_, PyAny>>) -> PyResult<()> {
+    fn __ipow__(&self, exponent: OtherSide, modulo: Option<Bound<'_, PyAny>>) -> PyResult<()> {
         refuse_modulo(modulo)?;
+        let exponent = exponent.0?;
         exponent.check_overlap(self)?;
         Ok(in_place("__ipow__", self, exponent.requires_grad(), |x| x.pow(exponent))?)
     }
@@ -96,28 +99,28 @@ impl Tensor {
         self.bitwise_not()
     }
 
-    fn __eq__(&self, other: Operand) -> Result<Tensor> {
-        self.eq(other)
+    fn __eq__(&self, other: OtherSide) -> Result<Tensor> {
+        self.eq(other.0?)
     }
 
-    fn __ne__(&self, other: Operand) -> Result<Tensor> {
-        self.ne(other)
+    fn __ne__(&self, other: OtherSide) -> Result<Tensor> {
+        self.ne(other.0?)
     }
 
-    fn __lt__(&self, other: Operand) -> Result<Tensor> {
-        self.lt(other)
+    fn __lt__(&self, other: OtherSide) -> Result<Tensor> {
+        self.lt(other.0?)
     }
 
-    fn __le__(&self, other: Operand) -> Result<Tensor> {
-        self.le(other)
+    fn __le__(&self, other: OtherSide) -> Result<Tensor> {
+        self.le(other.0?)
     }
 
-    fn __gt__(&self, other: Operand) -> Result<Tensor> {
-        self.gt(other)
+    fn __gt__(&self, other: OtherSide) -> Result<Tensor> {
+        self.gt(other.0?)
     }
 
-    fn __ge__(&self, other: Operand) -> Result<Tensor> {
-        self.ge(other)
+    fn __ge__(&self, other: OtherSide) -> Result<Tensor> {
+        self.ge(other.0?)
     }
 }
 

@@ -6,7 +6,7 @@ use super::arguments::{OneOrSeveral, Operand, Several};
 use super::kernel::ternary;
 use crate::dtype::{Bool, DType, Element};
 use crate::error::Result;
-use crate::layout::{Shape, broadcast_shapes};
+use crate::layout::{Layout, Shape, Strides, broadcast_shapes};
 use crate::runtime_error;
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -176,11 +176,15 @@ impl Tensor {
     pub fn argwhere(&self) -> Result<Tensor> {
         let places = self.true_places()?;
         let rank = self.rank();
-        let mut rows = vec![0i64; places.len() * rank];
-        for (d, list) in self.coordinates(&places).into_iter().enumerate() {
-            list.into_iter().enumerate().for_each(|(i, at)| rows[i * rank + d] = at);
-        }
-        Tensor::from_slice(&[places.len(), rank], &rows)
+        // In memory the coordinates lie dim by dim.
+        let by_dim: Vec<i64> = self.coordinates(&places).into_iter().flatten().collect();
+        let y = Tensor::from_slice(&[rank, places.len()], &by_dim)?;
+        let layout = Layout {
+            shape: Shape::from_slice(&[places.len(), rank]),
+            strides: Strides::from_slice(&[1, places.len() as isize]),
+            offset: 0,
+        };
+        Ok(y.with_layout(layout))
     }
 
     /// As `nonzero`, but always `size` rows: surplus ones are left out, missing ones are `fill_value`.

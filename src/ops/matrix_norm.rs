@@ -15,9 +15,9 @@ use crate::tensor::Tensor;
 /// Dtype: float. `dtype` is what is computed in; it may not be narrower than the input's.
 /// Derivative: 0 where the norm is 0.
 #[pyfunction]
-#[pyo3(signature = (x, ord=Scalar::Int(2), dim=None, keepdim=false, *, dtype=None))]
-pub fn vector_norm(x: &Tensor, ord: Scalar, dim: Option<Dims>, keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
-    x.vector_norm(real_order(ord)?, dim.as_deref(), keepdim, dtype)
+#[pyo3(signature = (input, ord=Scalar::Int(2), dim=None, keepdim=false, *, dtype=None))]
+pub fn vector_norm(input: &Tensor, ord: Scalar, dim: Option<Dims>, keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
+    input.vector_norm(real_order(ord)?, dim.as_deref(), keepdim, dtype)
 }
 
 /// The norm of matrices in two dims: "fro"; "nuc", the sum of the singular values; 2 and -2, the largest and the smallest of
@@ -25,11 +25,10 @@ pub fn vector_norm(x: &Tensor, ord: Scalar, dim: Option<Dims>, keepdim: bool, dt
 ///
 /// Dtype: float. Derivative: shared evenly among equal singular values for 2 and -2.
 #[pyfunction]
-#[pyo3(signature = (A, ord=Order::Name("fro".into()), dim=Dims(smallvec::smallvec![-2, -1]), keepdim=false, *, dtype=None))]
-#[allow(non_snake_case)]
-pub fn matrix_norm(A: &Tensor, ord: Order, dim: Dims, keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
+#[pyo3(signature = (input, ord=Order::Name("fro".into()), dim=Dims(smallvec::smallvec![-2, -1]), keepdim=false, *, dtype=None))]
+pub fn matrix_norm(input: &Tensor, ord: Order, dim: Dims, keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
     const OP: &str = "linalg.matrix_norm";
-    let a = A;
+    let a = input;
     if a.rank() < 2 {
         return runtime_error!("{OP}: The input tensor A must have at least 2 dimensions.");
     }
@@ -91,10 +90,9 @@ fn values_last(a: &Tensor, row: usize, column: usize) -> Result<Tensor> {
 ///
 /// Dtype: float.
 #[pyfunction]
-#[pyo3(signature = (A, ord=None, dim=None, keepdim=false, *, dtype=None))]
-#[allow(non_snake_case)]
-pub fn norm(A: &Tensor, ord: Option<Order>, dim: Option<Dims>, keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
-    let a = A;
+#[pyo3(signature = (input, ord=None, dim=None, keepdim=false, *, dtype=None))]
+pub fn norm(input: &Tensor, ord: Option<Order>, dim: Option<Dims>, keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
+    let a = input;
     let Some(ord) = ord else {
         return a.vector_norm(2.0, dim.as_deref(), keepdim, dtype);
     };

@@ -199,7 +199,7 @@ impl Tensor {
             (_, Operand::Number(_)) => "xlogy.2",
             _ => "xlogy",
         };
-        let other = other.tensor()?;
+        let other = other.beside(self)?;
         let (a, b) = promoted_float(self, &other)?;
         let y = float_zip_map!("xlogy", a, b, |u: T, v: T| {
             if v.is_nan() {
@@ -229,6 +229,8 @@ impl Tensor {
 #[pyo3(name = "where", signature = (condition, input=None, other=None))]
 pub fn where_(condition: &Tensor, input: Option<Operand>, other: Option<Operand>) -> Result<OneOrSeveral> {
     match (input, other) {
+        (Some(a), Some(Operand::Tensor(b))) => Ok(OneOrSeveral::One(condition.where_of(&a.beside(&b)?, &b)?)),
+        (Some(Operand::Tensor(a)), Some(b)) => Ok(OneOrSeveral::One(condition.where_of(&a, &b.beside(&a)?)?)),
         (Some(a), Some(b)) => Ok(OneOrSeveral::One(condition.where_of(&a.tensor()?, &b.tensor()?)?)),
         (None, None) => condition.nonzero(true),
         _ => Err(Error::Type("where: expected both 'input' and 'other', or neither".into())),

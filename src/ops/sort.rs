@@ -6,7 +6,7 @@
 use pyo3::prelude::*;
 
 use super::along::Target;
-use super::arguments::{Given, Operand, Pair};
+use super::arguments::{Given, MemoryFormat, Operand, Pair};
 use super::extremum::check_dims_not_empty;
 use super::reduce::Reduction;
 use crate::dtype::{DType, Element, Scalar};
@@ -21,6 +21,18 @@ use crate::runtime_error;
 use crate::storage::Access;
 use crate::tensor::Tensor;
 use crate::vjp;
+
+impl Tensor {
+    /// The same elements, in memory in the order of `x`, which has this shape.
+    fn in_order_of(self, x: &Tensor) -> Result<Tensor> {
+        if x.is_contiguous() {
+            return Ok(self);
+        }
+        let y = x.empty_like(self.dtype(), MemoryFormat::Preserve)?;
+        y.write(&self)?;
+        Ok(y)
+    }
+}
 
 /// Values and numbers of what `arrange` puts first in each line along `dim`, `size` of them. Not recorded.
 fn arranged(
@@ -171,7 +183,8 @@ impl Tensor {
     fn sorted(&self, dim: isize, descending: bool) -> Result<Pair> {
         let dim = self.only_real_for("sort")?.layout().dim("sort", dim)?;
         let size = self.shape().get(dim).copied().unwrap_or(1);
-        let pair = arranged("sort", self, dim, size, |line| select::sort(line, descending))?;
+        let (values, indices) = arranged("sort", self, dim, size, |line| select::sort(line, descending))?;
+        let pair = (values.in_order_of(self)?, indices.in_order_of(self)?);
         self.picked("sort", "sort", dim, pair)
     }
 

@@ -1,13 +1,14 @@
 //! How Python objects become arguments of ops, and what is said if they cannot.
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyComplex, PyFloat, PyInt, PyList, PyTuple};
 use pyo3::{Borrowed, FromPyObject};
 
 use super::numpy::is_numpy_scalar;
 use crate::dtype::{C128, Scalar};
-use crate::ops::arguments::{DimOrTensor, Dims, DimsGiven, DimsOrFlag, Given, Operand, Order};
+use crate::error::Error;
+use crate::ops::arguments::{DimOrTensor, Dims, DimsGiven, DimsOrFlag, Given, Operand, Order, OtherSide};
 use crate::tensor::Tensor;
 
 /// The type of an object, for messages.
@@ -24,7 +25,10 @@ fn number(ob: &Bound<'_, PyAny>) -> Option<PyResult<Scalar>> {
         return Some(ob.extract::<bool>().map(Scalar::Bool));
     }
     if ob.is_instance_of::<PyInt>() {
-        return Some(ob.extract::<i64>().map(Scalar::Int));
+        return Some(match ob.extract::<i64>() {
+            Err(error) if error.is_instance_of::<PyOverflowError>(ob.py()) => ob.extract::<u64>().map(Scalar::UInt),
+            value => value.map(Scalar::Int),
+        });
     }
     if let Ok(z) = ob.cast::<PyComplex>() {
         return Some(Ok(complex_scalar(z)));
@@ -76,6 +80,17 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Operand {
     }
 }
 
+impl<'a, 'py> FromPyObject<'a, 'py> for OtherSide {
+    type Error = PyErr;
+
+    fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<OtherSide> {
+        match ob.extract::<Operand>() {
+            Err(error) if error.is_instance_of::<PyTypeError>(ob.py()) => Err(error),
+            operand => Ok(OtherSide(operand.map_err(Error::from))),
+        }
+    }
+}
+
 /// An index, size or dim: an int or what stands for one (numpy's ints, integer tensors of one element), but no bool.
 fn index(ob: &Bound<'_, PyAny>) -> PyResult<isize> {
     if ob.is_instance_of::<PyBool>() {
@@ -84,6 +99,8 @@ fn index(ob: &Bound<'_, PyAny>) -> PyResult<isize> {
     ob.extract::<isize>().map_err(|error| {
         if error.is_instance_of::<PyTypeError>(ob.py()) {
             PyTypeError::new_err(format!("expected an int, got {}", type_name(ob)))
+        } else if error.is_instance_of::<PyOverflowError>(ob.py()) {
+            PyValueError::new_err(format!("{ob} does not fit in 64 bits"))
         } else {
             error
         }

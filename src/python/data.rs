@@ -30,9 +30,12 @@ pub fn tensor_of(data: &Bound<'_, PyAny>, dtype: Option<DType>) -> PyResult<Tens
         return Err(PyTypeError::new_err(format!("new(): invalid data type '{}'", data.get_type().name()?)));
     }
     let shape = shape_of(data)?;
-    let mut found = Found { values: Vec::new(), dtype: None };
+    let mut found = Found { values: Vec::new(), dtype: None, overflow: false };
     found.gather(data, &shape, 0)?;
     let dtype = dtype.or(found.dtype).unwrap_or_else(default_dtype);
+    if found.overflow && dtype.kind() == Kind::Int {
+        return Err(PyValueError::new_err("Overflow when unpacking long long"));
+    }
     if let Some(Scalar::Complex(_)) =
         found.values.iter().find(|value| value.kind() > dtype.kind() && value.kind() == Kind::Complex)
     {
@@ -77,6 +80,8 @@ fn shape_of(data: &Bound<'_, PyAny>) -> PyResult<Shape> {
 struct Found {
     values: Vec<Scalar>,
     dtype: Option<DType>,
+    /// Whether an integer among them needs more than 64 bits.
+    overflow: bool,
 }
 
 impl Found {
@@ -91,6 +96,8 @@ impl Found {
     fn gather(&mut self, ob: &Bound<'_, PyAny>, shape: &[usize], depth: usize) -> PyResult<()> {
         let Some(&size) = shape.get(depth) else {
             let (value, dtype) = element(ob)?;
+            // All integers of more bits are kept as floats.
+            self.overflow |= dtype == DType::I64 && value.kind() == Kind::Float;
             self.add(value, dtype);
             return Ok(());
         };
@@ -127,14 +134,13 @@ fn element(ob: &Bound<'_, PyAny>) -> PyResult<(Scalar, DType)> {
         return Ok((Scalar::Bool(ob.extract()?), DType::Bool));
     }
     if ob.is_instance_of::<PyInt>() {
-        let overflow = |error: PyErr| {
-            if error.is_instance_of::<PyOverflowError>(ob.py()) {
-                PyValueError::new_err("Overflow when unpacking long long")
-            } else {
-                error
+        let value = match ob.extract::<i64>() {
+            Err(error) if error.is_instance_of::<PyOverflowError>(ob.py()) => {
+                Scalar::Float(ob.extract().unwrap_or(f64::INFINITY))
             }
+            value => Scalar::Int(value?),
         };
-        return Ok((Scalar::Int(ob.extract().map_err(overflow)?), DType::I64));
+        return Ok((value, DType::I64));
     }
     if let Ok(x) = ob.cast::<Tensor>() {
         let x = x.borrow();

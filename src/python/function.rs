@@ -2,7 +2,7 @@
 //!
 //! A function is an object with the vectorcall protocol: it hands its arguments on to the method descriptor without a
 //! Python frame or a tuple. What methods do not know is done here: `input=` as a keyword, a Python number as the first
-//! operand, and `out=`.
+//! operand, and `out=`. Functions that are no methods get their `out=` here, too.
 
 use std::ffi::{c_char, c_void};
 use std::mem::offset_of;
@@ -14,11 +14,11 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
-use super::method::{WITHOUT_ALIASES, numpy_alias};
+use super::method::{WITHOUT_ALIASES, check_whole_numbers, numpy_alias, whole_numbers};
 use super::panics::internal_error;
 use crate::error::Error;
 use crate::interpreter::exclusive;
-use crate::ops::arguments::Operand;
+use crate::ops::arguments::{MemoryFormat, Operand};
 use crate::tensor::Tensor;
 
 #[repr(C)]
@@ -29,10 +29,42 @@ struct Function {
     method: *mut ffi::PyObject,
     name: *mut ffi::PyObject,
     doc: *mut ffi::PyObject,
-    /// Whether a number may stand for the first tensor.
-    numbers: bool,
-    /// Whether `out` must have the very dtype of the result.
-    exact: bool,
+    rules: Rules,
+    /// See [`whole_numbers`].
+    whole: u64,
+}
+
+/// What a function takes besides what its method takes.
+#[derive(Clone, Copy)]
+struct Rules {
+    /// What stands first.
+    first: First,
+    out: Out,
+    /// Whether `out` is taken only beside a second argument.
+    second: bool,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum First {
+    /// A tensor, also by the name of `input`.
+    Tensor,
+    /// The same, or a number.
+    Number,
+    /// Whatever the function says.
+    Any,
+}
+
+/// The dtypes that `out` may have.
+#[derive(Clone, Copy, PartialEq)]
+enum Out {
+    /// There is no `out`.
+    None,
+    /// Those that the result can be cast to.
+    Castable,
+    /// That of the result.
+    Same,
+    /// Any: it decides in which dtype the result is computed.
+    Decides,
 }
 
 /// The class of the functions.
@@ -109,9 +141,13 @@ unsafe extern "C" fn call(
         let py = Python::assume_attached();
         let function = &*object.cast::<Function>();
         let count = ffi::PyVectorcall_NARGS(nargsf) as usize;
+        if let Err(error) = check_whole_numbers(py, function.whole, args, count, kwnames) {
+            error.restore(py);
+            return std::ptr::null_mut();
+        }
         if kwnames.is_null() && count > 0 {
             let first = Borrowed::from_ptr(py, *args);
-            if first.is_instance_of::<Tensor>() {
+            if first.is_instance_of::<Tensor>() || function.rules.first == First::Any {
                 return ffi::PyObject_Vectorcall(function.method, args, nargsf, kwnames);
             }
         }
@@ -155,12 +191,13 @@ unsafe fn call_with_keywords<'py>(
     let mut positional: Vec<Bound<'py, PyAny>> = values.by_ref().take(count).collect();
     let keywords = PyDict::new(py);
     let mut out = None;
+    let Rules { first, second, .. } = function.rules;
     if let Some(kwnames) = kwnames {
         for (key, value) in kwnames.cast_into::<PyTuple>()?.iter().zip(values) {
             let key = key.cast_into::<PyString>()?;
             match key.to_str()? {
-                "out" => out = (!value.is_none()).then_some(value),
-                "input" | "x" | "a" | "x1" if positional.is_empty() => positional.push(value),
+                "out" if function.rules.out != Out::None => out = Some(value),
+                "input" | "x" | "a" | "x1" if positional.is_empty() && first != First::Any => positional.push(value),
                 key => {
                     let key = alias(name, key).unwrap_or(key);
                     if keywords.contains(key)? {
@@ -171,24 +208,43 @@ unsafe fn call_with_keywords<'py>(
             }
         }
     }
-    match positional.first_mut() {
+    if second && out.is_some() && positional.len() < 2 && !keywords.contains("dim")? {
+        return Err(PyTypeError::new_err(format!("{name}(): expected 'dim' beside 'out'")));
+    }
+    match positional.split_first_mut() {
+        _ if first == First::Any => {}
         None => return Err(PyTypeError::new_err(format!("{name}() missing 1 required positional arguments: \"input\""))),
-        Some(first) => {
-            if !first.is_instance_of::<Tensor>() {
-                *first = number_as_tensor(name, function.numbers, first)?;
+        Some((operand, rest)) => {
+            if !operand.is_instance_of::<Tensor>() {
+                let other = keywords.get_item("other")?.or(rest.first().cloned());
+                *operand = number_as_tensor(name, first == First::Number, operand, other.as_ref())?;
             }
         }
     }
-    let result = method.call(PyTuple::new(py, positional)?, Some(&keywords))?;
-    match out {
-        None => Ok(result),
-        Some(out) => {
-            if function.exact {
-                check_same_dtype(name, &out, &result)?;
-            }
-            write_outputs(name, &out, &result)
-        }
+    let out = out.filter(|out| !out.is_none());
+    call_into(name, function.rules.out, &method, PyTuple::new(py, positional)?, &keywords, out)
+}
+
+/// Calls the method and writes what it answers to `out`, if there is one.
+fn call_into<'py>(
+    name: &str,
+    rule: Out,
+    method: &Bound<'py, PyAny>,
+    args: Bound<'py, PyTuple>,
+    keywords: &Bound<'py, PyDict>,
+    out: Option<Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let Some(out) = out else { return method.call(args, Some(keywords)) };
+    if let (Out::Decides, Ok(target)) = (rule, out.cast::<Tensor>())
+        && keywords.get_item("dtype")?.is_none_or(|dtype| dtype.is_none())
+    {
+        keywords.set_item("dtype", target.borrow().dtype().into_pyobject(method.py())?)?;
     }
+    let result = method.call(args, Some(keywords))?;
+    if matches!(rule, Out::Same | Out::Decides) {
+        check_same_dtype(name, &out, &result)?;
+    }
+    write_outputs(name, &out, &result)
 }
 
 /// Torch's name of an argument of a function for numpy's.
@@ -200,9 +256,19 @@ fn alias(function: &str, argument: &str) -> Option<&'static str> {
     }
 }
 
-fn number_as_tensor<'py>(name: &str, allowed: bool, first: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+/// A number in the place of the first tensor, to be combined with `other`.
+fn number_as_tensor<'py>(
+    name: &str,
+    allowed: bool,
+    first: &Bound<'py, PyAny>,
+    other: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
     if let (true, Ok(number)) = (allowed, first.extract::<Operand>()) {
-        return Ok(Bound::new(first.py(), number.tensor()?)?.into_any());
+        let number = match other.map(|other| other.cast::<Tensor>()) {
+            Some(Ok(other)) => number.beside(&other.borrow())?,
+            _ => number.tensor()?,
+        };
+        return Ok(Bound::new(first.py(), number)?.into_any());
     }
     let got = first.get_type().name()?;
     Err(PyTypeError::new_err(format!("{name}(): argument 'input' (position 1) must be Tensor, not {got}")))
@@ -283,23 +349,40 @@ pub fn write_output(name: &str, target: &Bound<'_, Tensor>, result: &Tensor) -> 
             "{name}(): trying to resize storage that is not resizable: the memory of `out` was lent by another library"
         )));
     }
-    let resized = Tensor::uninitialized("out", result.shape(), out.dtype())?;
+    let resized = result.empty_like(out.dtype(), MemoryFormat::Preserve)?;
     resized.write(result)?;
     let _old = exclusive(target)?.set_data(&resized);
     target.borrow().bump_version();
     Ok(())
 }
 
-/// The function form of a method. With `numbers`, its first argument may be a Python number; with `exact`, `out` must have
-/// the dtype of the result.
+/// The function form of a method, or of a function. `first` says what stands first: a "tensor", a tensor or a "number", or
+/// "any"thing; `out` which dtypes that may have: "castable", "same" or one that "decides"; None if there is no `out`.
 #[pyfunction]
-#[pyo3(signature = (method, numbers=false, exact=false))]
-pub fn _function_form<'py>(method: &Bound<'py, PyAny>, numbers: bool, exact: bool) -> PyResult<Bound<'py, PyAny>> {
+#[pyo3(signature = (method, *, first="tensor", out=None, second=false))]
+pub fn _function_form<'py>(
+    method: &Bound<'py, PyAny>,
+    first: &str,
+    out: Option<&str>,
+    second: bool,
+) -> PyResult<Bound<'py, PyAny>> {
     let py = method.py();
     let name = method.getattr("__name__")?.cast_into::<PyString>()?;
     let doc = method.getattr("__doc__")?;
+    let first = match first {
+        "number" => First::Number,
+        "any" => First::Any,
+        _ => First::Tensor,
+    };
+    let out = match out {
+        None => Out::None,
+        Some("same") => Out::Same,
+        Some("decides") => Out::Decides,
+        Some(_) => Out::Castable,
+    };
     // A method that renames keywords: that is done here already.
     let method = &method.getattr_opt("__wrapped__")?.unwrap_or_else(|| method.clone());
+    let whole = whole_numbers(name.to_str()?, method)?;
     let class = class(py)?.as_ptr().cast::<ffi::PyTypeObject>();
     // SAFETY: the fresh object is of the class, laid out as `Function`; all fields are set before anybody sees it, the
     // objects with a reference of their own.
@@ -310,8 +393,8 @@ pub fn _function_form<'py>(method: &Bound<'py, PyAny>, numbers: bool, exact: boo
         (*function).method = method.clone().into_ptr();
         (*function).name = name.into_any().into_ptr();
         (*function).doc = doc.into_ptr();
-        (*function).numbers = numbers;
-        (*function).exact = exact;
+        (*function).rules = Rules { first, out, second };
+        (*function).whole = whole;
         Ok(object)
     }
 }

@@ -221,11 +221,14 @@ fn collect(
 fn value_of(target: &Tensor, value: &Bound<'_, PyAny>) -> PyResult<(Tensor, bool)> {
     match value.extract::<Operand>() {
         Ok(Operand::Tensor(tensor)) => Ok((tensor, false)),
+        Ok(Operand::Number(number @ Scalar::UInt(_))) => {
+            Err(PyValueError::new_err(format!("the value {number} does not fit in 64 bits")))
+        }
         Ok(Operand::Number(number)) => {
             check_in_range(number, target.dtype())?;
             Ok((Tensor::from_scalar(number, target.dtype())?, true))
         }
-        Err(error) if value.is_instance_of::<PyInt>() => Err(error),
+        Err(_) if value.is_instance_of::<PyInt>() => Err(PyValueError::new_err("a value does not fit in 64 bits")),
         Err(_) => Err(PyTypeError::new_err(format!(
             "can't assign a {} to a torch.{}Tensor",
             type_name(value),

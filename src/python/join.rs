@@ -1,11 +1,21 @@
 //! The functions that put tensors together, with `out`.
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use super::function::write_output;
 use crate::ops::arguments::Tensors;
 use crate::ops::join;
 use crate::tensor::Tensor;
+
+/// A TypeError here, a RuntimeError in other functions: as torch.
+fn check_cast(name: &str, out: &Bound<'_, Tensor>, y: &Tensor) -> PyResult<()> {
+    let (from, to) = (y.dtype(), out.borrow().dtype());
+    if from.kind() <= to.kind() {
+        return Ok(());
+    }
+    Err(PyTypeError::new_err(format!("{name}(): input types can't be cast to the desired output type {}", to.type_word())))
+}
 
 macro_rules! with_out {
     ($($(#[$doc:meta])* $name:ident($($sig:tt)*)($($arg:ident: $ty:ty),*);)+) => {$(
@@ -17,6 +27,7 @@ macro_rules! with_out {
             match out {
                 None => Bound::new(py, y),
                 Some(out) => {
+                    check_cast(stringify!($name), &out, &y)?;
                     write_output(stringify!($name), &out, &y)?;
                     Ok(out)
                 }

@@ -1,4 +1,4 @@
-//! Methods that know numpy's names of arguments: `x.sum(axis=0, keepdims=True)`.
+//! Methods that know numpy's names of arguments, `x.sum(axis=0, keepdims=True)`, and that take no bool for a whole number.
 //!
 //! Such a method is an object that stands in for the method descriptor in the class: like it, it is called with the tensor as
 //! first argument and no bound method between. Without keywords it hands its arguments on; with some it renames them.
@@ -7,6 +7,7 @@ use std::ffi::{c_char, c_void};
 use std::mem::offset_of;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple, PyType};
@@ -26,6 +27,82 @@ pub fn numpy_alias(name: &str) -> Option<&'static str> {
     }
 }
 
+/// Arguments that are whole numbers wherever they occur. Python's bools are ints, but `x.argmax(True)` is a mistake.
+const WHOLE: [&str; 24] = [
+    "axis0",
+    "axis1",
+    "chunks",
+    "decimals",
+    "diagonal",
+    "dim",
+    "dim0",
+    "dim1",
+    "dim2",
+    "dimension",
+    "end_dim",
+    "k",
+    "length",
+    "minlength",
+    "n",
+    "num_samples",
+    "offset",
+    "output_size",
+    "size",
+    "split_size",
+    "start",
+    "start_dim",
+    "step",
+    "storage_offset",
+];
+
+/// Methods whose `dim` may be a bool, for another argument.
+const DIM_OR_FLAG: [&str; 4] = ["std", "std_mean", "var", "var_mean"];
+
+/// Which of its positional arguments a method takes whole numbers for, as bits; the tensor itself counts.
+pub fn whole_numbers(name: &str, method: &Bound<'_, PyAny>) -> PyResult<u64> {
+    if DIM_OR_FLAG.contains(&name) {
+        return Ok(0);
+    }
+    let names = argument_names(method)?;
+    let positional = names.iter().filter(|name| *name != "/").take_while(|name| !name.starts_with('*'));
+    let whole = positional.take(64).enumerate().filter(|(_, name)| WHOLE.contains(&name.as_str()));
+    Ok(whole.fold(0, |bits, (place, _)| bits | 1 << place))
+}
+
+/// Fails if there is a bool where a whole number belongs.
+///
+/// # Safety
+/// The arguments are those of a vectorcall, and the interpreter lock is held.
+pub unsafe fn check_whole_numbers(
+    py: Python<'_>,
+    whole: u64,
+    args: *const *mut ffi::PyObject,
+    count: usize,
+    kwnames: *mut ffi::PyObject,
+) -> PyResult<()> {
+    // SAFETY: `args` holds `count` references and then one for each name.
+    unsafe {
+        let is_bool = |i: usize| *args.add(i) == ffi::Py_True() || *args.add(i) == ffi::Py_False();
+        let wrong = |name: &str| PyTypeError::new_err(format!("argument {name} must be int, not bool"));
+        let mut rest = whole;
+        while rest != 0 {
+            let place = rest.trailing_zeros() as usize;
+            if place < count && is_bool(place) {
+                return Err(wrong(&place.to_string()));
+            }
+            rest &= rest - 1;
+        }
+        if whole != 0 && !kwnames.is_null() {
+            for (i, name) in Bound::from_borrowed_ptr(py, kwnames).cast::<PyTuple>()?.iter().enumerate() {
+                if is_bool(count + i) && WHOLE.contains(&name.cast::<PyString>()?.to_str()?) {
+                    return Err(wrong(&format!("'{name}'")));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 unsafe extern "C" {
     /// A bound method. Part of CPython's C API, but not of pyo3's declarations.
     fn PyMethod_New(function: *mut ffi::PyObject, instance: *mut ffi::PyObject) -> *mut ffi::PyObject;
@@ -39,6 +116,8 @@ struct Method {
     method: *mut ffi::PyObject,
     name: *mut ffi::PyObject,
     doc: *mut ffi::PyObject,
+    /// See [`whole_numbers`].
+    whole: u64,
 }
 
 fn make_class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
@@ -117,11 +196,15 @@ unsafe extern "C" fn call(
     // SAFETY: the vectorcall protocol: `object` is of the class, `kwnames` null or a tuple of strings, and the
     // interpreter lock is held. The renamed tuple lives until the call is over.
     unsafe {
-        let method = (*object.cast::<Method>()).method;
+        let Method { method, whole, .. } = *object.cast::<Method>();
+        let py = Python::assume_attached();
+        if let Err(error) = check_whole_numbers(py, whole, args, ffi::PyVectorcall_NARGS(nargsf) as usize, kwnames) {
+            error.restore(py);
+            return std::ptr::null_mut();
+        }
         if kwnames.is_null() {
             return ffi::PyObject_Vectorcall(method, args, nargsf, kwnames);
         }
-        let py = Python::assume_attached();
         // Nothing but this stands between a panic and C.
         let names = catch_unwind(AssertUnwindSafe(|| renamed(&Bound::from_borrowed_ptr(py, kwnames))));
         match names.unwrap_or_else(|cause| Err(internal_error(cause))) {
@@ -156,24 +239,26 @@ fn renamed<'py>(names: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyTuple
     if changed { PyTuple::new(names.py(), out).map(Some) } else { Ok(None) }
 }
 
-/// Whether a method has an argument `dim` or `keepdim`, by its text signature.
-fn takes_dim(method: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let signature = method.getattr("__text_signature__")?;
-    let Ok(signature) = signature.cast::<PyString>() else { return Ok(false) };
+/// The names of a method's arguments, by its text signature.
+fn argument_names(method: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
+    let Some(signature) = method.getattr_opt("__text_signature__")? else { return Ok(Vec::new()) };
+    let Ok(signature) = signature.cast::<PyString>() else { return Ok(Vec::new()) };
     let arguments = signature.to_str()?.trim_matches(['(', ')']).split(',');
-    let mut names = arguments.map(|argument| argument.split('=').next().unwrap_or_default().trim());
-    Ok(names.any(|name| matches!(name, "dim" | "keepdim")))
+    Ok(arguments.map(|argument| argument.split('=').next().unwrap_or_default().trim().to_owned()).collect())
 }
 
-/// Puts such an object in the place of each method of `Tensor` that takes a `dim` or `keepdim`.
+/// Puts such an object in the place of each method of `Tensor` that takes a `dim`, a `keepdim` or a whole number.
 pub fn install(py: Python<'_>) -> PyResult<()> {
     let tensor = py.get_type::<Tensor>();
     let plain = tensor.getattr("numel")?.get_type();
     let class = make_class(py)?;
     for item in tensor.getattr("__dict__")?.call_method0("items")?.try_iter()?.collect::<PyResult<Vec<_>>>()? {
         let (name, method) = item.extract::<(Bound<'_, PyString>, Bound<'_, PyAny>)>()?;
-        let wanted = method.is_instance(&plain)? && !WITHOUT_ALIASES.contains(&name.to_str()?) && takes_dim(&method)?;
-        if wanted {
+        if !method.is_instance(&plain)? || WITHOUT_ALIASES.contains(&name.to_str()?) {
+            continue;
+        }
+        let named = argument_names(&method)?.iter().any(|name| matches!(name.as_str(), "dim" | "keepdim"));
+        if named || whole_numbers(name.to_str()?, &method)? != 0 {
             tensor.setattr(&name, wrap(&class, &name, method)?)?;
         }
     }
@@ -182,6 +267,7 @@ pub fn install(py: Python<'_>) -> PyResult<()> {
 
 fn wrap<'py>(class: &Bound<'py, PyType>, name: &Bound<'py, PyString>, method: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let doc = method.getattr("__doc__")?;
+    let whole = whole_numbers(name.to_str()?, &method)?;
     // SAFETY: the fresh object is of the class, laid out as `Method`; all fields are set before anybody sees it, the objects
     // with a reference of their own.
     unsafe {
@@ -191,6 +277,7 @@ fn wrap<'py>(class: &Bound<'py, PyType>, name: &Bound<'py, PyString>, method: Bo
         (*new).method = method.into_ptr();
         (*new).name = name.clone().into_ptr();
         (*new).doc = doc.into_ptr();
+        (*new).whole = whole;
         Ok(object)
     }
 }

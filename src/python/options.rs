@@ -1,6 +1,6 @@
 //! Device and layout objects, and the keyword arguments that all constructors share.
 
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyString, PyTuple};
 use pyo3::{Borrowed, FromPyObject};
@@ -216,7 +216,7 @@ pub fn shape_of(dims: &Dims) -> Result<Shape> {
 
 /// A TypeError with the function and the argument before it; other exceptions as they are.
 fn named(py: Python<'_>, op: &str, argument: &str, error: PyErr) -> PyErr {
-    if error.is_instance_of::<PyTypeError>(py) {
+    if error.is_instance_of::<PyTypeError>(py) || (argument == "size" && error.is_instance_of::<PyValueError>(py)) {
         PyTypeError::new_err(format!("{op}(): argument '{argument}': {}", error.value(py)))
     } else {
         error

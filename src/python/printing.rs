@@ -29,6 +29,7 @@ pub fn text(x: &Tensor, prefix: &str) -> PyResult<String> {
     let fetch = |index: &[usize]| match reader.get(index) {
         Scalar::Bool(v) => Item::Bool(v),
         Scalar::Int(v) => Item::Int(v.into()),
+        Scalar::UInt(v) => Item::Int(v.into()),
         Scalar::Float(v) => Item::Float(v),
         Scalar::Complex(v) => Item::Complex(v.re, v.im),
     };

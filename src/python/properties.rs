@@ -19,6 +19,7 @@ impl<'py> IntoPyObject<'py> for Scalar {
         Ok(match self {
             Scalar::Bool(v) => PyBool::new(py, v).to_owned().into_any(),
             Scalar::Int(v) => v.into_pyobject(py)?.into_any(),
+            Scalar::UInt(v) => v.into_pyobject(py)?.into_any(),
             Scalar::Float(v) => PyFloat::new(py, v).into_any(),
             Scalar::Complex(v) => PyComplex::from_doubles(py, v.re, v.im).into_any(),
         })
@@ -182,6 +183,7 @@ impl Tensor {
             Scalar::Complex(v) => py.get_type::<PyInt>().call1((v.re,)),
             Scalar::Bool(v) => (v as i64).into_pyobject(py).map(Bound::into_any).map_err(PyErr::from),
             Scalar::Int(v) => v.into_pyobject(py).map(Bound::into_any).map_err(PyErr::from),
+            Scalar::UInt(v) => v.into_pyobject(py).map(Bound::into_any).map_err(PyErr::from),
         }
     }
 

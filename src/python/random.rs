@@ -229,7 +229,7 @@ pub fn randint<'py>(
 fn bound(ob: &Bound<'_, PyAny>) -> PyResult<i64> {
     ob.extract::<i64>().map_err(|error| {
         if error.is_instance_of::<PyOverflowError>(ob.py()) {
-            PyRuntimeError::new_err("randint: a bound does not fit in 64 bits")
+            PyValueError::new_err("randint: a bound does not fit in 64 bits")
         } else {
             error
         }

@@ -1,0 +1,139 @@
+"""Arguments at the edge of their types: large integers, bools for integers, `out`, numbers with a factor."""
+
+import pytest
+
+import ferrograd
+
+X = ferrograd.tensor([[3.0, 2.0, 1.0], [1.0, 4.0, 0.0]])
+I = ferrograd.tensor([1, 2])
+
+
+def test_integers_beyond_int64_as_data():
+    assert ferrograd.tensor([2**63, 1.5]).tolist() == [2.0**63, 1.5]
+    assert ferrograd.tensor(-(2**64), dtype=ferrograd.float64).item() == -(2.0**64)
+    assert ferrograd.tensor([2**70], dtype=ferrograd.bool).item() is True
+    assert X.new_tensor(2**64).item() == 2.0**64
+    for data, options in ((2**63, {}), ([1, 2**64], {}), (-(2**63) - 1, {}), (2**63, {"dtype": ferrograd.uint8}), (10**400, {})):
+        with pytest.raises(ValueError):
+            ferrograd.tensor(data, **options)
+    with pytest.raises(ValueError):
+        X.clone()[0, 0] = 2**63
+
+
+def test_integers_beyond_int64_as_operands():
+    f = ferrograd.tensor([1.0])
+    assert (f * 2**63).item() == 2.0**63 and (2**64 - 1 + f).item() == 2.0**64
+    assert (f == 2**63).item() is False and (f < 2**63).item() is True
+    # Among integers they wrap, but not in a quotient.
+    assert (I + 2**63).tolist() == [1 - 2**63, 2 - 2**63] and (I & 2**63).tolist() == [0, 0]
+    assert (I / 2**63)[0].item() == 2.0**-63 and I.div(2**63)[0].item() == 2.0**-63
+    assert ferrograd.remainder(2**63, ferrograd.tensor([3.0])).item() == 2.0
+    for call in (lambda: f * 2**64, lambda: f == 2**64, lambda: f + (-(2**63) - 1), lambda: 2**64 - f, lambda: f.add(2**64)):
+        with pytest.raises(OverflowError):
+            call()
+    for call in (lambda: I.bool() + 2**63, lambda: I**2**63, lambda: I.clamp(max=2**63), lambda: I.add(I, alpha=2**63)):
+        with pytest.raises(RuntimeError):
+            call()
+
+
+def test_integers_beyond_int64_as_values():
+    assert ferrograd.full((1,), 2**63, dtype=ferrograd.float32).item() == 2.0**63
+    assert X.clone().fill_(2**63)[0, 0].item() == 2.0**63
+    for call in (
+        lambda: ferrograd.full((1,), 2**63),
+        lambda: I.clone().fill_(2**63),
+        lambda: I.scatter(0, ferrograd.tensor([0]), 2**63),
+        lambda: I.index_fill(0, ferrograd.tensor([0]), 2**63),
+        lambda: ferrograd.arange(2**63, 2**63 + 2),
+    ):
+        with pytest.raises(RuntimeError):
+            call()
+    with pytest.raises(OverflowError):
+        ferrograd.full((1,), 2**64)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: X.argmin(True),
+        lambda: ferrograd.argmin(X, True),
+        lambda: X.argmin(dim=False),
+        lambda: ferrograd.unsqueeze(X, dim=True),
+        lambda: X.transpose(0, True),
+        lambda: X.topk(True),
+        lambda: X.chunk(True),
+        lambda: X.narrow(0, False, 1),
+        lambda: X.tril(True),
+        lambda: ferrograd.tril(X, diagonal=True),
+    ],
+)
+def test_a_bool_is_no_dim(call):
+    with pytest.raises(TypeError):
+        call()
+
+
+def test_a_bool_where_one_belongs():
+    assert X.var(False).item() == X.var(unbiased=False).item() and X.sum(0, True).shape == (1, 3)
+
+
+def test_numbers_times_a_factor():
+    assert X.add(2, 3).equal(X + 6) and ferrograd.sub(X, 2, 3).equal(X - 6) and ferrograd.rsub(X, 2, 3).equal(2 - X * 3)
+    assert X.add(2, X).equal(X * 3) and X.clone().sub_(2, X).equal(-X)
+    with pytest.raises(TypeError):
+        X.add(X, 2)
+
+
+@pytest.mark.parametrize("name", ["relu", "t", "clone", "flatten", "numel", "abs_", "sum", "median", "argsort", "isnan", "trace"])
+def test_functions_without_out(name):
+    with pytest.raises(TypeError):
+        getattr(ferrograd, name)(X.clone(), out=None)
+
+
+@pytest.mark.parametrize("name", ["exp", "abs", "amax", "std", "nonzero", "t_copy", "where", "all"])
+def test_functions_with_out(name):
+    getattr(ferrograd, name)(X.bool() if name == "where" else X, out=None)
+
+
+def test_out_beside_a_dim():
+    assert ferrograd.sum(X, 0, out=None).equal(X.sum(0)) and ferrograd.median(X, 0, out=None)[0].equal(X.median(0)[0])
+
+
+def test_the_dtype_of_out():
+    def empty(dtype):
+        return ferrograd.empty(0, dtype=dtype)
+
+    assert ferrograd.sum(X, 0, out=empty(ferrograd.int64)).tolist() == [4, 6, 1]
+    assert ferrograd.exp(X, out=empty(ferrograd.float64)).dtype == ferrograd.float64
+    for call in (
+        lambda out: ferrograd.abs(X, out=out),
+        lambda out: ferrograd.mm(X, X.t(), out=out),
+        lambda out: ferrograd.amax(X, 0, out=out),
+        lambda out: ferrograd.sum(X, 0, dtype=ferrograd.float32, out=out),
+        lambda out: ferrograd.where(X > 1, X, X, out=out),
+        lambda out: ferrograd.linalg.norm(X, out=out),
+        lambda out: ferrograd.t_copy(X, out=out),
+    ):
+        assert call(empty(ferrograd.float32)).dtype == ferrograd.float32
+        with pytest.raises(RuntimeError):
+            call(empty(ferrograd.float64))
+    with pytest.raises(TypeError):
+        ferrograd.cat([X, X], out=empty(ferrograd.int64))
+
+
+def test_out_takes_the_order_in_memory():
+    assert ferrograd.exp(X.t(), out=ferrograd.empty(0)).stride() == (1, 3)
+
+
+def test_order_in_memory():
+    assert X.t().sort()[0].stride() == (1, 3) and X.t().argsort().stride() == (1, 3) and X.t().topk(1)[0].stride() == (1, 1)
+    assert X.t().flip(0).stride() == (1, 3) and X.rot90().stride() == (1, 3) and X.rot90(0).stride() == (3, 1)
+    assert X.nonzero().stride() == (1, 5) and X.diag(1).stride() == (1,)
+    assert ferrograd.t_copy(X).stride() == (2, 1) and ferrograd.expand_copy(X[:1], (4, 3)).stride() == (3, 1)
+    assert X.t().sort()[0].tolist() == [[1.0, 3.0], [2.0, 4.0], [0.0, 1.0]]
+    assert X.nonzero().tolist() == [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1]]
+
+
+def test_names_of_norms():
+    assert ferrograd.linalg.norm(input=X).equal(X.norm()) and ferrograd.linalg.vector_norm(x=X).equal(X.norm())
+    with pytest.raises(TypeError):
+        ferrograd.linalg.matrix_norm(A=X)
