@@ -46,7 +46,7 @@ impl Operand {
     }
 
     /// The same, but integers too large for int64 as floats: for ops that are computed in floats.
-    pub(crate) fn as_float(self) -> Operand {
+    pub(crate) fn into_float(self) -> Operand {
         match self {
             Operand::Number(value @ Scalar::UInt(_)) => Operand::Number(Scalar::Float(value.to_f64())),
             other => other,

@@ -180,7 +180,7 @@ impl Tensor {
     /// Quotient of two tensors; see `div`.
     #[pyo3(signature = (other))]
     pub fn true_divide(&self, other: Operand) -> Result<Tensor> {
-        self.div(&other.as_float().beside(self)?)
+        self.div(&other.into_float().beside(self)?)
     }
 
     /// The quotient rounded towards minus infinity.

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::tape::view::in_place;
 use crate::tensor::Tensor;
 
-/// `op(a, b) => expression`, as `a op b`, as `b op a` with the operands exchanged, and as `a op= b`. `as_float` says how an
+/// `op(a, b) => expression`, as `a op b`, as `b op a` with the operands exchanged, and as `a op= b`. `into_float` says how an
 /// operand is read.
 macro_rules! binary_operators {
     ($($name:ident $reflected:ident $in_place:ident $($how:ident)? |$a:ident, $b:ident| $body:expr;)+) => {
@@ -45,8 +45,8 @@ binary_operators! {
     __add__ __radd__ __iadd__ |a, b| a.add(b);
     __sub__ __rsub__ __isub__ |a, b| a.sub(b);
     __mul__ __rmul__ __imul__ |a, b| a.mul(b);
-    __truediv__ __rtruediv__ __itruediv__ as_float |a, b| quotient(a, b);
-    __div__ __rdiv__ __idiv__ as_float |a, b| quotient(a, b);
+    __truediv__ __rtruediv__ __itruediv__ into_float |a, b| quotient(a, b);
+    __div__ __rdiv__ __idiv__ into_float |a, b| quotient(a, b);
     __floordiv__ __rfloordiv__ __ifloordiv__ |a, b| a.floor_divide(b.into());
     __mod__ __rmod__ __imod__ |a, b| a.remainder(b.into());
     __and__ __rand__ __iand__ |a, b| a.bitwise_and(b.into());
