@@ -137,3 +137,38 @@ def test_names_of_norms():
     assert ferrograd.linalg.norm(input=X).equal(X.norm()) and ferrograd.linalg.vector_norm(x=X).equal(X.norm())
     with pytest.raises(TypeError):
         ferrograd.linalg.matrix_norm(A=X)
+
+
+def test_limits_of_random_():
+    x = ferrograd.zeros(100, dtype=ferrograd.int64)
+    assert x.random_(5).max() < 5 and x.random_(2, 5).min() >= 2 and x.random_(to=3).max() < 3 and x.random_(2, None).min() >= 2
+    assert x.random_(**{"from": 2, "to": 5}).min() >= 2
+    for args, named in (((None,), {}), ((None, 5), {}), ((), {"from": 2}), ((), {"to": None}), ((1,), {"from": 0}), ((1, 2, 3), {})):
+        with pytest.raises(TypeError):
+            x.random_(*args, **named)
+
+
+def test_none_for_an_argument():
+    assert X.roll(1, None).equal(X.roll(1)) and ferrograd.roll(X, 1, dims=None).equal(X.roll(1))
+    assert X.clone(memory_format=None).equal(X)
+    for call in (lambda: ferrograd.cat([X, X], None), lambda: ferrograd.stack([X, X], dim=None)):
+        with pytest.raises(TypeError):
+            call()
+
+
+def test_names_of_the_model_of_a_new_tensor():
+    assert ferrograd.full_like(a=X, fill_value=2).equal(X * 0 + 2) and ferrograd.zeros_like(x=X).equal(X * 0)
+    assert ferrograd.ones_like(input=X).shape == ferrograd.rand_like(a=X).shape == X.shape
+    with pytest.raises(TypeError):
+        ferrograd.zeros_like([1.0])
+
+
+@pytest.mark.parametrize("name", ["logical_and_", "logical_or_", "logical_xor_"])
+def test_truth_in_place_is_not_recorded(name):
+    leaf = ferrograd.tensor([0.5, 0.0], requires_grad=True)
+    other = ferrograd.ones(2, requires_grad=True)
+    plain = ferrograd.zeros(2)
+    assert not getattr(plain, name)(other).requires_grad
+    getattr(leaf, name)(other)
+    assert leaf.requires_grad and leaf.is_leaf and leaf.tolist() == {"x": [0.0, 1.0], "a": [1.0, 0.0], "o": [1.0, 1.0]}[name[8]]
+    assert ferrograd.tensor([0.5, 0.0], requires_grad=True).logical_not_().tolist() == [0.0, 1.0]

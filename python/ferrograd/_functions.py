@@ -61,6 +61,7 @@ _SECOND = frozenset("median nanmedian prod sum".split())
 
 # Functions that are no methods: name, what stands first, which dtypes `out` may have.
 PLAIN = (
+    *((f"{name}_like", "tensor", None) for name in ("empty", "full", "ones", "rand", "randint", "randn", "zeros")),
     ("bucketize", "any", "same"),
     ("polygamma", "any", "castable"),
     ("searchsorted", "any", "same"),

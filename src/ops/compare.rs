@@ -8,6 +8,8 @@ use crate::dtype::{Bool, C64, C128, DType, Element, Scalar};
 use crate::error::{Error, Result};
 use crate::runtime_error;
 use crate::storage::Access;
+use crate::tape::view::in_place;
+use crate::tape::without_recording;
 use crate::tensor::Tensor;
 
 /// A comparison as a method, and its in-place form.
@@ -64,9 +66,17 @@ macro_rules! truth_functions {
             }
         }
 
-        in_place! {
+        #[pymethods]
+        impl Tensor {
             /// In place, as 1 and 0.
-            $in_place(other)(other: &Tensor) [other] |x| x.$name(other);
+            ///
+            /// Derivative: none, and none is recorded: a leaf that requires a gradient may be written to, as in torch.
+            #[pyo3(signature = (other))]
+            fn $in_place<'py>(slf: Bound<'py, Self>, other: &Tensor) -> PyResult<Bound<'py, Self>> {
+                other.check_overlap(&slf.borrow())?;
+                without_recording(|| in_place(stringify!($in_place), &slf.borrow(), false, |x| x.$name(other)))?;
+                Ok(slf)
+            }
         }
     )+};
 }
@@ -191,7 +201,16 @@ impl Tensor {
     }
 }
 
-in_place! { logical_not_ logical_not }
+#[pymethods]
+impl Tensor {
+    /// In place, as 1 and 0; see `logical_not`.
+    ///
+    /// Derivative: none, and none is recorded.
+    fn logical_not_<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
+        without_recording(|| in_place("logical_not_", &slf.borrow(), false, Tensor::logical_not))?;
+        Ok(slf)
+    }
+}
 
 impl Tensor {
     /// A test of a real tensor, or of both parts of a complex one, joined.

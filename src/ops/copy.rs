@@ -200,9 +200,9 @@ impl Tensor {
     }
 
     /// A copy; the derivative passes through it. Strides are kept if the elements fill their memory.
-    #[pyo3(name = "clone", signature = (*, memory_format=MemoryFormat::Preserve))]
-    pub fn clone_recorded(&self, memory_format: MemoryFormat) -> Result<Tensor> {
-        self.clone_in(memory_format)
+    #[pyo3(name = "clone", signature = (*, memory_format=None))]
+    pub fn clone_recorded(&self, memory_format: Option<MemoryFormat>) -> Result<Tensor> {
+        self.clone_in(memory_format.unwrap_or(MemoryFormat::Preserve))
     }
 
     /// Copies side by side: `repeats[d]` along each dim; more counts than dims add dims in front.
@@ -306,8 +306,9 @@ impl Tensor {
     /// A copy moved along dims; what leaves at one end enters at the other. Without dims: along the flattened tensor.
     ///
     /// Raises: RuntimeError unless there is a shift for each dim.
-    #[pyo3(signature = (shifts, dims=Dims::default()))]
-    pub fn roll(&self, shifts: Dims, dims: Dims) -> Result<Tensor> {
+    #[pyo3(signature = (shifts, dims=None))]
+    pub fn roll(&self, shifts: Dims, dims: Option<Dims>) -> Result<Tensor> {
+        let dims = dims.unwrap_or_default();
         if shifts.is_empty() {
             return runtime_error!("roll: `shifts` required");
         }

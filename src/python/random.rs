@@ -329,19 +329,54 @@ pub fn set_rng_state(new_state: &Bound<'_, PyAny>) -> PyResult<()> {
     GeneratorObject::set_state(generator, new_state).map(drop)
 }
 
-/// The upper bound of `random_`.
-enum UpTo {
+/// A bound of `random_`.
+#[derive(Clone, Copy)]
+enum Limit {
     NotGiven,
-    /// None: the largest number there is.
+    /// None: above, the largest number there is.
     Largest,
     Number(i64),
 }
 
-impl<'a, 'py> FromPyObject<'a, 'py> for UpTo {
+impl<'a, 'py> FromPyObject<'a, 'py> for Limit {
     type Error = PyErr;
 
-    fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<UpTo> {
-        if ob.is_none() { Ok(UpTo::Largest) } else { ob.extract().map(UpTo::Number) }
+    fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<Limit> {
+        if ob.is_none() { Ok(Limit::Largest) } else { ob.extract().map(Limit::Number) }
+    }
+}
+
+#[pymethods]
+impl Tensor {
+    /// Fills the tensor with integers: `random_()` over the range of the dtype, `random_(to)`, `random_(from, to)`; with None
+    /// for `to` from `from` up to the largest number that the dtype can count to without gaps.
+    #[pyo3(signature = (*limits, from=Limit::NotGiven, to=Limit::NotGiven, generator=None))]
+    fn random_<'py>(
+        slf: Bound<'py, Self>,
+        limits: &Bound<'py, PyTuple>,
+        from: Limit,
+        to: Limit,
+        generator: Option<Bound<'py, GeneratorObject>>,
+    ) -> PyResult<Bound<'py, Self>> {
+        use Limit::{Largest, NotGiven, Number};
+        let limits: Vec<Limit> = limits.iter().map(|limit| limit.extract()).collect::<PyResult<_>>()?;
+        let (low, high) = match (&limits[..], from, to) {
+            ([], NotGiven, NotGiven) => (None, None),
+            ([Number(to)], NotGiven, NotGiven) => (None, Some(*to)),
+            ([], NotGiven, Number(to)) => (None, Some(to)),
+            ([Number(from), to], NotGiven, NotGiven) => (Some(*from), to.number()),
+            ([Number(from)], NotGiven, to @ (Number(_) | Largest)) => (Some(*from), to.number()),
+            ([], Number(from), to @ (Number(_) | Largest)) => (Some(from), to.number()),
+            _ => return Err(PyTypeError::new_err("random_(): expected nothing, `to`, or `from` and `to`")),
+        };
+        slf.borrow().random_in_place_between(low, high, &source(generator.as_ref()))?;
+        Ok(slf)
+    }
+}
+
+impl Limit {
+    fn number(self) -> Option<i64> {
+        if let Limit::Number(number) = self { Some(number) } else { None }
     }
 }
 
@@ -370,13 +405,6 @@ fills! {
     uniform_(from=0.0, to=1.0)(from: f64, to: f64) |x, source| x.uniform_in_place(from, to, source);
     /// Fills the tensor with normal numbers.
     normal_(mean=0.0, std=1.0)(mean: f64, std: f64) |x, source| x.normal_in_place(mean, std, source);
-    /// Fills the tensor with integers: `random_()` over the range of the dtype, `random_(to)`, `random_(from, to)`; with None
-    /// for `to` up to the largest number that the dtype can count to without gaps.
-    random_(from=None, to=UpTo::NotGiven)(from: Option<i64>, to: UpTo) |x, source| match (from, to) {
-        (high, UpTo::NotGiven) => x.random_in_place_between(None, high, source),
-        (low, UpTo::Largest) => x.random_in_place_between(low, None, source),
-        (low, UpTo::Number(high)) => x.random_in_place_between(low, Some(high), source),
-    };
     /// Fills the tensor with exponential numbers of a rate.
     exponential_(lambd=1.0)(lambd: f64) |x, source| x.exponential_in_place(lambd, source);
     /// Fills the tensor with numbers of the Cauchy distribution.
