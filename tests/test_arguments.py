@@ -172,3 +172,21 @@ def test_truth_in_place_is_not_recorded(name):
     getattr(leaf, name)(other)
     assert leaf.requires_grad and leaf.is_leaf and leaf.tolist() == {"x": [0.0, 1.0], "a": [1.0, 0.0], "o": [1.0, 1.0]}[name[8]]
     assert ferrograd.tensor([0.5, 0.0], requires_grad=True).logical_not_().tolist() == [0.0, 1.0]
+
+
+def test_a_list_that_does_not_fit_in_memory():
+    with pytest.raises(MemoryError):
+        ferrograd.zeros(1).expand(2**40).tolist()
+
+
+@pytest.mark.parametrize("name", ["block_diag", "broadcast_tensors", "cartesian_prod"])
+def test_tensors_one_by_one(name):
+    x = ferrograd.tensor([1.0, 2.0])
+    getattr(ferrograd, name)(x, x)
+    with pytest.raises(TypeError):
+        getattr(ferrograd, name)([x, x])
+
+
+def test_complex_numbers_are_not_counted():
+    with pytest.raises(NotImplementedError):
+        ferrograd.tensor([1 + 2j]).bincount()

@@ -249,10 +249,16 @@ pub fn atleast_3d(tensors: Tensors) -> Result<OneOrSeveral> {
     at_least(tensors, 3)
 }
 
+/// Fails if tensors came as a sequence, where torch takes them one by one only.
+fn one_by_one(op: &str, tensors: &Tensors) -> Result<()> {
+    if tensors.1 { Err(Error::Type(format!("{op}(): expected tensors one by one, not a sequence of them"))) } else { Ok(()) }
+}
+
 /// Views of all tensors in the shape that they broadcast to.
 #[pyfunction]
 #[pyo3(signature = (*tensors))]
 pub fn broadcast_tensors(tensors: Tensors) -> Result<Several> {
+    one_by_one("broadcast_tensors", &tensors)?;
     let mut shape = Shape::new();
     for x in &tensors.0 {
         shape = crate::layout::broadcast_shapes("broadcast_tensors", &shape, x.shape())?;
@@ -309,6 +315,7 @@ pub fn meshgrid(tensors: Tensors, indexing: &str) -> Result<Several> {
 #[pyfunction]
 #[pyo3(signature = (*tensors))]
 pub fn block_diag(tensors: Tensors) -> Result<Tensor> {
+    one_by_one("block_diag", &tensors)?;
     if let Some((place, x)) = tensors.0.iter().enumerate().find(|(_, x)| x.rank() > 2) {
         return runtime_error!(
             "block_diag: Input tensors must have 2 or fewer dimensions. Input {place} has {} dimensions",
@@ -354,6 +361,7 @@ pub fn block_diag(tensors: Tensors) -> Result<Tensor> {
 #[pyfunction]
 #[pyo3(signature = (*tensors))]
 pub fn cartesian_prod(tensors: Tensors) -> Result<Tensor> {
+    one_by_one("cartesian_prod", &tensors)?;
     if let Some(x) = tensors.0.iter().find(|x| x.rank() != 1) {
         return runtime_error!("cartesian_prod: Expect a 1D vector, but got shape {:?}", x.shape());
     }

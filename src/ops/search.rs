@@ -227,7 +227,7 @@ impl Tensor {
     /// Raises: RuntimeError for negative numbers.
     #[pyo3(signature = (weights=None, minlength=0))]
     pub fn bincount(&self, weights: Option<&Tensor>, minlength: isize) -> Result<Tensor> {
-        if self.dtype().is_float() || self.dtype() == DType::Bool {
+        if self.dtype().is_inexact() || self.dtype() == DType::Bool {
             return Err(Error::NotImplemented(format!("bincount: not implemented for {}", self.dtype())));
         }
         if minlength < 0 {

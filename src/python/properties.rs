@@ -147,6 +147,8 @@ impl Tensor {
     /// The elements as nested lists of Python numbers; a number for a 0-d tensor.
     fn tolist<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.check_saved()?;
+        // An element takes about so much: twice on the way, then as an object and its place in a list.
+        crate::storage::check_room::<[u64; 9]>(self.numel())?;
         let items: Vec<Scalar> = crate::dispatch_all!(self.dtype(), "tolist", T => {
             Ok(self.to_vec::<T>()?.into_iter().map(Element::scalar).collect())
         })?;
