@@ -190,3 +190,22 @@ def test_tensors_one_by_one(name):
 def test_complex_numbers_are_not_counted():
     with pytest.raises(NotImplementedError):
         ferrograd.tensor([1 + 2j]).bincount()
+
+
+@pytest.mark.parametrize("name", ["cummax", "cummin", "mode"])
+def test_one_complex_number_needs_no_order(name):
+    values, indices = getattr(ferrograd.tensor(1 + 2j), name)(-1)
+    assert values.item() == 1 + 2j and indices.item() == 0 and indices.dtype == ferrograd.int64
+    with pytest.raises(RuntimeError):
+        getattr(ferrograd.tensor([1 + 2j]), name)(0)
+
+
+def test_dtypes_that_do_not_fit():
+    for name in ("cumsum_", "cumprod_"):
+        assert getattr(X.clone(), name)(0, dtype=X.dtype).dtype == X.dtype
+        with pytest.raises(RuntimeError):
+            getattr(X.clone(), name)(0, dtype=ferrograd.float64)
+    with pytest.raises(TypeError):
+        X.type(3)
+    with pytest.raises(ValueError):
+        X.type(int)

@@ -9,12 +9,13 @@
 use pyo3::prelude::*;
 
 use super::along::Target;
-use super::arguments::{Given, Pair};
+use super::arguments::{Given, MemoryFormat, Pair};
 use crate::dtype::{C64, C128, DType, Element, Number, Scalar};
 use crate::error::{Error, Result};
 use crate::kernels::folds::{Largest, Order, Smallest};
 use crate::kernels::lines::{Lines, scan};
 use crate::kernels::{math, without_interpreter};
+use crate::runtime_error;
 use crate::storage::Access;
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -160,6 +161,10 @@ impl Tensor {
     fn cumulative_extreme<O: Order + 'static>(&self, op: &'static str, dim: isize) -> Result<Pair> {
         let x = self;
         let dim = x.layout().dim(op, dim)?;
+        if x.rank() == 0 && x.dtype().is_complex() {
+            // One number needs no order.
+            return Ok(Pair::new(op, x.clone_in(MemoryFormat::Preserve)?, Tensor::zeroed(op, &[], DType::I64)?));
+        }
         let wide = x.wide()?;
         let (values, indices) = crate::dispatch_wide_ordered!(wide.dtype(), op, T => {
             let x = wide.detached_read()?.contiguous()?;
@@ -228,9 +233,17 @@ impl Tensor {
 
 in_place! {
     /// Running sum along `dim`, in place; see `cumsum`.
-    cumsum_(dim, *, dtype=None)(dim: isize, dtype: Option<DType>) [] |x| x.cumsum(dim, dtype.or(Some(x.dtype())));
+    cumsum_(dim, *, dtype=None)(dim: isize, dtype: Option<DType>) [] |x| x.cumsum(dim, own_dtype("cumsum_", x, dtype)?);
     /// Running product along `dim`, in place; see `cumprod`.
-    cumprod_(dim, *, dtype=None)(dim: isize, dtype: Option<DType>) [] |x| x.cumprod(dim, dtype.or(Some(x.dtype())));
+    cumprod_(dim, *, dtype=None)(dim: isize, dtype: Option<DType>) [] |x| x.cumprod(dim, own_dtype("cumprod_", x, dtype)?);
+}
+
+/// The dtype in which something is computed in place: that of the tensor.
+fn own_dtype(op: &str, x: &Tensor, given: Option<DType>) -> Result<Option<DType>> {
+    match given {
+        Some(given) if given != x.dtype() => runtime_error!("{op}: the dtype {given} is not that of the tensor, {}", x.dtype()),
+        _ => Ok(Some(x.dtype())),
+    }
 }
 
 fn check_not_bool(op: &str, dtype: Option<DType>) -> Result<()> {

@@ -317,6 +317,10 @@ impl Tensor {
         let x = self;
         check_dims_not_empty("mode", &Reduction::new("mode", x, Some(&[dim]), keepdim)?)?;
         let place = x.layout().dim("mode", dim)?;
+        if x.rank() == 0 && x.dtype().is_complex() {
+            // One number needs no order.
+            return Ok(Pair::new("mode", x.clone_in(MemoryFormat::Preserve)?, Tensor::zeroed("mode", &[], DType::I64)?));
+        }
         let pair = arranged("mode", x, place, 1, |line| put_mode_first(line, nan_key(x.dtype())))?;
         x.selected("mode", "mode", dim, keepdim, pair)
     }

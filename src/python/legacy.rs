@@ -130,6 +130,7 @@ impl TensorType {
         }
         match ob.cast::<super::dtype::DTypeObject>() {
             Ok(_) => ob.extract(),
+            Err(_) if !ob.is_instance_of::<PyType>() => Err(PyTypeError::new_err("dtype must be a type, str, or dtype object")),
             Err(_) => Err(PyValueError::new_err(format!("invalid type: {}", ob.repr()?))),
         }
     }
