@@ -4,8 +4,6 @@
 //! Python frame or a tuple. What methods do not know is done here: `input=` as a keyword, a Python number as the first
 //! operand, and `out=`. Functions that are no methods get their `out=` here, too.
 
-use std::ffi::{c_char, c_void};
-use std::mem::offset_of;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyUserWarning};
@@ -14,6 +12,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
+use super::callable::Callable;
 use super::method::{WITHOUT_ALIASES, check_whole_numbers, numpy_alias, whole_numbers};
 use super::panics::internal_error;
 use crate::error::Error;
@@ -21,18 +20,7 @@ use crate::interpreter::exclusive;
 use crate::ops::arguments::{MemoryFormat, Operand};
 use crate::tensor::Tensor;
 
-#[repr(C)]
-struct Function {
-    base: ffi::PyObject,
-    vectorcall: ffi::vectorcallfunc,
-    /// The method descriptor.
-    method: *mut ffi::PyObject,
-    name: *mut ffi::PyObject,
-    doc: *mut ffi::PyObject,
-    rules: Rules,
-    /// See [`whole_numbers`].
-    whole: u64,
-}
+type Function = Callable<Rules>;
 
 /// What a function takes besides what its method takes.
 #[derive(Clone, Copy)]
@@ -42,6 +30,8 @@ struct Rules {
     out: Out,
     /// Whether `out` is taken only beside a second argument.
     second: bool,
+    /// See [`whole_numbers`].
+    whole: u64,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -70,63 +60,7 @@ enum Out {
 /// The class of the functions.
 fn class(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
     static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    CLASS.get_or_try_init(py, || make_class(py)).map(|class| class.bind(py))
-}
-
-fn make_class(py: Python<'_>) -> PyResult<Py<PyType>> {
-    let member = |name: &'static std::ffi::CStr, kind: i32, offset: usize| ffi::PyMemberDef {
-        name: name.as_ptr(),
-        type_code: kind,
-        offset: offset as ffi::Py_ssize_t,
-        flags: ffi::Py_READONLY,
-        doc: std::ptr::null(),
-    };
-    let object = ffi::Py_T_OBJECT_EX;
-    // The type reads the members for as long as it lives: for ever.
-    let members = Box::leak(Box::new([
-        member(c"__vectorcalloffset__", ffi::Py_T_PYSSIZET, offset_of!(Function, vectorcall)),
-        member(c"__name__", object, offset_of!(Function, name)),
-        member(c"__qualname__", object, offset_of!(Function, name)),
-        member(c"__doc__", object, offset_of!(Function, doc)),
-        member(c"__wrapped__", object, offset_of!(Function, method)),
-        ffi::PyMemberDef::default(),
-    ]));
-    let slot = |slot: i32, pfunc: *mut c_void| ffi::PyType_Slot { slot, pfunc };
-    let mut slots = [
-        slot(ffi::Py_tp_members, members.as_mut_ptr().cast()),
-        slot(ffi::Py_tp_call, ffi::PyVectorcall_Call as *mut c_void),
-        slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
-        slot(ffi::Py_tp_repr, repr as *mut c_void),
-        slot(0, std::ptr::null_mut()),
-    ];
-    let mut spec = ffi::PyType_Spec {
-        name: c"ferrograd.function".as_ptr() as *const c_char,
-        basicsize: size_of::<Function>() as i32,
-        itemsize: 0,
-        flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_VECTORCALL) as u32,
-        slots: slots.as_mut_ptr(),
-    };
-    // SAFETY: the spec describes `Function`: the offsets are those of its fields, the slots have C's signatures.
-    let class = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyType_FromSpec(&mut spec))? };
-    Ok(class.cast_into::<PyType>()?.unbind())
-}
-
-unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
-    // SAFETY: called once, for an object of the class, which owns a reference to each of these and one to its class.
-    unsafe {
-        let function = object.cast::<Function>();
-        ffi::Py_DECREF((*function).method);
-        ffi::Py_DECREF((*function).name);
-        ffi::Py_DECREF((*function).doc);
-        let class = ffi::Py_TYPE(object);
-        ffi::PyObject_Free(object.cast());
-        ffi::Py_DECREF(class.cast());
-    }
-}
-
-unsafe extern "C" fn repr(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    // SAFETY: called for an object of the class, whose name is a string; %U takes one.
-    unsafe { ffi::PyUnicode_FromFormat(c"<function ferrograd.%U>".as_ptr(), (*object.cast::<Function>()).name) }
+    CLASS.get_or_try_init(py, || Ok(Function::class(py, c"ferrograd.function", false)?.unbind())).map(|class| class.bind(py))
 }
 
 unsafe extern "C" fn call(
@@ -141,7 +75,7 @@ unsafe extern "C" fn call(
         let py = Python::assume_attached();
         let function = &*object.cast::<Function>();
         let count = ffi::PyVectorcall_NARGS(nargsf) as usize;
-        if let Err(error) = check_whole_numbers(py, function.whole, args, count, kwnames) {
+        if let Err(error) = check_whole_numbers(py, function.rules.whole, args, count, kwnames) {
             error.restore(py);
             return std::ptr::null_mut();
         }
@@ -368,7 +302,6 @@ pub fn _function_form<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = method.py();
     let name = method.getattr("__name__")?.cast_into::<PyString>()?;
-    let doc = method.getattr("__doc__")?;
     let first = match first {
         "number" => First::Number,
         "any" => First::Any,
@@ -383,18 +316,6 @@ pub fn _function_form<'py>(
     // A method that renames keywords: that is done here already.
     let method = &method.getattr_opt("__wrapped__")?.unwrap_or_else(|| method.clone());
     let whole = whole_numbers(name.to_str()?, method)?;
-    let class = class(py)?.as_ptr().cast::<ffi::PyTypeObject>();
-    // SAFETY: the fresh object is of the class, laid out as `Function`; all fields are set before anybody sees it, the
-    // objects with a reference of their own.
-    unsafe {
-        let object = Bound::from_owned_ptr_or_err(py, ffi::PyType_GenericAlloc(class, 0))?;
-        let function = object.as_ptr().cast::<Function>();
-        (*function).vectorcall = call;
-        (*function).method = method.clone().into_ptr();
-        (*function).name = name.into_any().into_ptr();
-        (*function).doc = doc.into_ptr();
-        (*function).rules = Rules { first, out, second };
-        (*function).whole = whole;
-        Ok(object)
-    }
+    // SAFETY: `call` is made for the objects of this class.
+    unsafe { Function::make(class(py)?, call, method, &name, Rules { first, out, second, whole }) }
 }

@@ -3,15 +3,14 @@
 //! Such a method is an object that stands in for the method descriptor in the class: like it, it is called with the tensor as
 //! first argument and no bound method between. Without keywords it hands its arguments on; with some it renames them.
 
-use std::ffi::{c_char, c_void};
-use std::mem::offset_of;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyString, PyTuple, PyType};
+use pyo3::types::{PyString, PyTuple};
 
+use super::callable::Callable;
 use super::panics::internal_error;
 use crate::tensor::Tensor;
 
@@ -103,89 +102,8 @@ pub unsafe fn check_whole_numbers(
     Ok(())
 }
 
-unsafe extern "C" {
-    /// A bound method. Part of CPython's C API, but not of pyo3's declarations.
-    fn PyMethod_New(function: *mut ffi::PyObject, instance: *mut ffi::PyObject) -> *mut ffi::PyObject;
-}
-
-#[repr(C)]
-struct Method {
-    base: ffi::PyObject,
-    vectorcall: ffi::vectorcallfunc,
-    /// The method descriptor.
-    method: *mut ffi::PyObject,
-    name: *mut ffi::PyObject,
-    doc: *mut ffi::PyObject,
-    /// See [`whole_numbers`].
-    whole: u64,
-}
-
-fn make_class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
-    let member = |name: &'static std::ffi::CStr, kind: i32, offset: usize| ffi::PyMemberDef {
-        name: name.as_ptr(),
-        type_code: kind,
-        offset: offset as ffi::Py_ssize_t,
-        flags: ffi::Py_READONLY,
-        doc: std::ptr::null(),
-    };
-    let object = ffi::Py_T_OBJECT_EX;
-    // The type reads the members for as long as it lives: for ever.
-    let members = Box::leak(Box::new([
-        member(c"__vectorcalloffset__", ffi::Py_T_PYSSIZET, offset_of!(Method, vectorcall)),
-        member(c"__name__", object, offset_of!(Method, name)),
-        member(c"__doc__", object, offset_of!(Method, doc)),
-        member(c"__wrapped__", object, offset_of!(Method, method)),
-        ffi::PyMemberDef::default(),
-    ]));
-    let slot = |slot: i32, pfunc: *mut c_void| ffi::PyType_Slot { slot, pfunc };
-    let mut slots = [
-        slot(ffi::Py_tp_members, members.as_mut_ptr().cast()),
-        slot(ffi::Py_tp_call, ffi::PyVectorcall_Call as *mut c_void),
-        slot(ffi::Py_tp_descr_get, bind as *mut c_void),
-        slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
-        slot(ffi::Py_tp_repr, repr as *mut c_void),
-        slot(0, std::ptr::null_mut()),
-    ];
-    let flags = ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_VECTORCALL | ffi::Py_TPFLAGS_METHOD_DESCRIPTOR;
-    let mut spec = ffi::PyType_Spec {
-        name: c"ferrograd.method".as_ptr() as *const c_char,
-        basicsize: size_of::<Method>() as i32,
-        itemsize: 0,
-        flags: flags as u32,
-        slots: slots.as_mut_ptr(),
-    };
-    // SAFETY: the spec describes `Method`: the offsets are those of its fields, the slots have C's signatures.
-    let class = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyType_FromSpec(&mut spec))? };
-    Ok(class.cast_into::<PyType>()?)
-}
-
-unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
-    // SAFETY: called once, for an object of the class, which owns a reference to each of these and one to its class.
-    unsafe {
-        let method = object.cast::<Method>();
-        ffi::Py_DECREF((*method).method);
-        ffi::Py_DECREF((*method).name);
-        ffi::Py_DECREF((*method).doc);
-        let class = ffi::Py_TYPE(object);
-        ffi::PyObject_Free(object.cast());
-        ffi::Py_DECREF(class.cast());
-    }
-}
-
-unsafe extern "C" fn repr(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    // SAFETY: called for an object of the class.
-    unsafe { ffi::PyObject_Repr((*object.cast::<Method>()).method) }
-}
-
-/// `x.sum` without a call, and `Tensor.sum`.
-unsafe extern "C" fn bind(
-    object: *mut ffi::PyObject,
-    instance: *mut ffi::PyObject,
-    _class: *mut ffi::PyObject,
-) -> *mut ffi::PyObject {
-    // SAFETY: the descriptor protocol: borrowed references, the instance null if looked up on the class.
-    unsafe { if instance.is_null() { ffi::Py_NewRef(object) } else { PyMethod_New(object, instance) } }
-}
+/// The rules say which arguments are whole numbers: see [`whole_numbers`].
+type Method = Callable<u64>;
 
 unsafe extern "C" fn call(
     object: *mut ffi::PyObject,
@@ -196,7 +114,7 @@ unsafe extern "C" fn call(
     // SAFETY: the vectorcall protocol: `object` is of the class, `kwnames` null or a tuple of strings, and the
     // interpreter lock is held. The renamed tuple lives until the call is over.
     unsafe {
-        let Method { method, whole, .. } = *object.cast::<Method>();
+        let Method { method, rules: whole, .. } = *object.cast::<Method>();
         let py = Python::assume_attached();
         if let Err(error) = check_whole_numbers(py, whole, args, ffi::PyVectorcall_NARGS(nargsf) as usize, kwnames) {
             error.restore(py);
@@ -251,33 +169,18 @@ fn argument_names(method: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
 pub fn install(py: Python<'_>) -> PyResult<()> {
     let tensor = py.get_type::<Tensor>();
     let plain = tensor.getattr("numel")?.get_type();
-    let class = make_class(py)?;
+    let class = Method::class(py, c"ferrograd.method", true)?;
     for item in tensor.getattr("__dict__")?.call_method0("items")?.try_iter()?.collect::<PyResult<Vec<_>>>()? {
         let (name, method) = item.extract::<(Bound<'_, PyString>, Bound<'_, PyAny>)>()?;
         if !method.is_instance(&plain)? || WITHOUT_ALIASES.contains(&name.to_str()?) {
             continue;
         }
         let named = argument_names(&method)?.iter().any(|name| matches!(name.as_str(), "dim" | "keepdim"));
-        if named || whole_numbers(name.to_str()?, &method)? != 0 {
-            tensor.setattr(&name, wrap(&class, &name, method)?)?;
+        let whole = whole_numbers(name.to_str()?, &method)?;
+        if named || whole != 0 {
+            // SAFETY: `call` is made for the objects of this class.
+            tensor.setattr(&name, unsafe { Method::make(&class, call, &method, &name, whole)? })?;
         }
     }
     Ok(())
-}
-
-fn wrap<'py>(class: &Bound<'py, PyType>, name: &Bound<'py, PyString>, method: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    let doc = method.getattr("__doc__")?;
-    let whole = whole_numbers(name.to_str()?, &method)?;
-    // SAFETY: the fresh object is of the class, laid out as `Method`; all fields are set before anybody sees it, the objects
-    // with a reference of their own.
-    unsafe {
-        let object = Bound::from_owned_ptr_or_err(class.py(), ffi::PyType_GenericAlloc(class.as_ptr().cast(), 0))?;
-        let new = object.as_ptr().cast::<Method>();
-        (*new).vectorcall = call;
-        (*new).method = method.into_ptr();
-        (*new).name = name.clone().into_ptr();
-        (*new).doc = doc.into_ptr();
-        (*new).whole = whole;
-        Ok(object)
-    }
 }

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod autograd;
+mod callable;
 mod convert;
 mod creation;
 mod data;
