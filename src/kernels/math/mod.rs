@@ -52,6 +52,7 @@ pub trait Real:
     + log::Constants
     + trig::Forms
     + erf::Constants
+    + hyperbolic::Forms
     + inverse::Constants
     + pow::Power
 {
