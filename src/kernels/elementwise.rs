@@ -144,10 +144,56 @@ impl Nest {
             }
             return body(&ptrs, to - from);
         }
-        // Rows along which some operands stay and the others go on from row to row: as many at a time as a buffer holds.
-        let columns = || (1..self.starts.len()).all(|arg| self.strides[arg][0] == 0 || self.is_flat(arg)) && self.is_flat(0);
-        let short = self.sizes[0] < LONG_ROW || (self.sizes[0] <= BLOCK && columns());
-        if flat || !short { self.rows(from, to, body) } else { self.blocks(from, to, body) }
+        let in_buffer = |arg: usize| arg > 0 && self.strides[arg][0] == 0 && self.sizes[0] <= BLOCK;
+        let short = self.sizes[0] < LONG_ROW;
+        if !flat && !short && (0..self.starts.len()).all(|arg| unit(arg) || in_buffer(arg)) {
+            self.whole_rows(from, to, body)
+        } else if flat || !short {
+            self.rows(from, to, body)
+        } else {
+            self.blocks(from, to, body)
+        }
+    }
+
+    /// Row by row, in more dims than one, where along a row each operand has unit stride or is one number; rows with a number
+    /// fit a buffer.
+    fn whole_rows(&self, from: usize, to: usize, body: Run<'_>) {
+        let row = self.sizes[0];
+        let steps: [isize; MAX_ARGS] = std::array::from_fn(|arg| self.strides.get(arg).map_or(0, |strides| strides[1]));
+        let is_number = |&arg: &usize| self.strides[arg][0] == 0;
+        let numbers: SmallVec<[(usize, usize); MAX_ARGS]> =
+            (1..self.starts.len()).filter(is_number).map(|arg| (arg, self.elem[arg])).collect();
+        let mut buffers = Buffers::new();
+        // What a buffer is filled with.
+        let mut spread = [std::ptr::null_mut(); MAX_ARGS];
+        let mut run = |mut ptrs: [*mut u8; MAX_ARGS], length: usize| {
+            for &(arg, size) in &numbers {
+                if spread[arg] != ptrs[arg] {
+                    // SAFETY: the operand has this element, and the buffer room for a row.
+                    unsafe { gather(buffers.get(arg), ptrs[arg], 0, row, size) };
+                    spread[arg] = ptrs[arg];
+                }
+                ptrs[arg] = buffers.get(arg);
+            }
+            body(&ptrs, length);
+        };
+        let mut at = from;
+        while at < to {
+            let mut ptrs = self.addresses(at);
+            if !at.is_multiple_of(row) || to - at < row {
+                let length = (row - at % row).min(to - at);
+                run(ptrs, length);
+                at += length;
+                continue;
+            }
+            // Whole rows, as far as a step leads from each to the next.
+            let rows = (self.sizes[1] - at / row % self.sizes[1]).min((to - at) / row);
+            for _ in 0..rows {
+                run(ptrs, row);
+                ptrs.iter_mut().zip(&steps).for_each(|(ptr, &step)| *ptr = ptr.wrapping_offset(step));
+            }
+            at += rows * row;
+        }
     }
 
     /// Row by row: operands with unit inner stride are used in place.
@@ -445,6 +491,8 @@ mod tests {
         check(&[9, 7, 11], [&[1, 9, 63], &[77, 11, 1], &[0, 0, 2]]);
         check(&[2, 1, 70], [&[70, 70, 1], &[140, 5, 2], &[1, 9, 0]]);
         check(&[40, 50, 60], [&[3000, 60, 1], &[60, 2400, 1], &[0, 1, 50]]);
+        check(&[5, 7, 60], [&[420, 60, 1], &[60, 300, 1], &[0, 1, 0]]);
+        check(&[5, 7, 60], [&[450, 64, 1], &[60, 300, 1], &[0, 0, 1]]);
     }
 
     #[test]
@@ -452,5 +500,7 @@ mod tests {
         check(&[3, GRAIN], [&[GRAIN as isize, 1], &[GRAIN as isize, 1], &[0, 1]]);
         check(&[GRAIN, 3], [&[3, 1], &[1, GRAIN as isize], &[3, 1]]);
         check(&[2 * GRAIN + 5], [&[2], &[1], &[0]]);
+        check(&[33, 41, 99], [&[4059, 99, 1], &[4059, 99, 1], &[41, 1, 0]]);
+        check(&[33, 41, 99], [&[4059, 99, 1], &[4059, 99, 1], &[99, 0, 1]]);
     }
 }
