@@ -210,6 +210,24 @@ def test_what_the_graph_still_needs_is_not_collected():
     assert grad.tolist() == [6, 6]
 
 
+def test_hooks_that_the_graph_still_needs_outlive_their_tensor():
+    """Guards the count in `garbage::own_meta`: the tensor is garbage, its place on the tape is not."""
+    calls = []
+    x = fg.ones(2, requires_grad=True)
+
+    def hook(g):
+        calls.append(g.tolist())
+
+    x.register_hook(hook)
+    loss = (x * 3).sum()
+    cycle = [x]
+    cycle.append(cycle)
+    del x, hook, cycle
+    gc.collect()
+    loss.backward()
+    assert calls == [[3, 3]]
+
+
 def test_collections_at_every_turn():
     """Guards `Tensor::is_blank`: the collector may look at a tensor that is still being made."""
     before = gc.get_threshold()

@@ -87,10 +87,12 @@ def test_a_panic_while_a_graph_is_dropped_does_not_stop_later_drops(monkeypatch)
 
     watched = Watched()
     seen = weakref.ref(watched)
-    leaf = fg.ones(2, requires_grad=True)
-    inner = leaf * 2
+    inner = fg.ones(2, requires_grad=True) * 2
     inner.register_hook(lambda g, watched=watched: None)
-    outer = inner * 3
+    outer = inner
+    # So deep that the last nodes are queued.
+    for _ in range(300):
+        outer = outer * 3
     del watched, inner
     assert seen() is not None
     del outer

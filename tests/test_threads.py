@@ -112,7 +112,7 @@ def test_gradients_with_a_graph_add_up():
 
 
 def test_copies_to_and_fro():
-    """Guards: storages are locked in the order of their addresses, and a thread that waits lets go of the interpreter."""
+    """Guard: a thread that waits for a storage lets go of the interpreter. (For the order of waiting, see `storage.rs`.)"""
     a, b, c = (fg.full((200_000,), float(i), dtype=fg.float64) for i in range(3))
 
     def swap(x, y):
