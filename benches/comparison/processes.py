@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import timeit
 
 import numpy as np
@@ -13,6 +14,8 @@ from .libraries import LIBRARIES
 from .registry import PROBES, WORKLOADS
 
 BLOCK_SECONDS = 0.02
+#: Before a block: the threads of the library before it may still be looking for work.
+REST_SECONDS = 0.01
 COMMAND = os.path.abspath(sys.argv[0])
 
 
@@ -48,6 +51,7 @@ class Server:
 
     def block(self, calls):
         """Seconds a call."""
+        time.sleep(REST_SECONDS)
         timeit.timeit(self.run, number=max(1, calls // 20))
         return {"seconds": timeit.timeit(self.run, number=calls) / calls}
 
