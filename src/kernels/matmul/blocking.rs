@@ -1,6 +1,7 @@
 //! The loops of the general product.
 //!
 //! ```text
+//! loop 0  over k in slabs, if it is much longer than m and n: each has a result of its own, to be added up
 //! loop 1  over n in blocks of columns: the block of B stays in the second-level cache
 //! loop 2    over k in blocks of depth: a strip of A stays in the first-level cache
 //!             B's block is packed, unless its rows can be read where they are
@@ -13,9 +14,9 @@
 //! apart and it is used often. Strips and panels are divided evenly, so that there is no narrow one at the end with too
 //! few registers to hide the latency of the adders.
 
-use super::microkernel::{RowOffsets, Tile, row_offsets};
+use super::microkernel::{RowOffsets, Tile, last, row_offsets};
 use super::vector::Vector;
-use super::{MatRef, Number, PARALLEL_FLOPS, Product, pack};
+use super::{MatMut, MatRef, Number, PARALLEL_FLOPS, Product, Shared, pack};
 use crate::kernels::par;
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -33,6 +34,15 @@ const PACK_ROWS: usize = 64;
 const PACK_A_STRIDE: usize = 2048;
 /// ... and at least this many panels use it.
 const PACK_A_PANELS: usize = 4;
+/// Loop 0: a slab is at least this many times as deep as the result is high or wide. A thread then keeps to its part of A and B,
+/// which no other thread reads, and which an update by the same thread finds in its cache.
+const SLAB_DEPTH: usize = 3;
+/// Loop 0: the most slabs.
+const SLABS: usize = 16;
+/// Elements that a thread adds up at a time when all slabs are done.
+const ADDED: usize = 16384;
+/// Loop 0: slabs and groups of rows, for more threads than slabs.
+const UNITS: usize = 16;
 /// Tiles are given to threads in portions of at least this many operations.
 const PORTION_FLOPS: f64 = 1e5;
 
@@ -65,6 +75,69 @@ unsafe impl<V: Vector> Sync for Block<V> {}
 /// # Safety
 /// As [`super::gemm`]; the processor must have the instruction set of V.
 pub(super) unsafe fn product<V: Vector>(p: &Product<V::Float>) {
+    let slabs = slabs(p);
+    if slabs == 1 {
+        // SAFETY: the same contract.
+        return unsafe { slab::<V>(p) };
+    }
+    // Loop 0
+    let strips = p.m.div_ceil(V::TILE_ROWS);
+    // B, if it must be packed, is packed for each group.
+    let groups = if p.b.col_stride == 1 { (UNITS / slabs).min(strips) } else { 1 };
+    let area = p.m * p.n;
+    pack::with_buffer(slabs * area, |sums: *mut V::Float| {
+        let compute = Shared(|units: Range<usize>| {
+            for unit in units {
+                let (i, group) = (unit / groups, unit % groups);
+                let ks = part(p.k, slabs, i)..part(p.k, slabs, i + 1);
+                let row = |group| (part(strips, groups, group) * V::TILE_ROWS).min(p.m);
+                let (first, end) = (row(group), row(group + 1));
+                let c = MatMut { ptr: sums.wrapping_add(i * area + first * p.n), row_stride: p.n as isize, col_stride: 1 };
+                let (a, b) = (p.a.from(first, ks.start), p.b.from(ks.start, 0));
+                let (alpha, beta) = (V::Float::ONE, V::Float::ZERO);
+                // SAFETY: the part is within the product, and its result within this unit's part of the buffer.
+                unsafe { slab::<V>(&Product { m: end - first, k: ks.len(), n: p.n, alpha, a, b, beta, c }) };
+            }
+        });
+        par::for_ranges(slabs * groups, 1, &|units| compute.call(units));
+        // SAFETY: all sums are there; ranges of rows are disjoint; the processor has the instruction set.
+        let add = Shared(|rows: Range<usize>| unsafe { V::run(|| add_slabs(p, sums, slabs, rows)) });
+        par::for_ranges(p.m, (ADDED / p.n).max(1), &|rows| add.call(rows));
+    });
+}
+
+/// How many slabs there are: it depends on the sizes only.
+fn slabs<T: Number>(p: &Product<T>) -> usize {
+    let many = p.k / (SLAB_DEPTH * p.m.max(p.n));
+    if many == 0 || p.flops() < 2.0 * PARALLEL_FLOPS { 1 } else { (1 << many.ilog2()).clamp(2, SLABS) }
+}
+
+/// C = alpha (the sum of the slabs' results) + beta C, for some rows. The sum is left in the first result.
+///
+/// # Safety
+/// As [`product`], for these rows; `sums` holds `slabs` results, rows one after the other.
+#[inline(always)]
+unsafe fn add_slabs<T: Number>(p: &Product<T>, sums: *mut T, slabs: usize, rows: Range<usize>) {
+    for i in rows {
+        let sum = sums.wrapping_add(i * p.n);
+        // SAFETY: within the results, and row i of C, which is this thread's.
+        unsafe {
+            for other in (1..slabs).map(|slab| sum.add(slab * p.m * p.n)) {
+                for j in 0..p.n {
+                    *sum.add(j) = (*sum.add(j)).plus(*other.add(j));
+                }
+            }
+            let sum = MatRef { ptr: sum.cast_const(), row_stride: 0, col_stride: 1 };
+            put_scaled(p.alpha, sum, 1, p.n, p.beta, p.c.from(i, 0));
+        }
+    }
+}
+
+/// Loops 1 to 5.
+///
+/// # Safety
+/// As [`product`].
+unsafe fn slab<V: Vector>(p: &Product<V::Float>) {
     let size = size_of::<V::Float>();
     let pack_b = p.b.col_stride != 1 || (p.k * p.n * size > PACK_BYTES && p.m >= PACK_ROWS);
     let depths = p.k.div_ceil(DEPTH_BYTES / size);
@@ -237,7 +310,7 @@ impl<V: Vector> Block<V> {
             alpha: p.alpha,
             beta: p.beta,
         };
-        let kernel = V::tile_kernel(rows.len(), vectors, last_lanes < V::LANES);
+        let kernel = V::tile_kernel(rows.len(), vectors, last::<V>(last_lanes));
         if c.col_stride == 1 {
             // SAFETY: the tile's rows and columns are within the product, and its C is contiguous in rows.
             return unsafe { kernel(&tile) };
@@ -250,7 +323,7 @@ impl<V: Vector> Block<V> {
         unsafe {
             kernel(&tile);
             let result = MatRef { ptr: tile.c.cast_const(), row_stride: tile.c_stride, col_stride: 1 };
-            add_scattered(result, rows.len(), cols.len(), p.beta, c);
+            put_scaled(V::Float::ONE, result, rows.len(), cols.len(), p.beta, c);
         }
     }
 }
@@ -269,18 +342,26 @@ const STRIP_ROWS: usize = size_of::<RowOffsets>() / size_of::<isize>();
 /// Room for the largest tile: 8 rows of 3 registers of 16 floats.
 type Scratch<T> = MaybeUninit<[T; 8 * 48]>;
 
-/// C = beta C + `tile`, where the rows of C are not contiguous.
+/// C = alpha `x` + beta C.
 ///
 /// # Safety
 /// Both must be valid, C also initialised unless beta is 0.
-unsafe fn add_scattered<T: Number>(tile: MatRef<T>, rows: usize, cols: usize, beta: T, c: super::MatMut<T>) {
-    for j in 0..cols {
-        for i in 0..rows {
-            // SAFETY: (i, j) is within both.
-            unsafe {
-                let (x, c) = (*tile.offset(i, j), c.offset(i, j));
-                *c = if beta == T::ZERO { x } else { x.plus(beta.times(*c)) };
-            }
+#[inline(always)]
+unsafe fn put_scaled<T: Number>(alpha: T, x: MatRef<T>, rows: usize, cols: usize, beta: T, c: MatMut<T>) {
+    let put = |i, j, c: *mut T| {
+        // SAFETY: (i, j) is within both.
+        unsafe {
+            let x = alpha.times(*x.offset(i, j));
+            *c = if beta == T::ZERO { x } else { x.plus(beta.times(*c)) };
+        }
+    };
+    if c.col_stride == 1 {
+        for (i, j) in (0..rows).flat_map(|i| (0..cols).map(move |j| (i, j))) {
+            put(i, j, c.offset(i, 0).wrapping_add(j));
+        }
+    } else {
+        for (i, j) in (0..cols).flat_map(|j| (0..rows).map(move |i| (i, j))) {
+            put(i, j, c.offset(i, j));
         }
     }
 }

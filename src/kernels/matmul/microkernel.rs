@@ -1,8 +1,8 @@
 //! The innermost part of the product: one tile of C, held in registers while k runs.
 //!
-//! A tile has R rows of V registers each. Kernels are compiled for every R and V up to the largest that the
+//! A tile has R rows of N registers each. Kernels are compiled for every R and N up to the largest that the
 //! instruction set has registers for, so that nothing is wasted at the lower edge of C; at its right edge, the last
-//! register of each row is masked.
+//! register of each row is masked, or half a register where that will do ([`last`]).
 
 use super::Number;
 use super::vector::Vector;
@@ -25,7 +25,7 @@ pub(super) struct Tile<'a, T> {
     pub c: *mut T,
     /// From one row of C to the next.
     pub c_stride: isize,
-    /// Lanes in use of the last register in a row, 1 to all; a kernel that is not masked takes it as all.
+    /// Lanes in use of the last register in a row, 1 to all; a kernel with a whole last register takes it as all.
     pub last_lanes: usize,
     pub alpha: T,
     /// If 0, C is not read.
@@ -42,6 +42,26 @@ pub(super) fn row_offsets(row_stride: isize) -> RowOffsets {
     [0, 1, 2, 3, 4, 5, 6, 7].map(|i: isize| i.wrapping_mul(row_stride))
 }
 
+/// What the last register in a row of a tile is: all of its lanes are in use,
+pub(super) const WHOLE: u8 = 0;
+/// or it is masked,
+pub(super) const MASKED: u8 = 1;
+/// or it is half a register, masked.
+pub(super) const HALF: u8 = 2;
+
+/// Which of these will do for so many lanes in use.
+#[inline]
+pub(super) fn last<V: Vector>(lanes: usize) -> u8 {
+    match lanes {
+        _ if lanes == V::LANES => WHOLE,
+        _ if lanes <= V::Half::LANES && V::Half::LANES < V::LANES => HALF,
+        _ => MASKED,
+    }
+}
+
+/// A tile so deep is worth a request for its part of C, which is far away by then, before it is computed.
+const DEEP: usize = 128;
+
 /// A compiled microkernel.
 ///
 /// # Safety
@@ -53,11 +73,11 @@ pub(super) type TileKernel<T> = unsafe fn(&Tile<'_, T>);
 macro_rules! tile_kernels {
     ($vector:ty, rows $($rows:literal)+, vectors $vectors:tt) => {
         #[inline]
-        fn tile_kernel(rows: usize, vectors: usize, masked: bool) -> TileKernel<Self::Float> {
+        fn tile_kernel(rows: usize, vectors: usize, last: u8) -> TileKernel<Self::Float> {
             use $crate::kernels::matmul::microkernel::tile_row;
-            type Row = &'static [[TileKernel<<$vector as Vector>::Float>; 2]];
+            type Row = &'static [[TileKernel<<$vector as Vector>::Float>; 3]];
             static KERNELS: &[Row] = &[$(tile_row!($vector, $rows, $vectors)),+];
-            KERNELS[rows - 1][vectors - 1][usize::from(masked)]
+            KERNELS[rows - 1][vectors - 1][usize::from(last)]
         }
     };
 }
@@ -65,8 +85,13 @@ macro_rules! tile_kernels {
 /// The kernels of one row count.
 macro_rules! tile_row {
     ($vector:ty, $rows:literal, [$($vectors:literal)+]) => {{
-        use $crate::kernels::matmul::microkernel::tile;
-        &[$([tile::<$vector, $rows, $vectors, false> as TileKernel<_>, tile::<$vector, $rows, $vectors, true>]),+]
+        use $crate::kernels::matmul::microkernel::{HALF, MASKED, WHOLE, tile};
+        const SHORT: u8 = if <<$vector as Vector>::Half as Vector>::LANES < <$vector as Vector>::LANES { HALF } else { MASKED };
+        &[$([
+            tile::<$vector, $rows, $vectors, WHOLE> as TileKernel<_>,
+            tile::<$vector, $rows, $vectors, MASKED>,
+            tile::<$vector, $rows, $vectors, SHORT>,
+        ]),+]
     }};
 }
 
@@ -76,12 +101,12 @@ pub(super) use {tile_kernels, tile_row};
 ///
 /// # Safety
 /// As [`TileKernel`].
-pub(super) unsafe fn tile<V: Vector, const R: usize, const N: usize, const MASKED: bool>(t: &Tile<'_, V::Float>) {
+pub(super) unsafe fn tile<V: Vector, const R: usize, const N: usize, const LAST: u8>(t: &Tile<'_, V::Float>) {
     // SAFETY: the contract of this function is that of `run` and of the body.
     unsafe {
         V::run(
             #[inline(always)]
-            || tile_body::<V, R, N, MASKED>(t),
+            || tile_body::<V, R, N, LAST>(t),
         )
     }
 }
@@ -90,61 +115,118 @@ pub(super) unsafe fn tile<V: Vector, const R: usize, const N: usize, const MASKE
 /// As [`TileKernel`].
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // through iterators, the compiler keeps the sums in memory
-unsafe fn tile_body<V: Vector, const R: usize, const N: usize, const MASKED: bool>(t: &Tile<'_, V::Float>) {
+unsafe fn tile_body<V: Vector, const R: usize, const N: usize, const LAST: u8>(t: &Tile<'_, V::Float>) {
     // SAFETY: loads stay within the k rows of A and B, stores within the R rows of C; each row is read and written in
-    // N registers, of which the last is masked to the lanes in use.
+    // N registers, of which the last is limited to the lanes in use.
     unsafe {
-        let mask = V::mask(t.last_lanes);
-        let mut sums = [[V::zero(); N]; R];
+        let masks = (V::mask(t.last_lanes), V::Half::mask(t.last_lanes.min(V::Half::LANES)));
+        let mut sums = [Row::<V, N, LAST>::zero(); R];
         let (mut a, mut b) = (t.a, t.b);
-        for _ in 0..t.k {
-            let row = load_row::<V, N, MASKED>(b, mask);
+        if t.k >= DEEP {
             for i in 0..R {
-                let x = V::splat(*a.wrapping_offset(t.a_rows[i]));
                 for j in 0..N {
-                    sums[i][j] = x.mul_add(row[j], sums[i][j]);
+                    V::prefetch(t.c.wrapping_offset(i as isize * t.c_stride).wrapping_add(j * V::LANES));
                 }
+            }
+        }
+        for _ in 0..t.k {
+            let row = Row::<V, N, LAST>::load(b, masks);
+            for i in 0..R {
+                let x = a.wrapping_offset(t.a_rows[i]);
+                let x = if LAST == HALF { V::splat_both(x) } else { (V::splat(*x), V::Half::zero()) };
+                sums[i] = row.mul_add(x, sums[i]);
             }
             a = a.wrapping_offset(t.a_stride);
             b = b.wrapping_offset(t.b_stride);
         }
-        let (alpha, beta) = (V::splat(t.alpha), V::splat(t.beta));
+        let [alpha, beta] = [t.alpha, t.beta].map(|x| (V::splat(x), V::Half::splat(x)));
         for i in 0..R {
             let c = t.c.wrapping_offset(i as isize * t.c_stride);
             let mut row = sums[i];
             if t.alpha != V::Float::ONE {
-                for j in 0..N {
-                    row[j] = row[j].mul(alpha);
-                }
+                row = row.mul_add(alpha, Row::zero());
             }
             if t.beta != V::Float::ZERO {
-                let old = load_row::<V, N, MASKED>(c, mask);
-                for j in 0..N {
-                    row[j] = old[j].mul_add(beta, row[j]);
-                }
+                row = Row::load(c, masks).mul_add(beta, row);
             }
-            for j in 0..N {
-                let to = c.wrapping_add(j * V::LANES);
-                if MASKED && j == N - 1 { row[j].store_masked(to, mask) } else { row[j].store(to) }
-            }
+            row.store(c, masks);
         }
     }
 }
 
-/// Loads N registers from consecutive memory, the last one masked if `MASKED`.
-///
-/// # Safety
-/// The memory must be valid, and the processor have the instruction set.
-#[inline(always)]
+/// N registers of consecutive elements; if LAST is [`HALF`], the last one is in `half`.
+#[derive(Clone, Copy)]
+struct Row<V: Vector, const N: usize, const LAST: u8> {
+    whole: [V; N],
+    half: V::Half,
+}
+
+/// For the last register.
+type Masks<V> = (<V as Vector>::Mask, <<V as Vector>::Half as Vector>::Mask);
+
 #[allow(clippy::needless_range_loop)] // as above
-unsafe fn load_row<V: Vector, const N: usize, const MASKED: bool>(from: *const V::Float, mask: V::Mask) -> [V; N] {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let mut row = [V::zero(); N];
-        for j in 0..N {
-            let from = from.wrapping_add(j * V::LANES);
-            row[j] = if MASKED && j == N - 1 { V::load_masked(from, mask) } else { V::load(from) };
+impl<V: Vector, const N: usize, const LAST: u8> Row<V, N, LAST> {
+    /// How many registers are in use as a whole.
+    const WHOLE: usize = if LAST == WHOLE { N } else { N - 1 };
+
+    /// # Safety
+    /// The processor must have the instruction set, here and below.
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { Row { whole: [V::zero(); N], half: V::Half::zero() } }
+    }
+
+    /// # Safety
+    /// The memory must be valid.
+    #[inline(always)]
+    unsafe fn load(from: *const V::Float, (mask, half): Masks<V>) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut row = Self::zero();
+            for j in 0..Self::WHOLE {
+                row.whole[j] = V::load(from.wrapping_add(j * V::LANES));
+            }
+            let last = from.wrapping_add((N - 1) * V::LANES);
+            match LAST {
+                MASKED => row.whole[N - 1] = V::load_masked(last, mask),
+                HALF => row.half = V::Half::load_masked(last, half),
+                _ => {}
+            }
+            row
         }
-        row
+    }
+
+    /// `self * x + sum`.
+    #[inline(always)]
+    unsafe fn mul_add(self, (x, half): (V, V::Half), mut sum: Self) -> Self {
+        // SAFETY: as `zero`.
+        unsafe {
+            for j in 0..if LAST == HALF { N - 1 } else { N } {
+                sum.whole[j] = x.mul_add(self.whole[j], sum.whole[j]);
+            }
+            if LAST == HALF {
+                sum.half = half.mul_add(self.half, sum.half);
+            }
+            sum
+        }
+    }
+
+    /// # Safety
+    /// The memory must be valid.
+    #[inline(always)]
+    unsafe fn store(self, to: *mut V::Float, (mask, half): Masks<V>) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            for j in 0..Self::WHOLE {
+                self.whole[j].store(to.wrapping_add(j * V::LANES));
+            }
+            let last = to.wrapping_add((N - 1) * V::LANES);
+            match LAST {
+                MASKED => self.whole[N - 1].store_masked(last, mask),
+                HALF => self.half.store_masked(last, half),
+                _ => {}
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::vector::Vector;
 use super::{MatRef, Number};
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::mem::MaybeUninit;
 
 /// Memory for packed blocks comes in cache lines.
@@ -11,20 +11,19 @@ use std::mem::MaybeUninit;
 struct Line(#[allow(dead_code)] [u8; 64]);
 
 thread_local! {
-    /// The buffer of the last product on this thread: fresh pages cost more than a small product.
-    static BUFFER: Cell<Vec<MaybeUninit<Line>>> = const { Cell::new(Vec::new()) };
+    /// The buffers of earlier products on this thread, as many as were in use at once: fresh pages cost more than a small product.
+    static BUFFERS: RefCell<Vec<Vec<MaybeUninit<Line>>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Calls `body` with room for `len` numbers, uninitialised and aligned to a cache line.
 pub(super) fn with_buffer<T: Number, R>(len: usize, body: impl FnOnce(*mut T) -> R) -> R {
-    // A product within `body` finds an empty buffer here, and makes its own.
-    let mut buffer = BUFFER.take();
+    let mut buffer = BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_default();
     let lines = (len * size_of::<T>()).div_ceil(size_of::<Line>());
     if buffer.capacity() < lines {
         buffer = Vec::with_capacity(lines);
     }
     let result = body(buffer.as_mut_ptr().cast());
-    BUFFER.set(buffer);
+    BUFFERS.with_borrow_mut(|buffers| buffers.push(buffer));
     result
 }
 

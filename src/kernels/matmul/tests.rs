@@ -3,7 +3,7 @@
 //! Inputs are small whole numbers and factors are powers of two, so every order of summation gives the same bits
 //! and results are compared exactly. Memory that must not be read or written is filled with a marker.
 
-use super::microkernel::{Tile, row_offsets};
+use super::microkernel::{HALF, MASKED, Tile, WHOLE, row_offsets};
 use super::vector::{Vector, plain::Plain};
 use super::*;
 
@@ -157,7 +157,7 @@ where
     V::Float: Sample,
 {
     for (rows, vectors) in (1..=V::TILE_ROWS).flat_map(|r| (1..=V::TILE_VECTORS).map(move |v| (r, v))) {
-        for (last_lanes, k) in (1..=V::LANES).flat_map(|l| [0, 1, 2, 7].map(|k| (l, k))) {
+        for (last_lanes, k) in (1..=V::LANES).flat_map(|l| [0, 1, 2, 7, 150].map(|k| (l, k))) {
             for (layout, beta) in [(Rows, 0), (Columns, 1), (Mirrored, 2)] {
                 let n = (vectors - 1) * V::LANES + last_lanes;
                 let a = Stored::<V::Float>::new(rows, k, layout, 1, true);
@@ -180,12 +180,13 @@ where
                     alpha,
                     beta,
                 };
-                for masked in if last_lanes == V::LANES { vec![false, true] } else { vec![true] } {
+                let kinds = [(WHOLE, V::LANES..=V::LANES), (MASKED, 1..=V::LANES), (HALF, 1..=V::Half::LANES)];
+                for (last, _) in kinds.into_iter().filter(|(_, suits)| suits.contains(&last_lanes)) {
                     let before = c.memory.clone();
                     // SAFETY: callers run this only where the instruction set is available.
-                    unsafe { V::tile_kernel(rows, vectors, masked)(&tile) };
+                    unsafe { V::tile_kernel(rows, vectors, last)(&tile) };
                     let same = |(x, y): (&V::Float, &V::Float)| x == y || x.is_marker() && y.is_marker();
-                    assert!(want.iter().zip(&c.memory).all(same), "{rows} x {vectors}, {last_lanes} lanes, k {k}");
+                    assert!(want.iter().zip(&c.memory).all(same), "{rows} x {vectors}, {last_lanes} lanes, last {last}, k {k}");
                     c.memory.copy_from_slice(&before);
                 }
             }
@@ -295,6 +296,10 @@ fn across_blocks() {
             // Columns of A far apart: its strips are copied.
             check::<f64>(isa, (300, 257, 200), [Columns, Rows, Rows], 1.0, 0.0);
             check::<f32>(isa, (603, 70, 300), [Columns, Rows, Apart], 1.0, 1.0);
+            // Much deeper than wide: slabs.
+            check::<f32>(isa, (9, 9000, 7), [Rows, Rows, Rows], -0.5, 1.0);
+            check::<f64>(isa, (40, 1500, 33), [Columns, Columns, Sparse], 1.0, 0.0);
+            check::<f64>(isa, (17, 20_000, 20), [Rows, Columns, Apart], 1.0, -0.5);
             check::<f32>(isa, (1, 40_000, 1), [Rows, Columns, Rows], 1.0, 1.0);
             check::<f32>(isa, (1, 300, 2100), [Rows, Rows, Rows], 1.0, 0.0);
             check::<f32>(isa, (500, 300, 1), [Rows, Sparse, Rows], 1.0, 0.0);
@@ -319,9 +324,16 @@ fn integers() {
 fn threads_do_not_change_bits() {
     let _turn = par::tests::turn();
     let number = |i: usize| ((i * 2_654_435_761) % 1000) as f32 / 999.0 - 0.5;
-    for (m, k, n) in
-        [(64, 1000, 100), (1000, 64, 100), (128, 784, 128), (1, 50_000, 1), (600, 400, 1), (1, 400, 900), (300, 300, 300)]
-    {
+    for (m, k, n) in [
+        (64, 1000, 100),
+        (1000, 64, 100),
+        (16, 9000, 20),
+        (128, 784, 128),
+        (1, 50_000, 1),
+        (600, 400, 1),
+        (1, 400, 900),
+        (300, 300, 300),
+    ] {
         let a: Vec<f32> = (0..m * k).map(number).collect();
         let b: Vec<f32> = (0..k * n).map(|i| number(i + 7)).collect();
         let mut results = Vec::new();

@@ -22,6 +22,8 @@ pub(super) unsafe trait Vector: Copy {
     type Float: Number;
     /// Which lanes a masked access touches.
     type Mask: Copy;
+    /// A register of half as many lanes, which takes half the time on some processors; itself if there is none.
+    type Half: Vector<Float = Self::Float>;
 
     /// Floats in a register.
     const LANES: usize;
@@ -35,8 +37,8 @@ pub(super) unsafe trait Vector: Copy {
     /// Calls `body` within a function compiled for this instruction set.
     unsafe fn run<R>(body: impl FnOnce() -> R) -> R;
 
-    /// The kernel for tiles of `rows` x `vectors` registers, whose last registers are masked or not.
-    fn tile_kernel(rows: usize, vectors: usize, masked: bool) -> TileKernel<Self::Float>;
+    /// The kernel for tiles of `rows` x `vectors` registers, of which the last is what [`last`](super::microkernel::last) says.
+    fn tile_kernel(rows: usize, vectors: usize, last: u8) -> TileKernel<Self::Float>;
 
     /// All lanes 0.
     unsafe fn zero() -> Self;
@@ -54,10 +56,15 @@ pub(super) unsafe trait Vector: Copy {
     unsafe fn store_masked(self, to: *mut Self::Float, mask: Self::Mask);
     /// `self + other`.
     unsafe fn add(self, other: Self) -> Self;
-    /// `self * other`.
-    unsafe fn mul(self, other: Self) -> Self;
     /// `self * other + sum`, rounded once where the instruction set can.
     unsafe fn mul_add(self, other: Self, sum: Self) -> Self;
+    /// All lanes, and those of half a register, the number at `x`.
+    unsafe fn splat_both(x: *const Self::Float) -> (Self, Self::Half);
+    /// Asks for the memory at `at`, any address, to be in the first-level cache soon.
+    #[inline(always)]
+    fn prefetch(at: *const Self::Float) {
+        let _ = at;
+    }
     /// The sum of the lanes, halves added to halves.
     unsafe fn sum(self) -> Self::Float;
 

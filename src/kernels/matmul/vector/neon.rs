@@ -15,12 +15,13 @@ unsafe fn run_neon<R>(body: impl FnOnce() -> R) -> R {
 
 /// Implements [`Vector`] for one register type; the intrinsics are named in the order of its functions.
 macro_rules! vector {
-    ($register:ty, $float:ty, $lanes:literal, $splat:ident, $load:ident, $store:ident, $add:ident, $mul:ident,
+    ($register:ty, $float:ty, $lanes:literal, $splat:ident, $load:ident, $store:ident, $add:ident,
      $mul_add:ident) => {
         // SAFETY: `run_neon` enables the set that these intrinsics belong to.
         unsafe impl Vector for Neon<$register> {
             type Float = $float;
             type Mask = usize;
+            type Half = Self;
             const LANES: usize = $lanes;
             const TILE_ROWS: usize = 8;
             const TILE_VECTORS: usize = 3;
@@ -84,14 +85,15 @@ macro_rules! vector {
                 Self(unsafe { $add(self.0, other.0) })
             }
             #[inline(always)]
-            unsafe fn mul(self, other: Self) -> Self {
-                // SAFETY: as `zero`.
-                Self(unsafe { $mul(self.0, other.0) })
-            }
-            #[inline(always)]
             unsafe fn mul_add(self, other: Self, sum: Self) -> Self {
                 // SAFETY: as `zero`.
                 Self(unsafe { $mul_add(sum.0, self.0, other.0) })
+            }
+            #[inline(always)]
+            unsafe fn splat_both(x: *const $float) -> (Self, Self) {
+                // SAFETY: the caller gives one float.
+                let all = unsafe { Self::splat(*x) };
+                (all, all)
             }
             #[inline(always)]
             unsafe fn sum(self) -> $float {
@@ -104,5 +106,5 @@ macro_rules! vector {
     };
 }
 
-vector!(float32x4_t, f32, 4, vdupq_n_f32, vld1q_f32, vst1q_f32, vaddq_f32, vmulq_f32, vfmaq_f32);
-vector!(float64x2_t, f64, 2, vdupq_n_f64, vld1q_f64, vst1q_f64, vaddq_f64, vmulq_f64, vfmaq_f64);
+vector!(float32x4_t, f32, 4, vdupq_n_f32, vld1q_f32, vst1q_f32, vaddq_f32, vfmaq_f32);
+vector!(float64x2_t, f64, 2, vdupq_n_f64, vld1q_f64, vst1q_f64, vaddq_f64, vfmaq_f64);

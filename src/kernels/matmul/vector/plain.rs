@@ -13,6 +13,7 @@ macro_rules! plain {
         unsafe impl Vector for Plain<$float> {
             type Float = $float;
             type Mask = usize;
+            type Half = Self;
             const LANES: usize = 4;
             const TILE_ROWS: usize = 4;
             const TILE_VECTORS: usize = 2;
@@ -68,12 +69,14 @@ macro_rules! plain {
                 Plain(std::array::from_fn(|i| self.0[i] + other.0[i]))
             }
             #[inline(always)]
-            unsafe fn mul(self, other: Self) -> Self {
-                Plain(std::array::from_fn(|i| self.0[i] * other.0[i]))
-            }
-            #[inline(always)]
             unsafe fn mul_add(self, other: Self, sum: Self) -> Self {
                 Plain(std::array::from_fn(|i| self.0[i] * other.0[i] + sum.0[i]))
+            }
+            #[inline(always)]
+            unsafe fn splat_both(x: *const $float) -> (Self, Self) {
+                // SAFETY: the caller gives one float.
+                let all = unsafe { Self::splat(*x) };
+                (all, all)
             }
             #[inline(always)]
             unsafe fn sum(self) -> $float {

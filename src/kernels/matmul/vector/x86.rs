@@ -2,6 +2,7 @@
 
 use super::super::microkernel::{TileKernel, tile_kernels};
 use super::{Vector, sum_halves};
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 /// A 256-bit register of floats `T`.
@@ -24,13 +25,14 @@ unsafe fn run_avx512<R>(body: impl FnOnce() -> R) -> R {
 
 /// Implements [`Vector`] for one register type; the intrinsics are named in the order of its functions.
 macro_rules! vector {
-    ($vector:ty, $float:ty, $lanes:literal, $mask:ty, $run:ident, rows $rows:literal: $($row:literal)+,
+    ($vector:ty, $float:ty, $lanes:literal, half $half:ty: $splat_both:expr, $mask:ty, $run:ident, rows $rows:literal: $($row:literal)+,
      vectors $vectors:literal: $list:tt, $zero:ident, $splat:ident, $make_mask:expr, $load:ident, $load_masked:expr,
-     $store:ident, $store_masked:expr, $add:ident, $mul:ident, $mul_add:ident, $transpose:ident $square:literal) => {
+     $store:ident, $store_masked:expr, $add:ident, $mul_add:ident, $transpose:ident $square:literal) => {
         // SAFETY: `$run` enables the sets that these intrinsics belong to.
         unsafe impl Vector for $vector {
             type Float = $float;
             type Mask = $mask;
+            type Half = $half;
             const LANES: usize = $lanes;
             const TILE_ROWS: usize = $rows;
             const TILE_VECTORS: usize = $vectors;
@@ -86,14 +88,20 @@ macro_rules! vector {
                 Self(unsafe { $add(self.0, other.0) })
             }
             #[inline(always)]
-            unsafe fn mul(self, other: Self) -> Self {
-                // SAFETY: as `zero`.
-                Self(unsafe { $mul(self.0, other.0) })
-            }
-            #[inline(always)]
             unsafe fn mul_add(self, other: Self, sum: Self) -> Self {
                 // SAFETY: as `zero`.
                 Self(unsafe { $mul_add(self.0, other.0, sum.0) })
+            }
+            #[inline(always)]
+            unsafe fn splat_both(x: *const $float) -> (Self, $half) {
+                let splat: unsafe fn(*const $float) -> (Self, $half) = $splat_both;
+                // SAFETY: as `zero`.
+                unsafe { splat(x) }
+            }
+            #[inline(always)]
+            fn prefetch(at: *const $float) {
+                // SAFETY: a hint, for any address.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
             }
             #[inline(always)]
             unsafe fn sum(self) -> $float {
@@ -111,18 +119,44 @@ macro_rules! vector {
     };
 }
 
-vector!(Avx512<__m512>, f32, 16, __mmask16, run_avx512, rows 8: 1 2 3 4 5 6 7 8, vectors 3: [1 2 3],
+vector!(Avx512<__m512>, f32, 16, half Avx2<__m256>: splat_both_ps, __mmask16, run_avx512, rows 8: 1 2 3 4 5 6 7 8, vectors 3: [1 2 3],
     _mm512_setzero_ps, _mm512_set1_ps, |n| ((1u32 << n) - 1) as u16, _mm512_loadu_ps, _mm512_maskz_loadu_ps,
-    _mm512_storeu_ps, _mm512_mask_storeu_ps, _mm512_add_ps, _mm512_mul_ps, _mm512_fmadd_ps, transpose_ps 8);
-vector!(Avx512<__m512d>, f64, 8, __mmask8, run_avx512, rows 8: 1 2 3 4 5 6 7 8, vectors 3: [1 2 3],
+    _mm512_storeu_ps, _mm512_mask_storeu_ps, _mm512_add_ps, _mm512_fmadd_ps, transpose_ps 8);
+vector!(Avx512<__m512d>, f64, 8, half Avx2<__m256d>: splat_both_pd, __mmask8, run_avx512, rows 8: 1 2 3 4 5 6 7 8, vectors 3: [1 2 3],
     _mm512_setzero_pd, _mm512_set1_pd, |n| ((1u32 << n) - 1) as u8, _mm512_loadu_pd, _mm512_maskz_loadu_pd,
-    _mm512_storeu_pd, _mm512_mask_storeu_pd, _mm512_add_pd, _mm512_mul_pd, _mm512_fmadd_pd, transpose_pd 4);
-vector!(Avx2<__m256>, f32, 8, __m256i, run_avx2, rows 6: 1 2 3 4 5 6, vectors 2: [1 2],
+    _mm512_storeu_pd, _mm512_mask_storeu_pd, _mm512_add_pd, _mm512_fmadd_pd, transpose_pd 4);
+vector!(Avx2<__m256>, f32, 8, half Self: splat_twice, __m256i, run_avx2, rows 6: 1 2 3 4 5 6, vectors 2: [1 2],
     _mm256_setzero_ps, _mm256_set1_ps, mask_ps, _mm256_loadu_ps, |mask, from| _mm256_maskload_ps(from, mask),
-    _mm256_storeu_ps, _mm256_maskstore_ps, _mm256_add_ps, _mm256_mul_ps, _mm256_fmadd_ps, transpose_ps 8);
-vector!(Avx2<__m256d>, f64, 4, __m256i, run_avx2, rows 6: 1 2 3 4 5 6, vectors 2: [1 2],
+    _mm256_storeu_ps, _mm256_maskstore_ps, _mm256_add_ps, _mm256_fmadd_ps, transpose_ps 8);
+vector!(Avx2<__m256d>, f64, 4, half Self: splat_twice, __m256i, run_avx2, rows 6: 1 2 3 4 5 6, vectors 2: [1 2],
     _mm256_setzero_pd, _mm256_set1_pd, mask_pd, _mm256_loadu_pd, |mask, from| _mm256_maskload_pd(from, mask),
-    _mm256_storeu_pd, _mm256_maskstore_pd, _mm256_add_pd, _mm256_mul_pd, _mm256_fmadd_pd, transpose_pd 4);
+    _mm256_storeu_pd, _mm256_maskstore_pd, _mm256_add_pd, _mm256_fmadd_pd, transpose_pd 4);
+
+/// Defines `Vector::splat_both` for a register of 512 bits. The compiler would load half a register and spread that by an
+/// instruction that takes the place of a multiply-add.
+macro_rules! splat_both {
+    ($name:ident, $float:ty, $register:ty, $half:ty, $instruction:literal, $low:ident) => {
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        unsafe fn $name(x: *const $float) -> (Avx512<$register>, Avx2<$half>) {
+            let all: $register;
+            // SAFETY: reads the one number that the caller gives.
+            unsafe {
+                asm!($instruction, out(zmm_reg) all, in(reg) x, options(pure, readonly, nostack, preserves_flags));
+            }
+            (Avx512(all), Avx2($low(all)))
+        }
+    };
+}
+splat_both!(splat_both_ps, f32, __m512, __m256, "vbroadcastss {}, dword ptr [{}]", _mm512_castps512_ps256);
+splat_both!(splat_both_pd, f64, __m512d, __m256d, "vbroadcastsd {}, qword ptr [{}]", _mm512_castpd512_pd256);
+
+#[inline(always)]
+unsafe fn splat_twice<V: Vector>(x: *const V::Float) -> (V, V) {
+    // SAFETY: the caller's promise.
+    let all = unsafe { V::splat(*x) };
+    (all, all)
+}
 
 #[inline]
 #[target_feature(enable = "avx2,fma")]
