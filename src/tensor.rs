@@ -383,7 +383,7 @@ impl Tensor {
         let (start, bytes) = (y.byte_ptr() as usize, y.numel() * dtype.size());
         // SAFETY: the memory is fresh, and zero bytes are a zero of every dtype.
         let clear = |range: Range<usize>| unsafe { std::ptr::write_bytes((start as *mut u8).add(range.start), 0, range.len()) };
-        without_interpreter(bytes / 8, || par::for_ranges(bytes, 1 << 18, &clear));
+        without_interpreter(bytes / 8, || par::for_even_ranges(bytes, 1 << 12, 1 << 18, &clear));
         Ok(y)
     }
 

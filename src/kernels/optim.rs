@@ -9,6 +9,8 @@ use super::vector::vectorize;
 
 /// Elements worth a thread.
 const GRAIN: usize = 16 * 1024;
+/// A thread's share is a multiple of this many elements: whole cache lines.
+const UNIT: usize = 64;
 
 /// What stochastic gradient descent does to an element.
 #[derive(Clone, Copy)]
@@ -151,7 +153,7 @@ pub fn sgd<T: Real + Send + Sync>(step: Sgd<T>, p: &mut [T], g: &[T], last: Opti
     let n = p.len();
     debug_assert_eq!(n, g.len());
     let (p, last) = (Shared::of(p), step.momentum.zip(last.map(Shared::of)));
-    par::for_ranges(n, GRAIN, &|range| {
+    par::for_even_ranges(n, UNIT, GRAIN, &|range| {
         // SAFETY: this thread's part.
         let p = unsafe { p.part(&range) };
         // SAFETY: as above.
@@ -176,7 +178,7 @@ pub fn adam<T: Real + Send + Sync>(step: Adam<T>, p: &mut [T], g: &[T], [m, v]: 
     debug_assert!(n == g.len() && n == m.len() && n == v.len());
     let (p, m, v) = (Shared::of(p), Shared::of(m), Shared::of(v));
     let highest = highest.map(Shared::of);
-    par::for_ranges(n, GRAIN, &|range| {
+    par::for_even_ranges(n, UNIT, GRAIN, &|range| {
         // SAFETY: this thread's part.
         let (p, m, v) = unsafe { (p.part(&range), m.part(&range), v.part(&range)) };
         // SAFETY: as above.

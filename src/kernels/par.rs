@@ -109,15 +109,20 @@ fn processors() -> usize {
 /// grain` or only one thread is set; does not call `body` if `n` is 0. A panic in `body` comes out
 /// of this call, whichever thread it happened on; pieces not begun by then are left out.
 pub fn for_ranges(n: usize, grain: usize, body: &(dyn Fn(Range<usize>) + Sync)) {
+    for_even_ranges(n, grain, grain, body);
+}
+
+/// [`for_ranges`] for loops that may be cut at any multiple of `unit`: the ranges are even, so that each thread gets its share, and
+/// the same one in each loop of the same size. Runs as one call if `n <= grain`; a range is no shorter than half of that.
+pub fn for_even_ranges(n: usize, unit: usize, grain: usize, body: &(dyn Fn(Range<usize>) + Sync)) {
     if n == 0 {
         return;
     }
-    let grain = grain.max(1);
     let threads = if n <= grain { 1 } else { num_threads() };
     if threads > 1 {
         let pool = Pool::of_this_process();
         if let Some(crew) = pool.try_lock() {
-            pool.run(crew, threads, &Loop::new(n, grain, threads, body));
+            pool.run(crew, threads, &Loop::new(n, unit.max(1), grain.max(1), threads, body));
             return;
         }
     }
@@ -129,14 +134,16 @@ pub fn for_ranges(n: usize, grain: usize, body: &(dyn Fn(Range<usize>) + Sync)) 
 struct Loop<'a> {
     body: &'a (dyn Fn(Range<usize>) + Sync),
     n: usize,
-    grain: usize,
+    unit: usize,
     pieces: usize,
 }
 
 impl<'a> Loop<'a> {
-    fn new(n: usize, grain: usize, threads: usize, body: &'a (dyn Fn(Range<usize>) + Sync)) -> Self {
-        let pieces = n.div_ceil(grain).min(threads.saturating_mul(PIECES_PER_THREAD)).min(u32::MAX as usize);
-        Loop { body, n, grain, pieces }
+    fn new(n: usize, unit: usize, grain: usize, threads: usize, body: &'a (dyn Fn(Range<usize>) + Sync)) -> Self {
+        let worthwhile = n.div_ceil(grain);
+        let even = if worthwhile < threads { worthwhile } else { worthwhile.next_multiple_of(threads) };
+        let pieces = even.min(n.div_ceil(unit)).min(threads.saturating_mul(PIECES_PER_THREAD)).min(u32::MAX as usize);
+        Loop { body, n, unit, pieces }
     }
 
     fn run_piece(&self, piece: usize) {
@@ -144,11 +151,11 @@ impl<'a> Loop<'a> {
         (self.body)(start..self.start(piece + 1));
     }
 
-    /// Where a piece starts: pieces differ by at most one grain in length.
+    /// Where a piece starts: pieces differ by at most one unit in length.
     fn start(&self, piece: usize) -> usize {
-        let grains = self.n.div_ceil(self.grain);
-        let (each, more) = (grains / self.pieces, grains % self.pieces);
-        ((piece * each + piece.min(more)) * self.grain).min(self.n)
+        let units = self.n.div_ceil(self.unit);
+        let (each, more) = (units / self.pieces, units % self.pieces);
+        ((piece * each + piece.min(more)) * self.unit).min(self.n)
     }
 }
 

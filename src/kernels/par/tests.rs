@@ -35,6 +35,27 @@ fn ranges_cover_everything_once() {
 }
 
 #[test]
+fn even_ranges_are_even() {
+    let _turn = turn();
+    for (threads, n, unit, grain) in
+        [(2, 100_000, 512, 32_768), (2, 33_000, 64, 32_768), (3, 100_000, 64, 32_768), (4, 1000, 1, 10)]
+    {
+        set_num_threads(threads);
+        let found = Mutex::new(Vec::new());
+        for_even_ranges(n, unit, grain, &|range| lock(&found).push(range));
+        let mut found = found.into_inner().unwrap();
+        found.sort_by_key(|range| range.start);
+        assert!(found.windows(2).all(|pair| pair[0].end == pair[1].start && pair[1].start.is_multiple_of(unit)));
+        assert_eq!((found[0].start, found[found.len() - 1].end), (0, n));
+        // Another test's loop may keep the pool busy, and this one serial.
+        if found.len() > 1 {
+            assert!(found.len().is_multiple_of(threads) || found.len() < threads);
+            assert!(found.iter().all(|range| range.len().abs_diff(n / found.len()) <= unit));
+        }
+    }
+}
+
+#[test]
 fn several_threads_take_part() {
     let _turn = turn();
     set_num_threads(3);
