@@ -34,8 +34,25 @@ pub struct Arg<'a> {
     pub size: usize,
 }
 
-/// A loop over runs: addresses of the operands' first elements (the output's first), and the length.
-pub type Run<'a> = &'a (dyn Fn(&[*mut u8; MAX_ARGS], usize) + Sync);
+/// A loop over a run: addresses of the operands' first elements (the output's first), and the length.
+pub type Loop<'a> = &'a (dyn Fn(&[*mut u8; MAX_ARGS], usize) + Sync);
+
+/// What to do with each run of elements.
+#[derive(Clone, Copy)]
+pub struct Run<'a> {
+    /// The loop for operands with an element for each of the output's.
+    pub each: Loop<'a>,
+    /// The loop for a last operand with one element for the whole run. Without it, that element is written to a buffer as often
+    /// as the run is long.
+    pub last_is_number: Option<Loop<'a>>,
+}
+
+impl<'a> Run<'a> {
+    /// One loop only.
+    pub fn new(each: Loop<'a>) -> Run<'a> {
+        Run { each, last_is_number: None }
+    }
+}
 
 /// The dimensions that are left after merging, innermost first.
 struct Nest {
@@ -69,7 +86,7 @@ pub unsafe fn run(shape: &[usize], args: &[Arg<'_>], body: Run<'_>) {
         // Without the parallel machinery.
         return nest.range(0, nest.numel, body);
     }
-    par::for_ranges(nest.numel, GRAIN, &|range| nest.range(range.start, range.end, body));
+    par::for_even_ranges(nest.numel, BLOCK, GRAIN, &|range| nest.range(range.start, range.end, body));
 }
 
 /// The common case of few elements that lie side by side, or one that stands for all, in which everything else here
@@ -77,12 +94,18 @@ pub unsafe fn run(shape: &[usize], args: &[Arg<'_>], body: Run<'_>) {
 ///
 /// # Safety
 /// As [`run`]; `numel` elements fit in a block.
-unsafe fn run_at_once(shape: &[usize], numel: usize, args: &[Arg<'_>], body: Run<'_>) -> bool {
+unsafe fn run_at_once(shape: &[usize], numel: usize, args: &[Arg<'_>], run: Run<'_>) -> bool {
     let mut ptrs = [std::ptr::null_mut(); MAX_ARGS];
     let mut buffers = Buffers::new();
+    let mut body = run.each;
     for (i, arg) in args.iter().enumerate() {
         if arg.contiguous && arg.layout.shape.as_slice() == shape {
             ptrs[i] = arg.start;
+        } else if i + 1 == args.len()
+            && let Some(with_number) = run.last_is_number
+            && arg.layout.is_one_place()
+        {
+            (ptrs[i], body) = (arg.start, with_number);
         } else if i > 0 && arg.layout.is_one_place() {
             ptrs[i] = buffers.get(i);
             // SAFETY: the operand has this element, the buffer room for a block.
@@ -134,33 +157,38 @@ impl Nest {
     }
 
     /// The elements `from..to`, in the nest's order.
-    fn range(&self, from: usize, to: usize, body: Run<'_>) {
+    fn range(&self, from: usize, to: usize, run: Run<'_>) {
         let flat = self.sizes.len() == 1;
-        let unit = |arg: usize| self.strides[arg][0] == self.elem[arg] as isize;
-        if flat && (0..self.starts.len()).all(unit) {
+        let last = self.starts.len() - 1;
+        let (body, number) = match run.last_is_number {
+            Some(body) if self.strides[last][0] == 0 => (body, Some(last)),
+            _ => (run.each, None),
+        };
+        let as_it_is = |arg: usize| self.strides[arg][0] == self.elem[arg] as isize || Some(arg) == number;
+        if flat && (0..self.starts.len()).all(as_it_is) {
             let mut ptrs = [std::ptr::null_mut(); MAX_ARGS];
             for (arg, ptr) in ptrs.iter_mut().enumerate().take(self.starts.len()) {
-                *ptr = self.starts[arg].wrapping_add(from * self.elem[arg]);
+                *ptr = self.starts[arg].wrapping_offset(from as isize * self.strides[arg][0]);
             }
             return body(&ptrs, to - from);
         }
         let in_buffer = |arg: usize| arg > 0 && self.strides[arg][0] == 0 && self.sizes[0] <= BLOCK;
         let short = self.sizes[0] < LONG_ROW;
-        if !flat && !short && (0..self.starts.len()).all(|arg| unit(arg) || in_buffer(arg)) {
-            self.whole_rows(from, to, body)
+        if !flat && !short && (0..self.starts.len()).all(|arg| as_it_is(arg) || in_buffer(arg)) {
+            self.whole_rows(from, to, number, body)
         } else if flat || !short {
-            self.rows(from, to, body)
+            self.rows(from, to, run.each)
         } else {
-            self.blocks(from, to, body)
+            self.blocks(from, to, run.each)
         }
     }
 
-    /// Row by row, in more dims than one, where along a row each operand has unit stride or is one number; rows with a number
-    /// fit a buffer.
-    fn whole_rows(&self, from: usize, to: usize, body: Run<'_>) {
+    /// Row by row, in more dims than one, where along a row each operand has unit stride or is one number. Numbers but
+    /// the one that the loop takes as such are written to a buffer, which a row fits.
+    fn whole_rows(&self, from: usize, to: usize, number: Option<usize>, body: Loop<'_>) {
         let row = self.sizes[0];
         let steps: [isize; MAX_ARGS] = std::array::from_fn(|arg| self.strides.get(arg).map_or(0, |strides| strides[1]));
-        let is_number = |&arg: &usize| self.strides[arg][0] == 0;
+        let is_number = |&arg: &usize| self.strides[arg][0] == 0 && Some(arg) != number;
         let numbers: SmallVec<[(usize, usize); MAX_ARGS]> =
             (1..self.starts.len()).filter(is_number).map(|arg| (arg, self.elem[arg])).collect();
         let mut buffers = Buffers::new();
@@ -197,7 +225,7 @@ impl Nest {
     }
 
     /// Row by row: operands with unit inner stride are used in place.
-    fn rows(&self, from: usize, to: usize, body: Run<'_>) {
+    fn rows(&self, from: usize, to: usize, body: Loop<'_>) {
         let row = self.sizes[0];
         let widest = self.elem.iter().copied().max().unwrap_or(1);
         let mut buffers = Buffers::new();
@@ -245,7 +273,7 @@ impl Nest {
     }
 
     /// Block by block across short rows.
-    fn blocks(&self, from: usize, to: usize, body: Run<'_>) {
+    fn blocks(&self, from: usize, to: usize, body: Loop<'_>) {
         let mut buffers = Buffers::new();
         let widest = self.elem.iter().copied().max().unwrap_or(1);
         let most = size_of::<Block>() / widest;
@@ -463,7 +491,6 @@ mod tests {
     fn check(shape: &[usize], strides: [&[isize]; 3]) {
         let [mut y, mut a, mut b] = strides.map(|s| Operand::new(s, shape, s.len() as i32));
         let untouched = y.memory.clone();
-        let args = [y.arg(), a.arg(), b.arg()];
         let body = |p: &[*mut u8; MAX_ARGS], n: usize| {
             let (y, a, b): (*mut i32, *const i32, *const i32) = (p[0].cast(), p[1].cast(), p[2].cast());
             for i in 0..n {
@@ -471,11 +498,22 @@ mod tests {
                 unsafe { *y.add(i) = 3 * *a.add(i) - *b.add(i) };
             }
         };
-        // SAFETY: each operand was made for its strides; only y is written, by no two indices at one place.
-        unsafe { run(shape, &args, &body) };
-        let mut expected = untouched;
-        each_index(shape, |index| expected[y.place(index)] = 3 * a.memory[a.place(index)] - b.memory[b.place(index)]);
-        assert_eq!(y.memory, expected, "{shape:?} {strides:?}");
+        let with_number = |p: &[*mut u8; MAX_ARGS], n: usize| {
+            let (y, a, b): (*mut i32, *const i32, *const i32) = (p[0].cast(), p[1].cast(), p[2].cast());
+            for i in 0..n {
+                // SAFETY: n elements each, but one of b.
+                unsafe { *y.add(i) = 3 * *a.add(i) - *b };
+            }
+        };
+        for last_is_number in [None, Some(&with_number as Loop<'_>)] {
+            y.memory.copy_from_slice(&untouched);
+            let args = [y.arg(), a.arg(), b.arg()];
+            // SAFETY: each operand was made for its strides; only y is written, by no two indices at one place.
+            unsafe { run(shape, &args, Run { each: &body, last_is_number }) };
+            let mut expected = untouched.clone();
+            each_index(shape, |index| expected[y.place(index)] = 3 * a.memory[a.place(index)] - b.memory[b.place(index)]);
+            assert_eq!(y.memory, expected, "{shape:?} {strides:?}");
+        }
     }
 
     #[test]
@@ -500,6 +538,8 @@ mod tests {
         check(&[3, GRAIN], [&[GRAIN as isize, 1], &[GRAIN as isize, 1], &[0, 1]]);
         check(&[GRAIN, 3], [&[3, 1], &[1, GRAIN as isize], &[3, 1]]);
         check(&[2 * GRAIN + 5], [&[2], &[1], &[0]]);
+        check(&[2 * GRAIN + 5], [&[1], &[1], &[0]]);
+        check(&[GRAIN / 10, 33, 70], [&[2310, 70, 1], &[2310, 70, 1], &[33, 1, 0]]);
         check(&[33, 41, 99], [&[4059, 99, 1], &[4059, 99, 1], &[41, 1, 0]]);
         check(&[33, 41, 99], [&[4059, 99, 1], &[4059, 99, 1], &[99, 0, 1]]);
     }

@@ -2,13 +2,14 @@
 
 use std::marker::PhantomData;
 
-use super::reduce::{Fold, Lanes, STRIP, combined};
+use super::reduce::{Fold, Lanes, Registers, STRIP, combined};
+use super::register;
 use crate::dtype::{Element, Number, Ordered};
 
 /// Folds of the form "map, then an associative operation", by a few expressions each.
 macro_rules! fold {
     ($(#[$doc:meta])* $name:ident<$T:ident: $bound:ident $(, $A:ident: $bound2:ident)?>
-     ($In:ty => $Acc:ty) start $start:expr; |$v:ident| $map:expr; |$a:ident, $b:ident| $join:expr) => {
+     ($In:ty => $Acc:ty) start $start:expr; |$v:ident| $map:expr; |$a:ident, $b:ident| $join:expr $(; $operation:expr)?) => {
         $(#[$doc])*
         #[derive(Clone, Copy)]
         pub struct $name<$T $(, $A)?>(PhantomData<($T, $($A)?)>);
@@ -22,6 +23,7 @@ macro_rules! fold {
         impl<$T: $bound $(, $A: $bound2)?> Fold for $name<$T $(, $A)?> {
             type In = $In;
             type Acc = $Acc;
+            $(const REGISTERS: Option<Registers> = same_type_in_registers::<$In, $Acc>($operation);)?
             #[inline(always)]
             fn start(self) -> $Acc {
                 $start
@@ -39,9 +41,14 @@ macro_rules! fold {
     };
 }
 
+/// How elements that are accumulated in their own type are folded in registers, if they are floats.
+const fn same_type_in_registers<T: Element, A: Element>(operation: u8) -> Option<Registers> {
+    if T::DTYPE as u8 == A::DTYPE as u8 { Registers::of(T::DTYPE, operation) } else { None }
+}
+
 fold!(
     /// The sum, in a type of its own.
-    Sum<T: Element, A: Number>(T => A) start A::ZERO; |v| v.cast(); |a, b| a.add(b)
+    Sum<T: Element, A: Number>(T => A) start A::ZERO; |v| v.cast(); |a, b| a.add(b); register::ADD
 );
 fold!(
     /// The sum of what is not NaN.
@@ -49,7 +56,7 @@ fold!(
 );
 fold!(
     /// The product, in a type of its own.
-    Product<T: Element, A: Number>(T => A) start A::ONE; |v| v.cast(); |a, b| a.mul(b)
+    Product<T: Element, A: Number>(T => A) start A::ONE; |v| v.cast(); |a, b| a.mul(b); register::MUL
 );
 fold!(
     /// Whether an element is not zero.
@@ -74,6 +81,8 @@ pub trait Order: Copy + Send + Sync + Default {
     fn best_number<T: Ordered>(a: T, b: T) -> T;
     /// What any value is as good as.
     fn worst<T: Ordered>() -> T;
+    /// The operation of registers that gives the preferred one.
+    const OPERATION: u8;
 }
 
 /// Large values first.
@@ -85,6 +94,7 @@ pub struct Largest;
 pub struct Smallest;
 
 impl Order for Largest {
+    const OPERATION: u8 = register::MAX;
     #[inline(always)]
     fn better<T: Ordered>(a: T, b: T) -> bool {
         a > b || (a.is_nan() && !b.is_nan())
@@ -103,6 +113,7 @@ impl Order for Largest {
 }
 
 impl Order for Smallest {
+    const OPERATION: u8 = register::MIN;
     #[inline(always)]
     fn better<T: Ordered>(a: T, b: T) -> bool {
         a < b || (a.is_nan() && !b.is_nan())
@@ -208,6 +219,7 @@ pub struct Extreme<T, O>(PhantomData<(T, O)>);
 impl<T: Ordered, O: Order> Fold for Extreme<T, O> {
     type In = T;
     type Acc = T;
+    const REGISTERS: Option<Registers> = Registers::of(T::DTYPE, O::OPERATION);
     #[inline(always)]
     fn start(self) -> T {
         O::worst()

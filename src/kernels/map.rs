@@ -73,6 +73,20 @@ pub fn loop2<A: Element, B: Element, U: Element>(
     }
 }
 
+/// The loop of y = f(a, b) for one b: the last operand of [`run`](super::elementwise::run) has a single element.
+pub fn loop2_number<A: Element, B: Element, U: Element>(
+    f: impl Fn(A, B) -> U + Sync + Copy,
+) -> impl Fn(&[*mut u8; MAX_ARGS], usize) + Sync {
+    move |p, n| {
+        // SAFETY: `run` hands out the address of an element.
+        let b = unsafe { p[2].cast::<B>().read_unaligned() };
+        loop1(
+            #[inline(always)]
+            move |a| f(a, b),
+        )(p, n)
+    }
+}
+
 /// The loop of y = near(a, b), which must be right where `is_near(a, b)` holds; blocks with other elements take y = far(a, b).
 pub fn loop2_near<T: Element>(
     is_near: impl Fn(T, T) -> bool + Sync + Copy,

@@ -14,6 +14,7 @@ pub mod optim;
 pub mod par;
 pub mod quotient;
 pub mod reduce;
+pub(crate) mod register;
 pub mod select;
 pub mod simd;
 pub mod softmax;

@@ -45,7 +45,7 @@ impl Tensor {
     /// `self + other`, for Rust callers.
     pub fn add(&self, other: &Tensor) -> Result<Tensor> {
         let (a, b) = promoted(self, other)?;
-        let y = zip_map!("add", a, b, |u, v| u.add(v))?;
+        let y = zip_map!("add", a, b, |u, v| u.add(v), or number)?;
         vjp!("add", y, { a: |g| Ok(g.clone()), b: |g| Ok(g.clone()) })
     }
 
@@ -53,21 +53,21 @@ impl Tensor {
     pub fn sub(&self, other: &Tensor) -> Result<Tensor> {
         check_difference(self, other)?;
         let (a, b) = promoted(self, other)?;
-        let y = number_zip_map!("sub", a, b, |u, v| u.sub(v))?;
+        let y = number_zip_map!("sub", a, b, |u, v| u.sub(v), or number)?;
         vjp!("sub", y, { a: |g| Ok(g.clone()), b: |g| g.neg() })
     }
 
     /// `self * other`, for Rust callers.
     pub fn mul(&self, other: &Tensor) -> Result<Tensor> {
         let (a, b) = promoted(self, other)?;
-        let y = zip_map!("mul", a, b, |u, v| u.mul(v))?;
+        let y = zip_map!("mul", a, b, |u, v| u.mul(v), or number)?;
         vjp!("mul", y, { a: |g| g * b.conj(), b: |g| g * a.conj() })
     }
 
     /// `self / other`, for Rust callers.
     pub fn div(&self, other: &Tensor) -> Result<Tensor> {
         let (a, b) = promoted_float(self, other)?;
-        let y = float_zip_map!("div", a, b, |u, v| u / v, complex complex::quotient)?;
+        let y = float_zip_map!("div", a, b, |u, v| u / v, or number, complex complex::quotient)?;
         vjp!("div", y, { a: |g| g / b.conj(), b: |g| -&(g * ((&a / &b)? / &b)?.conj())? })
     }
 

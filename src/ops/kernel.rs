@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use crate::dtype::{C64, C128, DType, Element, Promotion, Scalar};
 use crate::error::{Error, Result};
-use crate::kernels::elementwise::{Arg, BLOCK, MAX_ARGS, Run, run};
+use crate::kernels::elementwise::{Arg, BLOCK, Loop, MAX_ARGS, Run, run};
 use crate::kernels::{map, without_interpreter};
 use crate::layout::{Shape, Strides, broadcast_shapes, contiguous_strides, copy_of};
 use crate::storage::Access;
@@ -70,15 +70,21 @@ macro_rules! number_map {
     };
 }
 
-/// y = f(a, b) over all dtypes; a and b have one dtype, which y has too.
+/// y = f(a, b) over all dtypes; a and b have one dtype, which y has too. After `or number` it is as fast for one number b.
 macro_rules! zip_map {
+    ($op:expr, $a:expr, $b:expr, $f:expr, or number) => {
+        $crate::dispatch_all!($a.dtype(), $op, T => $crate::ops::kernel::binary_or_number::<T>($op, &$a, &$b, #[inline(always)] $f))
+    };
     ($op:expr, $a:expr, $b:expr, $f:expr) => {
         $crate::dispatch_all!($a.dtype(), $op, T => $crate::ops::kernel::binary::<T, T, T>($op, &$a, &$b, #[inline(always)] $f))
     };
 }
 
-/// y = f(a, b) over all dtypes but bool.
+/// y = f(a, b) over all dtypes but bool; see `zip_map`.
 macro_rules! number_zip_map {
+    ($op:expr, $a:expr, $b:expr, $f:expr, or number) => {
+        $crate::dispatch_numbers!($a.dtype(), $op, T => $crate::ops::kernel::binary_or_number::<T>($op, &$a, &$b, #[inline(always)] $f))
+    };
     ($op:expr, $a:expr, $b:expr, $f:expr) => {
         $crate::dispatch_numbers!($a.dtype(), $op, T => $crate::ops::kernel::binary::<T, T, T>($op, &$a, &$b, #[inline(always)] $f))
     };
@@ -98,8 +104,14 @@ macro_rules! real_zip_map {
     };
 }
 
-/// y = f(a, b) over the real float dtypes; after `complex`, a function for the complex ones.
+/// y = f(a, b) over the real float dtypes; after `complex`, a function for the complex ones; see `zip_map`, too.
 macro_rules! float_zip_map {
+    ($op:expr, $a:expr, $b:expr, $f:expr, or number) => {
+        $crate::dispatch_floats!($a.dtype(), $op, T => $crate::ops::kernel::binary_or_number::<T>($op, &$a, &$b, #[inline(always)] $f))
+    };
+    ($op:expr, $a:expr, $b:expr, $f:expr, or number, complex $g:expr) => {
+        if $a.dtype().is_complex() { $crate::ops::kernel::complex_binary($op, &$a, &$b, $g) } else { float_zip_map!($op, $a, $b, $f, or number) }
+    };
     ($op:expr, $a:expr, $b:expr, $f:expr) => {
         $crate::dispatch_floats!($a.dtype(), $op, T => $crate::ops::kernel::binary::<T, T, T>($op, &$a, &$b, #[inline(always)] $f))
     };
@@ -248,7 +260,7 @@ fn apply_to_few(dtype: DType, inputs: &[&Tensor], body: Run<'_>) -> Result<Optio
         (ptrs[i + 1], storages[i]) = (x.byte_ptr(), x.storage());
     }
     let _access = Access::new(&storages[..inputs.len()], &[]);
-    body(&ptrs, numel);
+    (body.each)(&ptrs, numel);
     Ok(Some(y))
 }
 
@@ -276,12 +288,12 @@ fn run_on(y: &Tensor, fresh: bool, inputs: &[&Tensor], body: Run<'_>) {
 
 /// y = f(x) for tensors whose dtypes are known to be these.
 pub fn unary<T: Element, U: Element>(op: &'static str, x: &Tensor, f: impl Fn(T) -> U + Sync + Copy) -> Result<Tensor> {
-    apply(op, U::DTYPE, &[x], &map::loop1(f))
+    apply(op, U::DTYPE, &[x], Run::new(&map::loop1(f)))
 }
 
 /// y = f(x), where f works through stretches of elements.
 pub fn unary_stretches<T: Element>(op: &'static str, x: &Tensor, f: impl Fn(map::Stretch<T>) + Sync + Copy) -> Result<Tensor> {
-    apply(op, T::DTYPE, &[x], &map::loop_stretches(f))
+    apply(op, T::DTYPE, &[x], Run::new(&map::loop_stretches(f)))
 }
 
 /// y = f(a, b), broadcasting, for tensors whose dtypes are known to be these.
@@ -291,7 +303,19 @@ pub fn binary<A: Element, B: Element, U: Element>(
     b: &Tensor,
     f: impl Fn(A, B) -> U + Sync + Copy,
 ) -> Result<Tensor> {
-    apply(op, U::DTYPE, &[a, b], &map::loop2(f))
+    apply(op, U::DTYPE, &[a, b], Run::new(&map::loop2(f)))
+}
+
+/// [`binary`] for functions that take no longer than memory does, with a loop of its own for a number at the right.
+pub fn binary_or_number<T: Element>(
+    op: &'static str,
+    a: &Tensor,
+    b: &Tensor,
+    f: impl Fn(T, T) -> T + Sync + Copy,
+) -> Result<Tensor> {
+    let with_number = map::loop2_number(f);
+    let last_is_number = if const { T::DTYPE.is_float() } { Some(&with_number as Loop<'_>) } else { None };
+    apply(op, T::DTYPE, &[a, b], Run { each: &map::loop2(f), last_is_number })
 }
 
 /// y = near(a, b) where `is_near(a, b)` holds for a whole block, far(a, b) elsewhere.
@@ -303,7 +327,7 @@ pub fn binary_near<T: Element>(
     near: impl Fn(T, T) -> T + Sync + Copy,
     far: impl Fn(T, T) -> T + Sync + Copy,
 ) -> Result<Tensor> {
-    apply(op, T::DTYPE, &[a, b], &map::loop2_near(is_near, near, far))
+    apply(op, T::DTYPE, &[a, b], Run::new(&map::loop2_near(is_near, near, far)))
 }
 
 /// y = f(a, b, c), broadcasting, for tensors whose dtypes are known to be these.
@@ -314,7 +338,7 @@ pub fn ternary<A: Element, B: Element, C: Element, U: Element>(
     c: &Tensor,
     f: impl Fn(A, B, C) -> U + Sync + Copy,
 ) -> Result<Tensor> {
-    apply(op, U::DTYPE, &[a, b, c], &map::loop3(f))
+    apply(op, U::DTYPE, &[a, b, c], Run::new(&map::loop3(f)))
 }
 
 /// y = f(x) over the complex dtypes. Called through a pointer and in double precision: compiled once for all functions.
@@ -337,7 +361,7 @@ pub fn complex_binary(op: &'static str, a: &Tensor, b: &Tensor, f: fn(C128, C128
 pub fn fill(y: &Tensor, value: Scalar) -> Result<()> {
     crate::dispatch_all!(y.dtype(), "fill_", T => {
         let value: T = value.to();
-        apply_into(y, &[y], &map::loop1(move |_: T| value));
+        apply_into(y, &[y], Run::new(&map::loop1(move |_: T| value)));
         Ok(())
     })
 }
@@ -373,7 +397,7 @@ impl Tensor {
             (false, false) => {}
         }
         crate::dispatch_ordered!(x.dtype(), "copy_", T => crate::dispatch_ordered!(self.dtype(), "copy_", U => {
-            apply_into(self, &[x], &map::loop1(|v: T| v.cast::<U>()));
+            apply_into(self, &[x], Run::new(&map::loop1(|v: T| v.cast::<U>())));
             Ok(())
         }))
     }

@@ -2,7 +2,7 @@
 //! words.
 
 use super::exp::{Constants as _, clamp, exp, exp_words, quarter_expm1};
-use super::log::log1p_words;
+use super::log::{log1p_of_part, log1p_words};
 use super::{Real, divide_words, fast_two_sum, select, two_product, two_sum};
 
 /// The hyperbolic sine.
@@ -123,7 +123,7 @@ impl Forms for f64 {
     fn ln_1p_exp(x: f64) -> (f64, f64) {
         let (p, pl, (w, wl)) = exp_words(clamp(x, f64::EXP_RANGE), 0.0);
         let (z, zl) = (p * w * wl, pl * w * wl);
-        let (y, yl) = log1p_words(z, zl, 0.0);
+        let (y, yl) = log1p_of_part(z, zl);
         let (y, yl) = fast_two_sum(y, yl);
         // ln(1 + z) = z − z²/2 where 1 + z would lose z.
         let tiny = z < f64::EPSILON;

@@ -166,15 +166,29 @@ pub fn log1p<T: Real>(x: T) -> T {
 }
 
 /// ln(1 + x + xl) + n·ln 2 as an unevaluated sum, for finite x > −1 and xl below the last place of x.
-///
-/// With u = 1 + x rounded and c the rounding error it is ln u + t − t²/2 with t = c/u.
 #[inline(always)]
 pub(super) fn log1p_words<T: Real>(x: T, xl: T, n: T) -> (T, T) {
     let (u, c) = two_sum(x, T::ONE);
     let (k, f) = T::split(u);
+    log_of_rounded((c + xl) * T::HALF * T::twice_inverse_power(k), k, f, n)
+}
+
+/// ln(1 + x + xl) as an unevaluated sum, for x from 0 to 1 and xl below the last place of x.
+#[inline(always)]
+pub(super) fn log1p_of_part(x: f64, xl: f64) -> (f64, f64) {
+    let (u, c) = fast_two_sum(1.0, x);
+    let above = u > std::f64::consts::SQRT_2;
+    let (k, scale) = (select(above, 1.0, 0.0), select(above, 0.5, 1.0));
+    log_of_rounded((c + xl) * scale, k, u.mul_add(scale, -1.0), 0.0)
+}
+
+/// ln u + t − t²/2 + n·ln 2 for u = 2ᵏ·(1 + f), the sum of two numbers rounded, and t = c/u, where c is what rounding lost and is
+/// given times 2⁻ᵏ.
+#[inline(always)]
+fn log_of_rounded<T: Real>(c: T, k: T, f: T, n: T) -> (T, T) {
     let (high, low) = ln_mantissa(f);
     // c / u = (c·2⁻ᵏ) / (1 + f); two digits of the reciprocal, by its series, are enough.
-    let t = T::HALF * (c + xl) * T::twice_inverse_power(k) * poly(-f, [T::ONE; 5]);
+    let t = c * poly(-f, [T::ONE; 5]);
     let correction = t.fma(-T::HALF * t, t);
     let k = k + n;
     let (a, al) = fast_two_sum(k * T::LN2_SHORT, high);

@@ -15,7 +15,7 @@
 //! few registers to hide the latency of the adders.
 
 use super::microkernel::{RowOffsets, Tile, last, row_offsets};
-use super::vector::Vector;
+use super::tiles::Tiles;
 use super::{MatMut, MatRef, Number, PARALLEL_FLOPS, Product, Shared, pack};
 use crate::kernels::par;
 use std::mem::MaybeUninit;
@@ -52,7 +52,7 @@ fn part(total: usize, count: usize, i: usize) -> usize {
 }
 
 /// What loops 3 to 5 work on: a block of B, with the A and C it belongs to.
-struct Block<V: Vector> {
+struct Block<V: Tiles> {
     p: Product<V::Float>,
     /// The packed block, or null if B is read in place.
     packed: *mut V::Float,
@@ -68,13 +68,13 @@ struct Block<V: Vector> {
 }
 
 // SAFETY: threads work on disjoint tiles of C and panels of `packed`, and only read the rest.
-unsafe impl<V: Vector> Sync for Block<V> {}
+unsafe impl<V: Tiles> Sync for Block<V> {}
 
 /// Computes a product with m, n, k >= 1.
 ///
 /// # Safety
 /// As [`super::gemm`]; the processor must have the instruction set of V.
-pub(super) unsafe fn product<V: Vector>(p: &Product<V::Float>) {
+pub(super) unsafe fn product<V: Tiles>(p: &Product<V::Float>) {
     let slabs = slabs(p);
     if slabs == 1 {
         // SAFETY: the same contract.
@@ -137,7 +137,7 @@ unsafe fn add_slabs<T: Number>(p: &Product<T>, sums: *mut T, slabs: usize, rows:
 ///
 /// # Safety
 /// As [`product`].
-unsafe fn slab<V: Vector>(p: &Product<V::Float>) {
+unsafe fn slab<V: Tiles>(p: &Product<V::Float>) {
     let size = size_of::<V::Float>();
     let pack_b = p.b.col_stride != 1 || (p.k * p.n * size > PACK_BYTES && p.m >= PACK_ROWS);
     let depths = p.k.div_ceil(DEPTH_BYTES / size);
@@ -161,7 +161,7 @@ unsafe fn slab<V: Vector>(p: &Product<V::Float>) {
     if pack_b { pack::with_buffer(depth * widest, run) } else { run(std::ptr::null_mut()) }
 }
 
-impl<V: Vector> Block<V> {
+impl<V: Tiles> Block<V> {
     fn new(p: &Product<V::Float>, ks: Range<usize>, cols: Range<usize>, packed: *mut V::Float) -> Self {
         let block = Product {
             k: ks.len(),

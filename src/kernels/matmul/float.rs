@@ -1,8 +1,8 @@
 //! Products of floats: which case it is, which way round, and with which registers.
 
-use super::vector::Vector;
-use super::vector::plain::Plain;
+use super::tiles::Tiles;
 use super::{Gemm, Number, Product, blocking, gemv};
+use crate::kernels::register::plain::Plain;
 use crate::kernels::simd::Isa;
 
 macro_rules! floats {
@@ -23,9 +23,9 @@ macro_rules! floats {
         impl Gemm for $float {
             unsafe fn gemm_with(isa: Isa, p: &Product<Self>) {
                 #[cfg(target_arch = "aarch64")]
-                use super::vector::neon::Neon;
+                use crate::kernels::register::neon::Neon;
                 #[cfg(target_arch = "x86_64")]
-                use super::vector::x86::{Avx2, Avx512};
+                use crate::kernels::register::x86::{Avx2, Avx512};
                 // SAFETY: the caller's promise, which includes that the processor has `isa`.
                 unsafe {
                     match isa {
@@ -48,7 +48,7 @@ floats!(f64, __m256d, __m512d, float64x2_t);
 
 /// # Safety
 /// As [`super::gemm`]; the processor must have the instruction set of V.
-unsafe fn product<V: Vector>(p: &Product<V::Float>) {
+unsafe fn product<V: Tiles>(p: &Product<V::Float>) {
     // SAFETY: the caller's promise; a transposed product is the same product.
     unsafe {
         if p.m == 0 || p.n == 0 {
@@ -76,7 +76,7 @@ fn few_vectors<T>(p: &Product<T>) -> bool {
 }
 
 /// About how long the blocked product takes this way round, in multiply-adds of registers.
-fn cost<V: Vector>(p: &Product<V::Float>) -> f64 {
+fn cost<V: Tiles>(p: &Product<V::Float>) -> f64 {
     let (m, k, n) = (p.m as f64, p.k as f64, p.n as f64);
     let multiply = m * p.n.div_ceil(V::LANES) as f64 * k;
     let pack = if p.b.col_stride == 1 { 0.0 } else { k * n };

@@ -3,9 +3,9 @@
 //! A product with n = 1. If the rows of A are contiguous, every element of the result is a dot product; if its
 //! columns are, the result is a sum of columns. Up to [`MAX_VECTORS`] vectors can share one pass over A by rows.
 
-use super::vector::Vector;
 use super::{MatRef, Number, Product, Shared, pack};
 use crate::kernels::par;
+use crate::kernels::register::{ADD, Vector};
 use std::ops::Range;
 
 /// Elements of A from which several threads take part.
@@ -177,9 +177,9 @@ unsafe fn dots<V: Vector, const R: usize, const X: usize, const U: usize>(
             for x in 0..X {
                 let mut sum = sums[i][x][0];
                 for u in 1..U {
-                    sum = sum.add(sums[i][x][u]);
+                    sum = sum.apply::<ADD>(sums[i][x][u]);
                 }
-                result[i][x] = sum.sum();
+                result[i][x] = sum.join::<ADD>();
             }
         }
     }

@@ -5,7 +5,7 @@
 //! register of each row is masked, or half a register where that will do ([`last`]).
 
 use super::Number;
-use super::vector::Vector;
+use crate::kernels::register::Vector;
 
 /// One tile to compute: C = alpha A B + beta C, with A of R rows, and B and C of V registers a row.
 ///
@@ -68,34 +68,6 @@ const DEEP: usize = 128;
 /// The processor must have the kernel's instruction set, and the memory described by the tile must be valid for
 /// reading, that of C for writing. Nothing beyond the last lane in use is touched.
 pub(super) type TileKernel<T> = unsafe fn(&Tile<'_, T>);
-
-/// Implements `Vector::tile_kernel` for the given tile sizes.
-macro_rules! tile_kernels {
-    ($vector:ty, rows $($rows:literal)+, vectors $vectors:tt) => {
-        #[inline]
-        fn tile_kernel(rows: usize, vectors: usize, last: u8) -> TileKernel<Self::Float> {
-            use $crate::kernels::matmul::microkernel::tile_row;
-            type Row = &'static [[TileKernel<<$vector as Vector>::Float>; 3]];
-            static KERNELS: &[Row] = &[$(tile_row!($vector, $rows, $vectors)),+];
-            KERNELS[rows - 1][vectors - 1][usize::from(last)]
-        }
-    };
-}
-
-/// The kernels of one row count.
-macro_rules! tile_row {
-    ($vector:ty, $rows:literal, [$($vectors:literal)+]) => {{
-        use $crate::kernels::matmul::microkernel::{HALF, MASKED, WHOLE, tile};
-        const SHORT: u8 = if <<$vector as Vector>::Half as Vector>::LANES < <$vector as Vector>::LANES { HALF } else { MASKED };
-        &[$([
-            tile::<$vector, $rows, $vectors, WHOLE> as TileKernel<_>,
-            tile::<$vector, $rows, $vectors, MASKED>,
-            tile::<$vector, $rows, $vectors, SHORT>,
-        ]),+]
-    }};
-}
-
-pub(super) use {tile_kernels, tile_row};
 
 /// The microkernel for R rows of N registers.
 ///

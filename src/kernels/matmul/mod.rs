@@ -7,7 +7,7 @@
 //! | `blocking.rs` | the loops of the general product, and its block sizes |
 //! | `pack.rs` | copying a block of B so that its rows are contiguous |
 //! | `microkernel.rs` | one tile of C, held in registers |
-//! | `vector/` | registers of each instruction set |
+//! | `tiles.rs` | which microkernels there are for each kind of [register](super::register) |
 //! | `gemv.rs` | matrix times vector, dot product |
 //! | `integer.rs` | products of integers and of complex numbers, plain loops |
 //!
@@ -26,7 +26,7 @@ mod microkernel;
 mod pack;
 #[cfg(test)]
 mod tests;
-mod vector;
+mod tiles;
 
 use crate::kernels::par;
 use crate::kernels::simd::{self, Isa};

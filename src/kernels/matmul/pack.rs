@@ -1,7 +1,7 @@
 //! Copying a block of B into panels whose rows are contiguous, as microkernels read them.
 
-use super::vector::Vector;
 use super::{MatRef, Number};
+use crate::kernels::register::Vector;
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
 

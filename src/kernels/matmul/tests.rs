@@ -4,8 +4,9 @@
 //! and results are compared exactly. Memory that must not be read or written is filled with a marker.
 
 use super::microkernel::{HALF, MASKED, Tile, WHOLE, row_offsets};
-use super::vector::{Vector, plain::Plain};
+use super::tiles::Tiles;
 use super::*;
+use crate::kernels::register::{Vector, plain::Plain};
 
 trait Sample: Gemm + PartialEq {
     /// What memory holds that is not to be used: not a number, for floats.
@@ -152,7 +153,7 @@ fn says_which_instruction_sets_were_tested() {
 }
 
 /// Each microkernel alone: all its row counts, widths and masks.
-fn check_tiles<V: Vector>()
+fn check_tiles<V: Tiles>()
 where
     V::Float: Sample,
 {
@@ -203,7 +204,7 @@ fn plain_tiles() {
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn avx2_tiles() {
-    use super::vector::x86::Avx2;
+    use crate::kernels::register::x86::Avx2;
     use std::arch::x86_64::{__m256, __m256d};
     if Isa::Avx2.is_available() {
         check_tiles::<Avx2<__m256>>();
@@ -214,7 +215,7 @@ fn avx2_tiles() {
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn avx512_tiles() {
-    use super::vector::x86::Avx512;
+    use crate::kernels::register::x86::Avx512;
     use std::arch::x86_64::{__m512, __m512d};
     if Isa::Avx512.is_available() {
         check_tiles::<Avx512<__m512>>();
@@ -225,7 +226,7 @@ fn avx512_tiles() {
 #[cfg(target_arch = "aarch64")]
 #[test]
 fn neon_tiles() {
-    use super::vector::neon::Neon;
+    use crate::kernels::register::neon::Neon;
     use std::arch::aarch64::{float32x4_t, float64x2_t};
     check_tiles::<Neon<float32x4_t>>();
     check_tiles::<Neon<float64x2_t>>();

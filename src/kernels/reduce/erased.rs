@@ -66,6 +66,10 @@ impl<F: Fold> Erased for F {
     }
 
     unsafe fn runs(&self, x: *const u8, runs: Runs, joined: bool, acc: *mut u8) {
+        if let Some(registers) = F::REGISTERS {
+            // SAFETY: passed on.
+            return unsafe { registers.runs(x, runs, joined, acc) };
+        }
         let (fold, acc) = (*self, acc.cast::<F::Acc>());
         vectorize_for::<F::In, _>(
             #[inline(always)]

@@ -1,5 +1,6 @@
 //! What a reduction computes, and its loops over typed elements.
 
+use super::Registers;
 use crate::dtype::Element;
 
 /// How values are folded: a start, a step that takes in one element, and a combination of two partial results.
@@ -16,6 +17,8 @@ pub trait Fold: Copy + Sync {
     const ORDERED: bool = false;
     /// The longest run, in bytes: one that passes over its elements twice wants them in a first-level cache.
     const LONGEST: usize = usize::MAX;
+    /// The operation that runs are folded by in registers, in place of `run`.
+    const REGISTERS: Option<Registers> = None;
 
     /// The result for no elements.
     fn start(self) -> Self::Acc;

@@ -11,10 +11,12 @@
 //! What is computed is a [`Fold`]; those there are live in [`folds`](super::folds).
 
 mod erased;
+mod floats;
 mod fold;
 mod nest;
 
 pub use erased::Erased;
+pub use floats::Registers;
 pub use fold::{Fold, Lanes, combined};
 pub use nest::Loop;
 

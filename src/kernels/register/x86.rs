@@ -1,17 +1,16 @@
 //! Registers of x86-64: AVX2 with FMA, and AVX-512.
 
-use super::super::microkernel::{TileKernel, tile_kernels};
-use super::{Vector, sum_halves};
+use super::{ADD, MAX, MUL, Vector};
 use std::arch::asm;
 use std::arch::x86_64::*;
 
 /// A 256-bit register of floats `T`.
 #[derive(Clone, Copy)]
-pub(in super::super) struct Avx2<R>(R);
+pub(crate) struct Avx2<R>(R);
 
 /// A 512-bit register of floats `T`.
 #[derive(Clone, Copy)]
-pub(in super::super) struct Avx512<R>(R);
+pub(crate) struct Avx512<R>(R);
 
 #[target_feature(enable = "avx2,fma")]
 unsafe fn run_avx2<R>(body: impl FnOnce() -> R) -> R {
@@ -25,17 +24,15 @@ unsafe fn run_avx512<R>(body: impl FnOnce() -> R) -> R {
 
 /// Implements [`Vector`] for one register type; the intrinsics are named in the order of its functions.
 macro_rules! vector {
-    ($vector:ty, $float:ty, $lanes:literal, half $half:ty: $splat_both:expr, $mask:ty, $run:ident, rows $rows:literal: $($row:literal)+,
-     vectors $vectors:literal: $list:tt, $zero:ident, $splat:ident, $make_mask:expr, $load:ident, $load_masked:expr,
-     $store:ident, $store_masked:expr, $add:ident, $mul_add:ident, $transpose:ident $square:literal) => {
+    ($vector:ty, $float:ty, $lanes:literal, half $half:ty: $splat_both:expr, $mask:ty, $run:ident, $zero:ident, $splat:ident, $make_mask:expr, $load:ident, $load_masked:expr,
+     $store:ident, $store_masked:expr, [$add:ident $mul:ident $max:ident $min:ident], $mul_add:ident,
+     $select:expr, $unordered:expr, $either:expr, $any:expr, $join:ident, $transpose:ident $square:literal) => {
         // SAFETY: `$run` enables the sets that these intrinsics belong to.
         unsafe impl Vector for $vector {
             type Float = $float;
             type Mask = $mask;
             type Half = $half;
             const LANES: usize = $lanes;
-            const TILE_ROWS: usize = $rows;
-            const TILE_VECTORS: usize = $vectors;
             const SQUARE: usize = $square;
 
             #[inline(always)]
@@ -43,8 +40,6 @@ macro_rules! vector {
                 // SAFETY: the processor has the set: the trait's contract.
                 unsafe { $run(body) }
             }
-
-            tile_kernels!($vector, rows $($row)+, vectors $list);
 
             #[inline(always)]
             unsafe fn zero() -> Self {
@@ -83,9 +78,38 @@ macro_rules! vector {
                 unsafe { $store_masked(to, mask, self.0) }
             }
             #[inline(always)]
-            unsafe fn add(self, other: Self) -> Self {
+            unsafe fn apply<const OPERATION: u8>(self, other: Self) -> Self {
                 // SAFETY: as `zero`.
-                Self(unsafe { $add(self.0, other.0) })
+                Self(unsafe {
+                    match OPERATION {
+                        ADD => $add(self.0, other.0),
+                        MUL => $mul(self.0, other.0),
+                        MAX => $max(self.0, other.0),
+                        _ => $min(self.0, other.0),
+                    }
+                })
+            }
+            #[inline(always)]
+            unsafe fn select(mask: $mask, this: Self, other: Self) -> Self {
+                // SAFETY: as `zero`.
+                Self(unsafe { $select(other.0, mask, this.0) })
+            }
+            #[inline(always)]
+            unsafe fn unordered(self, other: Self) -> $mask {
+                // SAFETY: as `zero`.
+                unsafe { $unordered(self.0, other.0) }
+            }
+            #[inline(always)]
+            unsafe fn either(a: $mask, b: $mask) -> $mask {
+                let either: unsafe fn($mask, $mask) -> $mask = $either;
+                // SAFETY: as `zero`.
+                unsafe { either(a, b) }
+            }
+            #[inline(always)]
+            unsafe fn any(mask: $mask) -> bool {
+                let any: unsafe fn($mask) -> bool = $any;
+                // SAFETY: as `zero`.
+                unsafe { any(mask) }
             }
             #[inline(always)]
             unsafe fn mul_add(self, other: Self, sum: Self) -> Self {
@@ -104,11 +128,13 @@ macro_rules! vector {
                 unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
             }
             #[inline(always)]
-            unsafe fn sum(self) -> $float {
+            unsafe fn join<const OPERATION: u8>(self) -> $float {
                 let mut lanes = [0.0; $lanes];
                 // SAFETY: `lanes` has room for all.
-                unsafe { $store(lanes.as_mut_ptr(), self.0) };
-                sum_halves(lanes)
+                unsafe {
+                    $store(lanes.as_mut_ptr(), self.0);
+                    $join::<OPERATION, $lanes>(lanes.as_ptr())
+                }
             }
             #[inline(always)]
             unsafe fn transpose(from: *const $float, from_stride: isize, to: *mut $float, to_stride: usize) {
@@ -119,18 +145,61 @@ macro_rules! vector {
     };
 }
 
-vector!(Avx512<__m512>, f32, 16, half Avx2<__m256>: splat_both_ps, __mmask16, run_avx512, rows 8: 1 2 3 4 5 6 7 8, vectors 3: [1 2 3],
+vector!(Avx512<__m512>, f32, 16, half Avx2<__m256>: splat_both_ps, __mmask16, run_avx512,
     _mm512_setzero_ps, _mm512_set1_ps, |n| ((1u32 << n) - 1) as u16, _mm512_loadu_ps, _mm512_maskz_loadu_ps,
-    _mm512_storeu_ps, _mm512_mask_storeu_ps, _mm512_add_ps, _mm512_fmadd_ps, transpose_ps 8);
-vector!(Avx512<__m512d>, f64, 8, half Avx2<__m256d>: splat_both_pd, __mmask8, run_avx512, rows 8: 1 2 3 4 5 6 7 8, vectors 3: [1 2 3],
+    _mm512_storeu_ps, _mm512_mask_storeu_ps, [_mm512_add_ps _mm512_mul_ps _mm512_max_ps _mm512_min_ps], _mm512_fmadd_ps,
+    _mm512_mask_mov_ps, _mm512_cmp_ps_mask::<_CMP_UNORD_Q>, |a, b| a | b, |mask| mask != 0, join_ps, transpose_ps 8);
+vector!(Avx512<__m512d>, f64, 8, half Avx2<__m256d>: splat_both_pd, __mmask8, run_avx512,
     _mm512_setzero_pd, _mm512_set1_pd, |n| ((1u32 << n) - 1) as u8, _mm512_loadu_pd, _mm512_maskz_loadu_pd,
-    _mm512_storeu_pd, _mm512_mask_storeu_pd, _mm512_add_pd, _mm512_fmadd_pd, transpose_pd 4);
-vector!(Avx2<__m256>, f32, 8, half Self: splat_twice, __m256i, run_avx2, rows 6: 1 2 3 4 5 6, vectors 2: [1 2],
+    _mm512_storeu_pd, _mm512_mask_storeu_pd, [_mm512_add_pd _mm512_mul_pd _mm512_max_pd _mm512_min_pd], _mm512_fmadd_pd,
+    _mm512_mask_mov_pd, _mm512_cmp_pd_mask::<_CMP_UNORD_Q>, |a, b| a | b, |mask| mask != 0, join_pd, transpose_pd 4);
+vector!(Avx2<__m256>, f32, 8, half Self: splat_twice, __m256i, run_avx2,
     _mm256_setzero_ps, _mm256_set1_ps, mask_ps, _mm256_loadu_ps, |mask, from| _mm256_maskload_ps(from, mask),
-    _mm256_storeu_ps, _mm256_maskstore_ps, _mm256_add_ps, _mm256_fmadd_ps, transpose_ps 8);
-vector!(Avx2<__m256d>, f64, 4, half Self: splat_twice, __m256i, run_avx2, rows 6: 1 2 3 4 5 6, vectors 2: [1 2],
+    _mm256_storeu_ps, _mm256_maskstore_ps, [_mm256_add_ps _mm256_mul_ps _mm256_max_ps _mm256_min_ps], _mm256_fmadd_ps,
+    |other, mask, this| _mm256_blendv_ps(other, this, _mm256_castsi256_ps(mask)),
+    |a, b| _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(a, b)), _mm256_or_si256, any_lane, join_ps, transpose_ps 8);
+vector!(Avx2<__m256d>, f64, 4, half Self: splat_twice, __m256i, run_avx2,
     _mm256_setzero_pd, _mm256_set1_pd, mask_pd, _mm256_loadu_pd, |mask, from| _mm256_maskload_pd(from, mask),
-    _mm256_storeu_pd, _mm256_maskstore_pd, _mm256_add_pd, _mm256_fmadd_pd, transpose_pd 4);
+    _mm256_storeu_pd, _mm256_maskstore_pd, [_mm256_add_pd _mm256_mul_pd _mm256_max_pd _mm256_min_pd], _mm256_fmadd_pd,
+    |other, mask, this| _mm256_blendv_pd(other, this, _mm256_castsi256_pd(mask)),
+    |a, b| _mm256_castpd_si256(_mm256_cmp_pd::<_CMP_UNORD_Q>(a, b)), _mm256_or_si256, any_lane, join_pd, transpose_pd 4);
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn any_lane(mask: __m256i) -> bool {
+    _mm256_testz_si256(mask, mask) == 0
+}
+
+/// Defines a function that joins 8 or 16 floats at an address. It is written out for registers of 128 bits: from a loop, the
+/// compiler takes the floats from memory two by two, which for short runs takes longer than the run.
+macro_rules! join {
+    ($name:ident, $float:ty, $per:literal, $load:ident, [$add:ident $mul:ident $max:ident $min:ident], |$join:ident, $last:ident| $rest:expr) => {
+        #[inline]
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn $name<const OPERATION: u8, const N: usize>(lanes: *const $float) -> $float {
+            let $join = |a, b| match OPERATION {
+                ADD => $add(a, b),
+                MUL => $mul(a, b),
+                MAX => $max(a, b),
+                _ => $min(a, b),
+            };
+            // SAFETY: the caller gives N floats.
+            let at = |i: usize| unsafe { $load(lanes.add(i * $per)) };
+            let $last = match N / $per {
+                4 => $join($join(at(0), at(2)), $join(at(1), at(3))),
+                _ => $join(at(0), at(1)),
+            };
+            $rest
+        }
+    };
+}
+join!(join_ps, f32, 4, _mm_loadu_ps, [_mm_add_ps _mm_mul_ps _mm_max_ps _mm_min_ps], |join, four| {
+    let two = join(four, _mm_movehl_ps(four, four));
+    _mm_cvtss_f32(join(two, _mm_shuffle_ps::<1>(two, two)))
+});
+join!(join_pd, f64, 2, _mm_loadu_pd, [_mm_add_pd _mm_mul_pd _mm_max_pd _mm_min_pd], |join, two| {
+    _mm_cvtsd_f64(join(two, _mm_unpackhi_pd(two, two)))
+});
 
 /// Defines `Vector::splat_both` for a register of 512 bits. The compiler would load half a register and spread that by an
 /// instruction that takes the place of a multiply-add.

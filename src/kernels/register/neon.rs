@@ -1,12 +1,11 @@
 //! Registers of 64-bit Arm: Advanced SIMD.
 
-use super::super::microkernel::{TileKernel, tile_kernels};
-use super::{Vector, sum_halves};
+use super::{ADD, MAX, MUL, Vector, join_halves};
 use std::arch::aarch64::*;
 
 /// A 128-bit register of floats.
 #[derive(Clone, Copy)]
-pub(in super::super) struct Neon<R>(R);
+pub(crate) struct Neon<R>(R);
 
 #[target_feature(enable = "neon")]
 unsafe fn run_neon<R>(body: impl FnOnce() -> R) -> R {
@@ -15,7 +14,7 @@ unsafe fn run_neon<R>(body: impl FnOnce() -> R) -> R {
 
 /// Implements [`Vector`] for one register type; the intrinsics are named in the order of its functions.
 macro_rules! vector {
-    ($register:ty, $float:ty, $lanes:literal, $splat:ident, $load:ident, $store:ident, $add:ident,
+    ($register:ty, $float:ty, $lanes:literal, $splat:ident, $load:ident, $store:ident, [$add:ident $mul:ident $max:ident $min:ident],
      $mul_add:ident) => {
         // SAFETY: `run_neon` enables the set that these intrinsics belong to.
         unsafe impl Vector for Neon<$register> {
@@ -23,8 +22,6 @@ macro_rules! vector {
             type Mask = usize;
             type Half = Self;
             const LANES: usize = $lanes;
-            const TILE_ROWS: usize = 8;
-            const TILE_VECTORS: usize = 3;
             const SQUARE: usize = 4;
 
             #[inline(always)]
@@ -32,8 +29,6 @@ macro_rules! vector {
                 // SAFETY: the processor has the set: the trait's contract.
                 unsafe { run_neon(body) }
             }
-
-            tile_kernels!(Neon<$register>, rows 1 2 3 4 5 6 7 8, vectors [1 2 3]);
 
             #[inline(always)]
             unsafe fn zero() -> Self {
@@ -80,9 +75,42 @@ macro_rules! vector {
                 }
             }
             #[inline(always)]
-            unsafe fn add(self, other: Self) -> Self {
+            unsafe fn apply<const OPERATION: u8>(self, other: Self) -> Self {
                 // SAFETY: as `zero`.
-                Self(unsafe { $add(self.0, other.0) })
+                Self(unsafe {
+                    match OPERATION {
+                        ADD => $add(self.0, other.0),
+                        MUL => $mul(self.0, other.0),
+                        MAX => $max(self.0, other.0),
+                        _ => $min(self.0, other.0),
+                    }
+                })
+            }
+            #[inline(always)]
+            unsafe fn select(mask: usize, this: Self, other: Self) -> Self {
+                let (mut lanes, mut others) = ([0.0; $lanes], [0.0; $lanes]);
+                // SAFETY: there is room for all.
+                unsafe {
+                    $store(lanes.as_mut_ptr(), this.0);
+                    $store(others.as_mut_ptr(), other.0);
+                    others[..mask].copy_from_slice(&lanes[..mask]);
+                    Self($load(others.as_ptr()))
+                }
+            }
+            #[inline(always)]
+            unsafe fn unordered(self, other: Self) -> usize {
+                let mut lanes = [0.0; $lanes];
+                // SAFETY: there is room for all. The maximum is NaN if one of the two is.
+                unsafe { $store(lanes.as_mut_ptr(), $max(self.0, other.0)) };
+                usize::from(lanes.iter().any(|x| x.is_nan()))
+            }
+            #[inline(always)]
+            unsafe fn either(a: usize, b: usize) -> usize {
+                a | b
+            }
+            #[inline(always)]
+            unsafe fn any(mask: usize) -> bool {
+                mask != 0
             }
             #[inline(always)]
             unsafe fn mul_add(self, other: Self, sum: Self) -> Self {
@@ -96,15 +124,15 @@ macro_rules! vector {
                 (all, all)
             }
             #[inline(always)]
-            unsafe fn sum(self) -> $float {
+            unsafe fn join<const OPERATION: u8>(self) -> $float {
                 let mut lanes = [0.0; $lanes];
                 // SAFETY: `lanes` has room for all.
                 unsafe { $store(lanes.as_mut_ptr(), self.0) };
-                sum_halves(lanes)
+                join_halves::<OPERATION, _, _>(lanes)
             }
         }
     };
 }
 
-vector!(float32x4_t, f32, 4, vdupq_n_f32, vld1q_f32, vst1q_f32, vaddq_f32, vfmaq_f32);
-vector!(float64x2_t, f64, 2, vdupq_n_f64, vld1q_f64, vst1q_f64, vaddq_f64, vfmaq_f64);
+vector!(float32x4_t, f32, 4, vdupq_n_f32, vld1q_f32, vst1q_f32, [vaddq_f32 vmulq_f32 vmaxq_f32 vminq_f32], vfmaq_f32);
+vector!(float64x2_t, f64, 2, vdupq_n_f64, vld1q_f64, vst1q_f64, [vaddq_f64 vmulq_f64 vmaxq_f64 vminq_f64], vfmaq_f64);

@@ -1,11 +1,10 @@
 //! Registers in plain Rust: four floats that the compiler puts where it can.
 
-use super::super::microkernel::{TileKernel, tile_kernels};
-use super::{Number, Vector, sum_halves};
+use super::{Float, Vector, join_halves};
 
 /// Four lanes without any particular instruction set; multiplies and adds in two roundings.
 #[derive(Clone, Copy)]
-pub(in super::super) struct Plain<T>([T; 4]);
+pub(crate) struct Plain<T>([T; 4]);
 
 macro_rules! plain {
     ($float:ty) => {
@@ -15,8 +14,6 @@ macro_rules! plain {
             type Mask = usize;
             type Half = Self;
             const LANES: usize = 4;
-            const TILE_ROWS: usize = 4;
-            const TILE_VECTORS: usize = 2;
             const SQUARE: usize = 4;
 
             #[inline(always)]
@@ -24,11 +21,9 @@ macro_rules! plain {
                 body()
             }
 
-            tile_kernels!(Plain<$float>, rows 1 2 3 4, vectors [1 2]);
-
             #[inline(always)]
             unsafe fn zero() -> Self {
-                Plain([<$float>::ZERO; 4])
+                Plain([0.0; 4])
             }
             #[inline(always)]
             unsafe fn splat(x: $float) -> Self {
@@ -45,7 +40,7 @@ macro_rules! plain {
             }
             #[inline(always)]
             unsafe fn load_masked(from: *const $float, mask: usize) -> Self {
-                let mut lanes = [<$float>::ZERO; 4];
+                let mut lanes = [0.0; 4];
                 for (i, lane) in lanes.iter_mut().enumerate().take(mask) {
                     // SAFETY: the caller gives `mask` floats.
                     *lane = unsafe { *from.add(i) };
@@ -65,8 +60,24 @@ macro_rules! plain {
                 }
             }
             #[inline(always)]
-            unsafe fn add(self, other: Self) -> Self {
-                Plain(std::array::from_fn(|i| self.0[i] + other.0[i]))
+            unsafe fn apply<const OPERATION: u8>(self, other: Self) -> Self {
+                Plain(std::array::from_fn(|i| self.0[i].apply::<OPERATION>(other.0[i])))
+            }
+            #[inline(always)]
+            unsafe fn select(mask: usize, this: Self, other: Self) -> Self {
+                Plain(std::array::from_fn(|i| if i < mask { this.0[i] } else { other.0[i] }))
+            }
+            #[inline(always)]
+            unsafe fn unordered(self, other: Self) -> usize {
+                usize::from((0..4).any(|i| self.0[i].is_nan() || other.0[i].is_nan()))
+            }
+            #[inline(always)]
+            unsafe fn either(a: usize, b: usize) -> usize {
+                a | b
+            }
+            #[inline(always)]
+            unsafe fn any(mask: usize) -> bool {
+                mask != 0
             }
             #[inline(always)]
             unsafe fn mul_add(self, other: Self, sum: Self) -> Self {
@@ -79,8 +90,8 @@ macro_rules! plain {
                 (all, all)
             }
             #[inline(always)]
-            unsafe fn sum(self) -> $float {
-                sum_halves(self.0)
+            unsafe fn join<const OPERATION: u8>(self) -> $float {
+                join_halves::<OPERATION, _, _>(self.0)
             }
         }
     };

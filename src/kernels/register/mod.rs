@@ -1,25 +1,75 @@
-//! Registers: what the product needs of an instruction set, and nothing more.
+//! Registers of floats: what kernels that are written for each instruction set need of it, and nothing more.
 //!
 //! A type that implements [`Vector`] is a register of floats. Everything above is written once for all of
 //! them; `Vector::run` is where the compiler is told the instruction set, and inlines the rest into it.
 
 #[cfg(target_arch = "aarch64")]
-pub(super) mod neon;
-pub(super) mod plain;
+pub mod neon;
+pub mod plain;
 #[cfg(target_arch = "x86_64")]
-pub(super) mod x86;
+pub mod x86;
 
-use super::Number;
-use super::microkernel::TileKernel;
+use super::matmul::Number;
+
+/// Operations of [`Vector::apply`]: a sum,
+pub const ADD: u8 = 0;
+/// a product,
+pub const MUL: u8 = 1;
+/// `if a > b { a } else { b }` (where neither is NaN),
+pub const MAX: u8 = 2;
+/// `if a < b { a } else { b }` (where neither is NaN).
+pub const MIN: u8 = 3;
+
+/// What a lane holds.
+pub(crate) trait Float: Number + PartialOrd {
+    /// The least number and the largest: infinities.
+    const ENDS: (Self, Self);
+    /// Whether it is no number.
+    fn is_nan(self) -> bool;
+    /// An operation.
+    fn apply<const OPERATION: u8>(self, other: Self) -> Self;
+    /// What leaves another number as it is in an operation.
+    #[inline(always)]
+    fn neutral<const OPERATION: u8>() -> Self {
+        match OPERATION {
+            ADD => Self::ZERO,
+            MUL => Self::ONE,
+            MAX => Self::ENDS.0,
+            _ => Self::ENDS.1,
+        }
+    }
+}
+
+macro_rules! floats {
+    ($($float:ident)+) => {$(
+        impl Float for $float {
+            const ENDS: (Self, Self) = ($float::NEG_INFINITY, $float::INFINITY);
+            #[inline(always)]
+            fn is_nan(self) -> bool {
+                self.is_nan()
+            }
+            #[inline(always)]
+            fn apply<const OPERATION: u8>(self, other: Self) -> Self {
+                match OPERATION {
+                    ADD => self + other,
+                    MUL => self * other,
+                    MAX => if self > other { self } else { other },
+                    _ => if self < other { self } else { other },
+                }
+            }
+        }
+    )+};
+}
+floats!(f32 f64);
 
 /// A register of [`Vector::LANES`] floats.
 ///
 /// # Safety
 /// `run` must enable the instruction set that the other functions use. All functions require a processor that
 /// has it.
-pub(super) unsafe trait Vector: Copy {
+pub(crate) unsafe trait Vector: Copy {
     /// What one lane holds.
-    type Float: Number;
+    type Float: Float;
     /// Which lanes a masked access touches.
     type Mask: Copy;
     /// A register of half as many lanes, which takes half the time on some processors; itself if there is none.
@@ -27,18 +77,11 @@ pub(super) unsafe trait Vector: Copy {
 
     /// Floats in a register.
     const LANES: usize;
-    /// Rows of the largest tile: with [`Vector::TILE_VECTORS`], as many registers as there are, but a few.
-    const TILE_ROWS: usize;
-    /// Registers that a row of the largest tile takes.
-    const TILE_VECTORS: usize;
     /// Side of the square that `transpose` turns.
     const SQUARE: usize;
 
     /// Calls `body` within a function compiled for this instruction set.
     unsafe fn run<R>(body: impl FnOnce() -> R) -> R;
-
-    /// The kernel for tiles of `rows` x `vectors` registers, of which the last is what [`last`](super::microkernel::last) says.
-    fn tile_kernel(rows: usize, vectors: usize, last: u8) -> TileKernel<Self::Float>;
 
     /// All lanes 0.
     unsafe fn zero() -> Self;
@@ -54,8 +97,16 @@ pub(super) unsafe trait Vector: Copy {
     unsafe fn store(self, to: *mut Self::Float);
     /// Writes the lanes of `mask`.
     unsafe fn store_masked(self, to: *mut Self::Float, mask: Self::Mask);
-    /// `self + other`.
-    unsafe fn add(self, other: Self) -> Self;
+    /// An operation in each lane.
+    unsafe fn apply<const OPERATION: u8>(self, other: Self) -> Self;
+    /// The lanes of `mask`, `other`'s elsewhere.
+    unsafe fn select(mask: Self::Mask, this: Self, other: Self) -> Self;
+    /// The lanes where one or the other is NaN.
+    unsafe fn unordered(self, other: Self) -> Self::Mask;
+    /// The lanes of one mask and the other.
+    unsafe fn either(a: Self::Mask, b: Self::Mask) -> Self::Mask;
+    /// Whether a mask has a lane.
+    unsafe fn any(mask: Self::Mask) -> bool;
     /// `self * other + sum`, rounded once where the instruction set can.
     unsafe fn mul_add(self, other: Self, sum: Self) -> Self;
     /// All lanes, and those of half a register, the number at `x`.
@@ -65,8 +116,8 @@ pub(super) unsafe trait Vector: Copy {
     fn prefetch(at: *const Self::Float) {
         let _ = at;
     }
-    /// The sum of the lanes, halves added to halves.
-    unsafe fn sum(self) -> Self::Float;
+    /// All lanes joined by an operation, halves with halves.
+    unsafe fn join<const OPERATION: u8>(self) -> Self::Float;
 
     /// Writes row i of the transposed square to `to + i to_stride`; row i of the square is at
     /// `from + i from_stride`.
@@ -81,13 +132,13 @@ pub(super) unsafe trait Vector: Copy {
     }
 }
 
-/// The sum of `lanes`, halves added to halves.
+/// All of `lanes` joined by an operation, halves with halves.
 #[inline(always)]
-fn sum_halves<T: Number, const N: usize>(mut lanes: [T; N]) -> T {
+fn join_halves<const OPERATION: u8, T: Float, const N: usize>(mut lanes: [T; N]) -> T {
     let mut half = N / 2;
     while half > 0 {
         for i in 0..half {
-            lanes[i] = lanes[i].plus(lanes[i + half]);
+            lanes[i] = lanes[i].apply::<OPERATION>(lanes[i + half]);
         }
         half /= 2;
     }
