@@ -14,6 +14,11 @@ use super::{
 
 /// Elements along each side of a tile.
 const TILE: usize = 32;
+/// Bytes of a cache line, and of a page.
+#[cfg(target_arch = "x86_64")]
+const LINE: usize = 64;
+#[cfg(target_arch = "x86_64")]
+const PAGE: usize = 4096;
 /// Elements worth a thread.
 const GRAIN: usize = 32 * 1024;
 
@@ -120,6 +125,11 @@ unsafe fn turn<V: Vector>(
         V::run(
             #[inline(always)]
             || {
+                // The tile that is most often next, if each of its rows is on a page of its own.
+                for j in 0..if x_step.unsigned_abs() > PAGE { columns } else { 0 } {
+                    let next = x.wrapping_byte_offset((TILE + j) as isize * x_step);
+                    (0..rows).step_by(LINE / size as usize).for_each(|i| V::prefetch(next.wrapping_add(i)));
+                }
                 for j in (0..columns).step_by(V::SQUARE) {
                     for i in (0..rows).step_by(V::SQUARE) {
                         let from = x.wrapping_byte_offset(j as isize * x_step).add(i);

@@ -121,7 +121,7 @@ impl Forms for f64 {
     /// Both functions in two words.
     #[inline(always)]
     fn ln_1p_exp(x: f64) -> (f64, f64) {
-        let (p, pl, (w, wl)) = exp_words(clamp(x, f64::EXP_RANGE), 0.0);
+        let (p, pl, (w, wl)) = exp_words(select(x < f64::EXP_RANGE.0, f64::EXP_RANGE.0, x), 0.0);
         let (z, zl) = (p * w * wl, pl * w * wl);
         let (y, yl) = log1p_of_part(z, zl);
         let (y, yl) = fast_two_sum(y, yl);

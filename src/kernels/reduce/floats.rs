@@ -93,7 +93,11 @@ unsafe fn fold_runs<V: Vector, const OPERATION: u8>(x: *const V::Float, runs: Ru
 /// One of the operations on two results, which may be NaN.
 #[inline(always)]
 fn join<T: Float, const OPERATION: u8>(a: T, b: T) -> T {
-    if (OPERATION == MAX || OPERATION == MIN) && a.is_nan() { a } else { b.apply::<OPERATION>(a) }
+    match OPERATION {
+        MAX | MIN if a.is_nan() => a,
+        MAX | MIN if b.is_nan() => b,
+        _ => b.apply::<OPERATION>(a),
+    }
 }
 
 /// Registers side by side, enough to hide how long an operation takes.
