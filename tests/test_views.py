@@ -203,3 +203,14 @@ def test_as_strided_scatter_sees_the_memory():
     ):
         with pytest.raises(RuntimeError):
             call()
+
+
+@pytest.mark.parametrize("lengths", [(60_000, 60_000), (600, 60_000), (60_000, 0, 7, 90_000), (200_000,)])
+def test_large_tensors_are_joined(lengths):
+    """Guard: a thread's share may begin in any part. It never ended where that was not the first."""
+    parts = [np.arange(n, dtype=np.float64) + n for n in lengths]
+    joined = ferrograd.cat([ferrograd.from_numpy(part) for part in parts])
+    np.testing.assert_array_equal(joined.numpy(), np.concatenate(parts))
+    rows = [np.stack([part, -part, part + 1]) for part in parts]
+    joined = ferrograd.cat([ferrograd.from_numpy(part) for part in rows], 1)
+    np.testing.assert_array_equal(joined.numpy(), np.concatenate(rows, 1))

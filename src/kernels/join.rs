@@ -31,7 +31,8 @@ pub unsafe fn interleave(to: *mut u8, blocks: &[(usize, usize)], rows: usize) {
                 at += count;
                 column += count;
             }
-            if column == start + bytes {
+            // A range may begin in any block.
+            if column >= start + bytes {
                 start += bytes;
                 block += 1;
                 if block == blocks.len() {
@@ -55,5 +56,19 @@ mod tests {
         // SAFETY: two rows of 2 + 0 + 1 bytes.
         unsafe { interleave(y.as_mut_ptr(), &blocks, 2) };
         assert_eq!(y, [1, 2, 5, 3, 4, 6]);
+    }
+
+    /// Guard: a range that begins behind the first block finds its own.
+    #[test]
+    fn ranges_begin_in_any_block() {
+        let _turn = par::tests::turn();
+        par::set_num_threads(4);
+        let blocks: Vec<Vec<u8>> = (0..5u8).map(|i| vec![i; 3 * (GRAIN / 4 * i as usize + 7)]).collect();
+        let addresses: Vec<(usize, usize)> = blocks.iter().map(|block| (block.as_ptr() as usize, block.len() / 3)).collect();
+        let mut y = vec![255; blocks.iter().map(Vec::len).sum()];
+        // SAFETY: three rows of each block.
+        unsafe { interleave(y.as_mut_ptr(), &addresses, 3) };
+        let row: Vec<u8> = blocks.iter().flat_map(|block| &block[..block.len() / 3]).copied().collect();
+        assert!(y == [&row[..], &row, &row].concat());
     }
 }
