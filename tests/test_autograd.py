@@ -479,3 +479,31 @@ def test_threads_share_leaves():
     [t.start() for t in threads]
     [t.join() for t in threads]
     assert values(x.grad) == [160] * 1000
+
+
+@pytest.mark.parametrize(
+    "select",
+    [
+        lambda x: x.sort(1),
+        lambda x: x.max(1),
+        lambda x: x.min(0, keepdim=True),
+        lambda x: x.cummax(1),
+        lambda x: x.topk(3, 1),
+        lambda x: x.kthvalue(2, 1),
+        lambda x: x.median(1),
+        lambda x: x.mode(1),
+    ],
+)
+def test_indices_that_were_written_to_are_refused(select):
+    """Backward needs the indices that such ops answer; what the user writes there is no place to read or write at."""
+    x = ferrograd.rand(5, 6, dtype=ferrograd.float64, requires_grad=True)
+    found, places = select(x)
+    places.fill_(10**10)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        found.sum().backward()
+    for place in (10**10, -(10**10), 6):
+        found, places = select(x)
+        places.data.fill_(place)
+        with pytest.raises(RuntimeError, match="out of bounds"):
+            found.sum().backward()
+    assert x.grad is None

@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::kernels::lines::{Lines, pick};
 use crate::kernels::without_interpreter;
 use crate::layout::Shape;
+use crate::runtime_error;
 use crate::storage::Access;
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -80,11 +81,19 @@ pub(crate) fn zeros(op: &'static str, shape: &[usize], dtype: DType) -> Result<T
     Ok(y)
 }
 
+/// Fails unless all are places in a dim of `size`: those that an op has answered may have been written to by the user.
+fn check_numbers(numbers: &[i64], size: usize) -> Result<()> {
+    match numbers.iter().find(|&&number| !(0..size as i64).contains(&number)) {
+        None => Ok(()),
+        Some(bad) => runtime_error!("gather: index {bad} is out of bounds for a dimension of size {size}"),
+    }
+}
+
 impl Tensor {
-    /// The elements whose numbers along `dim` are in `index` (of the same shape but along `dim`), which are in range.
+    /// The elements whose numbers along `dim` are in `index` (of the same shape but along `dim`).
     pub(crate) fn take_along(&self, dim: usize, index: &Tensor) -> Result<Tensor> {
         let x = self;
-        let (values, index) = (x.detached_read()?.contiguous()?, index.detached(false).contiguous()?);
+        let (values, index) = (x.detached_read()?.contiguous()?, index.detached_read()?.contiguous()?);
         let y = Tensor::uninitialized("gather", index.shape(), x.dtype())?;
         let (lines, size) = (Lines::new(index.shape(), dim), x.shape().get(dim).copied().unwrap_or(1));
         crate::dispatch_all!(x.dtype(), "gather", T => {
@@ -92,17 +101,19 @@ impl Tensor {
             let (from, to) = (Target::<T>::of(&values), Target::<T>::of(&y));
             // SAFETY: contiguous int64, locked for reading.
             let numbers = unsafe { index.slice::<i64>() };
+            check_numbers(numbers, size)?;
             // SAFETY: places are within the tensors; each output has a place of its own.
             without_interpreter(y.numel(), || pick(lines, size, numbers, |i, j| unsafe { to.set(i, from.get(j)) }));
             Ok(())
         })?;
+        let index = index.save();
         vjp!("gather", y, { x: |g| g.add_along(dim, &index, size) })
     }
 
     /// Zeros with `size` elements along `dim`, to which these elements are added at the numbers in `index`.
     pub(crate) fn add_along(&self, dim: usize, index: &Tensor, size: usize) -> Result<Tensor> {
         let x = self;
-        let (values, index) = (x.detached_read()?.contiguous()?, index.detached(false).contiguous()?);
+        let (values, index) = (x.detached_read()?.contiguous()?, index.detached_read()?.contiguous()?);
         let mut shape: Shape = index.shape().into();
         if let Some(along) = shape.get_mut(dim) {
             *along = size;
@@ -114,10 +125,12 @@ impl Tensor {
             let (from, to) = (Target::<T>::of(&values), Target::<T>::of(&y));
             // SAFETY: contiguous int64, locked for reading.
             let numbers = unsafe { index.slice::<i64>() };
+            check_numbers(numbers, size)?;
             // SAFETY: places are within the tensors; those of one block of outputs are used by one thread.
             without_interpreter(y.numel(), || pick(lines, size, numbers, |i, j| unsafe { to.set(j, to.get(j).add(from.get(i))) }));
             Ok(())
         })?;
+        let index = index.save();
         vjp!("scatter_add", y, { x: |g| g.take_along(dim, &index) })
     }
 
@@ -135,6 +148,6 @@ impl Tensor {
         let mut shape: SmallVec<[usize; 5]> = full.into();
         shape[dim] = 1;
         let g = if keepdim { self.clone() } else { self.view_as_shape(&shape)? };
-        g.add_along(dim, &index.view_as_shape(&shape)?, full[dim])
+        g.add_along(dim, &index.detached_read()?.view_as_shape(&shape)?, full[dim])
     }
 }

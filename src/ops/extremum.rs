@@ -63,7 +63,7 @@ impl Tensor {
             fold_pair(op, &wide, &r.dims, Best::<T, O>::default(), |best| (best.value, best.number)))?;
         let (values, indices) = (r.finish(values.to_dtype(x.dtype())?), r.finish(indices));
         let dim = x.layout().dim(op, dim)?;
-        let numbers = indices.clone();
+        let numbers = indices.save();
         let values = vjp!(op, values, { x: |g| g.unselect(dim, &numbers, &r.full, r.keepdim) })?;
         Ok(Pair::new(op, values, indices))
     }

@@ -187,7 +187,7 @@ impl Tensor {
             });
             Ok((values, indices))
         })?;
-        let numbers = indices.clone();
+        let numbers = indices.save();
         let size = x.shape().get(dim).copied().unwrap_or(1);
         let values = values.to_dtype(x.dtype())?;
         let values = vjp!(op, values, { x: |g| g.add_along(dim, &numbers, size) })?;

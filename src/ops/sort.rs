@@ -166,7 +166,7 @@ impl Tensor {
         let r = Reduction::new(op, x, Some(&[dim]), keepdim)?;
         let (values, indices) = (r.finish(values.0), r.finish(values.1));
         let dim = x.layout().dim(op, dim)?;
-        let numbers = indices.clone();
+        let numbers = indices.save();
         let values = vjp!(name, values, { x: |g| g.unselect(dim, &numbers, &r.full, r.keepdim) })?;
         Ok(Pair::new(op, values, indices))
     }
@@ -174,7 +174,7 @@ impl Tensor {
     /// Elements of each line along `dim`, with their indices, on the tape.
     fn picked(&self, op: &'static str, name: &'static str, dim: usize, (values, indices): (Tensor, Tensor)) -> Result<Pair> {
         let x = self;
-        let numbers = indices.clone();
+        let numbers = indices.save();
         let size = x.shape().get(dim).copied().unwrap_or(1);
         let values = vjp!(name, values, { x: |g| g.add_along(dim, &numbers, size) })?;
         Ok(Pair::new(op, values, indices))
