@@ -91,9 +91,9 @@ impl Storage {
     /// Makes this, which was promised, the memory of another storage, of which there is at least as much. The first stays.
     pub fn deliver(&self, source: &Storage) {
         debug_assert!(source.bytes() >= self.bytes());
-        if self.0.delivered.set(source.clone()).is_ok() {
-            self.0.start.store(source.start(), Ordering::Release);
-        }
+        // Also where another thread was first: its address may not be there yet.
+        let first = self.0.delivered.get_or_init(|| source.clone());
+        self.0.start.store(first.start(), Ordering::Release);
     }
 
     /// Whether there is no other handle of this memory.

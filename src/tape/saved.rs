@@ -24,7 +24,7 @@ pub type Pack = Arc<dyn Fn(Tensor) -> Result<Unpack> + Send + Sync>;
 
 /// A tensor that has been put away, and the memory in which a rule expects it.
 pub struct Packed {
-    unpack: Mutex<Option<Unpack>>,
+    unpack: Mutex<Option<Arc<Unpack>>>,
     layout: Layout,
     memory: Storage,
 }
@@ -91,7 +91,9 @@ pub fn pack_for(node: &Node) {
         }
         let layout = Layout::contiguous(tensor.shape());
         match packer(tensor) {
-            Ok(unpack) => node.extras().packed.lock().push(Arc::new(Packed { unpack: Mutex::new(Some(unpack)), layout, memory })),
+            Ok(unpack) => {
+                node.extras().packed.lock().push(Arc::new(Packed { unpack: Mutex::new(Some(Arc::new(unpack))), layout, memory }))
+            }
             Err(error) => {
                 FAILED.set(Some(error));
                 return;
@@ -113,12 +115,13 @@ pub fn unpack_for(node: &Node) -> Result<()> {
 
 impl Packed {
     fn deliver(&self) -> Result<()> {
-        let Some(unpack) = self.unpack.lock().take() else { return Ok(()) };
-        let found = unpack().and_then(|x| self.put(&x));
-        if found.is_err() {
-            *self.unpack.lock() = Some(unpack);
-        }
-        found
+        // Stays there until the memory has been delivered: another thread must not run the node before.
+        let Some(unpack) = self.unpack.lock().clone() else { return Ok(()) };
+        self.put(&unpack()?)?;
+        let spent = self.unpack.lock().take();
+        // It may run code of the user's when it is dropped.
+        drop(spent);
+        Ok(())
     }
 
     fn put(&self, x: &Tensor) -> Result<()> {
