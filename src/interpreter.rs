@@ -27,6 +27,8 @@ static WARN: OnceLock<Warn> = OnceLock::new();
 
 /// How long to wait for an op that reads what is to be changed.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest pause between two looks whether it has ended; the first is a [`NAP`].
+const LONGEST_PAUSE: Duration = Duration::from_millis(1);
 
 /// Elements above which a kernel takes longer than a few microseconds.
 const WORTH_RELEASING: usize = 32 * 1024;
@@ -56,20 +58,59 @@ pub fn released(body: &mut dyn FnMut()) {
     }
 }
 
-/// A tensor's object, to change what it shows. Waits for the ops of other threads that are reading it; fails if they do not end,
-/// as when this thread itself is in the middle of one.
-pub fn exclusive<'py>(x: &Bound<'py, Tensor>) -> PyResult<PyRefMut<'py, Tensor>> {
+/// Makes a tensor's object show what `new` shows, at its own place on the tape: `x.data = new`. Answers what it was before, whose
+/// end may run the user's code.
+///
+/// Waits for the ops of other threads that are reading it; fails if they do not end, as when this thread itself is in the middle
+/// of one.
+pub fn show(x: &Bound<'_, Tensor>, new: &Tensor) -> PyResult<Tensor> {
     let start = Instant::now();
+    let mut pause = NAP;
     loop {
-        match x.try_borrow_mut() {
-            Ok(exclusive) => return Ok(exclusive),
-            Err(_) if start.elapsed() < PATIENCE => x.py().detach(|| std::thread::sleep(NAP)),
-            Err(_) => {
+        let mut old = None;
+        alone(x.py(), || old = x.try_borrow_mut().ok().map(|mut x| x.set_data(new)));
+        match old {
+            Some(old) => return Ok(old),
+            None if start.elapsed() < PATIENCE => x.py().detach(|| std::thread::sleep(pause)),
+            None => {
                 let text = "the tensor cannot be changed: an op that reads it, on this or another thread, has not ended";
                 return Err(PyRuntimeError::new_err(text));
             }
         }
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
+}
+
+/// Runs something that must not call Python while no other thread is between taking the interpreter and letting go of it.
+#[cfg(not(Py_GIL_DISABLED))]
+fn alone(_py: Python<'_>, body: impl FnOnce()) {
+    body();
+}
+
+/// The same where there is no interpreter lock: another thread that came upon the tensor while it is being changed would not
+/// wait, but raise an error. Walking the collector's objects stops all threads that run Python (PEP 703); the walk ends at
+/// the first.
+#[cfg(Py_GIL_DISABLED)]
+fn alone<F: FnOnce()>(_py: Python<'_>, body: F) {
+    use pyo3::ffi::PyObject;
+    use std::ffi::{c_int, c_void};
+
+    unsafe extern "C" {
+        /// Part of CPython's C API, but not of pyo3's declarations.
+        fn PyUnstable_GC_VisitObjects(visit: unsafe extern "C" fn(*mut PyObject, *mut c_void) -> c_int, arg: *mut c_void);
+    }
+    unsafe extern "C" fn first<F: FnOnce()>(_object: *mut PyObject, body: *mut c_void) -> c_int {
+        // SAFETY: the address is that of `body` below, and nobody else uses it meanwhile.
+        if let Some(body) = unsafe { &mut *body.cast::<Option<F>>() }.take() {
+            body();
+        }
+        0
+    }
+    let mut body = Some(body);
+    // SAFETY: this thread is attached; the visitor changes no object that the collector knows of.
+    unsafe { PyUnstable_GC_VisitObjects(first::<F>, (&raw mut body).cast()) };
+    // There always is an object.
+    debug_assert!(body.is_none());
 }
 
 /// Runs a kernel of so much `work` (elements touched, or multiply-adds / 16) without the interpreter lock if that pays.

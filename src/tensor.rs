@@ -471,12 +471,6 @@ impl Tensor {
         crate::dispatch_all!(self.dtype(), "item", T => Ok(unsafe { *self.ptr::<T>() }.scalar()))
     }
 
-    /// Makes this handle show its memory in another way. The layout must lie within the storage.
-    #[must_use = "what it was before: its end may run the user's code, which must find the tensor free"]
-    pub(crate) fn set_layout(&mut self, layout: Layout) -> Tensor {
-        self.set_data(&self.with_layout(layout))
-    }
-
     /// Makes this handle show what `other` shows, at its own place on the tape: `x.data = other`.
     #[must_use = "what it was before: its end may run the user's code, which must find the tensor free"]
     pub(crate) fn set_data(&mut self, other: &Tensor) -> Tensor {

@@ -7,7 +7,7 @@ use super::arguments::{Dims, Operand};
 use super::kernel;
 use crate::dtype::Scalar;
 use crate::error::{Error, Result};
-use crate::interpreter::exclusive;
+use crate::interpreter::show;
 use crate::layout::{Layout, Shape, checked_numel};
 use crate::runtime_error;
 use crate::tape::view;
@@ -124,7 +124,7 @@ impl Tensor {
         let shape = shape.map_err(|_| negative())?;
         let resized = slf.borrow().resized("resize_", &shape)?;
         slf.borrow().bump_version();
-        let _old = exclusive(&slf)?.set_data(&resized);
+        let _old = show(&slf, &resized)?;
         Ok(slf)
     }
 
@@ -132,7 +132,7 @@ impl Tensor {
     fn resize_as_<'py>(slf: Bound<'py, Self>, other: &Tensor) -> PyResult<Bound<'py, Self>> {
         let resized = slf.borrow().resized("resize_as_", other.shape())?;
         slf.borrow().bump_version();
-        let _old = exclusive(&slf)?.set_data(&resized);
+        let _old = show(&slf, &resized)?;
         Ok(slf)
     }
 
@@ -151,7 +151,7 @@ impl Tensor {
             runtime_error!("set_: could not set a tensor of dtype {dtype} to one of dtype {}", source.dtype())?;
         }
         view::in_place_memory("set_", &slf.borrow())?;
-        let _old = exclusive(&slf)?.set_data(&source);
+        let _old = show(&slf, &source)?;
         slf.borrow().bump_version();
         Ok(slf)
     }

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 
 use super::arguments::{Dims, Given};
-use crate::interpreter::exclusive;
+use crate::interpreter::show;
 use crate::layout::normalize_dim;
 use crate::tape::view;
 use crate::tensor::Tensor;
@@ -16,8 +16,10 @@ macro_rules! in_place_views {
             $(#[$doc])*
             #[pyo3(signature = ($($sig)*))]
             fn $name<'py>(slf: Bound<'py, Self>, $($arg: $ty),*) -> PyResult<Bound<'py, Self>> {
-                let layout = view::in_place_view(stringify!($name), &slf.borrow(), |$x| $body)?;
-                let _old = exclusive(&slf)?.set_layout(layout);
+                let x = slf.borrow().clone();
+                let layout = view::in_place_view(stringify!($name), &x, |$x| $body)?;
+                // Of the memory that the layout was made for: another thread may have changed the object meanwhile.
+                let _old = show(&slf, &x.with_layout(layout))?;
                 Ok(slf)
             }
         }

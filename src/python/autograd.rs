@@ -24,7 +24,7 @@ pub use node::PyNode;
 pub use run::{backward, grad};
 pub use saved::{_pop_saved_hooks, _push_saved_hooks};
 
-use crate::interpreter::exclusive;
+use crate::interpreter::show;
 use crate::tape::mode::{self, Mode};
 use crate::tape::{Grad, GradObject, Meta};
 use crate::tensor::Tensor;
@@ -107,7 +107,7 @@ impl Tensor {
             let state = meta.lock();
             (state.grad.clone(), state.node.is_some() && !state.retains_grad)
         };
-        match grad {
+        match &grad {
             None if computed => {
                 let text = c"The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute \
                     won't be populated during autograd.backward(). If you indeed want the .grad field to be populated for a \
@@ -122,9 +122,14 @@ impl Tensor {
                 None => Ok(Some(Py::new(py, object.tensor()?)?)),
             },
             Some(Grad::Native(tensor)) => {
-                let object = Py::new(py, *tensor)?;
-                meta.lock().grad = Some(Grad::Object(Arc::new(PyGrad(object.clone_ref(py)))));
-                Ok(Some(object))
+                let object = Py::new(py, Tensor::clone(tensor))?;
+                let shown = Grad::Object(Arc::new(PyGrad(object.clone_ref(py))));
+                if meta.replace_grad(&grad, shown) {
+                    return Ok(Some(object));
+                }
+                // Another thread has changed the gradient meanwhile.
+                drop(x);
+                Self::get_grad(slf)
             }
         }
     }
@@ -199,15 +204,12 @@ impl Tensor {
             return Err(PyTypeError::new_err(format!("Variable data has to be a tensor, but got {name}")));
         };
         let other = other.borrow().clone();
-        let mut x = exclusive(slf)?;
-        if x.requires_grad() && !other.dtype().is_inexact() {
+        if slf.borrow().requires_grad() && !other.dtype().is_inexact() {
             return Err(PyRuntimeError::new_err(
                 "data set to a tensor that requires gradients must be floating point or complex dtype",
             ));
         }
-        let old = x.set_data(&other);
-        drop(x);
-        drop(old);
+        let _old = show(slf, &other)?;
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use super::callable::Callable;
 use super::method::{WITHOUT_ALIASES, check_whole_numbers, numpy_alias, whole_numbers};
 use super::panics::internal_error;
 use crate::error::Error;
-use crate::interpreter::exclusive;
+use crate::interpreter::show;
 use crate::ops::arguments::{MemoryFormat, Operand};
 use crate::tensor::Tensor;
 
@@ -285,7 +285,7 @@ pub fn write_output(name: &str, target: &Bound<'_, Tensor>, result: &Tensor) -> 
     }
     let resized = result.empty_like(out.dtype(), MemoryFormat::Preserve)?;
     resized.write(result)?;
-    let _old = exclusive(target)?.set_data(&resized);
+    let _old = show(target, &resized)?;
     target.borrow().bump_version();
     Ok(())
 }

@@ -33,10 +33,9 @@ use pyo3::prelude::*;
 
 /// The extension module behind `ferrograd`.
 ///
-/// A free-threaded interpreter turns its lock on when it loads this: locks and atomics guard storages, the tape and all statics,
-/// but two threads that change one tensor object itself (`x.data = y`, `x.resize_()`) rely on it, and no such interpreter has run
-/// the tests yet.
-#[pymodule(gil_used = true)]
+/// A free-threaded interpreter stays without its lock: locks and atomics guard storages, the tape and all statics, and who changes
+/// a tensor object itself (`x.data = y`, `x.resize_()`) does so alone (see [`crate::interpreter::show`]).
+#[pymodule(gil_used = false)]
 #[allow(non_snake_case)]
 mod _C {
     use super::*;

@@ -457,23 +457,9 @@ fn add_to_grad(meta: &Arc<Meta>, grad: Tensor, create_graph: bool) -> Result<()>
             Some(before) if create_graph => before.tensor()?.add(&grad)?,
             Some(before) => return super::without_recording(|| before.tensor()?.add_in_place(&grad)),
         };
-        let mut state = meta.lock();
-        if same(&state.grad, &before) {
-            let old = state.grad.replace(Grad::Native(Box::new(sum)));
-            drop(state);
-            drop(old);
+        if meta.replace_grad(&before, Grad::Native(Box::new(sum))) {
             return Ok(());
         }
         // Another thread's gradient has come in between: once more.
-    }
-}
-
-/// Whether both are the same tensor, or none.
-fn same(a: &Option<Grad>, b: &Option<Grad>) -> bool {
-    match (a, b) {
-        (None, None) => true,
-        (Some(Grad::Native(a)), Some(Grad::Native(b))) => a.storage().same(b.storage()),
-        (Some(Grad::Object(a)), Some(Grad::Object(b))) => Arc::ptr_eq(a, b),
-        _ => false,
     }
 }

@@ -132,6 +132,22 @@ impl Meta {
         Locked { state: self.state.lock(), summary: &self.summary }
     }
 
+    /// Puts another gradient in the place of one; does nothing, and answers false, if that is no longer there.
+    pub fn replace_grad(&self, before: &Option<Grad>, after: Grad) -> bool {
+        let mut state = self.lock();
+        let found = match (&state.grad, before) {
+            (None, None) => true,
+            (Some(Grad::Native(a)), Some(Grad::Native(b))) => a.storage().same(b.storage()),
+            (Some(Grad::Object(a)), Some(Grad::Object(b))) => Arc::ptr_eq(a, b),
+            _ => false,
+        };
+        let old = if found { state.grad.replace(after) } else { Some(after) };
+        drop(state);
+        // Only now, when nothing is locked: it may run code of the user's.
+        drop(old);
+        found
+    }
+
     fn is(&self, bit: u8) -> bool {
         self.summary.load(Ordering::Acquire) & bit != 0
     }

@@ -84,10 +84,17 @@ impl PyNode {
     /// A dict for what the user wants to keep with the op.
     #[getter]
     fn metadata<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyDict>> {
-        let new = || Arc::new(PyDict::new(py).unbind()) as Arc<dyn std::any::Any + Send + Sync>;
-        let known = match &self.0 {
-            Place::Op(node) => node.extras().metadata.get_or_init(new),
-            Place::Leaf(_) => self.1.get_or_init(new),
+        let cell = match &self.0 {
+            Place::Op(node) => &node.extras().metadata,
+            Place::Leaf(_) => &self.1,
+        };
+        let known = match cell.get() {
+            Some(known) => known,
+            None => {
+                // Made first: whoever waits for the cell holds up the interpreter.
+                let new = Arc::new(PyDict::new(py).unbind());
+                cell.get_or_init(|| new)
+            }
         };
         known.downcast_ref::<Py<PyDict>>().map(|dict| dict.bind(py).clone())
     }
@@ -148,12 +155,30 @@ pub fn of_leaf(py: Python<'_>, meta: Arc<Meta>) -> PyResult<Bound<'_, PyAny>> {
     object(py, Arc::as_ptr(&meta) as usize, "AccumulateGrad", Place::Leaf(meta))
 }
 
+/// A lock of Python's, held until this is dropped.
+struct Locked<'a, 'py>(&'a Bound<'py, PyAny>);
+
+impl<'a, 'py> Locked<'a, 'py> {
+    fn new(lock: &'a Bound<'py, PyAny>) -> PyResult<Locked<'a, 'py>> {
+        lock.call_method0("acquire")?;
+        Ok(Locked(lock))
+    }
+}
+
+impl Drop for Locked<'_, '_> {
+    fn drop(&mut self) {
+        let _ = self.0.call_method0("release");
+    }
+}
+
 fn object<'py>(py: Python<'py>, address: usize, name: &str, place: Place) -> PyResult<Bound<'py, PyAny>> {
     static CLASSES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
     static OBJECTS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let objects = OBJECTS
-        .get_or_try_init(py, || Ok::<_, PyErr>(py.import("weakref")?.getattr("WeakValueDictionary")?.call0()?.unbind()))?;
-    let objects = objects.bind(py);
+    static LOCK: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let new = |module: &str, class: &str| Ok::<_, PyErr>(py.import(module)?.getattr(class)?.call0()?.unbind());
+    let objects = OBJECTS.get_or_try_init(py, || new("weakref", "WeakValueDictionary"))?.bind(py);
+    // Python's: who waits for it lets go of the interpreter. The collector may run code that comes here again.
+    let _locked = Locked::new(LOCK.get_or_try_init(py, || new("threading", "RLock"))?.bind(py))?;
     // An object holds its node, so while it lives nothing else has this address.
     let known = objects.call_method1("get", (address,))?;
     if !known.is_none() {

@@ -1,0 +1,359 @@
+"""Python threads that change the same tensor objects, gradients, hooks and graphs.
+
+Where Python has its lock these mostly take turns; a free-threaded build runs them side by side. What such a thread may see: old
+or new values, or one of the library's own errors. ``FERROGRAD_THREADS_SECONDS`` is how long the random test runs.
+"""
+
+import faulthandler
+import itertools
+import os
+import random
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import ferrograd as fg
+from ferrograd.autograd.graph import saved_tensors_hooks
+
+THREADS = 4
+
+
+@pytest.fixture(autouse=True)
+def no_hang():
+    """A deadlock ends the run with a traceback of every thread."""
+    faulthandler.dump_traceback_later(300, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()
+
+
+def run_together(*bodies):
+    """Runs functions on threads that begin at the same time; raises the first exception of one."""
+    problems = []
+    together = threading.Barrier(len(bodies))
+
+    def guarded(body):
+        try:
+            together.wait(60)
+            body()
+        except BaseException as error:  # noqa: BLE001 - handed to the main thread
+            problems.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(body,)) for body in bodies]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if problems:
+        raise problems[0]
+
+
+def while_others(body, *others):
+    """Runs `others` again and again until `body` has ended."""
+    ended = threading.Event()
+
+    def main():
+        try:
+            body()
+        finally:
+            ended.set()
+
+    def repeated(other):
+        def run():
+            while not ended.is_set():
+                other()
+
+        return run
+
+    run_together(main, *map(repeated, others))
+
+
+def test_data_is_set_while_others_look():
+    """Guard: who changes a tensor's object does so alone; else a reader raises "Already mutably borrowed"."""
+    small, large = fg.full((2, 3), 1.0), fg.full((40, 50), 2.0)
+    x = small.clone()
+
+    def assign():
+        for i in range(2000):
+            x.data = (small, large)[i % 2]
+
+    def look():
+        y = x + x
+        assert y.shape in ((2, 3), (40, 50))
+        assert y.min() == y.max() == (2 if y.shape == (2, 3) else 4)
+        array = x.numpy()
+        assert (array == array.flat[0]).all() and array.size in (6, 2000)
+        assert repr(x).startswith("tensor(") and x.tolist()[0][0] in (1, 2)
+        assert len(x) in (2, 40) and x.sum().item() in (6, 4000)
+        assert x[0, 0].item() in (1, 2)
+
+    while_others(assign, look, look)
+
+
+def test_views_in_place_show_the_memory_they_were_made_for():
+    """Guard: `x.transpose_()` shows what it saw, not the new layout of whatever memory is there by then."""
+    small, large = fg.full((3, 2), 1.0), fg.full((300, 200), 2.0)
+    x = small.clone()
+
+    def assign():
+        for i in range(1000):
+            x.data = (small, large)[i % 2]
+
+    def turn():
+        x.transpose_(-1, -2)
+        x.unsqueeze_(0)
+        x.squeeze_()
+        y = x.clone()
+        assert y.min() == y.max() == (1 if y.numel() == 6 else 2)
+
+    while_others(assign, turn, turn)
+
+
+def test_a_gradient_that_is_looked_at_still_adds_up():
+    """Guard: showing the gradient to Python puts an object only in the place of what it shows."""
+    for _ in range(20):
+        leaf = fg.zeros(50, dtype=fg.float64, requires_grad=True)
+
+        def differentiate():
+            for _ in range(50):
+                (leaf * 1.0).sum().backward()
+
+        def look():
+            grad = leaf.grad
+            assert grad is None or grad is leaf.grad
+
+        while_others(lambda: run_together(differentiate, differentiate), look, look)
+        assert leaf.grad.min() == leaf.grad.max() == 100
+
+
+def test_a_gradient_is_set_and_deleted_while_others_add_to_it():
+    leaf = fg.zeros(50, dtype=fg.float64, requires_grad=True)
+    numbers = itertools.cycle((None, fg.ones(50, dtype=fg.float64), fg.zeros(50, dtype=fg.float64)))
+    lock = threading.Lock()
+
+    def differentiate():
+        for i in range(300):
+            (leaf * 1.0).sum().backward(create_graph=i % 3 == 0)
+
+    def assign():
+        with lock:
+            new = next(numbers)
+        leaf.grad = new if new is None else new.clone()
+        grad = leaf.grad
+        if grad is not None:
+            grad.detach().tolist()
+
+    while_others(differentiate, differentiate, assign, assign)
+    leaf.grad = None
+
+
+def test_a_node_is_one_object():
+    """Guard: the lock around the dict of nodes' objects."""
+    for _ in range(200):
+        y = fg.ones(3, requires_grad=True).exp() * 2
+        seen = [None] * THREADS
+
+        def ask(i):
+            def body():
+                node = y.grad_fn
+                node.metadata[i] = i
+                seen[i] = (node, node.next_functions[0][0], node.metadata)
+
+            return body
+
+        run_together(*map(ask, range(THREADS)))
+        assert all(part is first for found in seen for part, first in zip(found, seen[0]))
+        assert len(seen[0][2]) == THREADS
+        assert all(type(found[0]) is type(seen[0][0]) for found in seen)
+
+
+def test_hooks_come_and_go_while_others_differentiate():
+    leaf = fg.ones(10, dtype=fg.float64, requires_grad=True)
+    y = (leaf * 3.0).exp()
+    calls = []
+
+    def differentiate():
+        for _ in range(200):
+            (grad,) = fg.autograd.grad(y.sum(), leaf, retain_graph=True)
+            assert grad.min() > 0
+
+    def register():
+        handles = [
+            leaf.register_hook(lambda g: calls.append(1)),
+            y.register_hook(lambda g: g * 1.0),
+            y.grad_fn.register_hook(lambda inputs, outputs: None),
+            y.grad_fn.register_prehook(lambda outputs: None),
+            leaf.register_post_accumulate_grad_hook(lambda x: None),
+        ]
+        for handle in handles:
+            handle.remove()
+
+    while_others(differentiate, differentiate, register, register)
+
+
+def test_saved_tensors_are_unpacked_before_anybody_reads_them():
+    """Guard: a node whose tensors another thread is unpacking just now waits for them."""
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((200, 200))
+    for _ in range(20):
+        x = fg.tensor(values, requires_grad=True)
+        with saved_tensors_hooks(lambda t: t.detach().numpy().copy(), lambda a: (time.sleep(0.001), fg.from_numpy(a))[1]):
+            y = (x * x).exp().sum()
+
+        def differentiate():
+            (grad,) = fg.autograd.grad(y, x, retain_graph=True)
+            np.testing.assert_allclose(grad.numpy(), 2 * values * np.exp(values**2))
+
+        run_together(*[differentiate] * THREADS)
+
+
+def test_one_graph_is_freed_once():
+    """One backward pass gets the rules; the others are told that the graph is gone."""
+    for _ in range(100):
+        leaf = fg.full((20,), 2.0, dtype=fg.float64, requires_grad=True)
+        loss = (leaf * leaf).sum()
+        failed = []
+
+        def differentiate():
+            try:
+                loss.backward()
+            except RuntimeError as error:
+                failed.append(str(error))
+
+        run_together(*[differentiate] * THREADS)
+        assert len(failed) == THREADS - 1 and all("second time" in text for text in failed)
+        assert leaf.grad.min() == leaf.grad.max() == 4
+
+
+def test_small_writers_take_turns():
+    """Without the interpreter lock these overlap too: each is a read, an addition and a write of the same few elements."""
+    x = fg.zeros(7, dtype=fg.int64)
+    views = [x, x[:], x.view(7, 1).t()[0], x.detach()]
+
+    def adding(view):
+        def body():
+            for _ in range(2000):
+                view.add_(1)
+
+        return body
+
+    run_together(*map(adding, views))
+    assert x.tolist() == [2000 * THREADS] * 7
+
+
+def test_random_numbers_are_drawn_once():
+    """Together the threads draw the numbers that one would."""
+    fg.manual_seed(3)
+    expected = sorted(fg.rand(1, dtype=fg.float64).item() for _ in range(400 * THREADS))
+    fg.manual_seed(3)
+    drawn = [[] for _ in range(THREADS)]
+
+    def drawing(mine):
+        return lambda: mine.extend(fg.rand(1, dtype=fg.float64).item() for _ in range(400))
+
+    run_together(*map(drawing, drawn))
+    assert sorted(itertools.chain(*drawn)) == expected
+
+
+def test_lists_that_change_while_they_are_read():
+    data = [[float(i)] * 8 for i in range(8)]
+
+    def read():
+        try:
+            assert fg.tensor(data).shape[1] in (7, 8)
+            fg.stack([fg.tensor(row) for row in list(data)])
+        except (ValueError, TypeError, RuntimeError, IndexError):
+            pass
+
+    def change():
+        for i in range(3000):
+            data.append(data.pop(i % 8))
+            row = data[i % 7]
+            row.append(row.pop())
+
+    while_others(change, read, read)
+
+
+def some_ops(pool, rng):
+    """Random calls on the tensors that all threads share."""
+    x, y = (lambda: rng.choice(pool)), (lambda: rng.choice(pool))
+
+    def assign():
+        with fg.no_grad():
+            x().data = y().detach()
+
+    def step():
+        leaf = x()
+        with fg.no_grad():
+            grad = leaf.grad
+            if grad is not None:
+                leaf.sub_(grad.detach(), alpha=0.01)
+        leaf.grad = None
+
+    def hooked():
+        leaf = x()
+        with leaf.register_hook(lambda g: g * 0.5):
+            (leaf * 2).sum().backward()
+
+    def written():
+        z = x().clone()
+        z[0].mul_(2.0)
+        z.t_() if z.dim() == 2 else z.neg_()
+        z.sum().backward()
+
+    def sorted_():
+        values, places = x().flatten().sort()
+        values.sum().backward()
+        places.zero_()
+
+    return [
+        assign,
+        step,
+        hooked,
+        written,
+        sorted_,
+        lambda: (x() * y()).sum().backward(),
+        lambda: (x() @ y().t()).exp().sum().backward(),
+        lambda: x().softmax(-1).sum().backward(create_graph=True),
+        lambda: repr(x()),
+        lambda: x().tolist(),
+        lambda: x().detach().numpy().sum(),
+        lambda: x().shape.numel(),
+        lambda: x().grad_fn,
+        lambda: repr(x().grad),
+        lambda: setattr(x(), "grad", y().detach().clone()),
+        lambda: x().data.mul_(0.5),
+        lambda: x().data.t_(),
+        lambda: x().requires_grad_(),
+        lambda: fg.cat([x().flatten(), y().flatten()]).max(0).values.backward(),
+        lambda: x()[fg.tensor([0, -1])].sum().backward(),
+        lambda: pool.__setitem__(rng.randrange(len(pool)), x().detach().clamp(-2, 2).clone().requires_grad_()),
+    ]
+
+
+def test_random_programs_on_shared_tensors():
+    """No crash, no hang, and no error but the library's own, told to the caller."""
+    seconds = float(os.environ.get("FERROGRAD_THREADS_SECONDS", "3"))
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    shapes = [(3, 4), (4, 4), (1, 4), (60, 4), (200, 300)]
+    pool = [fg.rand(shape, dtype=fg.float64).requires_grad_() for shape in shapes]
+    end = time.monotonic() + seconds
+
+    def worker(number):
+        rng = random.Random(seed + number)
+        ops = some_ops(pool, rng)
+
+        def body():
+            while time.monotonic() < end:
+                try:
+                    rng.choice(ops)()
+                except (RuntimeError, IndexError) as error:
+                    assert "internal error" not in str(error) and "borrowed" not in str(error), error
+
+        return body
+
+    run_together(*map(worker, range(THREADS)))
+    for x in pool:
+        x.grad = None
