@@ -277,3 +277,10 @@ def test_amax_over_none_is_over_all():
     assert x.amax(None).item() == 5 and x.amin(dim=None, keepdim=True).tolist() == [[0]]
     with pytest.raises(TypeError):
         x.dist(2)
+
+
+@pytest.mark.parametrize("values", [[0, 0, 0, 0, 0], [1, 1, 2, 2, 0], [-3, 4, 4, -3, 4], [2, 2, 1, 1, 1, 0, 0, 3], [5.0, 1, 5, 1, 5] * 9])
+def test_the_index_of_a_median_is_that_of_a_stable_sort(values):
+    x, middle = ferrograd.tensor(values), (len(values) - 1) // 2
+    place = sorted(range(len(values)), key=values.__getitem__)[middle]
+    assert x.median(0).indices.item() == x.nanmedian(0).indices.item() == place

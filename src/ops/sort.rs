@@ -107,7 +107,8 @@ unsafe fn write<T: Element>(to: &Target<u8>, target: Steps, from: &Target<u8>, s
     }
 }
 
-/// Moves the median to the front: the first NaN if there is one, or with `skip_nan` the median of the others.
+/// Moves the median to the front: the first NaN if there is one, or with `skip_nan` the median of the others. Of equal elements
+/// it is the one that a stable sort puts in the middle.
 fn put_median_first(line: &mut [Item], nan: Option<u64>, skip_nan: bool) {
     let is_nan = |item: &Item| Some(item.key) == nan;
     let nans = line.iter().filter(|item| is_nan(item)).count();
@@ -119,7 +120,7 @@ fn put_median_first(line: &mut [Item], nan: Option<u64>, skip_nan: bool) {
     }
     let counted = if skip_nan { line.len() - nans } else { line.len() };
     let nth = counted.saturating_sub(1) / 2;
-    nth_element(line, nth, ascending);
+    nth_element(line, nth, |a, b| (a.key, a.number) < (b.key, b.number));
     line.swap(0, nth);
 }
 
