@@ -214,3 +214,19 @@ def test_large_tensors_are_joined(lengths):
     rows = [np.stack([part, -part, part + 1]) for part in parts]
     joined = ferrograd.cat([ferrograd.from_numpy(part) for part in rows], 1)
     np.testing.assert_array_equal(joined.numpy(), np.concatenate(rows, 1))
+
+
+def test_broadcast_operands_decide_the_order_in_memory():
+    x = ferrograd.empty_strided((4, 4, 1), (1, 4, 16)).fill_(2.0)
+    rows = ferrograd.empty_strided((4, 4), (8, 2)).fill_(3.0)
+    # Neither is of the shape of the result, and the first that can tell decides.
+    assert (rows + x).stride() == (4, 16, 1) and (x + rows).stride() == (4, 16, 1)
+    assert (ferrograd.ones(4, 1) + ferrograd.ones(1, 4)).stride() == (4, 1)
+    assert (ferrograd.ones(3, 1, 2) + ferrograd.ones(4, 2)).stride() == (8, 2, 1)
+
+
+def test_contiguous_format_converts_only_channels_last():
+    x = ferrograd.empty_strided((2, 3), (6, 2)).fill_(1.0)
+    assert x.float(memory_format=ferrograd.contiguous_format) is x
+    y = ferrograd.ones(2, 3, 4, 5).contiguous(memory_format=ferrograd.channels_last)
+    assert y.float(memory_format=ferrograd.contiguous_format).stride() == (60, 20, 5, 1)

@@ -163,7 +163,7 @@ fn output(op: &'static str, shape: &[usize], dtype: DType, inputs: &[&Tensor]) -
     {
         return Ok(x.with_layout(x.layout().clone()));
     }
-    if inputs.iter().all(|x| x.is_contiguous() || x.shape() != shape) {
+    if inputs.iter().all(|x| x.is_contiguous()) {
         return Tensor::uninitialized(op, shape, dtype);
     }
     Tensor::uninitialized_strided(op, shape, strides_like(shape, inputs), dtype)

@@ -68,12 +68,24 @@ fn invalid(arg: &Bound<'_, PyAny>, error: PyErr) -> PyErr {
     }
 }
 
+/// Whether the elements lie as in one of the formats with channels last, and not row-major.
+fn is_channels_last(x: &Tensor) -> crate::error::Result<bool> {
+    let format = match x.rank() {
+        4 => MemoryFormat::ChannelsLast,
+        5 => MemoryFormat::ChannelsLast3d,
+        _ => return Ok(false),
+    };
+    Ok(!x.is_contiguous() && x.layout().has_strides(&x.strides_in(format)?))
+}
+
 /// The tensor itself if it is what is asked for, else a copy that is.
 fn converted<'py>(slf: &Bound<'py, Tensor>, target: &Target) -> PyResult<Bound<'py, Tensor>> {
     let x = slf.borrow().clone();
     let dtype = target.dtype.unwrap_or(x.dtype());
     let same_order = match target.format {
         None | Some(MemoryFormat::Preserve) => true,
+        // As in torch any order counts as row-major that is not that of one of the other formats.
+        Some(MemoryFormat::Contiguous) => !is_channels_last(&x)?,
         Some(format) => x.layout().has_strides(&x.strides_in(format)?),
     };
     if dtype == x.dtype() && same_order && !target.copy {
