@@ -1,5 +1,6 @@
 """Complex tensors: values against numpy, derivatives against differences, and what has no meaning for them."""
 
+import math
 import pickle
 
 import numpy as np
@@ -304,3 +305,28 @@ def test_gradients_to_start_from_must_have_the_dtype():
     for y, g in [(x * x, fg.ones(3)), ((x * x).real, fg.ones(3, dtype=fg.complex64))]:
         with pytest.raises(RuntimeError, match="same dtype"):
             fg.autograd.grad(y, x, g)
+
+
+def test_signs_of_zeros_and_values_at_infinity():
+    # Those of the C standard, appendix G, as torch's.
+    inf, nan = math.inf, math.nan
+    z = lambda re, im: fg.tensor(complex(re, im), dtype=fg.complex128)  # noqa: E731
+    for call, argument, want in (
+        ("atan", (0.5, 0.0), (math.atan(0.5), 0.0)),
+        ("atan", (0.5, -0.0), (math.atan(0.5), -0.0)),
+        ("atan", (nan, 0.0), (nan, 0.0)),
+        ("atanh", (-0.0, 2.0), (-0.0, math.atan(2.0))),
+        ("atanh", (inf, nan), (0.0, nan)),
+        ("sqrt", (nan, inf), (inf, inf)),
+        ("sqrt", (inf, 2.0), (inf, 0.0)),
+        ("sqrt", (-inf, -2.0), (0.0, -inf)),
+        ("exp2", (inf, 0.0), (inf, 0.0)),
+        ("exp2", (-inf, 1.0), (0.0, 0.0)),
+        ("tanh", (inf, nan), (1.0, 0.0)),
+        ("tanh", (-0.0, inf), (-0.0, nan)),
+        ("tanh", (nan, -0.0), (nan, -0.0)),
+    ):
+        y = getattr(z(*argument), call)().item()
+        for got, expected in zip((y.real, y.imag), want):
+            assert str(got) == str(expected) or got == pytest.approx(expected, rel=1e-15, abs=0.0), (call, argument, y)
+    assert fg.logsumexp(fg.ones(2, 0, dtype=fg.complex128), 1).real.tolist() == [-inf, -inf]

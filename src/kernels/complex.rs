@@ -39,9 +39,27 @@ pub fn sgn(z: C) -> C {
     if size == 0.0 { C::default() } else { z / size }
 }
 
+/// √z, with the values at infinity of the C standard, appendix G.
+pub fn sqrt(z: C) -> C {
+    if z.im.is_infinite() {
+        return C::new(f64::INFINITY, z.im);
+    }
+    match z.re {
+        f64::INFINITY => C::new(f64::INFINITY, if z.im.is_nan() { z.im } else { 0f64.copysign(z.im) }),
+        f64::NEG_INFINITY => C::new(if z.im.is_nan() { z.im } else { 0.0 }, f64::INFINITY.copysign(z.im)),
+        re if re.is_nan() => C::new(re, f64::NAN),
+        _ => z.sqrt(),
+    }
+}
+
 /// 1 / √z.
 pub fn rsqrt(z: C) -> C {
-    reciprocal(z.sqrt())
+    reciprocal(sqrt(z))
+}
+
+/// 2^z = e^(z log 2).
+pub fn exp2(z: C) -> C {
+    (z * std::f64::consts::LN_2).exp()
 }
 
 /// e^z - 1, precise near 0.
@@ -66,10 +84,19 @@ pub fn sigmoid(z: C) -> C {
 
 /// tanh, without overflow far from 0 (Kahan 1987, "Branch cuts for complex elementary functions").
 pub fn tanh(z: C) -> C {
-    if z.re.abs() > 20.0 && !z.im.is_nan() {
+    // At infinity and beside NaN: the values of the C standard, appendix G.
+    if z.im == 0.0 && z.re.is_nan() {
+        return z;
+    }
+    if z.re == 0.0 && !z.im.is_finite() {
+        return C::new(z.re, f64::NAN);
+    }
+    if z.re.is_infinite() && !z.im.is_finite() {
+        return C::new(1f64.copysign(z.re), 0f64.copysign(z.im));
+    }
+    if z.re.abs() > 20.0 && z.im.is_finite() {
         let decay = 4.0 * (-2.0 * z.re.abs()).exp();
-        let im = if z.im.is_finite() { z.im.sin() * z.im.cos() * decay } else { 0.0 };
-        return C::new(1f64.copysign(z.re), im);
+        return C::new(1f64.copysign(z.re), z.im.sin() * z.im.cos() * decay);
     }
     let t = z.im.tan();
     let (s, beta) = (z.re.sinh(), 1.0 + t * t);
@@ -111,13 +138,17 @@ pub fn acosh(z: C) -> C {
     C::new((left.conj() * right).re.asinh(), 2.0 * left.im.atan2(right.re))
 }
 
-/// atanh z = (log1p(z) - log1p(-z)) / 2.
+/// atanh z = (log1p(z) - log1p(-z)) / 2; its parts have the signs of those of z, zeros included.
 pub fn atanh(z: C) -> C {
-    if z.re.is_infinite() || z.im.is_infinite() {
-        return C::new(0f64.copysign(z.re), std::f64::consts::FRAC_PI_2.copysign(z.im));
-    }
-    let (up, down) = (log1p(z), log1p(-z));
-    C::new(0.5 * (up.re - down.re), 0.5 * (up.im - down.im))
+    let (re, im) = if z.im.is_infinite() || (z.re.is_infinite() && !z.im.is_nan()) {
+        (0.0, std::f64::consts::FRAC_PI_2)
+    } else if z.im.is_nan() && (z.re == 0.0 || z.re.is_infinite()) {
+        (0.0, f64::NAN)
+    } else {
+        let (up, down) = (log1p(z), log1p(-z));
+        (0.5 * (up.re - down.re), 0.5 * (up.im - down.im))
+    };
+    C::new(re.abs().copysign(z.re), im.abs().copysign(z.im))
 }
 
 /// atan z = -i atanh(iz).

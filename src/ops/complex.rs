@@ -220,7 +220,7 @@ impl Tensor {
             })?;
             return vjp!("angle", y, { x: |g| g.as_zeros() });
         }
-        let y = super::kernel::complex_to_real("angle", x, |z| z.im.atan2(z.re))?;
+        let y = super::kernel::complex_to_real("angle", &x.contiguous()?, |z| z.im.atan2(z.re))?;
         vjp!("angle", y, { x: |g| {
             let turn = Tensor::from_number(Scalar::Complex(C128::I))?;
             let slope = ((&x * &turn)? / x.abs()?.square()?)?;

@@ -26,7 +26,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn exp2(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("exp2", x, |v| math::exp2(v), complex | z | z.exp2())?;
+        let y = float_map!("exp2", x, |v| math::exp2(v), complex complex::exp2)?;
         vjp!("exp2", y, { x: |g, y| (g * y.conj())? * LN_2 })
     }
 

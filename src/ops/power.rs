@@ -134,7 +134,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float. Domain: (0.2, 4)
     pub fn sqrt(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("sqrt", x, |v: T| v.sqrt(), complex | z | z.sqrt())?;
+        let y = float_map!("sqrt", x, |v: T| v.sqrt(), complex crate::kernels::complex::sqrt)?;
         vjp!("sqrt", y, { x: |g, y| g / (y.conj()? * 2.0) })
     }
 

@@ -72,6 +72,9 @@ impl Tensor {
     pub fn logsumexp(&self, dim: Dims, keepdim: bool) -> Result<Tensor> {
         let x = self.to_float()?;
         if x.dtype().is_complex() {
+            if x.numel() == 0 {
+                return x.exp()?.sum(Some(dim), keepdim, None)?.log();
+            }
             let shift = x.part(0).amax(dim.clone(), true)?;
             let shift = shift.isfinite()?.choose(&shift, 0.0)?;
             let kept = if keepdim { shift.clone() } else { shift.sum(Some(dim.clone()), false, None)? };
