@@ -375,3 +375,11 @@ def test_ldexp_of_large_exponents():
     assert fg.autograd.grad(x.ldexp(fg.tensor([1, 2, 3])).sum(), x)[0].tolist() == [2, 4, 8]
     x = fg.ones(2)
     assert x.ldexp_(fg.tensor([1, 2])) is x and x.tolist() == [2, 4]
+
+
+def test_trigamma_near_its_poles_in_single_precision():
+    # The reflection rounds its sine as torch's does: pi^2 / sin(pi x)^2 with the sine of the rounded product.
+    x = np.array([-1.0, -2.0, -1.0000001], dtype=np.float32)
+    sine = np.sin((np.float32(np.pi) * x).astype(np.float64)).astype(np.float32).astype(np.float64)
+    y = fg.polygamma(1, fg.from_numpy(x))
+    assert np.allclose(y.numpy(), np.pi**2 / sine**2, rtol=1e-5)

@@ -95,23 +95,24 @@ fn digamma_f64(x: f64) -> f64 {
 
 /// The n-th derivative of digamma.
 pub fn polygamma<T: Special>(n: i64, x: T) -> T {
-    let x = x.wide();
     T::narrow(match n {
-        0 => digamma_f64(x),
+        0 => digamma_f64(x.wide()),
         1 => trigamma(x),
         _ => {
             let order = n as f64;
             let sign = if n % 2 == 0 { -1.0 } else { 1.0 };
-            sign * tgamma(order + 1.0) * zeta(order + 1.0, x)
+            sign * tgamma(order + 1.0) * zeta(order + 1.0, x.wide())
         }
     })
 }
 
-fn trigamma(x: f64) -> f64 {
-    let (mut x, mut sign, mut sum) = (x, 1.0, 0.0);
+fn trigamma<T: Special>(x: T) -> f64 {
+    let (mut x, mut sign, mut sum) = (x.wide(), 1.0, 0.0);
     if x < 0.5 {
         sign = -1.0;
-        let sine = (std::f64::consts::PI * x).sin();
+        // Rounded as torch's: in single precision the poles are as far away as rounded multiples of π are from zeros of the sine.
+        let round = |value: f64| T::narrow(value).wide();
+        let sine = round(round(round(std::f64::consts::PI) * x).sin());
         sum -= std::f64::consts::PI * std::f64::consts::PI / (sine * sine);
         x = 1.0 - x;
     }
