@@ -507,3 +507,18 @@ def test_indices_that_were_written_to_are_refused(select):
         with pytest.raises(RuntimeError, match="out of bounds"):
             found.sum().backward()
     assert x.grad is None
+
+
+def test_only_inputs_is_ignored_with_a_warning():
+    x = ferrograd.tensor(3.0, requires_grad=True)
+    with pytest.warns(FutureWarning, match="only_inputs"):
+        (grad,) = ferrograd.autograd.grad(x * x, x, only_inputs=False)
+    assert grad.item() == 6.0 and x.grad is None
+
+
+def test_errors_of_batched_gradients():
+    x = ferrograd.tensor(3.0, requires_grad=True)
+    with pytest.raises(RuntimeError, match="only for scalar outputs"):
+        ferrograd.autograd.grad(x * ferrograd.ones(2), x, is_grads_batched=True)
+    with pytest.raises(IndexError, match="0-d"):
+        ferrograd.autograd.grad(x * x, x, ferrograd.tensor(1.0), is_grads_batched=True)

@@ -24,8 +24,12 @@ def _batch_size(outputs, weights):
     sizes = set()
     for i, (y, w) in enumerate(zip(outputs, weights)):
         if w is None:
+            if y.numel() != 1:
+                raise RuntimeError("grad can be implicitly created only for scalar outputs")
             continue
-        if w.dim() == 0 or w.shape[1:] != y.shape:
+        if w.dim() == 0:
+            raise IndexError(f"grad: is_grads_batched needs a batch dim in front, but grad_output[{i}] is 0-d")
+        if w.shape[1:] != y.shape:
             raise RuntimeError(
                 "If `is_grads_batched=True`, we interpret the first dimension of each grad_output as the batch dimension. The "
                 "sizes of the remaining dimensions are expected to match the shape of corresponding output, but a mismatch was "

@@ -1,6 +1,6 @@
 //! `backward` and `grad`: arguments, their checks, and the engine's answer.
 
-use pyo3::exceptions::{PyNotImplementedError, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyFutureWarning, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use pyo3::{Borrowed, FromPyObject};
@@ -177,9 +177,9 @@ pub fn grad<'py>(
     materialize_grads: bool,
 ) -> PyResult<Bound<'py, PyTuple>> {
     if !only_inputs {
-        return Err(PyNotImplementedError::new_err(
-            "grad: only_inputs=False is deprecated and not supported; to add to leaves' grad, call backward",
-        ));
+        let text = c"only_inputs argument is deprecated and is ignored now (defaults to True). To accumulate gradient for other \
+                     parts of the graph, please use torch.autograd.backward.";
+        PyErr::warn(py, &py.get_type::<PyFutureWarning>(), text, 1)?;
     }
     if materialize_grads && allow_unused == Some(false) {
         return Err(PyValueError::new_err(
