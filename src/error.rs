@@ -90,6 +90,15 @@ macro_rules! runtime_error {
     ($($arg:tt)+) => { Err($crate::error::Error::Runtime(format!($($arg)+))) };
 }
 
+impl Error {
+    /// An op that has no kernel for a dtype, only for others. NotImplementedError.
+    #[cold]
+    pub fn unsupported(op: &str, got: DType, expected: &[DType]) -> Error {
+        let names: Vec<String> = expected.iter().map(DType::to_string).collect();
+        Error::NotImplemented(format!("{op}: not implemented for dtype {got} (expected one of {})", names.join(", ")))
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

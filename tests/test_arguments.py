@@ -1,5 +1,7 @@
 """Arguments at the edge of their types: large integers, bools for integers, `out`, numbers with a factor."""
 
+import math
+
 import pytest
 
 import ferrograd
@@ -209,3 +211,111 @@ def test_dtypes_that_do_not_fit():
         X.type(3)
     with pytest.raises(ValueError):
         X.type(int)
+
+
+def test_floats_beyond_float32_are_refused_where_a_number_is_converted():
+    # An operand is promoted, and data of new tensors become infinite.
+    x, mask = ferrograd.ones(2), ferrograd.tensor([True, False])
+    assert (x + 1e300).tolist() == [math.inf] * 2 and ferrograd.tensor([1e300]).tolist() == [math.inf]
+    assert ferrograd.full((1,), math.inf).item() == math.inf and math.isnan(ferrograd.full((1,), math.nan).item())
+    for call in (
+        lambda: x.fill_(1e300),
+        lambda: x.__setitem__(0, -1e300),
+        lambda: x.masked_fill(mask, 1e300),
+        lambda: x.clamp(max=1e300),
+        lambda: x.add(x, alpha=1e300),
+        lambda: ferrograd.full((2,), 1e300),
+        lambda: ferrograd.full((2,), 1e300j, dtype=ferrograd.complex64),
+        lambda: ferrograd.linspace(0, 1e300, 3),
+        lambda: ferrograd.logspace(0, 1e300, 3),
+    ):
+        with pytest.raises(RuntimeError, match="without overflow"):
+            call()
+    assert x.tolist() == [1.0, 1.0] and ferrograd.linspace(0, 1e300, 1).tolist() == [0.0]
+
+
+def test_ends_of_integer_ranges_must_fit():
+    for low, high, dtype in ((0, 300, ferrograd.uint8), (-1.5, 10, ferrograd.uint8), (0, 1e10, ferrograd.int32), (0, math.nan, ferrograd.int8)):
+        with pytest.raises(RuntimeError, match="without overflow"):
+            ferrograd.linspace(low, high, 3, dtype=dtype)
+    # Of one step the power is rounded, of several the exponents.
+    assert ferrograd.logspace(0.5, 3, 1, dtype=ferrograd.int32).tolist() == [3]
+    assert ferrograd.logspace(2.5, 3.7, 3, dtype=ferrograd.int32).tolist() == [100, 316, 1000]
+
+
+def test_two_numbers_where_torch_wants_a_tensor():
+    for name in ("bitwise_and", "bitwise_left_shift", "float_power", "pow", "remainder", "xlogy"):
+        with pytest.raises(TypeError):
+            getattr(ferrograd, name)(2, 3)
+        getattr(ferrograd, name)(2, I)
+    assert ferrograd.add(2, 3).item() == 5 and ferrograd.sub(2, 3).item() == -1
+
+
+@pytest.mark.parametrize("name", ["maximum", "minimum", "fmax", "fmin", "heaviside"])
+def test_complex_numbers_have_no_order(name):
+    z = ferrograd.ones(2, dtype=ferrograd.complex64)
+    with pytest.raises(RuntimeError) as info:
+        getattr(ferrograd, name)(z, z)
+    assert type(info.value) is RuntimeError
+
+
+def test_complex_numbers_have_no_extremes():
+    z = ferrograd.ones(2, dtype=ferrograd.complex64)
+    for call in (lambda: z.max(0), lambda: z.min(0), lambda: z.argmax(), lambda: z.argmin(0), lambda: z.aminmax(dim=0), lambda: z.random_(3)):
+        with pytest.raises(RuntimeError) as info:
+            call()
+        assert type(info.value) is RuntimeError
+    with pytest.raises(RuntimeError, match="non-complex"):
+        ferrograd.normal(ferrograd.ones(2), z)
+
+
+def test_dtypes_that_ops_refuse():
+    mask = ferrograd.tensor([True, False])
+    calls = (
+        lambda: ferrograd.searchsorted(mask, mask),
+        lambda: ferrograd.bucketize(mask, mask),
+        lambda: ferrograd.ones(2, 2, dtype=ferrograd.bool).trace(),
+        lambda: ferrograd.round(I, decimals=0),
+        lambda: ferrograd.tril_indices(2, 2, dtype=ferrograd.float32),
+        lambda: ferrograd.triu_indices(0, 2, dtype=ferrograd.uint8),
+    )
+    for call in calls:
+        with pytest.raises(NotImplementedError):
+            call()
+    for name in ("trapezoid", "cumulative_trapezoid"):
+        for y, x in ((mask, None), (ferrograd.ones(2), mask)):
+            with pytest.raises(RuntimeError, match="bool"):
+                getattr(ferrograd, name)(y, x)
+    with pytest.raises(TypeError, match="integer"):
+        ferrograd.unravel_index(ferrograd.ones(2, dtype=ferrograd.complex64), (2, 3))
+    with pytest.raises(RuntimeError, match="Boolean"):
+        ferrograd.addr(ferrograd.ones(2, 2), ferrograd.ones(2), ferrograd.ones(2), beta=True)
+
+
+def test_errors_of_dtypes_name_dtypes():
+    with pytest.raises(NotImplementedError, match=r"expected one of float32, float64, int64, .*uint8.*\)") as info:
+        ferrograd.ones(2, 2, dtype=ferrograd.bool).mm(ferrograd.ones(2, 2, dtype=ferrograd.bool))
+    assert "::" not in str(info.value) and "$" not in str(info.value)
+
+
+def test_parts_of_complex_numbers_are_written_to_out():
+    a, b = ferrograd.tensor([3.0, 0.0]), ferrograd.tensor([0.0, 1.0])
+    out = ferrograd.empty(2, dtype=ferrograd.complex64)
+    assert ferrograd.complex(a, b, out=out) is out and out.tolist() == [3, 1j]
+    assert ferrograd.polar(a, b, out=out) is out and out.tolist() == [3, 0]
+    with pytest.raises(RuntimeError):
+        ferrograd.complex(a, b, out=ferrograd.empty(2, dtype=ferrograd.complex128))
+
+
+def test_dtypes_of_sums_to_a_size_and_of_coordinates():
+    assert ferrograd.tensor(3, dtype=ferrograd.int32).sum_to_size(()).dtype == ferrograd.int64
+    assert ferrograd.ones(3, dtype=ferrograd.int32).sum_to_size(3).dtype == ferrograd.int32
+    rows, columns = ferrograd.unravel_index(ferrograd.tensor([[5, 0, 7]], dtype=ferrograd.int8), (2, 4))
+    assert rows.dtype == ferrograd.int64 and (rows.tolist(), columns.tolist()) == ([[1, 0, 1]], [[1, 0, 3]])
+    assert rows.stride() == (6, 2)
+
+
+def test_one_value_for_a_mask_may_have_dims():
+    x = ferrograd.zeros(3)
+    y = ferrograd.index_put(x, (ferrograd.tensor([True, False, True]),), ferrograd.ones(1, 1))
+    assert y.tolist() == [1.0, 0.0, 1.0]

@@ -21,13 +21,16 @@ _IN_PLACE = frozenset(
     """.split()
 )
 
-# Functions whose first operand may be a number.
-_NUMBERS = frozenset(
-    """
-    add bitwise_and bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor div divide float_power floor_divide mul
-    multiply pow remainder sub subtract true_divide xlogy
-    """.split()
-)
+# Functions whose first operand may be a number: whatever comes second, or only beside a tensor.
+_FIRST = {
+    **dict.fromkeys("add div divide floor_divide mul multiply sub subtract true_divide".split(), "number"),
+    **dict.fromkeys(
+        """
+        bitwise_and bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor float_power pow remainder xlogy
+        """.split(),
+        "number beside tensor",
+    ),
+}
 
 # Functions without `out`, besides those in place.
 _WITHOUT_OUT = frozenset(
@@ -63,6 +66,8 @@ _SECOND = frozenset("median nanmedian prod sum".split())
 PLAIN = (
     *((f"{name}_like", "tensor", None) for name in ("empty", "full", "ones", "rand", "randint", "randn", "zeros")),
     ("bucketize", "any", "same"),
+    ("complex", "any", "same"),
+    ("polar", "any", "same"),
     ("polygamma", "any", "castable"),
     ("searchsorted", "any", "same"),
     ("where", "any", "same"),
@@ -79,7 +84,7 @@ def function_forms(cls, make):
     """Name and function of each method of `cls` that has a function form, each made by `make`."""
     kinds = type(cls.numel), type(cls.sum)
     return {
-        name: make(method, first="number" if name in _NUMBERS else "tensor", out=_out_of(name), second=name in _SECOND)
+        name: make(method, first=_FIRST.get(name, "tensor"), out=_out_of(name), second=name in _SECOND)
         for name, method in vars(cls).items()
         if isinstance(method, kinds)
         and not name.startswith("_")

@@ -75,14 +75,15 @@ impl Scalar {
         self.to_c128() != Complex::default()
     }
 
-    /// Whether it lies within the range of a dtype, as torch checks it: a negative integer may wrap in an unsigned type,
-    /// and a float may overflow to infinity.
+    /// Whether it lies within the range of a dtype, as torch checks it: a negative integer may wrap in an unsigned type.
     pub fn fits(self, dtype: DType) -> bool {
         if let Scalar::Complex(v) = self {
-            return dtype.is_complex() || dtype == DType::Bool || v.im == 0.0 && Scalar::Float(v.re).fits(dtype);
+            let fits = |part| Scalar::Float(part).fits(dtype);
+            return dtype == DType::Bool || (dtype.is_complex() || v.im == 0.0) && fits(v.re) && fits(v.im);
         }
         let (low, high) = match dtype {
-            DType::Bool | DType::F32 | DType::F64 | DType::C64 | DType::C128 => return true,
+            DType::F32 | DType::C64 => return self.to_f64().abs() <= f32::MAX as f64 || !self.to_f64().is_finite(),
+            DType::Bool | DType::F64 | DType::C128 => return true,
             DType::U8 => (0, u8::MAX as i64),
             DType::I8 => (i8::MIN as i64, i8::MAX as i64),
             DType::I16 => (i16::MIN as i64, i16::MAX as i64),

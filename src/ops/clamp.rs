@@ -147,6 +147,7 @@ impl Tensor {
     #[pyo3(signature = (other))]
     pub fn maximum(&self, other: &Tensor) -> Result<Tensor> {
         let (a, b) = promoted(self, other)?;
+        a.only_real_for("maximum")?;
         let y = ordered_zip_map!("maximum", a, b, |u: T, v: T| Ordered::max(u, v))?;
         vjp!("maximum", y, { a: |g| share(g, &b, &a), b: |g| share(g, &a, &b) })
     }
@@ -158,6 +159,7 @@ impl Tensor {
     #[pyo3(signature = (other))]
     pub fn minimum(&self, other: &Tensor) -> Result<Tensor> {
         let (a, b) = promoted(self, other)?;
+        a.only_real_for("minimum")?;
         let y = ordered_zip_map!("minimum", a, b, |u: T, v: T| Ordered::min(u, v))?;
         vjp!("minimum", y, { a: |g| share(g, &a, &b), b: |g| share(g, &b, &a) })
     }
@@ -169,6 +171,7 @@ impl Tensor {
     #[pyo3(signature = (other))]
     pub fn fmax(&self, other: &Tensor) -> Result<Tensor> {
         let (a, b) = promoted(self, other)?;
+        a.only_real_for("fmax")?;
         let y = ordered_zip_map!("fmax", a, b, |u: T, v: T| if u >= v || v.is_nan() { u } else { v })?;
         vjp!("fmax", y, {
             a: |g| a.not_below(&b)?.logical_or(&b.isnan()?)?.choose(g, 0.0),
@@ -183,6 +186,7 @@ impl Tensor {
     #[pyo3(signature = (other))]
     pub fn fmin(&self, other: &Tensor) -> Result<Tensor> {
         let (a, b) = promoted(self, other)?;
+        a.only_real_for("fmin")?;
         let y = ordered_zip_map!("fmin", a, b, |u: T, v: T| if u <= v || v.is_nan() { u } else { v })?;
         vjp!("fmin", y, {
             a: |g| b.not_below(&a)?.logical_or(&b.isnan()?)?.choose(g, 0.0),

@@ -151,6 +151,7 @@ impl Tensor {
         let between = |i: usize, low: f64, high: f64, step: f64| {
             if i < steps / 2 { step.mul_add(i as f64, low) } else { (-step).mul_add((steps - 1 - i) as f64, high) }
         };
+        check_ends("linspace", start, end, steps, dtype)?;
         match dtype {
             _ if dtype.is_complex() => {
                 let (start, end) = (start.to_c128(), end.to_c128());
@@ -188,11 +189,12 @@ impl Tensor {
                 let exponents = Tensor::linspace(start, end, steps, dtype)?;
                 Tensor::from_number(Scalar::Float(base))?.pow(exponents.into())
             }
+            _ if steps == 1 => Tensor::full("logspace", &[1], Scalar::Float(base.powf(start.to_f64())), dtype),
             _ => crate::dispatch_reals!(dtype, "logspace", T => {
+                check_ends("logspace", start, end, steps, dtype)?;
                 let (low, high) = (start.to::<T>().to_f64(), end.to::<T>().to_f64());
                 let step = (high - low) / (steps as f64 - 1.0);
                 let exponent = |i: usize| match i {
-                    _ if steps == 1 => low,
                     i if i < steps / 2 => low + step * i as f64,
                     i => high - step * (steps - 1 - i) as f64,
                 };
@@ -209,6 +211,11 @@ impl Tensor {
         fill(&y.with_layout(diagonal), Scalar::Int(1))?;
         Ok(y)
     }
+}
+
+/// The ends that are used must be within the range of the dtype.
+fn check_ends(op: &str, start: Scalar, end: Scalar, steps: usize, dtype: DType) -> Result<()> {
+    [start, end].into_iter().take(steps).try_for_each(|value| value.for_use_with(op, dtype).map(drop))
 }
 
 fn check_range(start: Scalar, end: Scalar, step: Scalar) -> Result<()> {

@@ -55,7 +55,7 @@ impl Tensor {
 
     /// Value and number of the extreme element along a dim.
     fn extreme_along<O: Order + 'static>(&self, op: &'static str, dim: isize, keepdim: bool) -> Result<Pair> {
-        let x = self;
+        let x = self.only_real_for(op)?;
         let r = Reduction::new(op, x, Some(&[dim]), keepdim)?;
         check_dims_not_empty(op, &r)?;
         let wide = x.wide()?;
@@ -69,7 +69,7 @@ impl Tensor {
     }
 
     fn place_of_extreme<O: Order + 'static>(&self, op: &'static str, dim: Option<isize>, keepdim: bool) -> Result<Tensor> {
-        let x = self;
+        let x = self.only_real_for(op)?;
         if x.dtype() == DType::Bool {
             return runtime_error!("{op}(): does not support bool input");
         }
@@ -215,7 +215,7 @@ impl Tensor {
     /// Raises: RuntimeError, or IndexError with `dim`, if there is no element.
     #[pyo3(signature = (*, dim=None, keepdim=false))]
     pub fn aminmax(&self, dim: Option<isize>, keepdim: bool) -> Result<Pair> {
-        let x = self;
+        let x = self.only_real_for("aminmax")?;
         let dims = dim.map(|dim| Dims(smallvec::smallvec![dim]));
         let r = Reduction::new("aminmax", x, dims.as_deref(), keepdim)?;
         if dim.is_none() && x.numel() == 0 {

@@ -199,6 +199,9 @@ impl Tensor {
                 values.dtype().type_word()
             );
         }
+        // One value for a mask fits whatever dims of size 1 it has.
+        let one = if one_mask { Some(values.reshape_to(&[])?) } else { None };
+        let values = one.as_ref().unwrap_or(values);
         let items: Vec<Item> = indices.iter().map(|index| Item::Tensor(index.clone())).collect();
         let Resolved { steps, op, places, .. } = self.resolve(&items)?;
         if steps.contains(&Step::New) {

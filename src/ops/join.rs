@@ -410,6 +410,9 @@ fn choose(pick: &mut [i64], at: usize, first: i64, n: i64, repeat: bool, columns
 /// Pairs (row, column) of the places on one side of a diagonal of a matrix, as two rows.
 pub fn triangle_indices(op: &str, sizes: (isize, isize), offset: isize, lower: bool, dtype: Option<DType>) -> Result<Tensor> {
     let (rows, columns) = sizes;
+    if let Some(dtype) = dtype.filter(|dtype| !matches!(dtype, DType::I64 | DType::I32)) {
+        return Err(Error::NotImplemented(format!("\"{op}\" not implemented for '{}'", dtype.type_word())));
+    }
     if rows < 0 || columns < 0 {
         return runtime_error!("{op}: row and col must be non-negative, got {rows} and {columns}");
     }

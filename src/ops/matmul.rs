@@ -285,6 +285,9 @@ impl Tensor {
         let y = without_recording(|| {
             let outer = a.outer(b)?;
             let dtype = super::kernel::result_type(&[x, &outer]);
+            if dtype != DType::Bool && matches!((alpha, beta), (Scalar::Bool(_), _) | (_, Scalar::Bool(_))) {
+                return runtime_error!("addr: Boolean alpha and beta are only supported for Boolean results, got {dtype}");
+            }
             let [alpha, beta] = [("alpha", alpha), ("beta", beta)].map(|(name, factor)| factor_of(name, factor, dtype));
             let (alpha, beta) = (alpha?, beta?);
             let product = scaled(&outer.to_dtype(dtype)?, alpha)?;

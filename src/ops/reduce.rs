@@ -319,7 +319,8 @@ impl Tensor {
         {
             return runtime_error!("sum_to_size: size {:?} is not expandable to size {:?}", &*size, self.shape());
         }
-        self.sum_to_shape(&shape)
+        // No dims at all are a sum of everything, also of a single number.
+        if shape.is_empty() { self.sum(None, false, None) } else { self.sum_to_shape(&shape) }
     }
 
     /// How many elements are not zero over `dim`, over everything if None.

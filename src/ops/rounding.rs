@@ -54,16 +54,16 @@ impl Tensor {
     ///
     /// Shape: any, kept. Dtype: any but bool, kept; with decimals, float.
     /// Derivative: 0.
-    #[pyo3(signature = (*, decimals=0))]
-    pub fn round(&self, decimals: i64) -> Result<Tensor> {
+    #[pyo3(signature = (*, decimals=None))]
+    pub fn round(&self, decimals: Option<i64>) -> Result<Tensor> {
         let x = self;
-        if decimals == 0 {
+        let Some(decimals) = decimals else {
             if let Some(copy) = x.copied_if_integer("round")? {
                 return Ok(copy);
             }
             let y = float_map!("round", x, |v: T| v.round_ties_even())?;
             return vjp!("round", y, { x: |g| g.as_zeros() });
-        }
+        };
         if !x.dtype().is_float() {
             return Err(Error::DType { op: "round", got: x.dtype(), expected: "the floats if decimals are given" });
         }
@@ -142,5 +142,5 @@ in_place! {
         x.abs()
     };
     /// In place; see `round`.
-    round_(*, decimals=0)(decimals: i64) [] |x| x.round(decimals);
+    round_(*, decimals=None)(decimals: Option<i64>) [] |x| x.round(decimals);
 }

@@ -30,6 +30,9 @@ fn bound<T: Ordered>(len: usize, at: impl Fn(usize) -> T, value: T, right: bool)
 fn search(sequence: &Tensor, values: &Tensor, right: bool, sorter: Option<Vec<i64>>, dtype: DType) -> Result<Tensor> {
     let len = sequence.shape().last().copied().unwrap_or(0);
     let common = result_type(&[sequence, values]);
+    if common == DType::Bool && values.numel() > 0 {
+        return Err(Error::NotImplemented("searchsorted: not implemented for 'Bool'".into()));
+    }
     let (common_sequence, common_values) = (sequence.to_dtype(common)?, values.to_dtype(common)?);
     let (bounds, list) = (common_sequence.wide()?, common_values.wide()?);
     let found: Vec<i64> = crate::dispatch_wide_ordered!(list.dtype(), "searchsorted", T => {
@@ -262,6 +265,9 @@ impl Tensor {
         if self.rank() != 2 {
             return runtime_error!("trace: expected a matrix, but got a tensor with {} dims", self.rank());
         }
+        if self.dtype() == DType::Bool {
+            return Err(Error::NotImplemented("\"trace\" not implemented for 'Bool'".into()));
+        }
         self.diagonal(0, 0, 1)?.sum(None, false, None)
     }
 
@@ -320,24 +326,28 @@ pub fn one_hot(tensor: &Tensor, num_classes: isize) -> Result<Tensor> {
 /// Raises: TypeError unless `indices` is of integers, ValueError for negative sizes.
 #[pyfunction]
 pub fn unravel_index(indices: &Tensor, shape: Dims) -> Result<Several> {
-    if indices.dtype().is_float() || indices.dtype() == DType::Bool {
+    if indices.dtype().is_inexact() || indices.dtype() == DType::Bool {
         return Err(Error::Type(format!("unravel_index: expected 'indices' to be integer dtype, but got {}", indices.dtype())));
     }
     if let Some(bad) = shape.iter().find(|&&size| size < 0) {
         return Err(Error::Value(format!("unravel_index: 'shape' cannot have negative values, but got {bad} in {:?}", &*shape)));
     }
     let numbers = indices.to_vec::<i64>()?;
-    let mut step = 1i64;
-    let mut out = Vec::with_capacity(shape.len());
-    for &size in shape.iter().rev() {
-        let size = size as i64;
-        if size == 0 && !numbers.is_empty() {
-            return Err(Error::Value("unravel_index: a dim of size 0 has no places".into()));
-        }
-        let places: Vec<i64> = numbers.iter().map(|number| number.div_euclid(step).rem_euclid(Ord::max(size, 1))).collect();
-        out.push(Tensor::from_slice(indices.shape(), &places)?.to_dtype(indices.dtype())?);
-        step = step.saturating_mul(Ord::max(size, 1));
+    if shape.contains(&0) && !numbers.is_empty() {
+        return Err(Error::Value("unravel_index: a dim of size 0 has no places".into()));
     }
-    out.reverse();
+    // The coordinates of one number lie side by side, as in torch.
+    let mut places = vec![0i64; numbers.len() * shape.len()];
+    let mut step = 1i64;
+    for (d, &size) in shape.iter().enumerate().rev() {
+        let size = Ord::max(size as i64, 1);
+        for (i, number) in numbers.iter().enumerate() {
+            places[i * shape.len() + d] = number.div_euclid(step).rem_euclid(size);
+        }
+        step = step.saturating_mul(size);
+    }
+    let full: Shape = indices.shape().iter().copied().chain([shape.len()]).collect();
+    let all = Tensor::from_slice(&full, &places)?;
+    let out = (0..shape.len()).map(|d| all.select_at(indices.rank(), d)).collect::<Result<_>>()?;
     Ok(Several(out))
 }

@@ -138,6 +138,7 @@ impl Tensor {
         if a.dtype() != b.dtype() {
             return runtime_error!("heaviside: not implemented for different dtypes, {} and {}", a.dtype(), b.dtype());
         }
+        a.only_real_for("heaviside")?;
         let y = ordered_zip_map!("heaviside", a, b, |u: T, v: T| {
             if u == T::ZERO {
                 v

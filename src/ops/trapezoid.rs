@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 
 use super::arguments::{Dims, Operand};
-use crate::dtype::Scalar;
+use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
 use crate::runtime_error;
 use crate::tensor::Tensor;
@@ -12,6 +12,9 @@ use crate::tensor::Tensor;
 fn areas(op: &'static str, y: &Tensor, x: Option<&Tensor>, dx: &Operand, dim: isize) -> Result<Tensor> {
     if y.rank() == 0 {
         return Err(Error::Index(format!("{op}: dim {dim} was given for a tensor without dimensions")));
+    }
+    if y.dtype() == DType::Bool || x.is_some_and(|x| x.dtype() == DType::Bool) {
+        return runtime_error!("{op}: received a bool input, but bool is not supported");
     }
     let place = y.layout().dim(op, dim)?;
     let both = |t: &Tensor, d: usize| -> Result<(Tensor, Tensor)> {

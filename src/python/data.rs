@@ -41,7 +41,8 @@ pub fn tensor_of(data: &Bound<'_, PyAny>, dtype: Option<DType>) -> PyResult<Tens
     {
         return Err(PyTypeError::new_err("must be real number, not complex"));
     }
-    if found.values.iter().any(|value| !value.fits(dtype)) {
+    // A float that is too large becomes infinite here.
+    if dtype.kind() == Kind::Int && found.values.iter().any(|value| !value.fits(dtype)) {
         return Err(PyRuntimeError::new_err(format!("value cannot be converted to type {dtype} without overflow")));
     }
     Ok(crate::dispatch_all!(dtype, "tensor", T => {

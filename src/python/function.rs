@@ -40,6 +40,8 @@ enum First {
     Tensor,
     /// The same, or a number.
     Number,
+    /// The same, or a number if a tensor comes second.
+    NumberBesideTensor,
     /// Whatever the function says.
     Any,
 }
@@ -151,7 +153,7 @@ unsafe fn call_with_keywords<'py>(
         Some((operand, rest)) => {
             if !operand.is_instance_of::<Tensor>() {
                 let other = keywords.get_item("other")?.or(rest.first().cloned());
-                *operand = number_as_tensor(name, first == First::Number, operand, other.as_ref())?;
+                *operand = number_as_tensor(name, first, operand, other.as_ref())?;
             }
         }
     }
@@ -193,18 +195,20 @@ fn alias(function: &str, argument: &str) -> Option<&'static str> {
 /// A number in the place of the first tensor, to be combined with `other`.
 fn number_as_tensor<'py>(
     name: &str,
-    allowed: bool,
-    first: &Bound<'py, PyAny>,
+    rule: First,
+    operand: &Bound<'py, PyAny>,
     other: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    if let (true, Ok(number)) = (allowed, first.extract::<Operand>()) {
-        let number = match other.map(|other| other.cast::<Tensor>()) {
-            Some(Ok(other)) => number.beside(&other.borrow())?,
-            _ => number.tensor()?,
+    let other = other.and_then(|other| other.cast::<Tensor>().ok());
+    let allowed = rule == First::Number || (rule == First::NumberBesideTensor && other.is_some());
+    if let (true, Ok(number)) = (allowed, operand.extract::<Operand>()) {
+        let number = match other {
+            Some(other) => number.beside(&other.borrow())?,
+            None => number.tensor()?,
         };
-        return Ok(Bound::new(first.py(), number)?.into_any());
+        return Ok(Bound::new(operand.py(), number)?.into_any());
     }
-    let got = first.get_type().name()?;
+    let got = operand.get_type().name()?;
     Err(PyTypeError::new_err(format!("{name}(): argument 'input' (position 1) must be Tensor, not {got}")))
 }
 
@@ -290,8 +294,8 @@ pub fn write_output(name: &str, target: &Bound<'_, Tensor>, result: &Tensor) -> 
     Ok(())
 }
 
-/// The function form of a method, or of a function. `first` says what stands first: a "tensor", a tensor or a "number", or
-/// "any"thing; `out` which dtypes that may have: "castable", "same" or one that "decides"; None if there is no `out`.
+/// The function form of a method, or of a function. `first` says what stands first: a "tensor", a tensor or a "number" ("number
+/// beside tensor": not two of these), or "any"thing; `out` which dtypes that may have: "castable", "same" or one that "decides"; None if there is no `out`.
 #[pyfunction]
 #[pyo3(signature = (method, *, first="tensor", out=None, second=false))]
 pub fn _function_form<'py>(
@@ -304,6 +308,7 @@ pub fn _function_form<'py>(
     let name = method.getattr("__name__")?.cast_into::<PyString>()?;
     let first = match first {
         "number" => First::Number,
+        "number beside tensor" => First::NumberBesideTensor,
         "any" => First::Any,
         _ => First::Tensor,
     };
