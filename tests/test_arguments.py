@@ -319,3 +319,24 @@ def test_one_value_for_a_mask_may_have_dims():
     x = ferrograd.zeros(3)
     y = ferrograd.index_put(x, (ferrograd.tensor([True, False, True]),), ferrograd.ones(1, 1))
     assert y.tolist() == [1.0, 0.0, 1.0]
+
+
+def test_clamp_takes_two_tensors_or_two_numbers():
+    x = ferrograd.tensor([1.0, 2.0, 3.0])
+    for bounds in ((x, 2), (1, x), (x, 2.0)):
+        for call in (x.clamp, x.clone().clamp_, x.clip):
+            with pytest.raises(TypeError):
+                call(*bounds)
+    # A tensor without dims counts as a number.
+    assert x.clamp(ferrograd.tensor(1.5), 2).tolist() == [1.5, 2.0, 2.0] and x.clamp(None, x).equal(x)
+
+
+def test_places_out_of_range_have_torchs_classes():
+    x = ferrograd.ones(2, 3, 2)
+    for dim, error in ((0, IndexError), (1, RuntimeError), (2, IndexError)):
+        with pytest.raises(error) as info:
+            x.index_select(dim, ferrograd.tensor([7]))
+        assert info.type is error
+    for name in ("unique", "unique_consecutive"):
+        with pytest.raises(IndexError):
+            getattr(ferrograd.tensor(1.0), name)(dim=0)

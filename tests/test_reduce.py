@@ -284,3 +284,13 @@ def test_the_index_of_a_median_is_that_of_a_stable_sort(values):
     x, middle = ferrograd.tensor(values), (len(values) - 1) // 2
     place = sorted(range(len(values)), key=values.__getitem__)[middle]
     assert x.median(0).indices.item() == x.nanmedian(0).indices.item() == place
+
+
+def test_the_trapezoidal_rule_at_even_distances_halves_the_ends():
+    inf = float("inf")
+    assert np.isnan(ferrograd.trapezoid(ferrograd.tensor([inf, 1.0, 2.0])).item())
+    assert ferrograd.trapezoid(ferrograd.tensor([1.0, inf, 2.0])).item() == inf
+    # The sum of the ends wraps, that of all does not.
+    assert ferrograd.trapezoid(ferrograd.tensor([100, 100, 100], dtype=ferrograd.int8)).item() == 300 + 28
+    y = ferrograd.trapezoid(ferrograd.ones(0, dtype=ferrograd.int32))
+    assert y.dtype == ferrograd.int32 and y.item() == 0

@@ -230,3 +230,8 @@ def test_contiguous_format_converts_only_channels_last():
     assert x.float(memory_format=ferrograd.contiguous_format) is x
     y = ferrograd.ones(2, 3, 4, 5).contiguous(memory_format=ferrograd.channels_last)
     assert y.float(memory_format=ferrograd.contiguous_format).stride() == (60, 20, 5, 1)
+
+
+def test_resizing_to_the_same_shape_changes_nothing():
+    x = ferrograd.arange(6).reshape(2, 3).t()
+    assert x.resize_(3, 2).stride() == (1, 3) and x.resize_as_(ferrograd.ones(3, 2)).tolist() == [[0, 3], [1, 4], [2, 5]]

@@ -34,6 +34,12 @@ struct Names {
 impl Tensor {
     /// This tensor and its bounds in their common dtype.
     fn with_bounds(&self, bounds: [Option<Operand>; 2]) -> Result<(Tensor, [Option<Tensor>; 2])> {
+        if let [Some(Operand::Tensor(tensor)), Some(Operand::Number(_))]
+        | [Some(Operand::Number(_)), Some(Operand::Tensor(tensor))] = &bounds
+            && (tensor.rank() > 0 || tensor.requires_grad())
+        {
+            return Err(Error::Type("clamp: min and max must be two tensors or two numbers, got one of each".into()));
+        }
         let numbers: SmallVec<[Scalar; 2]> = bounds.iter().flatten().filter_map(Operand::number).collect();
         let [low, high] = bounds.map(|bound| bound.map(|bound| bound.beside(self)).transpose());
         let (low, high) = (low?, high?);

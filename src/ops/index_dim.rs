@@ -14,7 +14,9 @@ use crate::tensor::Tensor;
 impl Tensor {
     /// The places of a dim that a 0-d or 1-d index names.
     pub(crate) fn index_select_at(&self, dim: usize, index: &Tensor) -> Result<Tensor> {
-        let places = self.places_along("index_select", dim, index, Error::Index)?;
+        // Torch's loop for the second dim raises another class than those for the others.
+        let error = if dim == 1 { Error::Runtime } else { Error::Index };
+        let places = self.places_along("index_select", dim, index, error)?;
         self.taken("index_select", &places)
     }
 
@@ -88,7 +90,8 @@ impl Tensor {
 impl Tensor {
     /// The places of `dim` that `index` names, in its order.
     ///
-    /// Raises: IndexError for places out of range (negative ones are), RuntimeError unless `index` is of int32 or int64.
+    /// Raises: IndexError for places out of range (negative ones are), for those of dim 1 RuntimeError, as torch; RuntimeError
+    /// unless `index` is of int32 or int64.
     pub fn index_select(&self, dim: isize, index: &Tensor) -> Result<Tensor> {
         let d = normalize_dim("index_select", dim, self.rank())?;
         if index.rank() > 1 {

@@ -61,11 +61,14 @@ impl Tensor {
         kernel::fill(&self.with_layout(layout), value)
     }
 
-    /// The first elements of this memory in another shape; in new memory if there are not enough. Those that are new have
+    /// The first elements of this memory in another shape, one after the other; in new memory if there are not enough. Those that are new have
     /// arbitrary contents.
     fn resized(&self, op: &'static str, shape: &[usize]) -> Result<Tensor> {
         if self.requires_grad() {
             return runtime_error!("{op}: cannot resize variables that require grad");
+        }
+        if self.shape() == shape {
+            return Ok(self.with_layout(self.layout().clone()));
         }
         let numel = checked_numel(op, shape)?;
         let offset = self.layout().offset;

@@ -171,8 +171,7 @@ impl Tensor {
         let rows = match dim {
             None => x.reshape_to(&[x.numel()])?,
             Some(dim) if x.rank() == 0 => {
-                normalize_dim(op, dim, 0)?;
-                x.reshape_to(&[1])?
+                return Err(Error::Index(format!("{op}: Dimension specified as {dim} but tensor has no dimensions")));
             }
             Some(dim) => {
                 let d = normalize_dim(op, dim, x.rank())?;
