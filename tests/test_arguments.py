@@ -340,3 +340,11 @@ def test_places_out_of_range_have_torchs_classes():
     for name in ("unique", "unique_consecutive"):
         with pytest.raises(IndexError):
             getattr(ferrograd.tensor(1.0), name)(dim=0)
+
+
+@pytest.mark.parametrize("name", ["clamp", "clamp_min", "clamp_max", "clip"])
+def test_out_of_clamp_with_numbers_has_the_dtype_of_the_result(name):
+    x, out = ferrograd.tensor([1.0, 2.0, 3.0]), ferrograd.empty(3, dtype=ferrograd.float64)
+    with pytest.raises(RuntimeError, match="dtype"):
+        getattr(ferrograd, name)(x, 2, out=out)
+    assert getattr(ferrograd, name)(x, x, out=out).tolist() == [1.0, 2.0, 3.0]

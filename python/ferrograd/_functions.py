@@ -56,6 +56,9 @@ _SAME = frozenset(
     """.split()
 )
 
+# The same, if they are called with numbers.
+_SAME_WITH_NUMBERS = frozenset("clamp clamp_max clamp_min clip".split())
+
 # Functions that compute in the dtype of `out`.
 _DECIDES = frozenset("cumprod cumsum mean nansum prod sum".split())
 
@@ -77,6 +80,8 @@ PLAIN = (
 def _out_of(name):
     if name.endswith("_") or name in _WITHOUT_OUT:
         return None
+    if name in _SAME_WITH_NUMBERS:
+        return "same with numbers"
     return "same" if name in _SAME else "decides" if name in _DECIDES else "castable"
 
 

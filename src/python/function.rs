@@ -55,6 +55,8 @@ enum Out {
     Castable,
     /// That of the result.
     Same,
+    /// The same if the operands after the first are numbers, else castable ones.
+    SameWithNumbers,
     /// Any: it decides in which dtype the result is computed.
     Decides,
 }
@@ -176,8 +178,10 @@ fn call_into<'py>(
     {
         keywords.set_item("dtype", target.borrow().dtype().into_pyobject(method.py())?)?;
     }
+    let numbers = || !args.iter().skip(1).chain(keywords.values()).any(|arg| arg.is_instance_of::<Tensor>());
+    let same = matches!(rule, Out::Same | Out::Decides) || rule == Out::SameWithNumbers && numbers();
     let result = method.call(args, Some(keywords))?;
-    if matches!(rule, Out::Same | Out::Decides) {
+    if same {
         check_same_dtype(name, &out, &result)?;
     }
     write_outputs(name, &out, &result)
@@ -295,7 +299,7 @@ pub fn write_output(name: &str, target: &Bound<'_, Tensor>, result: &Tensor) -> 
 }
 
 /// The function form of a method, or of a function. `first` says what stands first: a "tensor", a tensor or a "number" ("number
-/// beside tensor": not two of these), or "any"thing; `out` which dtypes that may have: "castable", "same" or one that "decides"; None if there is no `out`.
+/// beside tensor": not two of these), or "any"thing; `out` which dtypes that may have: "castable", "same", "same with numbers" or one that "decides"; None if there is no `out`.
 #[pyfunction]
 #[pyo3(signature = (method, *, first="tensor", out=None, second=false))]
 pub fn _function_form<'py>(
@@ -315,6 +319,7 @@ pub fn _function_form<'py>(
     let out = match out {
         None => Out::None,
         Some("same") => Out::Same,
+        Some("same with numbers") => Out::SameWithNumbers,
         Some("decides") => Out::Decides,
         Some(_) => Out::Castable,
     };
