@@ -348,3 +348,26 @@ def test_out_of_clamp_with_numbers_has_the_dtype_of_the_result(name):
     with pytest.raises(RuntimeError, match="dtype"):
         getattr(ferrograd, name)(x, 2, out=out)
     assert getattr(ferrograd, name)(x, x, out=out).tolist() == [1.0, 2.0, 3.0]
+
+
+def test_sources_of_index_add_and_index_reduce():
+    number, one, place = ferrograd.tensor(1.0), ferrograd.tensor([1.0]), ferrograd.tensor([0])
+    for x, source in ((number, one), (one, number)):
+        for call in (lambda: x.index_add(0, place, source), lambda: x.index_reduce(0, place, source, "amax")):
+            with pytest.raises(RuntimeError, match="shape"):
+                call()
+    assert number.index_add(0, place, number).item() == 2.0
+    mask = ferrograd.tensor([True, False])
+    for call in (
+        lambda: mask.index_reduce(0, place, mask[:1], "amax"),
+        lambda: mask.scatter_reduce(0, ferrograd.tensor([0, 1]), mask, "mean"),
+    ):
+        with pytest.raises(NotImplementedError):
+            call()
+    assert mask.scatter_reduce(0, ferrograd.tensor([1, 1]), mask, "amax").tolist() == [True, True]
+
+
+@pytest.mark.parametrize("name", ["max", "min", "median", "nanmedian", "prod"])
+def test_keepdim_may_not_be_none(name):
+    with pytest.raises(TypeError):
+        getattr(X, name)(0, keepdim=None)

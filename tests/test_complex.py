@@ -330,3 +330,11 @@ def test_signs_of_zeros_and_values_at_infinity():
         for got, expected in zip((y.real, y.imag), want):
             assert str(got) == str(expected) or got == pytest.approx(expected, rel=1e-15, abs=0.0), (call, argument, y)
     assert fg.logsumexp(fg.ones(2, 0, dtype=fg.complex128), 1).real.tolist() == [-inf, -inf]
+
+
+def test_the_derivative_of_polar_at_and_below_0():
+    size = fg.tensor([2.0, 0.0, -2.0], requires_grad=True)
+    angle = fg.tensor([0.0, 0.0, 0.0], requires_grad=True)
+    fg.polar(size, angle).backward(fg.tensor([1 + 3j, 1 + 3j, 1 + 3j]))
+    # That of the magnitude of the result, which does not know of a sign before.
+    assert size.grad.tolist() == [1.0, 0.0, -1.0] and angle.grad.tolist() == [6.0, 0.0, -6.0]

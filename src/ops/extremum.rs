@@ -138,15 +138,15 @@ impl Tensor {
     /// NaN counts as larger than any number. Indices are those of the first largest element.
     /// Derivative: without `dim` shared evenly among equal elements, with `dim` that of the element at the index.
     /// Raises: RuntimeError, or IndexError with `dim`, if there is no element.
-    #[pyo3(signature = (dim=Given(None), keepdim=None, *, other=None))]
-    pub fn max(&self, dim: Given<DimOrTensor>, keepdim: Option<bool>, other: Option<DimOrTensor>) -> Result<Extremum> {
+    #[pyo3(signature = (dim=Given(None), keepdim=Given(None), *, other=None))]
+    pub fn max(&self, dim: Given<DimOrTensor>, keepdim: Given<bool>, other: Option<DimOrTensor>) -> Result<Extremum> {
         let x = self;
         let all = || x.extreme_of_all::<Largest>("max", "max.1");
         max_or_min(
             x,
             "max",
             dim.0,
-            keepdim,
+            keepdim.0,
             other,
             all,
             |dim, keepdim| x.extreme_along::<Largest>("max", dim, keepdim),
@@ -159,15 +159,15 @@ impl Tensor {
     /// NaN counts as smaller than any number. Indices are those of the first smallest element.
     /// Derivative: without `dim` shared evenly among equal elements, with `dim` that of the element at the index.
     /// Raises: RuntimeError, or IndexError with `dim`, if there is no element.
-    #[pyo3(signature = (dim=Given(None), keepdim=None, *, other=None))]
-    pub fn min(&self, dim: Given<DimOrTensor>, keepdim: Option<bool>, other: Option<DimOrTensor>) -> Result<Extremum> {
+    #[pyo3(signature = (dim=Given(None), keepdim=Given(None), *, other=None))]
+    pub fn min(&self, dim: Given<DimOrTensor>, keepdim: Given<bool>, other: Option<DimOrTensor>) -> Result<Extremum> {
         let x = self;
         let all = || x.extreme_of_all::<Smallest>("min", "min.1");
         max_or_min(
             x,
             "min",
             dim.0,
-            keepdim,
+            keepdim.0,
             other,
             all,
             |dim, keepdim| x.extreme_along::<Smallest>("min", dim, keepdim),

@@ -112,10 +112,11 @@ impl Tensor {
     /// Raises: RuntimeError for places out of range, or if shapes or dtypes do not match; IndexError unless `index` is a vector.
     #[pyo3(signature = (dim, index, source, *, alpha=Scalar::Int(1)))]
     pub fn index_add(&self, dim: isize, index: &Tensor, source: &Tensor, alpha: Scalar) -> Result<Tensor> {
-        if self.rank() == 0 && source.rank() > 0 {
+        if (self.rank() == 0) != (source.rank() == 0) {
             return runtime_error!(
-                "index_add: source tensor shape must match self tensor shape, got {:?} for a 0-d tensor",
-                source.shape()
+                "index_add: source tensor shape must match self tensor shape, got {:?} for {:?}",
+                source.shape(),
+                self.shape()
             );
         }
         let (x, d, index, source) = self.with_source("index_add", dim, index, source)?;
@@ -187,6 +188,16 @@ impl Tensor {
             return runtime_error!("index_reduce: Expected reduce to be one of prod, mean, amax or amin but got sum.");
         }
         let reduce = Reduce::parse("index_reduce", reduce)?;
+        if (self.rank() == 0) != (source.rank() == 0) {
+            return runtime_error!(
+                "index_reduce: source tensor shape must match self tensor shape, got {:?} for {:?}",
+                source.shape(),
+                self.shape()
+            );
+        }
+        if self.dtype() == DType::Bool && source.numel() > 0 {
+            return Err(Error::NotImplemented("index_reduce: not implemented for 'Bool'".into()));
+        }
         let (x, d, index, source) = self.with_source("index_reduce", dim, index, source)?;
         x.check_source("index_reduce", d, &index, &source, Error::Runtime)?;
         let list = checked_places("index_reduce", d, x.shape()[d], &index).map_err(|e| Error::Index(e.to_string()))?;

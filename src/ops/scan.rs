@@ -317,9 +317,9 @@ impl Tensor {
     ///
     /// Dtype: integers and bools are multiplied as int64, unless `dtype` says otherwise.
     /// Derivative: exact with zeros in the input, too.
-    #[pyo3(signature = (dim=Given(None), keepdim=None, *, dtype=None))]
-    pub fn prod(&self, dim: Given<isize>, keepdim: Option<bool>, dtype: Option<DType>) -> Result<Tensor> {
-        let dim = dim.0;
+    #[pyo3(signature = (dim=Given(None), keepdim=Given(None), *, dtype=None))]
+    pub fn prod(&self, dim: Given<isize>, keepdim: Given<bool>, dtype: Option<DType>) -> Result<Tensor> {
+        let (dim, keepdim) = (dim.0, keepdim.0);
         if dim.is_none() && keepdim.is_some() {
             return Err(Error::Type("prod() takes keepdim only with a dim".into()));
         }

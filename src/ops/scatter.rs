@@ -174,6 +174,9 @@ impl Tensor {
         include_self: bool,
     ) -> Result<Tensor> {
         let x = self;
+        if x.dtype() == DType::Bool && reduce == Reduce::Mean && values.numel() > 0 {
+            return Err(Error::NotImplemented(format!("{op}: mean is not implemented for 'Bool'")));
+        }
         let y = x.own_copy()?;
         let y = crate::dispatch_ordered!(y.dtype(), op, T => y.reduce_into::<T>(along, values, reduce, include_self))?;
         let along = along.clone();

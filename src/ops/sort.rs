@@ -301,15 +301,15 @@ impl Tensor {
     /// The median, the lower one of two; or, over a `dim`, the medians as a pair (values, indices). NaN if there is one.
     ///
     /// Derivative: without `dim` shared evenly among equal elements, with `dim` that of the element at the index.
-    #[pyo3(signature = (dim=Given(None), keepdim=None))]
-    pub fn median(&self, dim: Given<isize>, keepdim: Option<bool>) -> Result<super::arguments::Extremum> {
-        self.any_median("median", "median.1", dim.0, keepdim)
+    #[pyo3(signature = (dim=Given(None), keepdim=Given(None)))]
+    pub fn median(&self, dim: Given<isize>, keepdim: Given<bool>) -> Result<super::arguments::Extremum> {
+        self.any_median("median", "median.1", dim.0, keepdim.0)
     }
 
     /// The median of what is not NaN; see `median`.
-    #[pyo3(signature = (dim=Given(None), keepdim=None))]
-    pub fn nanmedian(&self, dim: Given<isize>, keepdim: Option<bool>) -> Result<super::arguments::Extremum> {
-        self.any_median("nanmedian", "nanmedian.1", dim.0, keepdim)
+    #[pyo3(signature = (dim=Given(None), keepdim=Given(None)))]
+    pub fn nanmedian(&self, dim: Given<isize>, keepdim: Given<bool>) -> Result<super::arguments::Extremum> {
+        self.any_median("nanmedian", "nanmedian.1", dim.0, keepdim.0)
     }
 
     /// The most frequent element along `dim`, the smallest of these, and where one is: a pair (values, indices).
