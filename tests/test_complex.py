@@ -304,3 +304,12 @@ def test_gradients_to_start_from_must_have_the_dtype():
     for y, g in [(x * x, fg.ones(3)), ((x * x).real, fg.ones(3, dtype=fg.complex64))]:
         with pytest.raises(RuntimeError, match="same dtype"):
             fg.autograd.grad(y, x, g)
+
+
+@pytest.mark.parametrize("name", ["asin", "acos", "asinh", "acosh", "atan", "atanh"])
+def test_branch_cuts_keep_the_signs_of_zeros(name):
+    numbers = [complex(a, b) for a in (2.0, -2.0, 0.5, -0.5) for b in (0.0, -0.0)]
+    z = np.array(numbers + [complex(-z.imag, z.real) for z in numbers])
+    y, wanted = getattr(fg, name)(fg.from_numpy(z)).numpy(), getattr(np, "arc" + name[1:])(z)
+    np.testing.assert_allclose(y, wanted, rtol=1e-14, atol=1e-15)
+    assert (np.signbit(y.real) == np.signbit(wanted.real)).all() and (np.signbit(y.imag) == np.signbit(wanted.imag)).all()
