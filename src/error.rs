@@ -36,7 +36,7 @@ pub enum Error {
         /// The dtype as given.
         got: DType,
         /// The accepted ones.
-        expected: &'static str,
+        expected: String,
     },
     /// A value that backward needs has been written to. RuntimeError.
     Modified {

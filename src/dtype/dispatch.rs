@@ -6,7 +6,7 @@ macro_rules! dispatch {
     ($dtype:expr, $op:expr, $T:ident in [$($ty:ty),+] => $body:expr) => {{
         let dtype: $crate::dtype::DType = $dtype;
         $(if dtype == <$ty as $crate::dtype::Element>::DTYPE { type $T = $ty; $body } else)+
-        { Err($crate::error::Error::DType { op: $op, got: dtype, expected: stringify!($($ty),+) }) }
+        { Err($crate::error::Error::DType { op: $op, got: dtype, expected: $crate::dtype::names(&[$(<$ty as $crate::dtype::Element>::DTYPE),+]) }) }
     }};
 }
 

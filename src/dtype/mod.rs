@@ -149,6 +149,12 @@ impl DType {
     }
 }
 
+/// The names of some dtypes, for an error.
+#[cold]
+pub fn names(dtypes: &[DType]) -> String {
+    dtypes.iter().map(|dtype| dtype.name()).collect::<Vec<_>>().join(", ")
+}
+
 impl fmt::Display for DType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
