@@ -203,3 +203,14 @@ def test_as_strided_scatter_sees_the_memory():
     ):
         with pytest.raises(RuntimeError):
             call()
+
+
+def test_broadcast_to_takes_sizes_one_by_one():
+    x = ferrograd.tensor([1, 2])
+    assert x.broadcast_to(2, 2).tolist() == x.broadcast_to(size=(2, -1)).tolist() == x.broadcast_to([2, 2]).tolist() == [[1, 2]] * 2
+
+
+def test_triangles_are_contiguous():
+    x = ferrograd.arange(6).reshape(3, 2).t()
+    assert x.tril().stride() == x.triu(1).stride() == (3, 1) and x.tril().tolist() == [[0, 0, 0], [1, 3, 0]]
+    assert x.clone().tril_().stride() == x.stride() == (1, 2)
