@@ -153,7 +153,8 @@ fn array_item(ob: &Bound<'_, PyAny>) -> PyResult<Item> {
     let dtype = ob.getattr("dtype")?;
     let kind: String = dtype.getattr("kind")?.extract()?;
     let is_array = is_ndarray(ob)?;
-    if !matches!(kind.as_str(), "i" | "u" | "b") && !(is_array && kind == "f") {
+    let takes_places = matches!(kind.as_str(), "i" | "u" | "b") || (is_array && kind == "f");
+    if !takes_places {
         return Err(bad_index(ob));
     }
     let bytes = kind == "u" && dtype.getattr("itemsize")?.extract::<usize>()? == 1;
