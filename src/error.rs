@@ -36,7 +36,7 @@ pub enum Error {
         /// The dtype as given.
         got: DType,
         /// The accepted ones.
-        expected: &'static str,
+        expected: String,
     },
     /// A value that backward needs has been written to. RuntimeError.
     Modified {
@@ -93,9 +93,9 @@ macro_rules! runtime_error {
 impl Error {
     /// An op that has no kernel for a dtype, only for others. NotImplementedError.
     #[cold]
-    pub fn unsupported(op: &str, got: DType, expected: &[DType]) -> Error {
+    pub fn unsupported(op: &'static str, got: DType, expected: &[DType]) -> Error {
         let names: Vec<String> = expected.iter().map(DType::to_string).collect();
-        Error::NotImplemented(format!("{op}: not implemented for dtype {got} (expected one of {})", names.join(", ")))
+        Error::DType { op, got, expected: names.join(", ") }
     }
 }
 

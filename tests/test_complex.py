@@ -338,3 +338,12 @@ def test_the_derivative_of_polar_at_and_below_0():
     fg.polar(size, angle).backward(fg.tensor([1 + 3j, 1 + 3j, 1 + 3j]))
     # That of the magnitude of the result, which does not know of a sign before.
     assert size.grad.tolist() == [1.0, 0.0, -1.0] and angle.grad.tolist() == [6.0, 0.0, -6.0]
+
+
+@pytest.mark.parametrize("name", ["asin", "acos", "asinh", "acosh", "atan", "atanh"])
+def test_branch_cuts_keep_the_signs_of_zeros(name):
+    numbers = [complex(a, b) for a in (2.0, -2.0, 0.5, -0.5) for b in (0.0, -0.0)]
+    z = np.array(numbers + [complex(-z.imag, z.real) for z in numbers])
+    y, wanted = getattr(fg, name)(fg.from_numpy(z)).numpy(), getattr(np, "arc" + name[1:])(z)
+    np.testing.assert_allclose(y, wanted, rtol=1e-14, atol=1e-15)
+    assert (np.signbit(y.real) == np.signbit(wanted.real)).all() and (np.signbit(y.imag) == np.signbit(wanted.imag)).all()

@@ -252,3 +252,67 @@ def test_functions_take_input_by_name_and_numbers_first():
         torch.exp(1.0)
     with pytest.raises(TypeError):
         torch.exp()
+
+
+def test_numbers_beyond_float32_are_refused_where_torch_converts_them():
+    x, mask = torch.ones(2), torch.tensor([True, False])
+    for call in (
+        lambda: torch.full((2,), 1e39),
+        lambda: torch.full((2,), 1e39, dtype=torch.complex64),
+        lambda: torch.full_like(x, -1e39),
+        lambda: torch.scalar_tensor(1e39),
+        lambda: x.new_full((2,), 1e39),
+        lambda: x.clone().fill_(1e39),
+        lambda: x.clone().__setitem__(0, 1e39),
+        lambda: x.masked_fill(mask, -1e39),
+        lambda: x.masked_fill(mask, torch.tensor(1e39, dtype=torch.float64)),
+        lambda: x.clamp(max=1e39),
+        lambda: torch.add(x, x, alpha=1e39),
+        lambda: torch.where(mask, x, 1e39),
+        lambda: torch.where(mask, 1e39, 2),
+        lambda: x.to(torch.uint8).where(mask, 300),
+    ):
+        with pytest.raises(RuntimeError, match="without overflow"):
+            call()
+    assert torch.full((1,), 1e39, dtype=torch.float64).item() == 1e39
+    assert torch.full((1,), float("-inf")).item() == float("-inf")
+    assert torch.tensor(1e39).item() == (x + 1e39)[0].item() == float("inf")
+    assert torch.where(mask, -3, x.to(torch.uint8)).tolist() == [253, 1]
+
+
+def test_constructors_have_the_keywords_that_torch_has():
+    for call in (
+        lambda: torch.as_tensor([1.0], requires_grad=True),
+        lambda: torch.tensor([1.0], layout=torch.strided),
+        lambda: torch.asarray([1.0], pin_memory=False),
+        lambda: torch.ones(1).new_tensor([1.0], pin_memory=False),
+        lambda: torch.normal(torch.zeros(2), 1.0, dtype=torch.float64),
+    ):
+        with pytest.raises(TypeError):
+            call()
+    assert not torch.zeros(2, requires_grad=None).requires_grad
+    with pytest.warns(UserWarning, match="new_tensor"):
+        torch.ones(1).new_tensor(torch.ones(1))
+
+
+def test_out_of_constructors():
+    out = torch.ones(7)
+    y = torch.zeros(2, 3, out=out, requires_grad=True)
+    assert y is out and y.shape == (2, 3) and y.requires_grad
+    assert torch.linspace(0, 1, 2, out=torch.ones(5)).tolist() == [0.0, 1.0]
+    with pytest.raises(RuntimeError, match="floating point"):
+        torch.zeros(2, out=torch.ones(2, dtype=torch.int64), requires_grad=True)
+
+
+def test_data_that_is_no_number():
+    from fractions import Fraction
+
+    assert torch.tensor([Fraction(1, 2)], dtype=torch.float32).tolist() == [0.5]
+    for dtype in (torch.int64, torch.bool, torch.float32, torch.complex64):
+        for data in (None, [None], object(), {}):
+            with pytest.raises(TypeError):
+                torch.tensor(data, dtype=dtype)
+    with pytest.raises(RuntimeError, match="infer dtype"):
+        torch.tensor([Fraction(1, 2)])
+    with pytest.raises(TypeError):
+        torch.tensor([torch.tensor([1, 2])])

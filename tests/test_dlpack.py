@@ -101,3 +101,12 @@ def test_older_producers():
 def test_refusals(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_old_names():
+    from ferrograd.utils.dlpack import from_dlpack, to_dlpack
+
+    tensor = fg.tensor([1.0, 2.0])
+    assert from_dlpack(to_dlpack(tensor)).data_ptr() == tensor.data_ptr()
+    with pytest.raises(TypeError):
+        to_dlpack([1.0])

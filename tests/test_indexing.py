@@ -142,7 +142,7 @@ def test_flags_and_empty_keys():
     [
         (5, IndexError), (-3, IndexError), ((0, 3), IndexError), ((0, 0, 0), IndexError), (1.5, IndexError), ("a", TypeError),
         (slice(None, None, -1), ValueError), (slice(None, None, 0), ValueError), (slice(1.5), TypeError), ([5], IndexError),
-        ([0, -3], IndexError), (([0, 1], [0, 1, 2]), IndexError), (np.array([0.5]), IndexError), ({}, IndexError),
+        ([0, -3], IndexError), (([0, 1], [0, 1, 2]), IndexError), (np.float64(0.5), IndexError), ({}, IndexError),
         (np.array([True, False, True]), IndexError), (2**70, ValueError),
     ],
 )  # fmt: skip
@@ -220,3 +220,29 @@ def test_a_leaf_that_requires_grad_is_not_assigned_to():
     with ferrograd.no_grad():
         x[0] = 5.0
     assert x.detach().numpy()[0] == 5
+
+
+def test_masks_of_bytes_warn_and_are_masks_as_arrays_too():
+    x = tensor([[0, 1, 2], [3, 4, 5]])
+    for mask in (ferrograd.tensor([1, 0], dtype=ferrograd.uint8), np.array([1, 0], np.uint8)):
+        with pytest.warns(UserWarning, match="uint8"):
+            assert x[mask].tolist() == [[0, 1, 2]]
+    assert x[np.uint8(1)].tolist() == [3, 4, 5]
+    assert x[np.array(1, np.uint8)].shape == (1, 2, 3)
+
+
+def test_arrays_of_floats_are_places():
+    x = tensor([[0, 1, 2], [3, 4, 5]])
+    assert x[np.array([1.0, 0.2])].tolist() == [[3, 4, 5], [0, 1, 2]]
+    assert x[np.array(1.0)].tolist() == [3, 4, 5]
+    with pytest.raises(IndexError):
+        x[np.float64(1)]
+
+
+def test_a_list_that_stands_for_a_tuple_warns():
+    x = tensor([[0, 1, 2], [3, 4, 5]])
+    with pytest.warns(UserWarning, match="non-tuple sequence"):
+        assert x[[[0, 1], [1, 2]]].tolist() == [1, 5]
+    with pytest.warns(UserWarning, match="non-tuple sequence"):
+        x[[slice(0, 1), 1]] = 9
+    assert x[[0]].tolist() == [[0, 9, 2]]

@@ -230,3 +230,90 @@ def test_layouts_go_there_and_back(shape, order):
 def test_foreign_byte_order():
     with pytest.raises(ValueError, match="byte order"):
         torch.from_numpy(np.arange(3).astype(">i8"))
+
+
+def test_equality_with_arrays():
+    x = torch.tensor([1, 2])
+    for y in (x == np.array([1.0, 3.0]), np.array([1.0, 3.0]) == x):
+        assert isinstance(y, torch.Tensor) and y.dtype is torch.bool and y.tolist() == [True, False]
+    # As in torch: `!=` does not look into arrays.
+    assert (x != np.array([1, 2])) is True and (np.array([1, 2]) != x) is True
+    assert (torch.tensor(1) == np.array([[1, 2]])).tolist() == [[True, False]]
+    assert (x == [1, 2]) is False and (x == "a") is False
+    with pytest.raises(RuntimeError, match="broadcast"):
+        _ = x == np.array([1, 2, 3])
+
+
+def test_an_array_over_a_tensor():
+    y = np.array([1.0, 3.0]) / torch.tensor([2.0, 4.0])
+    assert isinstance(y, torch.Tensor) and y.dtype is torch.float64 and y.tolist() == [0.5, 0.75]
+    assert (6 / torch.tensor([2.0, 3.0])).tolist() == [3.0, 2.0]
+    with pytest.raises(TypeError):
+        _ = "a" / torch.tensor([2.0])
+    with pytest.raises(TypeError):
+        _ = np.array([1.0]) - torch.tensor([2.0])
+
+
+@pytest.mark.parametrize(
+    "view",
+    [lambda x: x[::2, 1:], lambda x: x[1].expand(3, 4), lambda x: x.t(), lambda x: x[:0], lambda x: x[1, 2]],
+    ids=["step", "expanded", "transposed", "empty", "number"],
+)
+def test_copies_and_pickles_keep_strides(view):
+    x = view(torch.arange(12.0).reshape(3, 4))
+    for y in (copy.deepcopy(x), pickle.loads(pickle.dumps(x))):
+        assert y.stride() == x.stride() and torch.equal(y, x)
+        assert not y.numel() or y.data_ptr() != x.data_ptr()
+    assert copy.deepcopy(x).storage_offset() == x.storage_offset()
+
+
+def test_deep_copies_share_what_was_shared():
+    x = torch.zeros(4)
+    y, part, other = copy.deepcopy((x, x[1:3], torch.zeros(4)))
+    part.fill_(7)
+    assert y.tolist() == [0, 7, 7, 0] and x.tolist() == other.tolist() == [0, 0, 0, 0]
+
+
+def test_a_pickle_that_does_not_fit_is_refused():
+    rebuild = torch._C._rebuild
+    for size, stride in (((2,), (2,)), ((4,), (1,)), ((2,), (-1,)), ((-1,), (1,)), ((2,), (1, 1)), ((2**40, 2**40), (1, 1))):
+        with pytest.raises(RuntimeError):
+            rebuild(torch.Tensor, bytes(8), torch.float32, size, stride, False, {})
+
+
+def test_reversed_and_truth_of_one_element():
+    x = torch.arange(6).reshape(3, 2)
+    assert [row.tolist() for row in reversed(x)] == [[4, 5], [2, 3], [0, 1]]
+    assert reversed(torch.tensor(3)).item() == 3
+    assert torch.tensor([2.5]).is_nonzero() and not torch.is_nonzero(torch.tensor(0))
+    with pytest.raises(RuntimeError, match="more than one value"):
+        x.is_nonzero()
+    assert x.get_device() == torch.get_device(x) == -1
+
+
+def test_buffers():
+    import array
+
+    numbers = array.array("i", [1, 2])
+    x = torch.asarray(numbers, dtype=torch.int32)
+    x[0] = 5
+    assert x.dtype is torch.int32 and numbers[0] == 5
+    assert torch.asarray(bytearray(8)).tolist() == [0.0, 0.0]
+    assert torch.asarray(np.uint8(3), dtype=torch.int64).item() == 3
+    for call in (
+        lambda: torch.frombuffer(bytearray(), dtype=torch.uint8),
+        lambda: torch.frombuffer(bytearray(8), dtype=torch.float32, count=0),
+        lambda: torch.frombuffer(bytearray(8), dtype=torch.float32, offset=8),
+        lambda: torch.frombuffer(bytearray(8), dtype=torch.float32, offset=-1),
+        lambda: torch.frombuffer(bytearray(7), dtype=torch.float32),
+        lambda: torch.frombuffer([1], dtype=torch.float32),
+    ):
+        with pytest.raises(ValueError):
+            call()
+
+
+def test_lent_memory_does_not_grow():
+    x = torch.from_numpy(np.arange(3.0))
+    assert x.resize_(2).tolist() == [0.0, 1.0]
+    with pytest.raises(RuntimeError, match="not resizable"):
+        x.resize_(5)

@@ -113,11 +113,20 @@ def test_threads_do_not_change_the_bits(dtype):
         (lambda: fg.ones(2, 2, 3).bmm(fg.ones(3, 3, 2)), "bmm: batches of shapes"),
         (lambda: fg.ones(3).dot(fg.ones(4)), "dot: inconsistent tensor size"),
         (lambda: fg.ones(()).matmul(fg.ones(3)), "matmul: both operands need to be at least 1D"),
-        (lambda: fg.ones(2, 2, dtype=fg.bool).mm(fg.ones(2, 2, dtype=fg.bool)), "mm: not implemented for dtype bool"),
+        (
+            lambda: fg.ones(2, 2, dtype=fg.bool).mm(fg.ones(2, 2, dtype=fg.bool)),
+            r"mm: not implemented for dtype bool \(expected one of float32, .*, complex128\)",
+        ),
         (lambda: fg.ones(2, 2, 3).matmul(fg.ones(3, 3, 2)), "matmul"),
+        (lambda: fg.nn.functional.linear(fg.ones(3), fg.ones(2, 3, 2)), "linear: expected a weight of at most 2 dimensions"),
         (lambda: fg.addmm(fg.ones(7), fg.ones(2, 3), fg.ones(3, 2)), r"addmm: shapes \[7\] and \[2, 2\]"),
     ],
 )
 def test_errors_name_the_shapes(call, message):
     with pytest.raises(RuntimeError, match=message):
         call()
+
+
+def test_the_second_operand_by_name():
+    x = fg.ones(2, 2)
+    assert x.matmul(other=x).tolist() == fg.matmul(input=x, other=x).tolist() == [[2.0, 2.0]] * 2

@@ -328,6 +328,8 @@ def test_a_list_that_contains_itself():
         lambda: fg.zeros(1).expand(1 << 26)[:, None] * fg.zeros(1).expand(1 << 26),
         lambda: fg.zeros(1 << 20).resize_(1 << 60),
         lambda: fg.zeros(3).repeat(1 << 60),
+        lambda: fg.tensor([1 << 44]).bincount(),
+        lambda: fg.tensor([1]).bincount(fg.ones(1), minlength=1 << 44),
     ],
 )
 def test_too_much_memory_is_an_error(call):

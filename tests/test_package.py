@@ -42,3 +42,12 @@ def test_the_example_plots_or_says_at_once_what_it_needs(tmp_path):
         assert run.returncode == 0 and (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
     else:
         assert run.returncode == 2 and "needs matplotlib" in run.stderr and "loss" not in run.stdout
+
+
+def test_constants():
+    import math
+
+    import ferrograd
+
+    assert (ferrograd.pi, ferrograd.e, ferrograd.inf) == (math.pi, math.e, math.inf) and math.isnan(ferrograd.nan)
+    assert ferrograd.newaxis is None and re.match(r"\d+\.\d+", ferrograd.__version__)

@@ -168,3 +168,17 @@ def test_random_refuses_bounds_out_of_range():
     for dtype, low in ((torch.float32, 2**24), (torch.uint8, 256), (torch.uint8, -1), (torch.int8, -129), (torch.bool, 2)):
         with pytest.raises(RuntimeError):
             torch.zeros(4, dtype=dtype).random_(low, None)
+
+
+def test_normal_takes_tensors_of_no_dims_for_numbers():
+    torch.manual_seed(0)
+    wanted = torch.normal(1.0, 2.0, (3,))
+    for mean, std in ((torch.tensor(1), 2), (1, torch.tensor(2)), (torch.tensor(1.0), torch.tensor(2.0))):
+        torch.manual_seed(0)
+        assert torch.equal(torch.normal(mean, std, (3,)), wanted)
+    with pytest.raises(TypeError):
+        torch.normal(torch.zeros(1), 2.0, (3,))
+    with pytest.raises(TypeError):
+        torch.normal(0, 1j, (3,))
+    with pytest.raises(RuntimeError, match="non-complex"):
+        torch.normal(torch.zeros(2), torch.ones(2, dtype=torch.complex64))

@@ -25,6 +25,8 @@ CASES = [
     (lambda: torch.arange(2000), "tensor([   0,    1,    2,  ..., 1997, 1998, 1999])"),
     (lambda: torch.ones(1, requires_grad=True), "tensor([1.], requires_grad=True)"),
     (lambda: torch.ones(1, requires_grad=True) * 2, "tensor([2.], grad_fn=<MulBackward0>)"),
+    (lambda: torch.ones(1, requires_grad=True) - 2, "tensor([-1.], grad_fn=<SubBackward0>)"),
+    (lambda: 2 - torch.ones(1, requires_grad=True), "tensor([1.], grad_fn=<RsubBackward1>)"),
     (lambda: torch.float32, "torch.float32"),
     (lambda: torch.strided, "torch.strided"),
     (lambda: torch.channels_last, "torch.channels_last"),

@@ -235,3 +235,14 @@ def test_contiguous_format_converts_only_channels_last():
 def test_resizing_to_the_same_shape_changes_nothing():
     x = ferrograd.arange(6).reshape(2, 3).t()
     assert x.resize_(3, 2).stride() == (1, 3) and x.resize_as_(ferrograd.ones(3, 2)).tolist() == [[0, 3], [1, 4], [2, 5]]
+
+
+def test_broadcast_to_takes_sizes_one_by_one():
+    x = ferrograd.tensor([1, 2])
+    assert x.broadcast_to(2, 2).tolist() == x.broadcast_to(size=(2, -1)).tolist() == x.broadcast_to([2, 2]).tolist() == [[1, 2]] * 2
+
+
+def test_triangles_are_contiguous():
+    x = ferrograd.arange(6).reshape(3, 2).t()
+    assert x.tril().stride() == x.triu(1).stride() == (3, 1) and x.tril().tolist() == [[0, 0, 0], [1, 3, 0]]
+    assert x.clone().tril_().stride() == x.stride() == (1, 2)

@@ -1,5 +1,7 @@
 """Tensors, parallel CPU kernels and reverse-mode autograd with torch's names."""
 
+from math import e, inf, nan, pi
+
 from ferrograd import _C
 from ferrograd._C import *  # noqa: F403
 from ferrograd._C import Tensor, dtype
@@ -15,6 +17,8 @@ from ferrograd.autograd import (
     no_grad,
     set_grad_enabled,
 )
+
+newaxis = None
 
 is_anomaly_enabled = _C._autograd.is_anomaly_enabled
 is_anomaly_check_nan_enabled = _C._autograd.is_anomaly_check_nan_enabled
@@ -37,6 +41,8 @@ _LAZY = {"func": "ferrograd.func", "optim": "ferrograd.optim", "utils": "ferrogr
 def __getattr__(name):
     import importlib
 
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("ferrograd")
     if name not in _LAZY:
         raise AttributeError(f"module 'ferrograd' has no attribute '{name}'")
     module = importlib.import_module(_LAZY[name])

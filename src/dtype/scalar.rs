@@ -98,6 +98,16 @@ impl Scalar {
         }
     }
 
+    /// Whether torch takes it as a number for a dtype: what lies within its range, where a finite float stays finite.
+    pub fn converts_to(self, dtype: DType) -> bool {
+        let stays = |v: f64| !v.is_finite() || v.abs() <= f32::MAX as f64;
+        match self {
+            Scalar::Float(v) if dtype.to_real() == DType::F32 => stays(v),
+            Scalar::Complex(v) if dtype == DType::C64 => stays(v.re) && stays(v.im),
+            other => other.fits(dtype),
+        }
+    }
+
     /// Whether an integer is the same in a dtype; floats count as exact.
     pub fn is_exact_in(self, dtype: DType) -> bool {
         match self {

@@ -114,15 +114,20 @@ pub fn tan(z: C) -> C {
     C::new(t.im, -t.re)
 }
 
+/// The roots of 1 - z and of 1 + z. Adding a complex 1 would lose the sign of an imaginary part that is -0.
+fn roots_beside_one(z: C) -> (C, C) {
+    (C::new(1.0 - z.re, -z.im).sqrt(), C::new(1.0 + z.re, z.im).sqrt())
+}
+
 /// arcsine by Kahan's formulas, which keep the signs of zeros on the branch cuts.
 pub fn asin(z: C) -> C {
-    let (left, right) = ((ONE - z).sqrt(), (ONE + z).sqrt());
+    let (left, right) = roots_beside_one(z);
     C::new(z.re.atan2((left * right).re), (left.conj() * right).im.asinh())
 }
 
 /// arccosine, likewise.
 pub fn acos(z: C) -> C {
-    let (left, right) = ((ONE - z).sqrt(), (ONE + z).sqrt());
+    let (left, right) = roots_beside_one(z);
     C::new(2.0 * left.re.atan2(right.re), (right.conj() * left).im.asinh())
 }
 
@@ -134,7 +139,7 @@ pub fn asinh(z: C) -> C {
 
 /// acosh, likewise by Kahan's formulas.
 pub fn acosh(z: C) -> C {
-    let (left, right) = ((z - ONE).sqrt(), (z + ONE).sqrt());
+    let (left, right) = (C::new(z.re - 1.0, z.im).sqrt(), C::new(z.re + 1.0, z.im).sqrt());
     C::new((left.conj() * right).re.asinh(), 2.0 * left.im.atan2(right.re))
 }
 

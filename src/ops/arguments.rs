@@ -92,6 +92,9 @@ impl Operand {
 /// Python would ask the other side.
 pub struct OtherSide(pub Result<Operand>);
 
+/// The same for `==`, which alone compares with a numpy array, too, as in torch.
+pub struct OtherSideOrArray(pub Result<Operand>);
+
 impl Scalar {
     /// This number for use with a dtype: a complex one has no use with a real dtype, nor one out of range.
     pub(crate) fn for_use_with(self, op: &str, dtype: DType) -> Result<Scalar> {

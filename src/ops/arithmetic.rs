@@ -51,10 +51,15 @@ impl Tensor {
 
     /// `self - other`, for Rust callers.
     pub fn sub(&self, other: &Tensor) -> Result<Tensor> {
+        self.sub_named("sub", other)
+    }
+
+    /// `self - other` under the name of a node: that of a number minus a tensor is another one.
+    pub(crate) fn sub_named(&self, op: &'static str, other: &Tensor) -> Result<Tensor> {
         check_difference(self, other)?;
         let (a, b) = promoted(self, other)?;
         let y = number_zip_map!("sub", a, b, |u, v| u.sub(v), or number)?;
-        vjp!("sub", y, { a: |g| Ok(g.clone()), b: |g| g.neg() })
+        vjp!(op, y, { a: |g| Ok(g.clone()), b: |g| g.neg() })
     }
 
     /// `self * other`, for Rust callers.

@@ -55,7 +55,7 @@ impl Tensor {
         let op = if tensors { names.tensors } else { names.numbers };
         let (x, bounds) = self.with_bounds([low, high])?;
         if x.dtype() == DType::Bool && !tensors && bounds.iter().any(Option::is_some) {
-            return Err(Error::DType { op: "clamp", got: DType::Bool, expected: "the numbers" });
+            return Err(Error::DType { op: "clamp", got: DType::Bool, expected: "the numbers".into() });
         }
         match bounds {
             [Some(low), Some(high)] => clamp_between(op, &x, &low, &high),

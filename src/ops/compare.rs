@@ -225,7 +225,7 @@ impl Tensor {
     /// Itself, for ops that torch does not implement for complex tensors.
     pub(crate) fn only_real(&self, op: &'static str) -> Result<&Tensor> {
         match self.dtype() {
-            got if got.is_complex() => Err(Error::DType { op, got, expected: "the real dtypes" }),
+            got if got.is_complex() => Err(Error::DType { op, got, expected: "the real dtypes".into() }),
             _ => Ok(self),
         }
     }

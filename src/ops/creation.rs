@@ -54,7 +54,7 @@ impl Tensor {
 
     /// A tensor filled with a number.
     pub fn full(op: &'static str, shape: &[usize], value: Scalar, dtype: DType) -> Result<Tensor> {
-        if !value.fits(dtype) {
+        if !value.converts_to(dtype) {
             return runtime_error!("{op}: value {value} cannot be converted to type {dtype} without overflow");
         }
         let y = Tensor::uninitialized(op, shape, dtype)?;
@@ -64,7 +64,7 @@ impl Tensor {
 
     /// A tensor of this shape filled with a number.
     pub fn full_like(&self, op: &'static str, value: Scalar, dtype: DType, format: MemoryFormat) -> Result<Tensor> {
-        if !value.fits(dtype) {
+        if !value.converts_to(dtype) {
             return runtime_error!("{op}: value {value} cannot be converted to type {dtype} without overflow");
         }
         let y = self.empty_like(dtype, format)?;

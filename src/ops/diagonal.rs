@@ -78,7 +78,8 @@ impl Tensor {
         if x.rank() < 2 {
             return runtime_error!("{op}: input tensor must have at least 2 dimensions, got {}", x.rank());
         }
-        let y = x.own_copy()?;
+        x.check_saved()?;
+        let y = if x.is_reusable() { x.own_copy()? } else { x.detached(false).to_copy(x.dtype(), MemoryFormat::Contiguous)? };
         let layout = y.layout();
         {
             let _access = Access::new(&[], &[y.storage()]);

@@ -8,7 +8,7 @@
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
-use super::arguments::OtherSide;
+use super::arguments::{OtherSide, OtherSideOrArray};
 use crate::dtype::Kind;
 use crate::error::{Error, Result};
 use crate::tape::view::in_place;
@@ -43,9 +43,8 @@ macro_rules! binary_operators {
 
 binary_operators! {
     __add__ __radd__ __iadd__ |a, b| a.add(b);
-    __sub__ __rsub__ __isub__ |a, b| a.sub(b);
+    __sub__ __rsub__ __isub__ |a, b| a.sub_named(if a.is_number() { "rsub.1" } else { "sub" }, b);
     __mul__ __rmul__ __imul__ |a, b| a.mul(b);
-    __truediv__ __rtruediv__ __itruediv__ into_float |a, b| quotient(a, b);
     __div__ __rdiv__ __idiv__ into_float |a, b| quotient(a, b);
     __floordiv__ __rfloordiv__ __ifloordiv__ |a, b| a.floor_divide(b.into());
     __mod__ __rmod__ __imod__ |a, b| a.remainder(b.into());
@@ -63,6 +62,24 @@ fn quotient(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 
 #[pymethods]
 impl Tensor {
+    fn __truediv__(&self, other: OtherSide) -> Result<Tensor> {
+        self.__div__(other)
+    }
+
+    fn __itruediv__(&self, other: OtherSide) -> Result<()> {
+        self.__idiv__(other)
+    }
+
+    /// A numpy array over a tensor is the reciprocal times the array, which numpy computes.
+    fn __rtruediv__<'py>(&self, other: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = other.py();
+        match other.extract::<OtherSide>() {
+            Ok(other) => Ok(Bound::new(py, self.__rdiv__(other)?)?.into_any()),
+            Err(_) if other.hasattr(pyo3::intern!(py, "__array_struct__"))? => Bound::new(py, self.reciprocal()?)?.mul(other),
+            Err(_) => Ok(py.NotImplemented().into_bound(py)),
+        }
+    }
+
     fn __pow__(&self, exponent: OtherSide, modulo: Option<Bound<'_, PyAny>>) -> PyResult<Tensor> {
         refuse_modulo(modulo)?;
         Ok(self.pow(exponent.0?)?)
@@ -99,7 +116,7 @@ impl Tensor {
         self.bitwise_not()
     }
 
-    fn __eq__(&self, other: OtherSide) -> Result<Tensor> {
+    fn __eq__(&self, other: OtherSideOrArray) -> Result<Tensor> {
         self.eq(other.0?)
     }
 

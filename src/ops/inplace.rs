@@ -76,6 +76,11 @@ impl Tensor {
         if numel <= available {
             return Ok(self.with_layout(Layout { offset, ..Layout::contiguous(shape) }));
         }
+        if self.storage().is_lent() {
+            return runtime_error!(
+                "{op}: trying to resize storage that is not resizable: the memory was lent by another library"
+            );
+        }
         let y = Tensor::uninitialized(op, shape, self.dtype())?;
         let kept = Layout::contiguous(&[available]);
         y.with_layout(kept.clone()).write(&self.with_layout(Layout { offset, ..kept }))?;

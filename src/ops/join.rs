@@ -263,8 +263,7 @@ pub fn broadcast_tensors(tensors: Tensors) -> Result<Several> {
     for x in &tensors.0 {
         shape = crate::layout::broadcast_shapes("broadcast_tensors", &shape, x.shape())?;
     }
-    let sizes = super::arguments::Dims(shape.iter().map(|&size| size as isize).collect());
-    tensors.0.iter().map(|x| x.broadcast_to(sizes.clone())).collect::<Result<_>>().map(Several)
+    tensors.0.iter().map(|x| x.expand_to("broadcast_tensors", &shape)).collect::<Result<_>>().map(Several)
 }
 
 /// The shape that some shapes broadcast to.

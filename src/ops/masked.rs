@@ -104,9 +104,7 @@ impl Tensor {
                 Tensor::from_scalar(value, self.dtype())?
             }
             Operand::Tensor(value) => {
-                if value.dtype().is_complex() && !self.dtype().is_complex() {
-                    super::power::check_in_range(value.scalar()?, self.dtype())?;
-                }
+                super::power::check_in_range(value.scalar()?, self.dtype())?;
                 value.to_dtype(self.dtype())?
             }
         };

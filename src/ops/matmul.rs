@@ -337,8 +337,8 @@ impl Tensor {
     /// Shape: (k,) and (k,) to (); (m, k) and (k,) to (m,); (k,) and (k, n) to (n,); (*, m, k) and (*, k, n) to
     /// (*, m, n), where the leading dims broadcast. Dtype: any number type, the same for both.
     /// Raises: RuntimeError if the shapes or dtypes do not fit.
-    pub fn matmul(&self, tensor2: &Tensor) -> Result<Tensor> {
-        let (a, b) = (self, tensor2);
+    pub fn matmul(&self, other: &Tensor) -> Result<Tensor> {
+        let (a, b) = (self, other);
         match (a.rank(), b.rank()) {
             (0, _) | (_, 0) => {
                 runtime_error!("matmul: both operands need to be at least 1D, but they are {}D and {}D", a.rank(), b.rank())
@@ -433,7 +433,11 @@ fn batched(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 #[pyfunction]
 #[pyo3(signature = (input, weight, bias=None))]
 pub fn linear(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    let weight = if weight.rank() == 2 { weight.mt()? } else { weight.clone() };
+    let weight = match weight.rank() {
+        2 => weight.mt()?,
+        0 | 1 => weight.clone(),
+        rank => return runtime_error!("linear: expected a weight of at most 2 dimensions, but got one of {rank}"),
+    };
     if let Some(bias) = bias {
         check_dtypes("linear", bias, input)?;
     }

@@ -86,9 +86,13 @@ fn integer_power(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     crate::dispatch_ints!(a.dtype(), "pow", T => binary::<T, T, T>("pow", a, b, #[inline(always)] |u, v| u.power(v)))
 }
 
-/// An integer must fit a dtype; torch lets negative ones wrap to unsigned.
+/// A number must fit a dtype; torch lets negative ones wrap to unsigned.
 pub(crate) fn check_in_range(value: Scalar, dtype: DType) -> Result<()> {
-    if value.fits(dtype) { Ok(()) } else { runtime_error!("the value {value} cannot be converted to {dtype} without overflow") }
+    if value.converts_to(dtype) {
+        Ok(())
+    } else {
+        runtime_error!("the value {value} cannot be converted to {dtype} without overflow")
+    }
 }
 
 #[pymethods]
@@ -165,7 +169,7 @@ impl Tensor {
             return self.mul(&Tensor::from_number(Scalar::Float(2.0))?.power_of_tensor(other)?);
         }
         if other.dtype() == DType::Bool && self.dtype().is_float() {
-            return Err(Error::DType { op: "ldexp", got: DType::Bool, expected: "the numbers, for the exponent" });
+            return Err(Error::DType { op: "ldexp", got: DType::Bool, expected: "the numbers, for the exponent".into() });
         }
         let dtype = super::kernel::result_type(&[self, other]);
         let dtype = if dtype.is_float() { dtype } else { super::default_dtype() };

@@ -202,7 +202,9 @@ impl Tensor {
             DType::I16 => i16::MAX as i64,
             DType::I32 => i32::MAX as i64,
             DType::I64 => i64::MAX,
-            DType::C64 | DType::C128 => 0,
+            got @ (DType::C64 | DType::C128) => {
+                return Err(Error::DType { op: "random_", got, expected: "the real dtypes".into() });
+            }
         };
         let in_order = if self.dtype().is_float() { low < last } else { low <= last };
         if !in_order {
@@ -416,7 +418,7 @@ impl Tensor {
             DType::F32 => n <= 1 << 24,
             DType::F64 => n <= 1 << 53,
             got @ (DType::Bool | DType::C64 | DType::C128) => {
-                return Err(Error::DType { op: "randperm", got, expected: "the real numbers" });
+                return Err(Error::DType { op: "randperm", got, expected: "the real numbers".into() });
             }
             _ => largest.fits(dtype),
         };

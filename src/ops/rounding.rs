@@ -41,7 +41,7 @@ roundings! {
 impl Tensor {
     fn copied_if_integer(&self, op: &'static str) -> Result<Option<Tensor>> {
         match self.dtype() {
-            got @ (DType::Bool | DType::C64 | DType::C128) => Err(Error::DType { op, got, expected: "the real numbers" }),
+            got @ (DType::Bool | DType::C64 | DType::C128) => Err(Error::DType { op, got, expected: "the real numbers".into() }),
             dtype if dtype.is_float() => Ok(None),
             _ => Ok(Some(self.copied()?)),
         }
@@ -65,7 +65,7 @@ impl Tensor {
             return vjp!("round", y, { x: |g| g.as_zeros() });
         };
         if !x.dtype().is_float() {
-            return Err(Error::DType { op: "round", got: x.dtype(), expected: "the floats if decimals are given" });
+            return Err(Error::DType { op: "round", got: x.dtype(), expected: "the floats if decimals are given".into() });
         }
         let places = 10f64.powi(decimals.unsigned_abs().min(1000) as i32);
         let y = float_map!("round", x, move |v: T| {

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 
 use super::arguments::{Dims, OneOrSeveral, Operand, Several};
 use super::kernel::result_type;
-use crate::dtype::{DType, Ordered};
+use crate::dtype::{DType, Ordered, Scalar};
 use crate::error::{Error, Result};
 use crate::kernels::{par, without_interpreter};
 use crate::layout::{Shape, normalize_dim};
@@ -242,18 +242,22 @@ impl Tensor {
         let length = values.iter().max().map_or(0, |&v| v as usize + 1).max(minlength as usize);
         crate::layout::checked_numel("bincount", &[length])?;
         let Some(weights) = weights else {
-            let mut counts = vec![0i64; length];
+            let y = Tensor::full("bincount", &[length], Scalar::Int(0), DType::I64)?;
+            // SAFETY: the memory is fresh, so nobody else sees it.
+            let counts = unsafe { y.slice_mut::<i64>() };
             values.iter().for_each(|&v| counts[v as usize] += 1);
-            return Tensor::from_slice(&[length], &counts);
+            return Ok(y);
         };
         if weights.rank() != 1 || weights.numel() != values.len() {
             return runtime_error!("bincount: weights should be 1-d and have the same length as input");
         }
         let dtype = if weights.dtype() == DType::F32 { DType::F32 } else { DType::F64 };
         crate::dispatch_floats!(dtype, "bincount", T => {
-            let mut sums = vec![0.0 as T; length];
+            let y = Tensor::full("bincount", &[length], Scalar::Int(0), dtype)?;
+            // SAFETY: the memory is fresh, so nobody else sees it.
+            let sums = unsafe { y.slice_mut::<T>() };
             values.iter().zip(weights.to_vec::<T>()?).for_each(|(&v, w)| sums[v as usize] += w);
-            Tensor::from_slice(&[length], &sums)
+            Ok(y)
         })
     }
 

@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 
 use super::arguments::{OneOrSeveral, Operand};
 use super::kernel::{promoted, promoted_float, result_type, ternary};
+use super::power::check_in_range;
 use crate::dtype::{Bool, DType, Number, Ordered, Scalar};
 use crate::error::{Error, Result};
 use crate::runtime_error;
@@ -28,6 +29,19 @@ impl Tensor {
         vjp!("where", y, { a: |g| condition.choose(g, 0.0), b: |g| same.choose_or(0.0, g) })
     }
 
+    /// The same for tensors and numbers, which must fit the dtype of the answer.
+    fn where_of_operands(&self, a: Operand, b: Operand) -> Result<Tensor> {
+        let numbers = [a.number(), b.number()];
+        let (a, b) = match (a, b) {
+            (Operand::Tensor(a), b) => (a.clone(), b.beside(&a)?),
+            (a, Operand::Tensor(b)) => (a.beside(&b)?, b),
+            (a, b) => (a.tensor()?, b.tensor()?),
+        };
+        let dtype = result_type(&[&a, &b]);
+        numbers.into_iter().flatten().try_for_each(|number| check_in_range(number, dtype))?;
+        self.where_of(&a, &b)
+    }
+
     /// Elements of `a` where this bool tensor is true, else a number.
     pub(crate) fn choose(&self, a: &Tensor, number: f64) -> Result<Tensor> {
         self.where_of(a, &Operand::from(number).beside(a)?)
@@ -44,7 +58,7 @@ impl Tensor {
     /// The tensor's elements where `condition` is true, else those of `other`; see `ferrograd.where`.
     #[pyo3(name = "where", signature = (condition, other))]
     fn where_method(&self, condition: &Tensor, other: Operand) -> Result<Tensor> {
-        condition.where_of(self, &other.tensor()?)
+        condition.where_of_operands(self.into(), other)
     }
 
     /// From `self` to `end` by `weight`: self + weight · (end - self).
@@ -230,9 +244,7 @@ impl Tensor {
 #[pyo3(name = "where", signature = (condition, input=None, other=None))]
 pub fn where_(condition: &Tensor, input: Option<Operand>, other: Option<Operand>) -> Result<OneOrSeveral> {
     match (input, other) {
-        (Some(a), Some(Operand::Tensor(b))) => Ok(OneOrSeveral::One(condition.where_of(&a.beside(&b)?, &b)?)),
-        (Some(Operand::Tensor(a)), Some(b)) => Ok(OneOrSeveral::One(condition.where_of(&a, &b.beside(&a)?)?)),
-        (Some(a), Some(b)) => Ok(OneOrSeveral::One(condition.where_of(&a.tensor()?, &b.tensor()?)?)),
+        (Some(a), Some(b)) => condition.where_of_operands(a, b).map(OneOrSeveral::One),
         (None, None) => condition.nonzero(true),
         _ => Err(Error::Type("where: expected both 'input' and 'other', or neither".into())),
     }

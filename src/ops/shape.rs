@@ -230,9 +230,10 @@ impl Tensor {
         self.expanded(&self.expand_sizes(&sizes_of(other))?)
     }
 
-    /// Broadcast to `size`; see `expand`.
-    pub fn broadcast_to(&self, size: Dims) -> Result<Tensor> {
-        self.expanded(&self.expand_sizes(&size)?)
+    /// Broadcast to `size`, given one by one or as a sequence; see `expand`.
+    #[pyo3(signature = (*sizes, size=None))]
+    pub fn broadcast_to(&self, sizes: Sizes, size: Option<Dims>) -> Result<Tensor> {
+        self.expanded(&self.expand_sizes(&sizes.or(size, "broadcast_to", "size")?)?)
     }
 
     /// Without the dims of size 1: all of them, or those of the given ones that have size 1.

@@ -7,6 +7,7 @@ use pyo3::types::{PyBytes, PyDict, PyInt, PyString, PyTuple};
 use super::legacy::TensorType;
 use super::options::{Device, LayoutObject};
 use crate::dtype::DType;
+use crate::layout::Layout;
 use crate::ops::arguments::MemoryFormat;
 use crate::tensor::Tensor;
 
@@ -172,8 +173,8 @@ impl Tensor {
     }
 
     /// Where the memory is.
-    #[getter]
-    fn device(&self) -> Device {
+    #[getter(device)]
+    fn py_device(&self) -> Device {
         Device::CPU
     }
 
@@ -333,8 +334,7 @@ impl Tensor {
                  If you were attempting to deepcopy a module, this may be because of a tensor or parameter that is not a leaf.",
             ));
         }
-        let y = x.detached(false).to_copy(x.dtype(), MemoryFormat::Preserve)?;
-        let y = super::data::leaf(y, x.requires_grad())?;
+        let y = super::data::leaf(in_copied_memory(&x, memo)?, x.requires_grad())?;
         let copy = super::legacy::instance_of(&slf.get_type(), y)?;
         memo.set_item(key, &copy)?;
         let deep = |value| py.import("copy")?.call_method1("deepcopy", (value, memo));
@@ -351,13 +351,14 @@ impl Tensor {
         let _ = protocol;
         let py = slf.py();
         let x = slf.borrow().clone();
-        // Dense tensors keep their order; others, and parts of larger memory, are written out by themselves.
         let y = x.detached(false);
-        let y = if y.layout().is_dense() { y } else { y.to_copy(y.dtype(), MemoryFormat::Contiguous)? };
+        // All from the first element to the last, with what lies between: the strides stay as they are.
+        let bytes = (y.layout().end() - y.layout().offset) * y.dtype().size();
+        crate::storage::check_room::<u8>(bytes)?;
         let bytes = {
             let _access = crate::storage::Access::new(&[y.storage()], &[]);
-            // SAFETY: without gaps the elements fill this many bytes from the first on; they are locked for reading.
-            unsafe { std::slice::from_raw_parts(y.byte_ptr(), y.numel() * y.dtype().size()) }.to_vec()
+            // SAFETY: a layout lies within its storage, which is locked for reading.
+            unsafe { std::slice::from_raw_parts(y.byte_ptr(), bytes) }.to_vec()
         };
         // Python's objects are made after the lock is gone: making one may run any code.
         let bytes = PyBytes::new(py, &bytes);
@@ -376,6 +377,23 @@ impl Tensor {
     }
 }
 
+/// A tensor with the strides and offset of `x` over a copy of its memory: one copy for all tensors that share it and are copied
+/// with the same `memo`.
+fn in_copied_memory(x: &Tensor, memo: &Bound<'_, PyAny>) -> PyResult<Tensor> {
+    let (start, bytes) = (x.storage().start().addr(), x.storage().bytes());
+    let key = ("memory", start, bytes);
+    let memory = match memo.get_item(key) {
+        Ok(found) => found.extract::<PyRef<'_, Tensor>>()?.clone(),
+        Err(_) => {
+            let whole = Tensor::from_parts(x.storage().clone(), Layout::contiguous(&[bytes]), DType::U8);
+            let copy = whole.to_copy(DType::U8, MemoryFormat::Contiguous)?;
+            memo.set_item(key, Bound::new(memo.py(), copy.clone())?)?;
+            copy
+        }
+    };
+    Ok(Tensor::from_parts(memory.storage().clone(), x.layout().clone(), x.dtype()))
+}
+
 /// Sets attributes, each made by `copy`.
 fn set_attributes<'py>(
     object: &Bound<'py, PyAny>,
@@ -391,14 +409,14 @@ pub fn _rebuild<'py>(
     class: &Bound<'py, pyo3::types::PyType>,
     bytes: &[u8],
     dtype: DType,
-    shape: Vec<usize>,
+    shape: Vec<isize>,
     strides: Vec<isize>,
     requires_grad: bool,
     attributes: &Bound<'py, PyDict>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let x = Tensor::uninitialized("unpickle", &shape, dtype)?;
-    let layout = crate::layout::Layout { shape: shape.into(), strides: strides.into(), offset: 0 };
-    if bytes.len() != x.numel() * dtype.size() || !layout.is_dense() || layout.shape.len() != layout.strides.len() {
+    let x = Tensor::uninitialized("unpickle", &[bytes.len() / dtype.size()], dtype)?;
+    let layout = x.strided_layout("unpickle", &shape, &strides, None)?;
+    if bytes.len() != layout.end() * dtype.size() {
         return Err(PyRuntimeError::new_err("unpickle: the bytes do not fit the shape and strides"));
     }
     // SAFETY: the memory is fresh and as large as `bytes`.

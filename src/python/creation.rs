@@ -2,12 +2,13 @@
 //!
 //! All take the keywords dtype, device, layout, requires_grad and pin_memory (see `options.rs`); most take `out`.
 
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyMemoryView, PyTuple};
 
-use super::data::{leaf, leaf_object, tensor_of};
-use super::numpy::{from_array, from_numpy, is_ndarray, typestr};
+use super::data::{leaf, leaf_object, tensor_of, warn_of_tensor};
+use super::numpy::{from_array, from_numpy, is_ndarray, is_numpy_scalar, typestr};
 use super::options::{Options, shape_of};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
@@ -306,7 +307,7 @@ triangle_functions! {
 #[pyfunction]
 #[pyo3(signature = (data, dtype=None, **options))]
 pub fn as_tensor<'py>(data: &Bound<'py, PyAny>, dtype: Option<DType>, options: Option<Keywords<'_, 'py>>) -> Object<'py> {
-    Options::parse("as_tensor", options, &[])?;
+    Options::parse_only("as_tensor", options, &["device"])?;
     if let Ok(x) = data.cast::<Tensor>() {
         let x = x.borrow();
         return match dtype.filter(|dtype| *dtype != x.dtype()) {
@@ -330,8 +331,26 @@ pub fn as_tensor<'py>(data: &Bound<'py, PyAny>, dtype: Option<DType>, options: O
 #[pyfunction]
 #[pyo3(signature = (buffer, *, dtype, count=-1, offset=0, requires_grad=false))]
 pub fn frombuffer(buffer: &Bound<'_, PyAny>, dtype: DType, count: isize, offset: isize, requires_grad: bool) -> PyResult<Tensor> {
+    if !has_buffer(buffer) {
+        return Err(PyValueError::new_err("frombuffer: object does not implement Python buffer protocol."));
+    }
+    let bytes = buffer.py().get_type::<PyMemoryView>().call1((buffer,))?.getattr("nbytes")?.extract::<isize>()?;
+    if bytes == 0 || count == 0 {
+        return Err(PyValueError::new_err(format!("frombuffer: both buffer length ({bytes}) and count ({count}) must not be 0")));
+    }
+    if !(0..bytes).contains(&offset) {
+        let text =
+            format!("frombuffer: offset ({offset} bytes) must be non-negative and less than the buffer length ({bytes} bytes)");
+        return Err(PyValueError::new_err(text));
+    }
     let array = buffer.py().import("numpy")?.getattr("frombuffer")?.call1((buffer, typestr(dtype), count, offset))?;
     leaf(from_numpy(&array)?, requires_grad)
+}
+
+/// Whether an object shows its memory, as bytes, bytearray and array do.
+fn has_buffer(ob: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: any object may be asked.
+    unsafe { ffi::PyObject_CheckBuffer(ob.as_ptr()) != 0 }
 }
 
 /// `obj` as a tensor, sharing memory where it can: always a copy if `copy`, never one if `copy` is False.
@@ -341,10 +360,13 @@ pub fn frombuffer(buffer: &Bound<'_, PyAny>, dtype: DType, count: isize, offset:
 #[pyo3(signature = (obj, *, copy=None, **options))]
 pub fn asarray<'py>(obj: &Bound<'py, PyAny>, copy: Option<bool>, options: Option<Keywords<'_, 'py>>) -> Object<'py> {
     let py = obj.py();
-    let options = Options::parse("asarray", options, &[])?;
+    let options = Options::parse_only("asarray", options, &["dtype", "device", "requires_grad"])?;
     let shared = match obj.cast::<Tensor>() {
         Ok(x) => Some(x.borrow().clone()),
         Err(_) if is_ndarray(obj)? => Some(from_array(obj)?),
+        Err(_) if has_buffer(obj) && !is_numpy_scalar(obj)? => {
+            Some(frombuffer(obj, options.dtype.unwrap_or_else(default_dtype), -1, 0, false)?)
+        }
         Err(_) if obj.hasattr("__dlpack__")? => Some(super::dlpack::from_dlpack(obj, None, None)?),
         Err(_) => None,
     };
@@ -373,7 +395,8 @@ impl Tensor {
     /// A tensor with the values of `data` and this dtype unless one is given. Always a copy.
     #[pyo3(signature = (data, **options))]
     fn new_tensor<'py>(&self, data: &Bound<'py, PyAny>, options: Option<Keywords<'_, 'py>>) -> Object<'py> {
-        let options = Options::parse("new_tensor", options, &[])?;
+        let options = Options::parse_only("new_tensor", options, &["dtype", "device", "requires_grad"])?;
+        warn_of_tensor(data, "tensor.new_tensor(sourceTensor)")?;
         let x = tensor_of(data, Some(options.dtype.unwrap_or(self.dtype())))?;
         Ok(leaf_object(data.py(), x, options.requires_grad)?.into_any())
     }

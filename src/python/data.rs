@@ -3,7 +3,9 @@
 use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyTypeError, PyUserWarning, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyByteArray, PyBytes, PyComplex, PyDict, PyFloat, PyInt, PyList, PySequence, PyString, PyTuple};
+use pyo3::types::{
+    PyBool, PyByteArray, PyBytes, PyComplex, PyDict, PyFloat, PyInt, PyList, PySequence, PyString, PyTuple, PyType,
+};
 
 use super::arguments::complex_scalar;
 use super::numpy::{from_array, is_ndarray, is_numpy_scalar};
@@ -30,7 +32,7 @@ pub fn tensor_of(data: &Bound<'_, PyAny>, dtype: Option<DType>) -> PyResult<Tens
         return Err(PyTypeError::new_err(format!("new(): invalid data type '{}'", data.get_type().name()?)));
     }
     let shape = shape_of(data)?;
-    let mut found = Found { values: Vec::new(), dtype: None, overflow: false };
+    let mut found = Found { values: Vec::new(), wanted: dtype, dtype: None, overflow: false };
     found.gather(data, &shape, 0)?;
     let dtype = dtype.or(found.dtype).unwrap_or_else(default_dtype);
     if found.overflow && dtype.kind() == Kind::Int {
@@ -80,6 +82,8 @@ fn shape_of(data: &Bound<'_, PyAny>) -> PyResult<Shape> {
 /// The numbers in a nested sequence, and what they promote to.
 struct Found {
     values: Vec<Scalar>,
+    /// The dtype asked for.
+    wanted: Option<DType>,
     dtype: Option<DType>,
     /// Whether an integer among them needs more than 64 bits.
     overflow: bool,
@@ -96,7 +100,7 @@ impl Found {
     /// Adds what is in `ob`, which is `depth` sequences deep.
     fn gather(&mut self, ob: &Bound<'_, PyAny>, shape: &[usize], depth: usize) -> PyResult<()> {
         let Some(&size) = shape.get(depth) else {
-            let (value, dtype) = element(ob)?;
+            let (value, dtype) = element(ob, self.wanted)?;
             // All integers of more bits are kept as floats.
             self.overflow |= dtype == DType::I64 && value.kind() == Kind::Float;
             self.add(value, dtype);
@@ -126,8 +130,9 @@ fn check_length(found: usize, size: usize, depth: usize) -> PyResult<()> {
     Err(PyValueError::new_err(format!("expected sequence of length {size} at dim {depth} (got {found})")))
 }
 
-/// One number and the dtype it would have by itself.
-fn element(ob: &Bound<'_, PyAny>) -> PyResult<(Scalar, DType)> {
+/// One number and the dtype it would have by itself. What is none becomes one if `wanted` is a float dtype and Python's `float`
+/// knows how.
+fn element(ob: &Bound<'_, PyAny>, wanted: Option<DType>) -> PyResult<(Scalar, DType)> {
     if ob.is_exact_instance_of::<PyFloat>() {
         return Ok((Scalar::Float(ob.extract()?), default_dtype()));
     }
@@ -145,6 +150,9 @@ fn element(ob: &Bound<'_, PyAny>) -> PyResult<(Scalar, DType)> {
     }
     if let Ok(x) = ob.cast::<Tensor>() {
         let x = x.borrow();
+        if x.numel() != 1 && !x.dtype().is_inexact() {
+            return Err(PyTypeError::new_err("only integer tensors of a single element can be converted to an index"));
+        }
         if x.numel() != 1 {
             return Err(PyValueError::new_err("only one element tensors can be converted to Python scalars"));
         }
@@ -171,7 +179,14 @@ fn element(ob: &Bound<'_, PyAny>) -> PyResult<(Scalar, DType)> {
     if ob.cast::<PySequence>().is_ok() || ob.is_instance_of::<PyByteArray>() {
         return Err(PyTypeError::new_err(format!("'{name}' object cannot be interpreted as a number")));
     }
-    Err(PyRuntimeError::new_err(format!("Could not infer dtype of {name}")))
+    match wanted.map(DType::kind) {
+        None => Err(PyRuntimeError::new_err(format!("Could not infer dtype of {name}"))),
+        Some(Kind::Bool | Kind::Int) => Err(PyTypeError::new_err(format!("'{name}' object cannot be interpreted as an integer"))),
+        Some(Kind::Float | Kind::Complex) => match ob.call_method0("__float__") {
+            Ok(value) if !ob.is_instance_of::<PyType>() => Ok((Scalar::Float(value.extract()?), default_dtype())),
+            _ => Err(PyTypeError::new_err(format!("must be real number, not {name}"))),
+        },
+    }
 }
 
 /// A new tensor with the values of `data`: a number, a nested sequence of numbers, an array or a tensor. Always a copy.
@@ -181,13 +196,21 @@ fn element(ob: &Bound<'_, PyAny>) -> PyResult<(Scalar, DType)> {
 #[pyfunction]
 #[pyo3(signature = (data, **options))]
 pub fn tensor<'py>(data: &Bound<'py, PyAny>, options: Option<&Bound<'py, PyDict>>) -> PyResult<Bound<'py, Tensor>> {
-    let options = Options::parse("tensor", options, &[])?;
-    if data.is_instance_of::<Tensor>() {
-        let text = c"To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or \
-                     sourceTensor.detach().clone().requires_grad_(True), rather than tensor(sourceTensor).";
-        PyErr::warn(data.py(), &data.py().get_type::<PyUserWarning>(), text, 1)?;
-    }
+    let options = Options::parse_only("tensor", options, &["dtype", "device", "requires_grad", "pin_memory"])?;
+    warn_of_tensor(data, "tensor(sourceTensor)")?;
     leaf_object(data.py(), tensor_of(data, options.dtype)?, options.requires_grad)
+}
+
+/// Warns that a tensor is copied by way of a constructor.
+pub fn warn_of_tensor(data: &Bound<'_, PyAny>, call: &str) -> PyResult<()> {
+    if !data.is_instance_of::<Tensor>() {
+        return Ok(());
+    }
+    let text = std::ffi::CString::new(format!(
+        "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or \
+         sourceTensor.detach().clone().requires_grad_(True), rather than {call}."
+    ))?;
+    PyErr::warn(data.py(), &data.py().get_type::<PyUserWarning>(), &text, 1)
 }
 
 /// A fresh tensor as a leaf that asks for a gradient, or not, and that can be found from the graph.

@@ -230,7 +230,7 @@ fn check_same_dtype(name: &str, out: &Bound<'_, PyAny>, result: &Bound<'_, PyAny
 /// that the results have.
 fn write_outputs<'py>(name: &str, out: &Bound<'py, PyAny>, result: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     if let (Ok(target), Ok(result)) = (out.cast::<Tensor>(), result.cast::<Tensor>()) {
-        write_output(name, target, &result.borrow())?;
+        write_output(name, target, &result.borrow(), true)?;
         return Ok(out.clone());
     }
     let wrong =
@@ -245,14 +245,14 @@ fn write_outputs<'py>(name: &str, out: &Bound<'py, PyAny>, result: &Bound<'py, P
     }
     for (target, result) in targets.iter().zip(results.iter()) {
         let (target, result) = (target.cast::<Tensor>().map_err(|_| wrong())?, result.cast::<Tensor>().map_err(|_| wrong())?);
-        write_output(name, target, &result.borrow())?;
+        write_output(name, target, &result.borrow(), true)?;
     }
     let targets = PyTuple::new(out.py(), targets)?;
     if results.is_exact_instance_of::<PyTuple>() { Ok(targets.into_any()) } else { result.get_type().call1((targets,)) }
 }
 
-/// Writes one result: resized if the shape is another one, converted if the dtype allows it.
-pub fn write_output(name: &str, target: &Bound<'_, Tensor>, result: &Tensor) -> PyResult<()> {
+/// Writes one result: resized if the shape is another one (with a warning, if wanted), converted if the dtype allows it.
+pub fn write_output(name: &str, target: &Bound<'_, Tensor>, result: &Tensor, warn: bool) -> PyResult<()> {
     let out = target.borrow().clone();
     if crate::tape::is_recording() && (result.requires_grad() || out.requires_grad()) {
         return Err(PyRuntimeError::new_err(format!(
@@ -276,7 +276,7 @@ pub fn write_output(name: &str, target: &Bound<'_, Tensor>, result: &Tensor) -> 
         out.bump_version();
         return Ok(());
     }
-    if out.numel() != 0 {
+    if warn && out.numel() != 0 {
         let text = format!(
             "An output with one or more elements was resized since it had shape {:?}, which does not match the required output \
              shape {:?}. This behavior is deprecated; resize it to zero elements first.",

@@ -1,10 +1,11 @@
 //! Python's index expressions: brackets, length and iteration.
 
-use pyo3::exceptions::{PyIndexError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyIndexError, PyTypeError, PyUserWarning, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyEllipsis, PyFloat, PyInt, PyIterator, PyList, PyNone, PySequence, PySlice, PyString, PyTuple};
 use smallvec::SmallVec;
 
+use super::numpy::is_ndarray;
 use crate::dtype::{DType, Scalar};
 use crate::ops::arguments::Operand;
 use crate::ops::index::Item;
@@ -30,6 +31,11 @@ fn items(key: &Bound<'_, PyAny>) -> PyResult<Items> {
         return tuple.iter_borrowed().map(|part| item(&part)).collect();
     }
     if is_several(key)? {
+        if !key.is_instance_of::<PyTuple>() {
+            let text =
+                c"Using a non-tuple sequence for multidimensional indexing is deprecated; use x[tuple(seq)] instead of x[seq].";
+            PyErr::warn(key.py(), &key.py().get_type::<PyUserWarning>(), text, 1)?;
+        }
         return key.try_iter()?.map(|part| item(&part?)).collect();
     }
     Ok(smallvec::smallvec![item(key)?])
@@ -69,7 +75,7 @@ fn item(ob: &Bound<'_, PyAny>) -> PyResult<Item> {
         return Ok(Item::Flag(flag.is_true()));
     }
     if let Ok(tensor) = ob.cast::<Tensor>() {
-        return tensor_item(tensor.borrow().clone());
+        return tensor_item(ob.py(), tensor.borrow().clone());
     }
     if ob.is_instance_of::<PyFloat>() {
         return Err(bad_index(ob));
@@ -84,7 +90,7 @@ fn item(ob: &Bound<'_, PyAny>) -> PyResult<Item> {
         return Ok(Item::Int(integer(ob)?));
     }
     if ob.cast::<PySequence>().is_ok() {
-        return tensor_item(sequence_tensor(ob)?);
+        return tensor_item(ob.py(), sequence_tensor(ob)?);
     }
     Err(bad_index(ob))
 }
@@ -123,7 +129,11 @@ fn slice_item(slice: &Bound<'_, PySlice>) -> PyResult<Item> {
     Ok(Item::Slice(part(pyo3::intern!(py, "start"))?, part(pyo3::intern!(py, "stop"))?, step))
 }
 
-fn tensor_item(index: Tensor) -> PyResult<Item> {
+fn tensor_item(py: Python<'_>, index: Tensor) -> PyResult<Item> {
+    if index.dtype() == DType::U8 && index.rank() > 0 {
+        let text = c"indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool instead.";
+        PyErr::warn(py, &py.get_type::<PyUserWarning>(), text, 1)?;
+    }
     match index.dtype() {
         DType::I64 | DType::I32 if index.rank() == 0 => match index.scalar()? {
             Scalar::Int(place) => Ok(Item::Int(place as isize)),
@@ -140,18 +150,31 @@ fn tensor_item(index: Tensor) -> PyResult<Item> {
 
 /// An index that is a numpy array or number.
 fn array_item(ob: &Bound<'_, PyAny>) -> PyResult<Item> {
-    let kind: String = ob.getattr("dtype")?.getattr("kind")?.extract()?;
-    if !matches!(kind.as_str(), "i" | "u" | "b") {
+    let dtype = ob.getattr("dtype")?;
+    let kind: String = dtype.getattr("kind")?.extract()?;
+    let is_array = is_ndarray(ob)?;
+    let takes_places = matches!(kind.as_str(), "i" | "u" | "b") || (is_array && kind == "f");
+    if !takes_places {
         return Err(bad_index(ob));
     }
+    let bytes = kind == "u" && dtype.getattr("itemsize")?.extract::<usize>()? == 1;
     let list = ob.call_method0("tolist")?;
     if list.is_instance_of::<PyList>() {
         let tensor = sequence_tensor(&list)?;
         let shape: SmallVec<[usize; 5]> = ob.getattr("shape")?.extract::<Vec<usize>>()?.into();
-        let tensor = if kind == "b" { tensor.to_dtype(DType::Bool)? } else { tensor };
-        return tensor_item(tensor.view_as_shape(&shape)?);
+        let tensor = match bytes {
+            true => tensor.to_dtype(DType::U8)?,
+            false if kind == "b" => tensor.to_dtype(DType::Bool)?,
+            false => tensor,
+        };
+        return tensor_item(ob.py(), tensor.view_as_shape(&shape)?);
     }
-    item(&list)
+    // An array of one byte is a mask, as an array of several is; a number of numpy's is a place.
+    match list.extract::<Scalar>()? {
+        value if is_array && bytes => Ok(Item::Flag(value.truth())),
+        value if kind == "f" => Ok(Item::Int(value.to::<i64>() as isize)),
+        _ => item(&list),
+    }
 }
 
 /// A nested sequence of integers or truth values as a tensor.

@@ -28,7 +28,7 @@ macro_rules! with_out {
                 None => Bound::new(py, y),
                 Some(out) => {
                     check_cast(stringify!($name), &out, &y)?;
-                    write_output(stringify!($name), &out, &y)?;
+                    write_output(stringify!($name), &out, &y, true)?;
                     Ok(out)
                 }
             }

@@ -140,12 +140,16 @@ pub struct Options<'py> {
 impl<'py> Options<'py> {
     /// Reads the keywords: those that all constructors have, and of the others those in `extra`.
     pub fn parse(op: &'static str, keywords: Option<&Bound<'py, PyDict>>, extra: &[&str]) -> PyResult<Options<'py>> {
+        Options::parse_only(op, keywords, &[&["dtype", "device", "layout", "requires_grad", "pin_memory"], extra].concat())
+    }
+
+    /// Reads the keywords of `known`, which are all that the function has.
+    pub fn parse_only(op: &'static str, keywords: Option<&Bound<'py, PyDict>>, known: &[&str]) -> PyResult<Options<'py>> {
         let mut options = Options { op, ..Options::default() };
         let Some(keywords) = keywords else { return Ok(options) };
         for (key, value) in keywords {
             let key = key.cast::<PyString>()?.to_str()?.to_owned();
-            let known = ["dtype", "device", "layout", "requires_grad", "pin_memory"].contains(&key.as_str());
-            if !known && !extra.contains(&key.as_str()) {
+            if !known.contains(&key.as_str()) {
                 return Err(PyTypeError::new_err(format!("{op}() got an unexpected keyword argument '{key}'")));
             }
             options.set(&key, &value).map_err(|error| named(value.py(), op, &key, error))?;
@@ -155,8 +159,8 @@ impl<'py> Options<'py> {
 
     fn set(&mut self, key: &str, value: &Bound<'py, PyAny>) -> PyResult<()> {
         match key {
-            "requires_grad" => self.requires_grad = value.extract()?,
             _ if value.is_none() => {}
+            "requires_grad" => self.requires_grad = value.extract()?,
             "dtype" => self.dtype = Some(value.extract()?),
             "device" => drop(value.extract::<Device>()?),
             "layout" => drop(value.cast::<LayoutObject>()?),
@@ -201,7 +205,11 @@ impl<'py> Options<'py> {
             let (given, found) = (dtype.type_word(), target.type_word());
             return Err(Error::Runtime(format!("dtype {given} does not match dtype of out parameter ({found})")).into());
         }
-        write_output(self.op, &out, &make(target)?)?;
+        // Of the constructors only `arange` says that it resizes.
+        write_output(self.op, &out, &make(target)?, self.op == "arange")?;
+        if self.requires_grad {
+            out.call_method0("requires_grad_")?;
+        }
         Ok(out.into_any())
     }
 }

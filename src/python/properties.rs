@@ -170,6 +170,23 @@ impl Tensor {
         }
     }
 
+    /// Whether the one element is not zero.
+    ///
+    /// Raises: RuntimeError if there is not just one.
+    fn is_nonzero(&self) -> PyResult<bool> {
+        self.__bool__()
+    }
+
+    /// The number of the accelerator that the memory is on: -1, as there is none.
+    fn get_device(&self) -> isize {
+        -1
+    }
+
+    /// A copy with the first dim backwards.
+    fn __reversed__(&self) -> PyResult<Tensor> {
+        if self.rank() == 0 { Ok(self.clone()) } else { Ok(self.flipud()?) }
+    }
+
     fn __float__(&self) -> PyResult<f64> {
         Ok(real_element(self, "double")?.to_f64())
     }

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyTuple};
 
 use super::options::{Device, Options, shape_of};
-use crate::dtype::{DType, Scalar};
+use crate::dtype::{DType, Kind, Scalar};
 use crate::error::Result;
 use crate::fork::Mutex;
 use crate::ops::arguments::{Dims, MemoryFormat, Operand};
@@ -272,7 +272,17 @@ pub fn normal<'py>(
     size: Option<Dims>,
     options: Option<Keywords<'_, 'py>>,
 ) -> Object<'py> {
-    let options = Options::parse("normal", options, &["out", "generator"])?;
+    let given = options;
+    let options = Options::parse("normal", given, &["out", "generator"])?;
+    // With a size, 0-d tensors are numbers.
+    let number = |operand: Operand| match operand {
+        Operand::Tensor(x) if size.is_some() && x.rank() == 0 && !x.requires_grad() => x.scalar().map(Operand::Number),
+        other => Ok(other),
+    };
+    let (mean, std) = (number(mean)?, number(std)?);
+    if [&mean, &std].iter().any(|operand| operand.number().is_some_and(|number| number.kind() == Kind::Complex)) {
+        return Err(PyTypeError::new_err("normal(): mean and std must be tensors or real numbers, not complex"));
+    }
     if let (Operand::Number(mean), Operand::Number(std)) = (&mean, &std) {
         let size = size.ok_or_else(|| PyTypeError::new_err("normal(): two numbers need a size"))?;
         let shape = shape_of(&size)?;
@@ -286,11 +296,15 @@ pub fn normal<'py>(
     if size.is_some() {
         return Err(PyTypeError::new_err("normal(): a size can only be given with two numbers"));
     }
+    Options::parse_only("normal", given, &["out", "generator"])?;
+    if matches!(&std, Operand::Tensor(std) if std.dtype().is_complex()) {
+        return Err(PyRuntimeError::new_err("normal: expects the standard deviation to be non-complex"));
+    }
     let y = Tensor::normal_of(&mean.tensor()?, &std.tensor()?, &source(options.generator.as_ref()))?;
     match &options.out {
         None => Ok(Bound::new(py, y)?.into_any()),
         Some(out) => {
-            super::function::write_output("normal", out, &y)?;
+            super::function::write_output("normal", out, &y, true)?;
             Ok(out.clone().into_any())
         }
     }

@@ -292,7 +292,7 @@ pub fn overwrite(op: &'static str, x: &Tensor, value: &Tensor) -> Result<()> {
 
 /// Sets every element of `x` to a number.
 pub fn overwrite_with(op: &'static str, x: &Tensor, value: Scalar) -> Result<()> {
-    if !value.fits(x.dtype()) {
+    if !value.converts_to(x.dtype()) {
         return runtime_error!("{op}: the value {value} cannot be converted to {} without overflow", x.dtype());
     }
     let recorded = begin(op, x, false)?;

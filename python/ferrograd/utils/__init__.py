@@ -2,7 +2,7 @@
 
 import importlib
 
-__all__ = ["checkpoint", "graph", "hooks"]
+__all__ = ["checkpoint", "dlpack", "graph", "hooks"]
 
 
 def __getattr__(name):
