@@ -64,3 +64,7 @@ class _Packed:
         tensor = self.unpack_hook(self.packed)
         node = self.node() if self.output is not None else None
         return tensor if node is None else _autograd._as_output(tensor, node, self.output)
+
+
+# What `save` answers for tensors.
+KINDS = (_Saved, _Packed)
