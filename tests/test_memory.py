@@ -281,6 +281,17 @@ def test_a_deep_graph_is_dropped_and_differentiated_without_recursion():
     assert done
 
 
+def test_a_chain_of_gradients_of_gradients_is_dropped_without_recursion():
+    first = last = fg.ones(1, requires_grad=True)
+    for _ in range(100_000):
+        grad = fg.ones(1, requires_grad=True)
+        last.grad = grad
+        last = grad
+    del last, grad
+    assert first.grad.grad.grad.item() == 1
+    del first
+
+
 def test_deep_views():
     x = fg.ones(3, 4, requires_grad=True)
     y = (x * 1).t()

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
+use super::chain::{self, Level, Part};
 use super::hooks::NodeHooks;
 use super::record::{Edge, Node};
 use super::view::Base;
@@ -109,6 +110,17 @@ impl DerefMut for Locked<'_> {
 impl Drop for Locked<'_> {
     fn drop(&mut self) {
         self.summary.store(self.state.summary(), Ordering::Release);
+    }
+}
+
+/// Gradients may have gradients, and so on.
+impl Drop for Meta {
+    fn drop(&mut self) {
+        if let Some(grad) = self.state.get_mut().grad.take() {
+            let Some(level) = Level::enter() else { return chain::defer(Part::Grad(grad)) };
+            drop(grad);
+            level.end();
+        }
     }
 }
 

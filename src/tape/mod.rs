@@ -3,6 +3,7 @@
 //! Knows the tensor; knows nothing of kernels or Python.
 
 pub mod anomaly;
+mod chain;
 pub mod custom;
 pub mod engine;
 pub mod hooks;

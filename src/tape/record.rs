@@ -1,7 +1,6 @@
 //! Nodes of the tape and how ops record them: [`vjp!`](crate::vjp) over [`Recorder`].
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -9,6 +8,7 @@ use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
 use super::anomaly::{self, Origin};
+use super::chain::{self, Level, Part};
 use super::hooks::NodeHooks;
 use super::meta::{Hook, Meta};
 use super::saved::{self, Packed};
@@ -199,39 +199,16 @@ pub fn short_name(name: &str) -> &str {
     word.strip_suffix("Backward").unwrap_or(name)
 }
 
-/// Nodes that are dropped within each other's drops at the most; the stack has room for some thousands.
-const DROP_DEPTH: usize = 100;
-
 /// Drops a long chain of nodes in pieces: recursion would overflow the stack.
 impl Drop for Node {
     fn drop(&mut self) {
-        thread_local! {
-            static DEPTH: Cell<usize> = const { Cell::new(0) };
-            static QUEUE: RefCell<Vec<(Inputs, Rules)>> = const { RefCell::new(Vec::new()) };
-        }
-        /// One level up again, also when a panic passes.
-        struct Deeper(usize);
-        impl Drop for Deeper {
-            fn drop(&mut self) {
-                DEPTH.set(self.0);
-            }
-        }
-        let depth = DEPTH.get();
-        if depth >= DROP_DEPTH {
-            let parts = (std::mem::take(&mut self.inputs), std::mem::replace(self.rules.get_mut(), Rules::Freed));
-            // Where the thread is ending, the queue is gone: then what is left drops here.
-            let _ = QUEUE.try_with(|queue| queue.borrow_mut().push(parts));
-            return;
-        }
-        let _level = Deeper(depth);
-        DEPTH.set(depth + 1);
+        let Some(level) = Level::enter() else {
+            let rules = std::mem::replace(self.rules.get_mut(), Rules::Freed);
+            return chain::defer(Part::Node(std::mem::take(&mut self.inputs), rules));
+        };
         self.inputs.clear();
         *self.rules.get_mut() = Rules::Freed;
-        while depth == 0
-            && let Ok(Some(parts)) = QUEUE.try_with(|queue| queue.borrow_mut().pop())
-        {
-            drop(parts);
-        }
+        level.end();
     }
 }
 
