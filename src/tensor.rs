@@ -493,6 +493,7 @@ impl Tensor {
             meta,
         });
         let body = std::mem::replace(&mut self.body, body);
+        self.note_strides();
         Tensor { body, saved_version: None, is_number: false, reusable: false }
     }
 }

@@ -104,6 +104,36 @@ def test_a_gradient_does_not_alias_what_it_came_from():
     assert values(b.grad) == [1, 1, 1]
 
 
+def test_a_gradient_lies_in_memory_as_its_leaf_does():
+    x = ferrograd.ones(2, 3).t().requires_grad_()
+    (x * 2).sum().backward()
+    assert x.grad.stride() == (1, 3)
+    (x * 2).sum().backward()
+    assert x.grad.stride() == (1, 3) and x.grad.tolist() == [[4.0] * 2] * 3
+    x.grad = None
+    x.sum().backward(create_graph=True)
+    assert x.grad.stride() == (1, 3)
+    x.grad, x.data = None, ferrograd.ones(3, 2)
+    (x * 2).sum().backward()
+    assert x.grad.stride() == (2, 1)
+    with_gaps = ferrograd.ones(6)[::2].requires_grad_()
+    (with_gaps * 2).sum().backward()
+    assert with_gaps.grad.stride() == (1,)
+    x = ferrograd.empty_strided((2, 3), (1, 2), requires_grad=True)
+    (x * 2).sum().backward()
+    assert x.grad.stride() == (1, 2)
+    flat = ferrograd.ones(2, 3, requires_grad=True)
+    (flat.t() * ferrograd.ones(3, 2)).sum().backward()
+    assert flat.grad.stride() == (3, 1)
+
+
+def test_a_recorded_gradient_is_no_alias():
+    x, g = ferrograd.ones(2, requires_grad=True), ferrograd.ones(2)
+    x.backward(g, create_graph=True)
+    g.mul_(5)
+    assert x.grad.tolist() == [1, 1]
+
+
 def test_grad_of_a_computed_tensor_warns_unless_retained():
     y = ones(3, grad=True) * 2
     with pytest.warns(UserWarning, match="not a leaf"):
@@ -365,7 +395,7 @@ def test_an_exception_in_a_hook_passes_as_it_is():
 
 def test_what_hooks_may_not_return():
     x = ones(3, grad=True)
-    with x.register_hook(lambda g: 3), pytest.raises(TypeError, match="hook '<lambda>' returned 'int'"):
+    with x.register_hook(lambda g: 3), pytest.raises(TypeError, match="expected Variable, but hook returned 'int'"):
         x.sum().backward()
     with x.register_hook(lambda g: ones(2)), pytest.raises(RuntimeError, match="changed the size"):
         x.sum().backward()

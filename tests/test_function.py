@@ -150,6 +150,37 @@ def test_none_is_no_gradient():
     assert x.grad is None and y.grad.item() == 2
 
 
+def test_functions_below_one_without_gradient_get_zeros():
+    seen = []
+
+    class Nothing(Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 1
+
+        @staticmethod
+        def backward(ctx, g):
+            return None
+
+    class Same(Function):
+        @staticmethod
+        def forward(ctx, x, materialize):
+            ctx.set_materialize_grads(materialize)
+            return x * 1
+
+        @staticmethod
+        def backward(ctx, g):
+            seen.append(g)
+            return g, None
+
+    x = leaf(1.0, 2.0)
+    Nothing.apply(Same.apply(x, True)).sum().backward()
+    assert seen[0].tolist() == [0, 0] and x.grad.tolist() == [0, 0]
+    x.grad = None
+    Nothing.apply(Same.apply(x * 2, False)).sum().backward()
+    assert seen[1] is None and x.grad is None
+
+
 def test_outputs_that_are_no_tensors():
     seen = []
     F = function(

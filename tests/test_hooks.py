@@ -48,7 +48,8 @@ def test_node_hooks_replace_gradients():
         ("x", TypeError, "expected tuple, but hook returned 'str'"),
         ((1,), RuntimeError, r"incorrect number of values \(got 1, but expected 2\)"),
         ((1, None), TypeError, "expected Variable, but hook returned 'int'"),
-        ((ferrograd.ones(3), None), RuntimeError, "has changed the size of value"),
+        ((ferrograd.ones(3, dtype=ferrograd.float64), None), RuntimeError, "has changed the size of value"),
+        ((ferrograd.ones(1), None), RuntimeError, r"the type of value \(was torch.DoubleTensor got torch.FloatTensor\)"),
     ],
 )
 def test_wrong_answers_of_node_hooks(answer, error, text):
@@ -200,3 +201,69 @@ def test_increment_version():
     increment_version(x)
     increment_version([x, x])
     assert x._version == 3
+
+
+def test_hooks_of_leaves_are_called_in_time():
+    """As soon as the gradient is whole; leaves that want to be told of it have it then."""
+    a, b, c = leaf(1.0), leaf(2.0), leaf(3.0)
+    seen = []
+    y = a
+    for name, w in (("b", b), ("c", c)):
+        y = y * w
+        w.register_hook(lambda g, name=name: seen.append(name))
+        y.register_hook(lambda g, name=name: seen.append(f"product by {name}"))
+    a.register_hook(lambda g: seen.append("a"))
+    c.register_post_accumulate_grad_hook(lambda p: seen.append(([x.grad is not None for x in (a, b, c)], ferrograd.is_grad_enabled())))
+    y.backward()
+    assert seen == ["product by c", "c", ([False, False, True], False), "product by b", "a", "b"]
+    seen.clear()
+    z = (a * b) * b
+    ferrograd.autograd.grad(z, [a, b])
+    assert seen == ["a", "b"]
+
+
+def test_retained_and_captured_gradients_and_hooks():
+    x = leaf(1.0)
+    y = x * 2
+    y.register_hook(lambda g: g * 3)
+    y.retain_grad()
+    y.register_hook(lambda g: g * 5)
+    y.grad_fn.register_prehook(lambda outputs: (outputs[0] * 7,))
+    y.backward(retain_graph=True)
+    assert y.grad.item() == 15 and x.grad.item() == 210
+    # What the graph ends at has passed its hooks, what it passes through has not.
+    assert ferrograd.autograd.grad(y, y, retain_graph=True)[0].item() == 15
+    assert [g.item() for g in ferrograd.autograd.grad(y, [x, y])] == [210, 1]
+
+
+class NoGradient(ferrograd.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * 1
+
+    @staticmethod
+    def backward(ctx, g):
+        return None
+
+
+def test_hooks_where_no_gradient_comes():
+    x, seen = leaf(1.0), []
+    y = x * 2
+    y.register_hook(lambda g: seen.append(("tensor", g)))
+    y.grad_fn.register_prehook(lambda outputs: seen.append(("before", outputs)))
+    y.grad_fn.register_hook(lambda inputs, outputs: seen.append(("after", inputs, outputs)))
+    x.register_hook(lambda g: seen.append(("leaf", g)))
+    x.register_post_accumulate_grad_hook(lambda p: seen.append(("end", p.grad)))
+    NoGradient.apply(y).backward()
+    assert seen == [("tensor", None), ("before", (None,)), ("after", (None, None), (None,)), ("leaf", None), ("end", None)]
+    y = x * 2
+    y.register_hook(lambda g: ferrograd.ones(1, dtype=ferrograd.float64))
+    with pytest.raises(RuntimeError, match="can't replace a None gradient"):
+        NoGradient.apply(y).backward()
+
+
+def test_a_hook_on_several_tensors_of_which_one_gets_nothing():
+    a, b, seen = leaf(1.0), leaf(1.0), []
+    register_multi_grad_hook((a, b), lambda grads: seen.append([g and g.item() for g in grads]))
+    (NoGradient.apply(a) + b).backward()
+    assert seen == [[None, 1.0]]

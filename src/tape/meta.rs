@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -11,10 +11,11 @@ use super::hooks::NodeHooks;
 use super::record::{Edge, Node};
 use super::view::Base;
 use crate::error::Result;
+use crate::layout::Strides;
 use crate::tensor::Tensor;
 
-/// Something called with a gradient, which it may replace.
-pub type Hook = Arc<dyn Fn(&Tensor) -> Result<Option<Tensor>> + Send + Sync>;
+/// Something called with a gradient, which it may replace; with None where an op had none to give.
+pub type Hook = Arc<dyn Fn(Option<&Tensor>) -> Result<Option<Tensor>> + Send + Sync>;
 
 /// A gradient that lives in a Python object, which is the one to ask: its `data` may be assigned to.
 pub trait GradObject: Send + Sync {
@@ -57,6 +58,16 @@ const REQUIRES_GRAD: u8 = 1;
 const COMPUTED: u8 = 2;
 /// The tensor is a view.
 const VIEW: u8 = 4;
+/// The tensor is a leaf with hooks.
+const HOOKED: u8 = 8;
+
+/// Whether there ever was a leaf with hooks: all that is looked at as long as there was none.
+static ANY_HOOKED: AtomicBool = AtomicBool::new(false);
+
+/// Whether a leaf may have hooks.
+pub fn any_hooked_leaf() -> bool {
+    ANY_HOOKED.load(Ordering::Relaxed)
+}
 
 /// What a [`Meta`] guards.
 #[derive(Default)]
@@ -73,6 +84,8 @@ pub struct MetaState {
     pub hooks: Vec<(u64, Hook)>,
     /// Hooks on a leaf's end of the tape.
     pub node_hooks: Option<Box<NodeHooks>>,
+    /// The strides in which the gradient of a leaf is kept; `None` if they are row-major.
+    pub strides: Option<Strides>,
     /// The tensor this one is a view of.
     pub base: Option<Box<Base>>,
     /// The object that a leaf is to the layer that made it.
@@ -85,6 +98,7 @@ impl MetaState {
         flag(self.requires_grad || self.node.is_some(), REQUIRES_GRAD)
             | flag(self.node.is_some(), COMPUTED)
             | flag(self.base.is_some(), VIEW)
+            | flag(self.node_hooks.as_ref().is_some_and(|hooks| !hooks.objects.is_empty()), HOOKED)
     }
 }
 
@@ -109,7 +123,11 @@ impl DerefMut for Locked<'_> {
 
 impl Drop for Locked<'_> {
     fn drop(&mut self) {
-        self.summary.store(self.state.summary(), Ordering::Release);
+        let summary = self.state.summary();
+        if summary & HOOKED != 0 {
+            ANY_HOOKED.store(true, Ordering::Relaxed);
+        }
+        self.summary.store(summary, Ordering::Release);
     }
 }
 
@@ -156,6 +174,11 @@ impl Meta {
     /// Whether this tensor is a view that the tape knows of.
     pub fn is_view(&self) -> bool {
         self.is(VIEW)
+    }
+
+    /// Whether this is a leaf that has hooks.
+    pub fn is_hooked(&self) -> bool {
+        self.is(HOOKED)
     }
 
     /// The op that made this tensor and which of its outputs it is.

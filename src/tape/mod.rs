@@ -8,6 +8,7 @@ pub mod custom;
 pub mod engine;
 pub mod hooks;
 pub mod leaf;
+mod leaves;
 pub mod meta;
 pub mod mode;
 pub mod reach;

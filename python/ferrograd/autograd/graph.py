@@ -154,10 +154,12 @@ class _All:
     def hook(self, i):
         def collect(grad):
             number, will_come = _autograd._current_run(self.places)
-            grads = self.runs.setdefault(number, [None] * len(self.places))
+            grads, calls = self.runs.pop(number, ([None] * len(self.places), 0))
             grads[i] = grad
-            if sum(g is not None for g in grads) == sum(will_come):
-                del self.runs[number]
+            if calls + 1 < sum(will_come):
+                # What runs that failed have left is of no use any more.
+                self.runs = {number: (grads, calls + 1)}
+            else:
                 self.fn(grads)
 
         return collect
