@@ -6,6 +6,7 @@ pub mod anomaly;
 mod chain;
 pub mod custom;
 pub mod engine;
+pub mod frozen;
 pub mod hooks;
 pub mod leaf;
 mod leaves;

@@ -242,6 +242,7 @@ impl Recorder {
 
     fn place(self, y: Tensor, saves: bool, rules: Rules) -> Result<Tensor> {
         let node = node(self.op, 1, self.inputs, saves, rules);
+        node.check_inputs()?;
         if saved::is_active() {
             saved::check()?;
         }
@@ -252,6 +253,7 @@ impl Recorder {
     /// Outputs that are not floating point stay off the tape.
     pub fn finish_joint(self, outputs: Vec<Tensor>, rule: JointRule, saves: bool) -> Result<Vec<Tensor>> {
         let node = node(self.op, outputs.len(), self.inputs, saves, Rules::Joint(rule));
+        node.check_inputs()?;
         let place = |(i, y): (usize, Tensor)| if y.dtype().is_inexact() { y.with_origin(node.clone(), i) } else { y };
         if saved::is_active() {
             saved::check()?;

@@ -56,6 +56,7 @@ pub fn _custom_node<'py>(
     let rule: JointRule = Arc::new(move |grads, _, _| Python::attach(|py| Ok(run(context.0.bind(py), grads)?)));
     let inputs: Vec<Tensor> = inputs.iter().map(|x| x.borrow().clone()).collect();
     let node = custom::custom_node(name, &inputs, outputs, saves, rule);
+    node.check_inputs()?;
     let _ = node.extras().object.set(Arc::new(object));
     let weak = WeakNode(Arc::downgrade(&node));
     Ok((node::of_op(py, node)?, weak))
