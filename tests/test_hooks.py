@@ -7,7 +7,14 @@ from collections import OrderedDict
 import pytest
 
 import ferrograd
-from ferrograd.autograd.graph import GradientEdge, Node, get_gradient_edge, increment_version, register_multi_grad_hook
+from ferrograd.autograd.graph import (
+    GradientEdge,
+    Node,
+    get_gradient_edge,
+    increment_version,
+    queue_callback,
+    register_multi_grad_hook,
+)
 from ferrograd.utils.hooks import RemovableHandle
 
 
@@ -196,11 +203,67 @@ def test_hooks_on_several_tensors():
         register_multi_grad_hook((a, ferrograd.ones(1)), fail)
 
 
+def test_edges_made_of_nodes():
+    x = leaf(1.0, 2.0)
+    y = x * 3
+    z = (y * y).sum()
+    edge = GradientEdge(y.grad_fn, 0)
+    assert ferrograd.autograd.grad(z, edge, retain_graph=True)[0].tolist() == [6.0, 12.0]
+    assert ferrograd.autograd.grad(edge, x, ferrograd.ones_like(x), retain_graph=True)[0].tolist() == [3.0, 3.0]
+    end = GradientEdge(get_gradient_edge(x).node, 0)
+    assert ferrograd.autograd.grad(z, end, retain_graph=True)[0].tolist() == [18.0, 36.0]
+    with pytest.raises(RuntimeError, match="does not know its shape"):
+        ferrograd.autograd.grad(GradientEdge(z.grad_fn, 0), x)
+    with pytest.raises(RuntimeError, match="does not know the shape of its zeros"):
+        ferrograd.autograd.grad((x * 2).sum(), edge, materialize_grads=True)
+    with pytest.raises(RuntimeError, match="output_nr 5 is out of range"):
+        ferrograd.autograd.grad(z, GradientEdge(y.grad_fn, 5))
+    with pytest.raises(TypeError):
+        ferrograd.autograd.grad(z, GradientEdge("node", 0))
+
+
+def test_nodes_can_be_called():
+    x, w = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    g = ferrograd.ones_like(x).requires_grad_()
+    y = x * w
+    by_x, by_w = y.grad_fn(g)
+    assert by_x.tolist() == [3, 4] and by_w.tolist() == [1, 2] and by_x.requires_grad
+    assert y.sum().grad_fn(ferrograd.tensor(2.0, dtype=ferrograd.float64)).tolist() == [2, 2]
+    assert (x * 3).grad_fn(g)[1] is None
+    get_gradient_edge(x).node(g.detach())
+    assert x.grad.tolist() == [1, 1] and w.grad is None
+    y.sum().backward()
+    for grads, text in (((g,), "a second time"), ((), "got 0 gradients, expected 1")):
+        with pytest.raises(RuntimeError, match=text):
+            y.grad_fn(*grads)
+
+
 def test_increment_version():
     x = ferrograd.ones(1)
     increment_version(x)
     increment_version([x, x])
     assert x._version == 3
+    for wrong in (3, [3]):
+        with pytest.raises(RuntimeError, match="increment_version expect"):
+            increment_version(wrong)
+
+
+def test_callbacks_at_the_end():
+    x, seen = leaf(1.0), []
+
+    def hook(g):
+        queue_callback(lambda: seen.append(x.grad.item()))
+        queue_callback(lambda: queue_callback(lambda: seen.append("last")))
+
+    x.register_hook(hook)
+    (x * 2).backward()
+    assert seen == [2.0, "last"]
+    y = x * 1
+    y.register_hook(lambda g: queue_callback(fail))
+    with pytest.raises(KeyError, match="mine"):
+        y.backward()
+    with pytest.raises(RuntimeError, match="can only be installed during backward pass"):
+        queue_callback(fail)
 
 
 def test_hooks_of_leaves_are_called_in_time():

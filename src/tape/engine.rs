@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use super::anomaly;
 use super::leaves::{Leaves, add_to_grad};
 use super::meta::Meta;
-use super::mode::ModeGuard;
+use super::mode::{ModeGuard, is_recording};
 use super::reach::Running;
 use super::record::{EXACT_NAME, Edge, Node, Rules};
 use super::saved;
@@ -93,17 +93,35 @@ pub fn backward(roots: Vec<(Tensor, Tensor)>, inputs: Option<&[Tensor]>, options
     // Computed tensors get theirs when their node runs.
     inputs.unwrap_or_default().iter().try_for_each(Tensor::retain_gradient)?;
     let mut run = Run::new(options, inputs, true)?;
-    let _running = Running::new(&roots, inputs);
-    run.execute(roots)
+    let running = Running::new(&roots, inputs);
+    run.execute(roots)?;
+    running.finish()
 }
 
 /// Differentiates with respect to `inputs`; `None` for those that the roots do not depend on. No `grad` is touched.
 pub fn grad(roots: Vec<(Tensor, Tensor)>, inputs: &[Tensor], options: Options) -> Result<Vec<Option<Tensor>>> {
     let mut run = Run::new(options, Some(inputs), false)?;
-    let _running = Running::new(&roots, Some(inputs));
+    let running = Running::new(&roots, Some(inputs));
     run.execute(roots)?;
+    running.finish()?;
     let of_leaf = |x: &Tensor| run.leaves.grad_of(x.meta()?);
     Ok(inputs.iter().zip(&run.captured).map(|(x, captured)| captured.clone().or_else(|| of_leaf(x))).collect())
+}
+
+/// What a node makes of the gradients of its outputs; nothing is freed, and no hook called.
+pub fn apply(node: &Arc<Node>, grads: &[Option<Tensor>]) -> Result<Vec<Option<Tensor>>> {
+    if grads.len() != node.outputs {
+        return runtime_error!("{}: got {} gradients, expected {}", node.name(), grads.len(), node.outputs);
+    }
+    let mut run = Run::new(Options { retain_graph: true, create_graph: is_recording() }, None, false)?;
+    let mut results = vec![None; node.inputs.len()];
+    saved::unpack_for(node)?;
+    let rules = node.rules.lock().clone();
+    run.run_rules(node, rules, grads, &mut |_, i, grad| {
+        results[i] = grad;
+        Ok(())
+    })?;
+    Ok(results)
 }
 
 impl Run {

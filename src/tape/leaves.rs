@@ -178,6 +178,11 @@ fn call_prehooks(meta: &Arc<Meta>, grad: &mut Option<Tensor>) -> Result<()> {
     Ok(())
 }
 
+/// Adds to the gradient of a leaf, as its end of the tape does.
+pub fn accumulate(meta: &Arc<Meta>, grad: Tensor) -> Result<()> {
+    add_to_grad(meta, grad, super::is_recording())
+}
+
 /// Adds to a gradient that is kept. The first is taken over as it is if nobody else holds its memory, and if it lies there as
 /// the leaf does.
 pub fn add_to_grad(meta: &Arc<Meta>, grad: Tensor, create_graph: bool) -> Result<()> {

@@ -9,7 +9,7 @@ pub mod engine;
 pub mod frozen;
 pub mod hooks;
 pub mod leaf;
-mod leaves;
+pub mod leaves;
 pub mod meta;
 pub mod mode;
 pub mod reach;
