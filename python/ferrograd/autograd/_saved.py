@@ -12,6 +12,7 @@ class _Hooks(_local):
     def __init__(self):
         self.stack = []
         self.disabled = None
+        self.mutation_allowed = False
 
 
 HOOKS = _Hooks()
