@@ -509,3 +509,21 @@ def test_threads_share_leaves():
     [t.start() for t in threads]
     [t.join() for t in threads]
     assert values(x.grad) == [160] * 1000
+
+
+def test_arguments_that_change_nothing():
+    x = ones(3, grad=True)
+    with pytest.warns(FutureWarning, match="only_inputs argument is deprecated"):
+        (g,) = ferrograd.autograd.grad((x * 2).sum(), x, only_inputs=False)
+    assert g.tolist() == [2, 2, 2]
+    with pytest.raises(RuntimeError, match="got 2 tensors and 1 gradients"):
+        ferrograd.autograd.backward([x.sum(), x.sum()], [None])
+    with ferrograd.autograd.set_multithreading_enabled(False):
+        assert not ferrograd.autograd.is_multithreading_enabled()
+    assert ferrograd.autograd.is_multithreading_enabled()
+
+    @ferrograd.autograd.set_multithreading_enabled(False)
+    def function():
+        return ferrograd.autograd.is_multithreading_enabled()
+
+    assert not function() and ferrograd.autograd.is_multithreading_enabled()

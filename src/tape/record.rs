@@ -185,11 +185,16 @@ impl Node {
             _ => {}
         }
         let (op, overload) = self.op.split_once('.').unwrap_or((self.op, "0"));
-        let camel = op.split('_').filter(|part| !part.is_empty()).map(|part| {
-            let (first, rest) = part.split_at(1);
-            first.to_uppercase() + rest
-        });
-        camel.collect::<String>() + "Backward" + overload
+        // Words begin after underscores and digits: `Log1PBackward0`.
+        let mut begins = true;
+        let mut camel = String::with_capacity(op.len() + 10);
+        for letter in op.chars() {
+            if letter != '_' {
+                camel.push(if begins { letter.to_ascii_uppercase() } else { letter });
+            }
+            begins = letter == '_' || letter.is_ascii_digit();
+        }
+        camel + "Backward" + overload
     }
 }
 

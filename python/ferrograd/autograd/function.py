@@ -28,7 +28,7 @@ class FunctionCtx:
     non_differentiable = ()
     materialize_grads = True
     _saved = ()
-    _input_shapes = ()
+    _input_kinds = ()
     _output_kinds = ()
 
     def save_for_backward(self, *tensors):
@@ -81,7 +81,7 @@ class FunctionCtx:
 
     def _checked(self, answer):
         name = type(self)._node_name(self)
-        expected = len(self._input_shapes)
+        expected = len(self._input_kinds)
         if len(answer) > expected and not any(g is not None for g in answer[expected:]):
             answer = answer[:expected]
         if len(answer) != expected:
@@ -89,7 +89,7 @@ class FunctionCtx:
                 f"function {name} returned an incorrect number of gradients (expected {expected}, got {len(answer)})"
             )
         grads = []
-        for i, (grad, shape) in enumerate(zip(answer, self._input_shapes)):
+        for i, (grad, (shape, dtype)) in enumerate(zip(answer, self._input_kinds)):
             if shape is None and grad is not None:
                 raise RuntimeError(
                     f"function {name} returned a gradient different than None at position {i + 1}, "
@@ -101,6 +101,11 @@ class FunctionCtx:
                 raise RuntimeError(
                     f"Function {name} returned an invalid gradient at index {len(grads)} - got {list(grad.shape)} "
                     f"but expected shape compatible with {list(shape)}"
+                )
+            if grad is not None and grad.is_complex() and not dtype.is_complex:
+                raise RuntimeError(
+                    f"Function {name} returned an invalid gradient at index {len(grads)} - got a complex one ({grad.dtype}) "
+                    f"but expected one of {dtype}"
                 )
             if shape is not None:
                 grads.append(grad)
@@ -267,6 +272,9 @@ class _Recording:
 
     def record(self, outputs):
         ctx = self.ctx
+        for i, x in enumerate(ctx.dirty_tensors):
+            if not is_tensor(x):
+                raise RuntimeError(f"mark_dirty can only accept variables, but argument {i} is of type {type(x).__name__}")
         if not all(_among(x, outputs) for x in ctx.dirty_tensors):
             raise RuntimeError(
                 "Some elements marked as dirty during the forward method were not returned as output. "
@@ -277,7 +285,7 @@ class _Recording:
         differentiable = [self._is_differentiable(y) for y in outputs]
         node = None
         if self.recorded:
-            ctx._input_shapes = [x.shape if is_tensor(x) else None for x in self.arguments]
+            ctx._input_kinds = [(x.shape, x.dtype) if is_tensor(x) else (None, None) for x in self.arguments]
             ctx._output_kinds = [(y.shape, y.dtype) if is_tensor(y) else None for y in outputs]
             saves = any(x is not None for x in ctx.to_save or ())
             node, ctx._node = _autograd._custom_node(ctx._node_name(), self.inputs, len(outputs), saves, ctx)
