@@ -376,6 +376,26 @@ def test_backward_within_a_hook():
     assert x.grad.tolist() == [5.0 + 6.0] * 3
 
 
+def test_backward_within_backward_without_end():
+    """Guards the limit of nested runs: Python's own is reached first, unless it is raised."""
+    x, limit = fg.ones(1, requires_grad=True), sys.getrecursionlimit()
+
+    def again(g):
+        with fg.enable_grad():
+            y = x * 2
+            y.register_hook(again)
+            y.backward()
+
+    sys.setrecursionlimit(10_000)
+    try:
+        with pytest.raises(RuntimeError, match="passes are running within each other"):
+            again(None)
+    finally:
+        sys.setrecursionlimit(limit)
+    assert x.grad is None
+    (x * 2).backward()
+
+
 def test_backward_within_a_function():
     class Inner(fg.autograd.Function):
         @staticmethod

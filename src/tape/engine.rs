@@ -93,7 +93,7 @@ pub fn backward(roots: Vec<(Tensor, Tensor)>, inputs: Option<&[Tensor]>, options
     // Computed tensors get theirs when their node runs.
     inputs.unwrap_or_default().iter().try_for_each(Tensor::retain_gradient)?;
     let mut run = Run::new(options, inputs, true)?;
-    let running = Running::new(&roots, inputs);
+    let running = Running::new(&roots, inputs)?;
     run.execute(roots)?;
     running.finish()
 }
@@ -101,7 +101,7 @@ pub fn backward(roots: Vec<(Tensor, Tensor)>, inputs: Option<&[Tensor]>, options
 /// Differentiates with respect to `inputs`; `None` for those that the roots do not depend on. No `grad` is touched.
 pub fn grad(roots: Vec<(Tensor, Tensor)>, inputs: &[Tensor], options: Options) -> Result<Vec<Option<Tensor>>> {
     let mut run = Run::new(options, Some(inputs), false)?;
-    let running = Running::new(&roots, Some(inputs));
+    let running = Running::new(&roots, Some(inputs))?;
     run.execute(roots)?;
     running.finish()?;
     let of_leaf = |x: &Tensor| run.leaves.grad_of(x.meta()?);

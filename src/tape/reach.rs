@@ -55,12 +55,18 @@ thread_local! {
     static RUNS: RefCell<Vec<RunInfo>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Runs that hooks may start within each other: the stack has room for some more.
+const NESTED_RUNS: usize = 400;
+
 /// Makes a run known to hooks until it is dropped.
 pub struct Running;
 
 impl Running {
     /// A run from these roots to these inputs.
-    pub fn new(roots: &[(Tensor, Tensor)], inputs: Option<&[Tensor]>) -> Running {
+    pub fn new(roots: &[(Tensor, Tensor)], inputs: Option<&[Tensor]>) -> Result<Running> {
+        if RUNS.with(|runs| runs.borrow().len()) >= NESTED_RUNS {
+            return runtime_error!("backward: {NESTED_RUNS} passes are running within each other; does a hook call itself?");
+        }
         let info = RunInfo {
             id: super::record::next_id(),
             roots: roots.iter().map(|(root, _)| root.edge()).collect(),
@@ -68,7 +74,7 @@ impl Running {
             callbacks: Vec::new(),
         };
         RUNS.with(|runs| runs.borrow_mut().push(info));
-        Running
+        Ok(Running)
     }
 
     /// Calls what was to be called at the end, also what is added meanwhile.
