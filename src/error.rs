@@ -46,6 +46,8 @@ pub enum Error {
         found: u32,
         /// The version when it was saved.
         expected: u32,
+        /// Whether anomaly detection is on, which has shown where to look.
+        traced: bool,
     },
     /// An inference tensor that backward needs. RuntimeError.
     Inference,
@@ -113,12 +115,17 @@ impl fmt::Display for Error {
                 write!(f, "{op}: dim {dim} is out of range (expected {}..={} for a {rank}-d tensor)", -reach, reach - 1)
             }
             Error::DType { op, got, expected } => write!(f, "{op}: not implemented for dtype {got} (expected one of {expected})"),
-            Error::Modified { what, found, expected } => write!(
+            Error::Modified { what, found, expected, traced } => write!(
                 f,
                 "one of the variables needed for gradient computation has been modified by an inplace operation: \
-                 {what} is at version {found}; expected version {expected} instead. \
-                 Hint: enable anomaly detection to find the operation that failed to compute its gradient, with \
-                 torch.autograd.set_detect_anomaly(True, check_nan=False)."
+                 {what} is at version {found}; expected version {expected} instead. Hint: {}",
+                if *traced {
+                    "the backtrace further above shows the operation that failed to compute its gradient. The variable in question \
+                     was changed in there or anywhere later. Good luck!"
+                } else {
+                    "enable anomaly detection to find the operation that failed to compute its gradient, with \
+                     torch.autograd.set_detect_anomaly(True, check_nan=False)."
+                }
             ),
             Error::Inference => f.write_str(
                 "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in \

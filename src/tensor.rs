@@ -422,7 +422,7 @@ impl Tensor {
             Some((node, output)) => format!("{what}, which is output {output} of {},", short_name(&node.name())),
             None => what,
         };
-        Err(Error::Modified { what, found: self.version(), expected })
+        Err(Error::Modified { what, found: self.version(), expected, traced: crate::tape::anomaly::is_enabled() })
     }
 
     /// The elements of a contiguous tensor as a slice.
@@ -487,6 +487,7 @@ impl Tensor {
             meta,
         });
         let body = std::mem::replace(&mut self.body, body);
+        self.note_strides();
         Tensor { body, saved_version: None, is_number: false, reusable: false }
     }
 }

@@ -86,3 +86,14 @@ def test_as_a_function():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         culprit(ferrograd.ones(1, requires_grad=True)).backward()
+
+
+def test_the_error_of_a_changed_value_hints_at_the_trace():
+    x = ferrograd.ones(2, requires_grad=True)
+    with pytest.warns(UserWarning):
+        with ferrograd.autograd.set_detect_anomaly(True):
+            y = x * 1
+            z = y * y
+            y.add_(1)
+            with pytest.raises(RuntimeError, match="Hint: the backtrace further above shows the operation"):
+                z.sum().backward()

@@ -6,7 +6,15 @@ import weakref
 import pytest
 
 import ferrograd
-from ferrograd.utils.checkpoint import CheckpointError, checkpoint, checkpoint_sequential
+from ferrograd.utils.checkpoint import (
+    CheckpointError,
+    check_backward_validity,
+    checkpoint,
+    checkpoint_sequential,
+    detach_variable,
+    set_checkpoint_debug_enabled,
+    set_checkpoint_early_stop,
+)
 
 BOTH = pytest.mark.parametrize("reentrant", [True, False])
 
@@ -192,3 +200,82 @@ def test_sequences(reentrant):
         x0 = part(x0) if part is not parts[0] else part(x)
     x0.sum().backward()
     assert x.grad.tolist() == pytest.approx(got)
+
+
+def test_the_second_run_stops_early():
+    seen = []
+
+    def part(x):
+        y = x.exp()
+        seen.append("saved")
+        z = y + 1
+        seen.append("end")
+        return z
+
+    def run(**options):
+        y = checkpoint(part, leaf(1.0), use_reentrant=False, **options)
+        seen.clear()
+        y.backward()
+        return list(seen)
+
+    assert run() == [] and run(early_stop=False) == ["saved", "end"]
+    with set_checkpoint_early_stop(False):
+        assert run(early_stop=True) == ["saved", "end"]
+    with set_checkpoint_early_stop(True):
+        assert run(early_stop=False) == []
+    with set_checkpoint_debug_enabled(True):
+        assert run() == []
+
+
+def test_more_than_was_saved_is_an_error():
+    calls = []
+
+    def part(x):
+        calls.append(1)
+        return (x * x).exp() if len(calls) % 2 == 0 else x * x
+
+    checkpoint(part, leaf(1.0), use_reentrant=False).backward()
+    with pytest.raises(CheckpointError, match="trying to save more tensors during recomputation"):
+        checkpoint(part, leaf(1.0), use_reentrant=False, early_stop=False).backward()
+
+
+@BOTH
+def test_arguments_that_were_written_to(reentrant):
+    """The second run must not use other values than the first did."""
+    x = leaf(1.0, 2.0)
+    y = x * 1
+    z = checkpoint(Part(), y, use_reentrant=reentrant)
+    y.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        z.sum().backward()
+    assert x.grad is None
+
+
+def test_arguments_of_inner_checkpoints_are_not_kept():
+    kept = []
+
+    def outer(x):
+        y = x.exp()
+        kept.append(weakref.ref(y))
+        return checkpoint(Part(), y, use_reentrant=False)
+
+    x = leaf(0.5, 0.25)
+    z = checkpoint(outer, x, use_reentrant=False)
+    gc.collect()
+    assert kept[0]() is None
+    z.sum().backward()
+    got = x.grad.tolist()
+    x.grad = None
+    Part()(x.exp()).sum().backward()
+    assert got == pytest.approx(x.grad.tolist())
+
+
+def test_what_it_is_made_of():
+    x = leaf(1.0)
+    y, k = detach_variable((x * 1, 3))
+    assert y.is_leaf and y.requires_grad and k == 3
+    with pytest.raises(RuntimeError, match="Only tuple of tensors is supported"):
+        detach_variable([x])
+    check_backward_validity((3, x))
+    with pytest.warns(UserWarning, match="None of the inputs have requires_grad=True"):
+        check_backward_validity((3, x.detach()))

@@ -1,5 +1,8 @@
 """Forward mode: tangents carried by dual tensors."""
 
+import gc
+import weakref
+
 import pytest
 
 import ferrograd
@@ -51,3 +54,54 @@ def test_levels():
         with forward_ad.dual_level():
             assert forward_ad.unpack_dual(forward_ad.make_dual(X, V) ** 2).tangent.allclose(2 * X * V)
         assert not ferrograd.is_grad_enabled()
+
+
+class Product(ferrograd.autograd.Function):
+    """Knows its derivative along tangents only."""
+
+    @staticmethod
+    def forward(ctx, x, w, k):
+        y = x * w * k
+        ctx.save_for_forward(x, w, y)
+        ctx.k = k
+        return y, x + 1
+
+    @staticmethod
+    def jvp(ctx, by_x, by_w, by_k):
+        x, w, y = ctx.saved_tensors
+        assert by_k is None and y.tolist() == (x * w * ctx.k).tolist()
+        along = by_x * w * ctx.k
+        return along if by_w is None else along + by_w * x * ctx.k, by_x * 1
+
+
+def test_functions_that_have_a_jvp_only():
+    x, w = ferrograd.tensor([1.0, 2.0]), ferrograd.tensor([3.0, 4.0])
+    with forward_ad.dual_level():
+        dx, dw = forward_ad.make_dual(x, ferrograd.ones(2)), forward_ad.make_dual(w, ferrograd.full((2,), 2.0))
+        y, z = Product.apply(dx, dw, 5)
+        assert forward_ad.unpack_dual(y).tangent.tolist() == [25, 40] and forward_ad.unpack_dual(z).tangent.tolist() == [1, 1]
+        y, _ = Product.apply(dx, w, 5)
+        assert forward_ad.unpack_dual(y).tangent.tolist() == [15, 20]
+    with pytest.raises(NotImplementedError, match="either the backward or vjp method"):
+        Product.apply(x.requires_grad_(), w, 5)[0].sum().backward()
+
+
+def test_what_is_saved_for_forward_does_not_leak():
+    class Both(ferrograd.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            y = x * 1
+            ctx.save_for_forward(x, y)
+            return y
+
+        @staticmethod
+        def backward(ctx, g):
+            return g
+
+    x = ferrograd.ones(1, requires_grad=True)
+    for make in (lambda: Both.apply(x), lambda: Product.apply(x, ferrograd.ones(1), 3)[0]):
+        y = make()
+        gone = weakref.ref(y)
+        del y
+        gc.collect()
+        assert gone() is None

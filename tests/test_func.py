@@ -356,3 +356,42 @@ def test_trees():
     assert _pytree.tree_structure((1, [2])) == _pytree.tree_structure((3, [4])) != _pytree.tree_structure((1, (2,)))
     with pytest.raises(ValueError, match="has length 1 but the spec refers to a pytree that holds 5 items"):
         _pytree.tree_unflatten([1], spec)
+
+
+def test_jacfwd_and_random_numbers():
+    x = ferrograd.ones(2)
+    func = ferrograd.func
+
+    def noisy(x):
+        return x * ferrograd.rand(2)
+
+    state = ferrograd.get_rng_state()
+    for call, text in (
+        (lambda: func.jacfwd(noisy)(x), "called random operation while in randomness error mode"),
+        (lambda: func.hessian(lambda x: noisy(x).sum())(x), "called random operation while in randomness error mode"),
+        (lambda: func.vmap(noisy)(ferrograd.ones(3, 2)), "called random operation while in randomness error mode"),
+        (lambda: func.jacfwd(lambda x: x, randomness="some")(x), "Only allowed values for randomness"),
+    ):
+        with pytest.raises(RuntimeError, match=text):
+            call()
+        assert ferrograd.get_rng_state().equal(state)
+    with pytest.raises(NotImplementedError, match="randomness='different'"):
+        func.jacfwd(noisy, randomness="different")(x)
+    ferrograd.manual_seed(0)
+    numbers = ferrograd.rand(2).tolist()
+    ferrograd.manual_seed(0)
+    assert func.jacfwd(noisy, randomness="same")(x).diagonal().tolist() == numbers
+
+
+def test_functionalize_and_unwrap():
+    def f(x):
+        y = x.clone()
+        y.add_(1)
+        return y
+
+    x = ferrograd.ones(2)
+    assert ferrograd.func.functionalize(f)(x).tolist() == [2, 2] and x.tolist() == [1, 1]
+    assert ferrograd.func.functionalize(f, remove="mutations_and_views")(x).tolist() == [2, 2]
+    with pytest.raises(RuntimeError, match="received invalid argument for remove=views"):
+        ferrograd.func.functionalize(f, remove="views")
+    assert ferrograd.func.debug_unwrap(x) is x

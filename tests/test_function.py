@@ -150,6 +150,37 @@ def test_none_is_no_gradient():
     assert x.grad is None and y.grad.item() == 2
 
 
+def test_functions_below_one_without_gradient_get_zeros():
+    seen = []
+
+    class Nothing(Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 1
+
+        @staticmethod
+        def backward(ctx, g):
+            return None
+
+    class Same(Function):
+        @staticmethod
+        def forward(ctx, x, materialize):
+            ctx.set_materialize_grads(materialize)
+            return x * 1
+
+        @staticmethod
+        def backward(ctx, g):
+            seen.append(g)
+            return g, None
+
+    x = leaf(1.0, 2.0)
+    Nothing.apply(Same.apply(x, True)).sum().backward()
+    assert seen[0].tolist() == [0, 0] and x.grad.tolist() == [0, 0]
+    x.grad = None
+    Nothing.apply(Same.apply(x * 2, False)).sum().backward()
+    assert seen[1] is None and x.grad is None
+
+
 def test_outputs_that_are_no_tensors():
     seen = []
     F = function(
@@ -407,3 +438,41 @@ def test_instances_of_static_functions():
         cube = Cube()
     with pytest.raises(RuntimeError, match="static method"):
         cube(leaf(1.0))
+
+
+def test_complex_gradients_of_real_inputs():
+    class Wrong(Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 1
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * 1j
+
+    x = leaf(1.0)
+    with pytest.raises(RuntimeError, match="got a complex one"):
+        Wrong.apply(x).backward()
+    assert x.grad is None
+
+
+def test_only_tensors_are_dirty():
+    class Wrong(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.mark_dirty(3)
+            return x * 1
+
+    with pytest.raises(RuntimeError, match="mark_dirty can only accept variables, but argument 0 is of type int"):
+        Wrong.apply(leaf(1.0))
+
+
+def test_nodes_of_functions_say_where_they_are_from():
+    class Named(Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 1
+
+    assert repr(Named.apply(leaf(1.0)).grad_fn).startswith("<torch.autograd.function.NamedBackward object at 0x")
+    assert repr((leaf(1.0) * 2).grad_fn).startswith("<MulBackward0 object at 0x")
+    assert leaf(1.0).log1p().grad_fn.name() == "Log1PBackward0"

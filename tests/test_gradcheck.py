@@ -86,6 +86,9 @@ def test_what_it_refuses():
         gradcheck(lambda x: x, X[0].expand(3))
     with pytest.warns(UserWarning, match="Input #0 requires gradient and is not a double precision"):
         gradcheck(lambda x: x * 2, X.detach().float().requires_grad_(), atol=1e-1, eps=1e-2)
+    for options in ({"check_undefined_grad": True}, {"check_undefined_grad": False, "check_batched_grad": True}):
+        with pytest.raises(AssertionError, match="requires check_rev_over_rev to be True"):
+            gradgradcheck(lambda x: x.exp(), X, check_fwd_over_rev=True, check_rev_over_rev=False, **options)
     with pytest.raises(NotImplementedError, match="masked"):
         gradcheck(lambda x: x, X, masked=True)
     with pytest.raises(AssertionError, match="at least one of check_forward_ad or check_backward_ad"):

@@ -7,7 +7,14 @@ from collections import OrderedDict
 import pytest
 
 import ferrograd
-from ferrograd.autograd.graph import GradientEdge, Node, get_gradient_edge, increment_version, register_multi_grad_hook
+from ferrograd.autograd.graph import (
+    GradientEdge,
+    Node,
+    get_gradient_edge,
+    increment_version,
+    queue_callback,
+    register_multi_grad_hook,
+)
 from ferrograd.utils.hooks import RemovableHandle
 
 
@@ -48,7 +55,8 @@ def test_node_hooks_replace_gradients():
         ("x", TypeError, "expected tuple, but hook returned 'str'"),
         ((1,), RuntimeError, r"incorrect number of values \(got 1, but expected 2\)"),
         ((1, None), TypeError, "expected Variable, but hook returned 'int'"),
-        ((ferrograd.ones(3), None), RuntimeError, "has changed the size of value"),
+        ((ferrograd.ones(3, dtype=ferrograd.float64), None), RuntimeError, "has changed the size of value"),
+        ((ferrograd.ones(1), None), RuntimeError, r"the type of value \(was torch.DoubleTensor got torch.FloatTensor\)"),
     ],
 )
 def test_wrong_answers_of_node_hooks(answer, error, text):
@@ -195,8 +203,130 @@ def test_hooks_on_several_tensors():
         register_multi_grad_hook((a, ferrograd.ones(1)), fail)
 
 
+def test_edges_made_of_nodes():
+    x = leaf(1.0, 2.0)
+    y = x * 3
+    z = (y * y).sum()
+    edge = GradientEdge(y.grad_fn, 0)
+    assert ferrograd.autograd.grad(z, edge, retain_graph=True)[0].tolist() == [6.0, 12.0]
+    assert ferrograd.autograd.grad(edge, x, ferrograd.ones_like(x), retain_graph=True)[0].tolist() == [3.0, 3.0]
+    end = GradientEdge(get_gradient_edge(x).node, 0)
+    assert ferrograd.autograd.grad(z, end, retain_graph=True)[0].tolist() == [18.0, 36.0]
+    with pytest.raises(RuntimeError, match="does not know its shape"):
+        ferrograd.autograd.grad(GradientEdge(z.grad_fn, 0), x)
+    with pytest.raises(RuntimeError, match="does not know the shape of its zeros"):
+        ferrograd.autograd.grad((x * 2).sum(), edge, materialize_grads=True)
+    with pytest.raises(RuntimeError, match="output_nr 5 is out of range"):
+        ferrograd.autograd.grad(z, GradientEdge(y.grad_fn, 5))
+    with pytest.raises(TypeError):
+        ferrograd.autograd.grad(z, GradientEdge("node", 0))
+
+
+def test_nodes_can_be_called():
+    x, w = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    g = ferrograd.ones_like(x).requires_grad_()
+    y = x * w
+    by_x, by_w = y.grad_fn(g)
+    assert by_x.tolist() == [3, 4] and by_w.tolist() == [1, 2] and by_x.requires_grad
+    assert y.sum().grad_fn(ferrograd.tensor(2.0, dtype=ferrograd.float64)).tolist() == [2, 2]
+    assert (x * 3).grad_fn(g)[1] is None
+    get_gradient_edge(x).node(g.detach())
+    assert x.grad.tolist() == [1, 1] and w.grad is None
+    y.sum().backward()
+    for grads, text in (((g,), "a second time"), ((), "got 0 gradients, expected 1")):
+        with pytest.raises(RuntimeError, match=text):
+            y.grad_fn(*grads)
+
+
 def test_increment_version():
     x = ferrograd.ones(1)
     increment_version(x)
     increment_version([x, x])
     assert x._version == 3
+    for wrong in (3, [3]):
+        with pytest.raises(RuntimeError, match="increment_version expect"):
+            increment_version(wrong)
+
+
+def test_callbacks_at_the_end():
+    x, seen = leaf(1.0), []
+
+    def hook(g):
+        queue_callback(lambda: seen.append(x.grad.item()))
+        queue_callback(lambda: queue_callback(lambda: seen.append("last")))
+
+    x.register_hook(hook)
+    (x * 2).backward()
+    assert seen == [2.0, "last"]
+    y = x * 1
+    y.register_hook(lambda g: queue_callback(fail))
+    with pytest.raises(KeyError, match="mine"):
+        y.backward()
+    with pytest.raises(RuntimeError, match="can only be installed during backward pass"):
+        queue_callback(fail)
+
+
+def test_hooks_of_leaves_are_called_in_time():
+    """As soon as the gradient is whole; leaves that want to be told of it have it then."""
+    a, b, c = leaf(1.0), leaf(2.0), leaf(3.0)
+    seen = []
+    y = a
+    for name, w in (("b", b), ("c", c)):
+        y = y * w
+        w.register_hook(lambda g, name=name: seen.append(name))
+        y.register_hook(lambda g, name=name: seen.append(f"product by {name}"))
+    a.register_hook(lambda g: seen.append("a"))
+    c.register_post_accumulate_grad_hook(lambda p: seen.append(([x.grad is not None for x in (a, b, c)], ferrograd.is_grad_enabled())))
+    y.backward()
+    assert seen == ["product by c", "c", ([False, False, True], False), "product by b", "a", "b"]
+    seen.clear()
+    z = (a * b) * b
+    ferrograd.autograd.grad(z, [a, b])
+    assert seen == ["a", "b"]
+
+
+def test_retained_and_captured_gradients_and_hooks():
+    x = leaf(1.0)
+    y = x * 2
+    y.register_hook(lambda g: g * 3)
+    y.retain_grad()
+    y.register_hook(lambda g: g * 5)
+    y.grad_fn.register_prehook(lambda outputs: (outputs[0] * 7,))
+    y.backward(retain_graph=True)
+    assert y.grad.item() == 15 and x.grad.item() == 210
+    # What the graph ends at has passed its hooks, what it passes through has not.
+    assert ferrograd.autograd.grad(y, y, retain_graph=True)[0].item() == 15
+    assert [g.item() for g in ferrograd.autograd.grad(y, [x, y])] == [210, 1]
+
+
+class NoGradient(ferrograd.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * 1
+
+    @staticmethod
+    def backward(ctx, g):
+        return None
+
+
+def test_hooks_where_no_gradient_comes():
+    x, seen = leaf(1.0), []
+    y = x * 2
+    y.register_hook(lambda g: seen.append(("tensor", g)))
+    y.grad_fn.register_prehook(lambda outputs: seen.append(("before", outputs)))
+    y.grad_fn.register_hook(lambda inputs, outputs: seen.append(("after", inputs, outputs)))
+    x.register_hook(lambda g: seen.append(("leaf", g)))
+    x.register_post_accumulate_grad_hook(lambda p: seen.append(("end", p.grad)))
+    NoGradient.apply(y).backward()
+    assert seen == [("tensor", None), ("before", (None,)), ("after", (None, None), (None,)), ("leaf", None), ("end", None)]
+    y = x * 2
+    y.register_hook(lambda g: ferrograd.ones(1, dtype=ferrograd.float64))
+    with pytest.raises(RuntimeError, match="can't replace a None gradient"):
+        NoGradient.apply(y).backward()
+
+
+def test_a_hook_on_several_tensors_of_which_one_gets_nothing():
+    a, b, seen = leaf(1.0), leaf(1.0), []
+    register_multi_grad_hook((a, b), lambda grads: seen.append([g and g.item() for g in grads]))
+    (NoGradient.apply(a) + b).backward()
+    assert seen == [[None, 1.0]]

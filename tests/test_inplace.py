@@ -413,13 +413,54 @@ def test_views_that_may_no_longer_be_used():
     with pytest.raises(RuntimeError, match="Output 1 of Unbind is a view and its base or another view of its base has been"):
         part.grad_fn
     with pytest.raises(RuntimeError, match="Output 1 of Unbind is a view and its base"):
-        part.sum().backward()
+        part * 1
+    with pytest.raises(RuntimeError, match="Output 1 of Unbind is a view and its base"):
+        part.topk(1)
+    y = x * 1
+    part = y.unbind()[0][:1]
+    y.mul_(2)
+    with pytest.raises(RuntimeError, match="Output 0 of Slice is a view and its base"):
+        part + 1
+    y = x * 1
+    part = y.unbind()[0]
+    with ferrograd.no_grad():
+        part.mul_(2)
+    with pytest.raises(RuntimeError, match="Output 0 of Unbind is a view and is being modified inplace"):
+        part.mul_(2)
     y = x * 1
     with ferrograd.no_grad():
         part = y[:1]
     y.mul_(2)
     with pytest.raises(RuntimeError, match="A view was created in no_grad mode and its base or another view"):
         part.grad_fn
+
+
+def test_views_made_unrecorded_of_split_tensors():
+    """That they were made unrecorded comes before that they are of several."""
+    x = tensor([1.0, 2.0], grad=True)
+    with ferrograd.no_grad():
+        part = x.split(1)[0]
+    with pytest.raises(RuntimeError, match="A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given"):
+        part.mul_(2)
+    part = tensor([1.0, 2.0]).split(1)[0]
+    with pytest.raises(RuntimeError, match="is being modified inplace with grad mode enabled. This view is the output of a function"):
+        part.mul_(x[:1])
+
+
+def test_views_made_in_inference_mode():
+    x = tensor([1.0, 2.0], grad=True)
+    with ferrograd.inference_mode():
+        view = x.view(2, 1)
+    assert view.requires_grad and view._is_view() and not view.is_inference()
+    with pytest.raises(RuntimeError, match="A view was created in inference mode and is being modified inplace in normal mode"):
+        view.mul_(2)
+    plain = tensor([1.0, 2.0])
+    with ferrograd.inference_mode():
+        view = plain[:1]
+    view.mul_(2)
+    assert plain.tolist() == [2, 2]
+    with pytest.raises(RuntimeError, match="A view was created in inference mode"):
+        view.mul_(x[:1])
 
 
 def test_inference_tensors_are_not_saved():

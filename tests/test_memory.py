@@ -281,6 +281,17 @@ def test_a_deep_graph_is_dropped_and_differentiated_without_recursion():
     assert done
 
 
+def test_a_chain_of_gradients_of_gradients_is_dropped_without_recursion():
+    first = last = fg.ones(1, requires_grad=True)
+    for _ in range(100_000):
+        grad = fg.ones(1, requires_grad=True)
+        last.grad = grad
+        last = grad
+    del last, grad
+    assert first.grad.grad.grad.item() == 1
+    del first
+
+
 def test_deep_views():
     x = fg.ones(3, 4, requires_grad=True)
     y = (x * 1).t()
@@ -365,6 +376,26 @@ def test_backward_within_a_hook():
     y.sum().backward()
     assert w.grad.tolist() == [4.0] * 3
     assert x.grad.tolist() == [5.0 + 6.0] * 3
+
+
+def test_backward_within_backward_without_end():
+    """Guards the limit of nested runs: Python's own is reached first, unless it is raised."""
+    x, limit = fg.ones(1, requires_grad=True), sys.getrecursionlimit()
+
+    def again(g):
+        with fg.enable_grad():
+            y = x * 2
+            y.register_hook(again)
+            y.backward()
+
+    sys.setrecursionlimit(10_000)
+    try:
+        with pytest.raises(RuntimeError, match="passes are running within each other"):
+            again(None)
+    finally:
+        sys.setrecursionlimit(limit)
+    assert x.grad is None
+    (x * 2).backward()
 
 
 def test_backward_within_a_function():

@@ -189,5 +189,28 @@ def test_mutation_may_be_allowed():
         assert x.grad.tolist() == [2.0, 4.0]
         w = (x * x).sum()
         copies.clear()
-        with pytest.raises(IndexError):
+        with pytest.raises(AssertionError, match="outside of the 'allow_mutation_on_saved_tensors' context"):
             w.backward()
+        w = (x * x).sum()
+        with pytest.raises(RuntimeError, match="cannot be nested"):
+            with allow_mutation_on_saved_tensors():
+                pass
+    with pytest.raises(AssertionError, match="outside of the 'allow_mutation_on_saved_tensors' context"):
+        w.backward()
+
+
+def test_copies_live_as_long_as_their_graph():
+    with allow_mutation_on_saved_tensors() as copies:
+        for _ in range(3):
+            y = (leaf(1.0) * leaf(2.0)).sum()
+        assert len(copies._copies) == 2
+        del y
+        assert not copies._copies
+
+
+def test_hooks_must_be_callable():
+    for hooks in ((3, same), (same, None)):
+        with pytest.raises(TypeError, match="must be callable"):
+            with saved_tensors_hooks(*hooks):
+                pass
+    (leaf(1.0) * leaf(1.0)).backward()

@@ -471,6 +471,8 @@ TestPrograms.settings = settings(
     max_examples=2500 if os.environ.get("CI") else 300,
     stateful_step_count=30,
     deadline=None,
+    # Other programs each time, also where hypothesis knows that it is in CI.
+    derandomize=False,
     print_blob=True,
     report_multiple_bugs=False,
     suppress_health_check=list(HealthCheck),

@@ -12,6 +12,18 @@ from ferrograd.utils._pytree import flatten_like, tree_flatten, tree_unflatten
 __all__ = ["vmap"]
 
 
+RANDOM_IN_ERROR_MODE = (
+    "vmap: called random operation while in randomness error mode. Please either use the 'same' or 'different' randomness flags on "
+    "vmap or perform the randomness operation out of vmap"
+)
+
+
+def check_randomness(randomness):
+    """Fails if this is not one of the ways to treat random ops."""
+    if randomness not in ("error", "different", "same"):
+        raise RuntimeError(f"Only allowed values for randomness are 'error', 'different', or 'same'. Got {randomness}")
+
+
 def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
     """A function that maps `func` over a dim of its arguments.
 
@@ -21,8 +33,7 @@ def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
 
     >>> batched_dot = ferrograd.vmap(ferrograd.dot)
     """
-    if randomness not in ("error", "different", "same"):
-        raise RuntimeError(f"Only allowed values for randomness are 'error', 'different', or 'same'. Got {randomness}")
+    check_randomness(randomness)
     if chunk_size is not None and chunk_size <= 0:
         raise ValueError(f"vmap: chunk_size should be None or greater than 0. (got {chunk_size})")
     name = getattr(func, "__name__", repr(func))
@@ -98,10 +109,8 @@ class _Batch:
                 set_rng_state(state)
             answers.append(func(*args, **kwargs))
             if randomness == "error" and len(answers) == 1 and not get_rng_state().equal(state):
-                raise RuntimeError(
-                    "vmap: called random operation while in randomness error mode. Please either use the 'same' or "
-                    "'different' randomness flags on vmap or perform the randomness operation out of vmap"
-                )
+                set_rng_state(state)
+                raise RuntimeError(RANDOM_IN_ERROR_MODE)
         return answers
 
 

@@ -21,7 +21,8 @@ impl Tensor {
         if self.is_contiguous() { Ok(self.clone()) } else { self.copied_with(contiguous_strides(self.shape())) }
     }
 
-    fn copied_with(&self, strides: Strides) -> Result<Tensor> {
+    /// A recorded copy with these strides.
+    pub(crate) fn copied_with(&self, strides: Strides) -> Result<Tensor> {
         let x = self;
         let y = Tensor::uninitialized_strided("clone", x.shape(), strides, x.dtype())?;
         y.write(x)?;

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::layout::{Shape, normalize_dim};
 use crate::runtime_error;
 use crate::storage::check_room;
-use crate::tape::view::ONE_OF_SEVERAL;
+use crate::tape::frozen::ONE_OF_SEVERAL;
 use crate::tape::{Node, Recorder, is_recording};
 use crate::tensor::Tensor;
 

@@ -231,5 +231,7 @@ pub fn leaf(x: Tensor, requires_grad: bool) -> PyResult<Tensor> {
     if !x.dtype().is_inexact() {
         return Err(PyRuntimeError::new_err("Only Tensors of floating point and complex dtype can require gradients"));
     }
-    Ok(x.with_meta(crate::tape::Meta::leaf(true)))
+    let x = x.with_meta(crate::tape::Meta::leaf(true));
+    x.note_strides();
+    Ok(x)
 }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
+use super::frozen::{IN_CUSTOM_FUNCTION, ONE_OF_SEVERAL};
 use super::record::{EXACT_NAME, Input, JointRule, Node, Rules, node};
-use super::view::{IN_CUSTOM_FUNCTION, ONE_OF_SEVERAL, check_writable, rebase};
+use super::view::{check_writable, rebase};
 use crate::error::Result;
 use crate::layout::Shape;
 use crate::tensor::Tensor;

@@ -11,21 +11,19 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::anomaly;
-use super::meta::{Grad, Meta};
-use super::mode::ModeGuard;
+use super::leaves::{Leaves, add_to_grad};
+use super::meta::Meta;
+use super::mode::{ModeGuard, is_recording};
 use super::reach::Running;
-use super::record::{Edge, Node, Rules};
+use super::record::{EXACT_NAME, Edge, Node, Rules};
 use super::saved;
 use crate::error::{Error, Result};
 use crate::runtime_error;
 use crate::tensor::Tensor;
 
-/// The place of a leaf that is asked for and that nothing has flowed to.
-const NO_GRADIENT_YET: usize = usize::MAX;
-
 /// Hashes numbers of nodes and addresses, which need no protection against chosen keys.
 #[derive(Default)]
-struct Spread(u64);
+pub struct Spread(u64);
 
 impl Hasher for Spread {
     fn finish(&self) -> u64 {
@@ -46,8 +44,10 @@ impl Hasher for Spread {
     }
 }
 
-type HashMap<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<Spread>>;
-type HashSet<K> = std::collections::HashSet<K, BuildHasherDefault<Spread>>;
+/// By numbers of nodes or addresses.
+pub type HashMap<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<Spread>>;
+/// Of numbers of nodes or addresses.
+pub type HashSet<K> = std::collections::HashSet<K, BuildHasherDefault<Spread>>;
 
 /// What a run is asked for.
 pub struct Options {
@@ -75,8 +75,7 @@ impl Pending {
 
 struct Run {
     pending: BTreeMap<u64, Pending>,
-    leaves: Vec<(Arc<Meta>, Tensor)>,
-    leaf_places: HashMap<*const Meta, usize>,
+    leaves: Leaves,
     options: Options,
     /// The nodes worth visiting; `None` for all.
     wanted: Option<HashSet<u64>>,
@@ -91,90 +90,60 @@ struct Run {
 ///
 /// Each root comes with the gradient to start from.
 pub fn backward(roots: Vec<(Tensor, Tensor)>, inputs: Option<&[Tensor]>, options: Options) -> Result<()> {
-    let targets = inputs.unwrap_or_default();
     // Computed tensors get theirs when their node runs.
-    targets.iter().try_for_each(Tensor::retain_gradient)?;
-    let mut run = Run::new(options, inputs)?;
-    let _running = Running::new(&roots, inputs);
+    inputs.unwrap_or_default().iter().try_for_each(Tensor::retain_gradient)?;
+    let mut run = Run::new(options, inputs, true)?;
+    let running = Running::new(&roots, inputs)?;
     run.execute(roots)?;
-    let mut leaves = std::mem::take(&mut run.leaves);
-    leaves.retain(|(meta, _)| {
-        let named = || targets.iter().any(|x| x.meta().is_some_and(|m| Arc::ptr_eq(m, meta)));
-        inputs.is_none() || named()
-    });
-    // Hooks may fail: all have run before the first gradient is written.
-    for (meta, grad) in &mut leaves {
-        run_leaf_hooks(meta, grad)?;
-        run_leaf_prehooks(meta, grad)?;
-    }
-    run.write_retained()?;
-    let mut hooked = Vec::new();
-    for (meta, grad) in leaves {
-        if let Some(hooks) = meta.lock().node_hooks.clone() {
-            hooked.push((hooks, grad.clone()));
-        }
-        add_to_grad(&meta, grad, run.options.create_graph)?;
-    }
-    for (hooks, grad) in hooked {
-        hooks.accumulated.iter().try_for_each(|(_, hook)| hook())?;
-        hooks.run_after(&mut [], &[Some(grad)])?;
-    }
-    Ok(())
+    running.finish()
 }
 
 /// Differentiates with respect to `inputs`; `None` for those that the roots do not depend on. No `grad` is touched.
 pub fn grad(roots: Vec<(Tensor, Tensor)>, inputs: &[Tensor], options: Options) -> Result<Vec<Option<Tensor>>> {
-    let mut run = Run::new(options, Some(inputs))?;
-    let _running = Running::new(&roots, Some(inputs));
+    let mut run = Run::new(options, Some(inputs), false)?;
+    let running = Running::new(&roots, Some(inputs))?;
     run.execute(roots)?;
-    run.write_retained()?;
-    let of_leaf = |x: &Tensor| {
-        let place = run.leaf_places.get(&Arc::as_ptr(x.meta()?))?;
-        run.leaves.get(*place).map(|(_, grad)| grad.clone())
-    };
-    let mut out = Vec::with_capacity(inputs.len());
-    for (x, captured) in inputs.iter().zip(&run.captured) {
-        let found = captured.clone().or_else(|| of_leaf(x));
-        out.push(match (found, x.meta()) {
-            (Some(mut grad), Some(meta)) if meta.lock().node.is_none() => {
-                run_leaf_hooks(meta, &mut grad)?;
-                Some(grad)
-            }
-            (found, _) => found,
-        });
+    running.finish()?;
+    let of_leaf = |x: &Tensor| run.leaves.grad_of(x.meta()?);
+    Ok(inputs.iter().zip(&run.captured).map(|(x, captured)| captured.clone().or_else(|| of_leaf(x))).collect())
+}
+
+/// What a node makes of the gradients of its outputs; nothing is freed, and no hook called.
+pub fn apply(node: &Arc<Node>, grads: &[Option<Tensor>]) -> Result<Vec<Option<Tensor>>> {
+    if grads.len() != node.outputs {
+        return runtime_error!("{}: got {} gradients, expected {}", node.name(), grads.len(), node.outputs);
     }
-    Ok(out)
+    let mut run = Run::new(Options { retain_graph: true, create_graph: is_recording() }, None, false)?;
+    let mut results = vec![None; node.inputs.len()];
+    saved::unpack_for(node)?;
+    let rules = node.rules.lock().clone();
+    run.run_rules(node, rules, grads, &mut |_, i, grad| {
+        results[i] = grad;
+        Ok(())
+    })?;
+    Ok(results)
 }
 
 impl Run {
-    fn new(options: Options, inputs: Option<&[Tensor]>) -> Result<Run> {
+    fn new(options: Options, inputs: Option<&[Tensor]>, writes: bool) -> Result<Run> {
         let mut captures: HashMap<(u64, usize), Vec<usize>> = HashMap::default();
+        let mut leaves = Leaves::new(writes, options.create_graph);
         for (place, x) in inputs.unwrap_or_default().iter().enumerate() {
             match x.edge() {
                 Edge::Node(node, output) => captures.entry((node.id, output)).or_default().push(place),
-                Edge::Leaf(_) => {}
+                Edge::Leaf(meta) => leaves.ask_for(&meta),
                 Edge::None => return runtime_error!("One of the differentiated Tensors does not require grad (input {place})"),
             }
         }
-        let mut run = Run {
+        Ok(Run {
             pending: BTreeMap::new(),
-            leaves: Vec::new(),
-            leaf_places: HashMap::default(),
+            leaves,
             options,
-            wanted: None,
+            wanted: inputs.map(|_| HashSet::default()),
             captures,
             captured: vec![None; inputs.map_or(0, <[Tensor]>::len)],
             retained: Vec::new(),
-        };
-        if let Some(inputs) = inputs {
-            run.wanted = Some(HashSet::default());
-            for x in inputs {
-                if let Edge::Leaf(meta) = x.edge() {
-                    run.leaf_places.insert(Arc::as_ptr(&meta), NO_GRADIENT_YET);
-                }
-            }
-        }
-        Ok(run)
+        })
     }
 
     fn execute(&mut self, roots: Vec<(Tensor, Tensor)>) -> Result<()> {
@@ -182,11 +151,13 @@ impl Run {
             self.wanted = Some(self.nodes_to_targets(&roots));
         }
         let _mode = ModeGuard::grad(self.options.create_graph);
+        self.leaves.expect(&roots);
         for (root, grad) in roots {
-            self.send(&root.edge(), grad)?;
+            self.send(&root.edge(), Some(grad))?;
         }
         let mut work = 0;
-        while let Some((_, pending)) = self.pending.pop_last() {
+        while let Some((id, pending)) = self.pending.pop_last() {
+            self.leaves.call_hooks(id)?;
             work += pending.work();
             if work >= CHECK_SIGNALS_AFTER {
                 crate::interpreter::check_signals()?;
@@ -199,7 +170,10 @@ impl Run {
                 self.run_node(pending)?;
             }
         }
-        Ok(())
+        // Hooks may fail: all have run before the first gradient is written.
+        self.leaves.call_all_hooks()?;
+        self.write_retained()?;
+        self.leaves.write_all()
     }
 
     /// The nodes from which a target can be reached: ascending in time, each after all it leads to.
@@ -222,7 +196,7 @@ impl Run {
         for (id, node) in &nodes {
             let leads = node.inputs.iter().any(|input| match &input.edge {
                 Edge::Node(child, _) => wanted.contains(&child.id),
-                Edge::Leaf(meta) => self.leaf_places.contains_key(&Arc::as_ptr(meta)),
+                Edge::Leaf(meta) => self.leaves.knows(meta),
                 Edge::None => false,
             });
             if leads {
@@ -237,13 +211,12 @@ impl Run {
             (Edge::None, _) => false,
             (_, None) => true,
             (Edge::Node(node, _), Some(wanted)) => wanted.contains(&node.id),
-            (Edge::Leaf(meta), Some(_)) => self.leaf_places.contains_key(&Arc::as_ptr(meta)),
+            (Edge::Leaf(meta), Some(_)) => self.leaves.knows(meta),
         }
     }
 
-    /// Adds a gradient to what an edge leads to.
-    fn send(&mut self, edge: &Edge, grad: Tensor) -> Result<()> {
-        let create_graph = self.options.create_graph;
+    /// Adds a gradient to what an edge leads to. None leads there, too: it makes zeros for functions of the user's.
+    fn send(&mut self, edge: &Edge, grad: Option<Tensor>) -> Result<()> {
         match edge {
             _ if !self.is_wanted(edge) => Ok(()),
             Edge::None => Ok(()),
@@ -252,43 +225,31 @@ impl Run {
                     .pending
                     .entry(node.id)
                     .or_insert_with(|| Pending { node: node.clone(), grads: SmallVec::from_elem(None, node.outputs) });
-                let slot = &mut pending.grads[*output];
-                *slot = Some(sum(slot.take(), grad, create_graph)?);
-                Ok(())
-            }
-            Edge::Leaf(meta) => {
-                let places = self.leaves.len();
-                let place = self.leaf_places.entry(Arc::as_ptr(meta)).or_insert(NO_GRADIENT_YET);
-                if *place == NO_GRADIENT_YET {
-                    *place = places;
-                    self.leaves.push((meta.clone(), grad));
-                } else {
-                    let slot = &mut self.leaves[*place].1;
-                    let before = std::mem::replace(slot, grad.clone());
-                    *slot = sum(Some(before), grad, create_graph)?;
+                if let Some(slot) = pending.grads.get_mut(*output) {
+                    *slot = sum(slot.take(), grad, self.options.create_graph)?;
                 }
                 Ok(())
             }
+            Edge::Leaf(meta) => self.leaves.add(meta, grad),
         }
     }
 
     fn run_node(&mut self, pending: Pending) -> Result<()> {
         let Pending { node, mut grads } = pending;
+        // As in torch: what is asked for within the graph is the gradient that comes to it, at the graph's end that of hooks.
+        let runs = node.inputs.iter().any(|input| self.is_wanted(&input.edge));
+        if runs {
+            self.capture(&node, &grads);
+        }
         run_hooks(&node, &mut grads)?;
+        self.retain(&node, &grads);
+        if !runs {
+            self.capture(&node, &grads);
+            return Ok(());
+        }
         let hooks = node.extras.get().map(|extras| extras.node_hooks.lock().clone());
         if let Some(hooks) = &hooks {
             hooks.run_before(&mut grads)?;
-        }
-        self.retain(&node, &grads);
-        if !self.captures.is_empty() {
-            for (output, grad) in grads.iter().enumerate() {
-                for place in self.captures.get(&(node.id, output)).into_iter().flatten() {
-                    self.captured[*place] = grad.clone();
-                }
-            }
-        }
-        if !node.inputs.iter().any(|input| self.is_wanted(&input.edge)) {
-            return Ok(());
         }
         saved::unpack_for(&node)?;
         let rules = {
@@ -298,14 +259,13 @@ impl Run {
         if let Some(hooks) = hooks.filter(|hooks| !hooks.after.is_empty()) {
             let mut results = vec![None; node.inputs.len()];
             self.run_rules(&node, rules, &grads, &mut |_, i, grad| {
-                results[i] = Some(grad);
+                results[i] = grad;
                 Ok(())
             })?;
             hooks.run_after(&mut results, &grads)?;
-            let sent = results.into_iter().enumerate().filter_map(|(i, grad)| Some((i, grad?)));
-            for (i, grad) in sent {
-                let grad = self.fit(&node, i, grad)?;
-                self.send(&node.inputs[i].edge, grad)?;
+            for (i, (input, grad)) in node.inputs.iter().zip(results).enumerate() {
+                let grad = grad.map(|grad| self.fit(&node, i, grad)).transpose()?;
+                self.send(&input.edge, grad)?;
             }
             return Ok(());
         }
@@ -318,8 +278,12 @@ impl Run {
         node: &Arc<Node>,
         rules: Rules,
         grads: &[Option<Tensor>],
-        send: &mut dyn FnMut(&mut Run, usize, Tensor) -> Result<()>,
+        send: &mut dyn FnMut(&mut Run, usize, Option<Tensor>) -> Result<()>,
     ) -> Result<()> {
+        // Ops of the library have nothing to give if they get nothing.
+        if grads.iter().all(Option::is_none) && !node.op.starts_with(EXACT_NAME) {
+            return (0..node.inputs.len()).try_for_each(|i| send(self, i, None));
+        }
         match rules {
             Rules::Each(rules) => {
                 let Some(Some(g)) = grads.first() else { return Ok(()) };
@@ -330,7 +294,7 @@ impl Run {
                     {
                         let grad = grad.map_err(|cause| rule_error(node, i, cause))?;
                         let grad = self.fit(node, i, grad)?;
-                        send(self, i, grad)?;
+                        send(self, i, Some(grad))?;
                     }
                 }
                 Ok(())
@@ -339,8 +303,8 @@ impl Run {
                 let wanted: Vec<bool> = node.inputs.iter().map(|input| self.is_wanted(&input.edge)).collect();
                 let results = rule(grads, &wanted, node).map_err(|cause| rule_error(node, 0, cause))?;
                 for (i, grad) in results.into_iter().enumerate() {
-                    if let (Some(grad), true) = (grad, wanted.get(i).copied().unwrap_or(false)) {
-                        let grad = self.fit(node, i, grad)?;
+                    if wanted.get(i).copied().unwrap_or(false) {
+                        let grad = grad.map(|grad| self.fit(node, i, grad)).transpose()?;
                         send(self, i, grad)?;
                     }
                 }
@@ -353,6 +317,18 @@ impl Run {
                  you need to access saved tensors after calling backward. (The op: {})",
                 node.name()
             ),
+        }
+    }
+
+    /// Keeps the gradients that are asked for.
+    fn capture(&mut self, node: &Arc<Node>, grads: &[Option<Tensor>]) {
+        if self.captures.is_empty() {
+            return;
+        }
+        for (output, grad) in grads.iter().enumerate() {
+            for place in self.captures.get(&(node.id, output)).into_iter().flatten() {
+                self.captured[*place] = grad.clone();
+            }
         }
     }
 
@@ -404,62 +380,22 @@ fn rule_error(node: &Arc<Node>, input: usize, cause: Error) -> Error {
 fn run_hooks(node: &Arc<Node>, grads: &mut [Option<Tensor>]) -> Result<()> {
     let hooks = node.any_watchers().map(|watchers| watchers.hooks.clone());
     for (output, _, hook) in hooks.into_iter().flatten() {
-        if let Some(Some(grad)) = grads.get(output)
-            && let Some(replaced) = hook(grad)?
+        if let Some(grad) = grads.get_mut(output)
+            && let Some(replaced) = hook(grad.as_ref())?
         {
-            grads[output] = Some(replaced);
-        }
-    }
-    Ok(())
-}
-
-fn run_leaf_hooks(meta: &Arc<Meta>, grad: &mut Tensor) -> Result<()> {
-    let hooks = meta.lock().hooks.clone();
-    for (_, hook) in hooks {
-        if let Some(replaced) = hook(grad)? {
-            *grad = replaced;
-        }
-    }
-    Ok(())
-}
-
-/// Hooks on a leaf's end of the tape, before the gradient is written.
-fn run_leaf_prehooks(meta: &Arc<Meta>, grad: &mut Tensor) -> Result<()> {
-    let hooks = meta.lock().node_hooks.clone();
-    if let Some(hooks) = hooks.filter(|hooks| !hooks.before.is_empty()) {
-        let mut grads = [Some(grad.clone())];
-        hooks.run_before(&mut grads)?;
-        if let [Some(replaced)] = grads {
-            *grad = replaced;
+            *grad = Some(replaced);
         }
     }
     Ok(())
 }
 
 /// The sum of two gradients, in the memory of the first if nobody else can see it.
-fn sum(before: Option<Tensor>, grad: Tensor, create_graph: bool) -> Result<Tensor> {
-    match before {
-        None => Ok(grad),
-        Some(before) if !create_graph && before.is_unique() && before.layout().is_dense() => before.reusing().add(&grad),
-        Some(before) => before.add(&grad),
-    }
-}
-
-/// Adds to a gradient that is kept. The first is taken over as it is if nobody else holds its memory.
-fn add_to_grad(meta: &Arc<Meta>, grad: Tensor, create_graph: bool) -> Result<()> {
-    loop {
-        let before = meta.lock().grad.clone();
-        let sum = match &before {
-            None => {
-                let own = create_graph || (grad.is_unique() && grad.is_contiguous());
-                if own { grad.clone() } else { grad.copied()? }
-            }
-            Some(before) if create_graph => before.tensor()?.add(&grad)?,
-            Some(before) => return super::without_recording(|| before.tensor()?.add_in_place(&grad)),
-        };
-        if meta.replace_grad(&before, Grad::Native(Box::new(sum))) {
-            return Ok(());
+pub fn sum(before: Option<Tensor>, grad: Option<Tensor>, create_graph: bool) -> Result<Option<Tensor>> {
+    match (before, grad) {
+        (Some(before), Some(grad)) if !create_graph && before.is_unique() && before.layout().is_dense() => {
+            before.reusing().add(&grad).map(Some)
         }
-        // Another thread's gradient has come in between: once more.
+        (Some(before), Some(grad)) => before.add(&grad).map(Some),
+        (before, grad) => Ok(before.or(grad)),
     }
 }

@@ -33,6 +33,11 @@ pub struct NodeHooks {
 }
 
 impl NodeHooks {
+    /// Whether there are hooks that come after a leaf's gradient has been written.
+    pub fn follow_a_write(&self) -> bool {
+        !(self.accumulated.is_empty() && self.after.is_empty())
+    }
+
     /// Calls those that come before.
     pub fn run_before(&self, outputs: &mut [Option<Tensor>]) -> Result<()> {
         for (_, hook) in &self.before {

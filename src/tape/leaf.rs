@@ -27,8 +27,20 @@ impl Tensor {
         }
         if !computed {
             self.meta_or_new().lock().requires_grad = flag;
+            self.note_strides();
         }
         Ok(())
+    }
+
+    /// As a leaf: has its gradient kept in the same order in memory, if its own has no gaps.
+    pub(crate) fn note_strides(&self) {
+        let Some(meta) = self.meta() else { return };
+        let unusual = !self.is_contiguous() && self.layout().is_dense();
+        let strides = unusual.then(|| self.layout().strides.clone());
+        let mut state = meta.lock();
+        if state.strides != strides {
+            state.strides = strides;
+        }
     }
 
     /// Whether `grad` may be assigned as the gradient of this tensor.

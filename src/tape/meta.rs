@@ -2,18 +2,20 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
+use super::chain::{self, Level, Part};
 use super::hooks::NodeHooks;
 use super::record::{Edge, Node};
 use super::view::Base;
 use crate::error::Result;
+use crate::layout::Strides;
 use crate::tensor::Tensor;
 
-/// Something called with a gradient, which it may replace.
-pub type Hook = Arc<dyn Fn(&Tensor) -> Result<Option<Tensor>> + Send + Sync>;
+/// Something called with a gradient, which it may replace; with None where an op had none to give.
+pub type Hook = Arc<dyn Fn(Option<&Tensor>) -> Result<Option<Tensor>> + Send + Sync>;
 
 /// A gradient that lives in a Python object, which is the one to ask: its `data` may be assigned to.
 pub trait GradObject: Send + Sync {
@@ -56,6 +58,16 @@ const REQUIRES_GRAD: u8 = 1;
 const COMPUTED: u8 = 2;
 /// The tensor is a view.
 const VIEW: u8 = 4;
+/// The tensor is a leaf with hooks.
+const HOOKED: u8 = 8;
+
+/// Whether there ever was a leaf with hooks: all that is looked at as long as there was none.
+static ANY_HOOKED: AtomicBool = AtomicBool::new(false);
+
+/// Whether a leaf may have hooks.
+pub fn any_hooked_leaf() -> bool {
+    ANY_HOOKED.load(Ordering::Relaxed)
+}
 
 /// What a [`Meta`] guards.
 #[derive(Default)]
@@ -72,6 +84,8 @@ pub struct MetaState {
     pub hooks: Vec<(u64, Hook)>,
     /// Hooks on a leaf's end of the tape.
     pub node_hooks: Option<Box<NodeHooks>>,
+    /// The strides in which the gradient of a leaf is kept; `None` if they are row-major.
+    pub strides: Option<Strides>,
     /// The tensor this one is a view of.
     pub base: Option<Box<Base>>,
     /// The object that a leaf is to the layer that made it.
@@ -84,6 +98,7 @@ impl MetaState {
         flag(self.requires_grad || self.node.is_some(), REQUIRES_GRAD)
             | flag(self.node.is_some(), COMPUTED)
             | flag(self.base.is_some(), VIEW)
+            | flag(self.node_hooks.as_ref().is_some_and(|hooks| !hooks.objects.is_empty()), HOOKED)
     }
 }
 
@@ -108,7 +123,22 @@ impl DerefMut for Locked<'_> {
 
 impl Drop for Locked<'_> {
     fn drop(&mut self) {
-        self.summary.store(self.state.summary(), Ordering::Release);
+        let summary = self.state.summary();
+        if summary & HOOKED != 0 {
+            ANY_HOOKED.store(true, Ordering::Relaxed);
+        }
+        self.summary.store(summary, Ordering::Release);
+    }
+}
+
+/// Gradients may have gradients, and so on.
+impl Drop for Meta {
+    fn drop(&mut self) {
+        if let Some(grad) = self.state.get_mut().grad.take() {
+            let Some(level) = Level::enter() else { return chain::defer(Part::Grad(grad)) };
+            drop(grad);
+            level.end();
+        }
     }
 }
 
@@ -160,6 +190,11 @@ impl Meta {
     /// Whether this tensor is a view that the tape knows of.
     pub fn is_view(&self) -> bool {
         self.is(VIEW)
+    }
+
+    /// Whether this is a leaf that has hooks.
+    pub fn is_hooked(&self) -> bool {
+        self.is(HOOKED)
     }
 
     /// The op that made this tensor and which of its outputs it is.

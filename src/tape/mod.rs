@@ -3,10 +3,13 @@
 //! Knows the tensor; knows nothing of kernels or Python.
 
 pub mod anomaly;
+mod chain;
 pub mod custom;
 pub mod engine;
+pub mod frozen;
 pub mod hooks;
 pub mod leaf;
+pub mod leaves;
 pub mod meta;
 pub mod mode;
 pub mod reach;

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use super::meta::Meta;
 use super::record::{Edge, Node};
+use crate::error::Result;
+use crate::runtime_error;
 use crate::tensor::Tensor;
 
 /// Whether gradients of some of the tensors flow to a leaf that is none of `own`.
@@ -42,25 +44,63 @@ pub struct RunInfo {
     pub roots: Vec<Edge>,
     /// Where it is to end; `None` for all leaves.
     pub targets: Option<Vec<Edge>>,
+    /// What is to be called when it has come to its end.
+    pub callbacks: Vec<Callback>,
 }
+
+/// Something called at the end of a run.
+pub type Callback = Box<dyn FnOnce() -> Result<()> + Send>;
 
 thread_local! {
     static RUNS: RefCell<Vec<RunInfo>> = const { RefCell::new(Vec::new()) };
 }
+
+/// Runs that hooks may start within each other: the stack has room for some more.
+const NESTED_RUNS: usize = 400;
 
 /// Makes a run known to hooks until it is dropped.
 pub struct Running;
 
 impl Running {
     /// A run from these roots to these inputs.
-    pub fn new(roots: &[(Tensor, Tensor)], inputs: Option<&[Tensor]>) -> Running {
+    pub fn new(roots: &[(Tensor, Tensor)], inputs: Option<&[Tensor]>) -> Result<Running> {
+        if RUNS.with(|runs| runs.borrow().len()) >= NESTED_RUNS {
+            return runtime_error!("backward: {NESTED_RUNS} passes are running within each other; does a hook call itself?");
+        }
         let info = RunInfo {
             id: super::record::next_id(),
             roots: roots.iter().map(|(root, _)| root.edge()).collect(),
             targets: inputs.map(|inputs| inputs.iter().map(Tensor::edge).collect()),
+            callbacks: Vec::new(),
         };
         RUNS.with(|runs| runs.borrow_mut().push(info));
-        Running
+        Ok(Running)
+    }
+
+    /// Calls what was to be called at the end, also what is added meanwhile.
+    pub fn finish(&self) -> Result<()> {
+        loop {
+            let callbacks = RUNS.with(|runs| runs.borrow_mut().last_mut().map(|run| std::mem::take(&mut run.callbacks)));
+            match callbacks {
+                Some(callbacks) if !callbacks.is_empty() => callbacks.into_iter().try_for_each(|callback| callback())?,
+                _ => return Ok(()),
+            }
+        }
+    }
+}
+
+/// Has something called when the run on this thread has come to its end.
+pub fn at_end(callback: Callback) -> Result<()> {
+    let refused = RUNS.with(|runs| match runs.borrow_mut().last_mut() {
+        Some(run) => {
+            run.callbacks.push(callback);
+            None
+        }
+        None => Some(callback),
+    });
+    match refused {
+        None => Ok(()),
+        Some(_) => runtime_error!("Final callbacks can only be installed during backward pass."),
     }
 }
 

@@ -1,7 +1,6 @@
 //! Nodes of the tape and how ops record them: [`vjp!`](crate::vjp) over [`Recorder`].
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -9,6 +8,7 @@ use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
 use super::anomaly::{self, Origin};
+use super::chain::{self, Level, Part};
 use super::hooks::NodeHooks;
 use super::meta::{Hook, Meta};
 use super::saved::{self, Packed};
@@ -185,11 +185,16 @@ impl Node {
             _ => {}
         }
         let (op, overload) = self.op.split_once('.').unwrap_or((self.op, "0"));
-        let camel = op.split('_').filter(|part| !part.is_empty()).map(|part| {
-            let (first, rest) = part.split_at(1);
-            first.to_uppercase() + rest
-        });
-        camel.collect::<String>() + "Backward" + overload
+        // Words begin after underscores and digits: `Log1PBackward0`.
+        let mut begins = true;
+        let mut camel = String::with_capacity(op.len() + 10);
+        for letter in op.chars() {
+            if letter != '_' {
+                camel.push(if begins { letter.to_ascii_uppercase() } else { letter });
+            }
+            begins = letter == '_' || letter.is_ascii_digit();
+        }
+        camel + "Backward" + overload
     }
 }
 
@@ -199,39 +204,16 @@ pub fn short_name(name: &str) -> &str {
     word.strip_suffix("Backward").unwrap_or(name)
 }
 
-/// Nodes that are dropped within each other's drops at the most; the stack has room for some thousands.
-const DROP_DEPTH: usize = 100;
-
 /// Drops a long chain of nodes in pieces: recursion would overflow the stack.
 impl Drop for Node {
     fn drop(&mut self) {
-        thread_local! {
-            static DEPTH: Cell<usize> = const { Cell::new(0) };
-            static QUEUE: RefCell<Vec<(Inputs, Rules)>> = const { RefCell::new(Vec::new()) };
-        }
-        /// One level up again, also when a panic passes.
-        struct Deeper(usize);
-        impl Drop for Deeper {
-            fn drop(&mut self) {
-                DEPTH.set(self.0);
-            }
-        }
-        let depth = DEPTH.get();
-        if depth >= DROP_DEPTH {
-            let parts = (std::mem::take(&mut self.inputs), std::mem::replace(self.rules.get_mut(), Rules::Freed));
-            // Where the thread is ending, the queue is gone: then what is left drops here.
-            let _ = QUEUE.try_with(|queue| queue.borrow_mut().push(parts));
-            return;
-        }
-        let _level = Deeper(depth);
-        DEPTH.set(depth + 1);
+        let Some(level) = Level::enter() else {
+            let rules = std::mem::replace(self.rules.get_mut(), Rules::Freed);
+            return chain::defer(Part::Node(std::mem::take(&mut self.inputs), rules));
+        };
         self.inputs.clear();
         *self.rules.get_mut() = Rules::Freed;
-        while depth == 0
-            && let Ok(Some(parts)) = QUEUE.try_with(|queue| queue.borrow_mut().pop())
-        {
-            drop(parts);
-        }
+        level.end();
     }
 }
 
@@ -265,6 +247,7 @@ impl Recorder {
 
     fn place(self, y: Tensor, saves: bool, rules: Rules) -> Result<Tensor> {
         let node = node(self.op, 1, self.inputs, saves, rules);
+        node.check_inputs()?;
         if saved::is_active() {
             saved::check()?;
         }
@@ -275,6 +258,7 @@ impl Recorder {
     /// Outputs that are not floating point stay off the tape.
     pub fn finish_joint(self, outputs: Vec<Tensor>, rule: JointRule, saves: bool) -> Result<Vec<Tensor>> {
         let node = node(self.op, outputs.len(), self.inputs, saves, Rules::Joint(rule));
+        node.check_inputs()?;
         let place = |(i, y): (usize, Tensor)| if y.dtype().is_inexact() { y.with_origin(node.clone(), i) } else { y };
         if saved::is_active() {
             saved::check()?;

@@ -9,28 +9,16 @@ use std::sync::Arc;
 
 use smallvec::smallvec;
 
+use super::frozen::{MADE_IN_INFERENCE, MADE_UNRECORDED, frozen_node, maker, refusal};
 use super::meta::Meta;
-use super::record::{COPY_SLICES, Edge, FROZEN_VIEW, Input, Node, Rule, Rules, node, short_name};
+use super::mode::Mode;
+use super::record::{COPY_SLICES, Edge, Input, Node, Rule, Rules, node};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
 use crate::layout::{Layout, Shape};
 use crate::runtime_error;
 use crate::tape;
 use crate::tensor::Tensor;
-
-/// Why the outputs of ops with several views may not be written to.
-pub const ONE_OF_SEVERAL: &str = "This view is the output of a function that returns multiple views. Such functions do not allow \
-    the output views to be modified inplace. You should replace the inplace operation by an out-of-place one.";
-
-/// Why views that a custom function answers may not be written to.
-pub const IN_CUSTOM_FUNCTION: &str = "This view was created inside a custom Function (or because an input was returned as-is) and the \
-    autograd logic to handle view+inplace would override the custom backward associated with the custom Function, leading to \
-    incorrect gradients. This behavior is forbidden. You can fix this by cloning the output of the custom Function.";
-
-/// Why views made while nothing was recorded may not be written to.
-const MADE_UNRECORDED: &str = "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code \
-    by moving both the view and the inplace either both inside the no_grad block (if you don't want the inplace to be tracked) or \
-    both outside (if you want the inplace to be tracked).";
 
 /// What a view knows of the tensor it is a view of.
 #[derive(Clone)]
@@ -51,11 +39,15 @@ impl Tensor {
     /// Marks `view`, a fresh result with the memory of `self`, as a view of `self` (or of its base).
     pub(crate) fn as_base_of(&self, view: Tensor, frozen: Option<&'static str>) -> Tensor {
         let mode = super::mode::mode();
-        if mode.inference || !mode.views {
+        if self.is_inference() || !mode.views {
             return view;
         }
         let recording = tape::is_recording();
-        let frozen = frozen.or((!recording).then_some(MADE_UNRECORDED));
+        let frozen = match mode {
+            Mode { inference: true, .. } => Some(MADE_IN_INFERENCE),
+            Mode { grad: false, .. } => Some(MADE_UNRECORDED),
+            _ => frozen,
+        };
         let parent = self.meta_or_new();
         let version = Some(self.version());
         let base = match parent.lock().base.as_deref() {
@@ -165,39 +157,6 @@ fn window_node(edge: Edge, base: &Base, view: &Tensor) -> Arc<Node> {
     let input = Input { edge, shape: base.layout.shape.clone(), dtype: base.dtype };
     let rule: Rule = Box::new(move |g, _| window.embed(g));
     node("as_strided", 1, smallvec![input], false, Rules::Each(Arc::new(vec![Some(rule)])))
-}
-
-/// The history of a view that must not be used after a write to its base: an error, as soon as it is differentiated.
-fn frozen_node(view: &Tensor, made_by: Option<(Arc<Node>, usize)>, reason: &'static str) -> Arc<Node> {
-    let place = if reason == MADE_UNRECORDED {
-        "A view was created in no_grad mode and its base or another view of its base has been modified inplace with grad mode \
-         enabled."
-            .to_string()
-    } else {
-        let (name, output) = made_by.map_or(("a function".to_string(), 0), |(node, output)| (node.name(), output));
-        let name = short_name(&name);
-        format!("Output {output} of {name} is a view and its base or another view of its base has been modified inplace.")
-    };
-    let text = format!("{place} {reason}");
-    let why = Arc::new(text.clone());
-    let rule: Rule = Box::new(move |_, _| runtime_error!("{text}"));
-    // It leads nowhere, but must be run to say so.
-    let edge = Edge::Leaf(Meta::leaf(true));
-    let input = Input { edge, shape: Shape::from_slice(view.shape()), dtype: view.dtype() };
-    let frozen = node(FROZEN_VIEW, 1, smallvec![input], false, Rules::Each(Arc::new(vec![Some(rule)])));
-    let _ = frozen.extras().object.set(why);
-    frozen
-}
-
-impl Node {
-    /// Fails if this is the history of a view that must not be used any more.
-    pub fn check_usable(&self) -> Result<()> {
-        if self.op != FROZEN_VIEW {
-            return Ok(());
-        }
-        let why = self.extras().object.get().and_then(|why| why.downcast_ref::<String>());
-        runtime_error!("{}", why.map_or("", String::as_str))
-    }
 }
 
 /// Runs an in-place op: `f` computes the new values of `x`, which are then put in its memory, and on the tape.
@@ -340,18 +299,8 @@ pub fn check_writable(x: &Tensor) -> Result<()> {
         (state.node.clone(), state.node.is_none() && state.requires_grad, state.base.clone())
     };
     if let Some(base) = &base {
-        match base.frozen {
-            Some(MADE_UNRECORDED) => {
-                return runtime_error!(
-                    "A view was created in no_grad mode and is being modified inplace with grad mode enabled. {MADE_UNRECORDED}"
-                );
-            }
-            Some(reason) => {
-                let (name, output) = node.map_or(("a function".to_string(), 0), |(node, output)| (node.name(), output));
-                let name = short_name(&name);
-                return runtime_error!("Output {output} of {name} is a view and is being modified inplace. {reason}");
-            }
-            None => {}
+        if let Some(reason) = base.frozen {
+            return runtime_error!("{}", refusal(&maker(node), reason, "is being"));
         }
         let state = base.meta.lock();
         if state.node.is_none() && (state.requires_grad || node.is_some() || leaf) {

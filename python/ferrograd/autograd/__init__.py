@@ -6,7 +6,14 @@ from ferrograd.autograd import anomaly_mode, function, grad_mode, graph
 from ferrograd.autograd.anomaly_mode import detect_anomaly, set_detect_anomaly
 from ferrograd.autograd.function import Function
 from ferrograd.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
-from ferrograd.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
+from ferrograd.autograd.grad_mode import (
+    enable_grad,
+    inference_mode,
+    is_multithreading_enabled,
+    no_grad,
+    set_grad_enabled,
+    set_multithreading_enabled,
+)
 from ferrograd.autograd.variable import Variable
 
 is_grad_enabled = _autograd.is_grad_enabled
@@ -29,9 +36,11 @@ __all__ = [
     "inference_mode",
     "is_grad_enabled",
     "is_inference_mode_enabled",
+    "is_multithreading_enabled",
     "no_grad",
     "set_detect_anomaly",
     "set_grad_enabled",
+    "set_multithreading_enabled",
 ]
 
 # What few programs need, imported when it is first named.

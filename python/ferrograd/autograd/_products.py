@@ -1,6 +1,17 @@
 """Products with Jacobians, and whole Jacobians, of tensors that have been computed already."""
 
+from _thread import _local
+
 from ferrograd._C import _autograd, stack, zeros, zeros_like
+
+
+class _ForwardMode(_local):
+    """Whether this thread computes a derivative along tangents."""
+
+    on = False
+
+
+FORWARD_MODE = _ForwardMode()
 
 
 def is_inexact(x):
@@ -31,7 +42,11 @@ class Tangents:
     def __init__(self, outputs, inputs):
         self.outputs = outputs
         self.weights = tuple(zeros_like(y, requires_grad=True) if is_inexact(y) else None for y in outputs)
-        self.products = gradients(outputs, inputs, self.weights, create_graph=True)
+        before, FORWARD_MODE.on = FORWARD_MODE.on, True
+        try:
+            self.products = gradients(outputs, inputs, self.weights, create_graph=True)
+        finally:
+            FORWARD_MODE.on = before
 
     def along(self, tangents, create_graph=False, retain_graph=None):
         """The derivatives of the outputs along tangents of the inputs; None for outputs that do not depend on them."""

@@ -12,6 +12,7 @@ class _Hooks(_local):
     def __init__(self):
         self.stack = []
         self.disabled = None
+        self.mutation_allowed = False
 
 
 HOOKS = _Hooks()
@@ -64,3 +65,7 @@ class _Packed:
         tensor = self.unpack_hook(self.packed)
         node = self.node() if self.output is not None else None
         return tensor if node is None else _autograd._as_output(tensor, node, self.output)
+
+
+# What `save` answers for tensors.
+KINDS = (_Saved, _Packed)

@@ -6,8 +6,8 @@ import warnings
 from ferrograd._C import Tensor, is_tensor, zeros
 from ferrograd._C import _autograd
 from ferrograd.autograd import _saved
-from ferrograd.autograd._products import is_inexact
-from ferrograd.autograd.grad_mode import no_grad
+from ferrograd.autograd._products import FORWARD_MODE, gradients, is_inexact
+from ferrograd.autograd.grad_mode import enable_grad, no_grad
 
 __all__ = ["BackwardCFunction", "Function", "FunctionCtx", "FunctionMeta", "InplaceFunction", "once_differentiable"]
 
@@ -28,7 +28,9 @@ class FunctionCtx:
     non_differentiable = ()
     materialize_grads = True
     _saved = ()
-    _input_shapes = ()
+    _saved_for_jvp = ()
+    _in_jvp = False
+    _input_kinds = ()
     _output_kinds = ()
 
     def save_for_backward(self, *tensors):
@@ -58,18 +60,21 @@ class FunctionCtx:
 
     @property
     def saved_tensors(self):
-        """What ``save_for_backward`` was given.
+        """What ``save_for_backward`` was given; in ``jvp``, what ``save_for_forward`` was.
 
         Raises: RuntimeError if it has been freed, or if one of them has been written to.
         """
-        if self._saved is None:
+        kept = self._saved_for_jvp if self._in_jvp else self._saved
+        if kept is None:
             raise RuntimeError(_FREED)
-        return tuple(saved and saved.unpack() for saved in self._saved)
+        return tuple(saved and saved.unpack() for saved in kept)
 
     def _release(self):
         """The tape has done with this node, and frees what it saved."""
         if self._saved:
             self._saved = None
+        if self._saved_for_jvp:
+            self._saved_for_jvp = None
 
     def _run(self, grads):
         """The gradients of the tensors among the inputs, from those of the outputs."""
@@ -81,7 +86,7 @@ class FunctionCtx:
 
     def _checked(self, answer):
         name = type(self)._node_name(self)
-        expected = len(self._input_shapes)
+        expected = len(self._input_kinds)
         if len(answer) > expected and not any(g is not None for g in answer[expected:]):
             answer = answer[:expected]
         if len(answer) != expected:
@@ -89,7 +94,7 @@ class FunctionCtx:
                 f"function {name} returned an incorrect number of gradients (expected {expected}, got {len(answer)})"
             )
         grads = []
-        for i, (grad, shape) in enumerate(zip(answer, self._input_shapes)):
+        for i, (grad, (shape, dtype)) in enumerate(zip(answer, self._input_kinds)):
             if shape is None and grad is not None:
                 raise RuntimeError(
                     f"function {name} returned a gradient different than None at position {i + 1}, "
@@ -101,6 +106,11 @@ class FunctionCtx:
                 raise RuntimeError(
                     f"Function {name} returned an invalid gradient at index {len(grads)} - got {list(grad.shape)} "
                     f"but expected shape compatible with {list(shape)}"
+                )
+            if grad is not None and grad.is_complex() and not dtype.is_complex:
+                raise RuntimeError(
+                    f"Function {name} returned an invalid gradient at index {len(grads)} - got a complex one ({grad.dtype}) "
+                    f"but expected one of {dtype}"
                 )
             if shape is not None:
                 grads.append(grad)
@@ -199,7 +209,7 @@ class Function(FunctionCtx, metaclass=FunctionMeta):
 
     @staticmethod
     def jvp(ctx, *grad_inputs):
-        """From tangents of the inputs to those of the outputs. Not called: they follow from ``backward``."""
+        """From tangents of the inputs to those of the outputs. Called where there is no ``backward``, from which they follow."""
         raise NotImplementedError(
             "You must implement the jvp function for custom autograd.Function to use it with forward mode AD."
         )
@@ -230,7 +240,33 @@ def _backward_of(cls):
         raise RuntimeError(
             "Implementing both 'backward' and 'vjp' for a custom Function is not allowed. You should only implement one of them."
         )
-    return vjp if vjp is not Function.vjp else backward
+    if vjp is not Function.vjp:
+        return vjp
+    return _transposed(cls.jvp) if _derives_by_jvp(cls) and FORWARD_MODE.on else backward
+
+
+def _derives_by_jvp(cls):
+    """Whether a function has a ``jvp`` only, so that it has a derivative in forward mode only."""
+    return cls.jvp is not Function.jvp and cls.backward is Function.backward and cls.vjp is Function.vjp
+
+
+def _transposed(jvp):
+    """The backward that belongs to a ``jvp``, which is linear in the tangents: its derivative by them."""
+
+    def backward(ctx, *grads):
+        with enable_grad():
+            kinds = [kind if wanted else None for kind, wanted in zip(ctx._input_kinds, ctx.needs_input_grad)]
+            tangents = [kind and zeros(kind[0], dtype=kind[1], requires_grad=True) for kind in kinds]
+            ctx._in_jvp = True
+            try:
+                outputs = jvp(ctx, *tangents)
+            finally:
+                ctx._in_jvp = False
+            outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+            found = iter(gradients(outputs, [t for t in tangents if t is not None], grads, create_graph=True))
+        return tuple(t if t is None else next(found) for t in tangents)
+
+    return backward
 
 
 def _apply(cls, ctx, args, kwargs):
@@ -267,6 +303,9 @@ class _Recording:
 
     def record(self, outputs):
         ctx = self.ctx
+        for i, x in enumerate(ctx.dirty_tensors):
+            if not is_tensor(x):
+                raise RuntimeError(f"mark_dirty can only accept variables, but argument {i} is of type {type(x).__name__}")
         if not all(_among(x, outputs) for x in ctx.dirty_tensors):
             raise RuntimeError(
                 "Some elements marked as dirty during the forward method were not returned as output. "
@@ -277,9 +316,10 @@ class _Recording:
         differentiable = [self._is_differentiable(y) for y in outputs]
         node = None
         if self.recorded:
-            ctx._input_shapes = [x.shape if is_tensor(x) else None for x in self.arguments]
+            ctx._input_kinds = [(x.shape, x.dtype) if is_tensor(x) else (None, None) for x in self.arguments]
             ctx._output_kinds = [(y.shape, y.dtype) if is_tensor(y) else None for y in outputs]
-            saves = any(x is not None for x in ctx.to_save or ())
+            for_jvp = ctx.saved_for_forward or () if _derives_by_jvp(ctx._forward_cls) else ()
+            saves = any(x is not None for x in (*(ctx.to_save or ()), *for_jvp))
             node, ctx._node = _autograd._custom_node(ctx._node_name(), self.inputs, len(outputs), saves, ctx)
         several = sum(differentiable) > 1
         placed = tuple(
@@ -345,10 +385,13 @@ class _Recording:
                 raise TypeError(
                     f"save_for_backward can only save variables, but argument {i} is of type {type(x).__name__}"
                 )
-        if self.recorded and ctx.to_save:
+        if self.recorded:
             places = {id(y): i for i, y in enumerate(outputs) if differentiable[i]}
-            ctx._saved = tuple(_saved.save(x, places.get(id(x)), ctx._node) for x in ctx.to_save)
-        ctx.to_save = None
+            ctx._saved, ctx._saved_for_jvp = (
+                tuple(_saved.save(x, places.get(id(x)), ctx._node) for x in tensors or ())
+                for tensors in (ctx.to_save, ctx.saved_for_forward if _derives_by_jvp(ctx._forward_cls) else ())
+            )
+        ctx.to_save = ctx.saved_for_forward = None
 
 
 def _among(x, sequence):

@@ -2,10 +2,11 @@
 
 import functools
 import sys
+from _thread import _local
 
 from ferrograd._C._autograd import _mode, _set_mode
 
-__all__ = ["enable_grad", "inference_mode", "no_grad", "set_grad_enabled"]
+__all__ = ["enable_grad", "inference_mode", "no_grad", "set_grad_enabled", "set_multithreading_enabled"]
 
 
 def _decorate(make_context, function):
@@ -158,3 +159,39 @@ class set_grad_enabled(_ModeContext):
         return f"ferrograd.autograd.grad_mode.set_grad_enabled(mode={self.mode})"
 
     __repr__ = __str__
+
+
+class _Multithreading(_local):
+    """What `set_multithreading_enabled` says on this thread."""
+
+    enabled = True
+
+
+_MULTITHREADING = _Multithreading()
+
+
+class set_multithreading_enabled:
+    """Says whether backward may use threads of its own, as a function or as a context; it never does."""
+
+    def __init__(self, mode):
+        self.prev, self.mode = _MULTITHREADING.enabled, mode
+        _MULTITHREADING.enabled = mode
+
+    def __enter__(self):
+        pass
+
+    def __exit__(self, *exception):
+        _MULTITHREADING.enabled = self.prev
+
+    def __call__(self, function):
+        # As a decorator it must not have switched anything here.
+        _MULTITHREADING.enabled = self.prev
+        return _decorate(self.clone, function)
+
+    def clone(self):
+        return type(self)(self.mode)
+
+
+def is_multithreading_enabled():
+    """What `set_multithreading_enabled` has said."""
+    return _MULTITHREADING.enabled

@@ -1,9 +1,10 @@
 """Nodes of the recorded graph, places in it, and hooks that watch several tensors."""
 
+import weakref
 from collections import namedtuple
 
 from ferrograd._C import _autograd
-from ferrograd._C._autograd import Node, increment_version
+from ferrograd._C._autograd import Node, increment_version, queue_callback
 
 from ferrograd.autograd._saved import HOOKS
 
@@ -14,6 +15,7 @@ __all__ = [
     "disable_saved_tensors_hooks",
     "get_gradient_edge",
     "increment_version",
+    "queue_callback",
     "register_multi_grad_hook",
     "save_on_cpu",
     "saved_tensors_hooks",
@@ -35,6 +37,9 @@ class saved_tensors_hooks:
     def __enter__(self):
         if HOOKS.disabled is not None:
             raise RuntimeError(HOOKS.disabled)
+        for name, hook in (("pack_hook", self.pack_hook), ("unpack_hook", self.unpack_hook)):
+            if not callable(hook):
+                raise TypeError(f"saved_tensors_hooks: {name} must be callable, got {type(hook).__name__}")
         HOOKS.stack.append((self.pack_hook, self.unpack_hook))
         _autograd._push_saved_hooks(self.pack_hook, self.unpack_hook)
 
@@ -52,26 +57,51 @@ class save_on_cpu(saved_tensors_hooks):
         super().__init__(lambda tensor: tensor, lambda packed: packed)
 
 
+class _Copy:
+    """What a saved tensor was; None when it has been freed."""
+
+    __slots__ = ("tensor", "__weakref__")
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+
+    def unpack(self):
+        if self.tensor is None:
+            raise AssertionError(
+                "Trying to backward outside of the 'allow_mutation_on_saved_tensors' context in which the graph was originally "
+                "recorded."
+            )
+        return self.tensor
+
+
 class allow_mutation_on_saved_tensors(saved_tensors_hooks):
-    """A context in which saved tensors may be written to: backward uses copies of what they were."""
+    """A context in which saved tensors may be written to: backward, within the context, uses copies of what they were."""
 
     def __init__(self):
-        self._copies = []
-        super().__init__(self._copied, lambda packed: packed[0])
+        self._copies = weakref.WeakSet()
+        super().__init__(self._copied, _Copy.unpack)
 
     def _copied(self, tensor):
-        packed = [tensor.clone()]
-        self._copies.append(packed)
-        return packed
+        copy = _Copy(tensor.clone())
+        self._copies.add(copy)
+        return copy
 
     def __enter__(self):
+        if HOOKS.mutation_allowed:
+            raise RuntimeError("allow_mutation_on_saved_tensors contexts cannot be nested")
         super().__enter__()
+        HOOKS.mutation_allowed = True
         return self
+
+    def __exit__(self, *exception):
+        super().__exit__(*exception)
+        HOOKS.mutation_allowed = False
+        self.clear()
 
     def clear(self):
         """Frees the copies: the graph cannot be run any more."""
-        for packed in self._copies:
-            packed[:] = []
+        for copy in list(self._copies):
+            copy.tensor = None
         self._copies.clear()
 
 
@@ -154,10 +184,12 @@ class _All:
     def hook(self, i):
         def collect(grad):
             number, will_come = _autograd._current_run(self.places)
-            grads = self.runs.setdefault(number, [None] * len(self.places))
+            grads, calls = self.runs.pop(number, ([None] * len(self.places), 0))
             grads[i] = grad
-            if sum(g is not None for g in grads) == sum(will_come):
-                del self.runs[number]
+            if calls + 1 < sum(will_come):
+                # What runs that failed have left is of no use any more.
+                self.runs = {number: (grads, calls + 1)}
+            else:
                 self.fn(grads)
 
         return collect

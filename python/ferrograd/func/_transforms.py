@@ -2,13 +2,14 @@
 
 import functools
 
-from ferrograd._C import Tensor, zeros_like
+from ferrograd._C import Tensor, get_rng_state, set_rng_state, zeros_like
+from ferrograd._vmap import RANDOM_IN_ERROR_MODE, check_randomness
 from ferrograd.autograd._products import by_columns, by_rows, is_inexact
 from ferrograd.autograd.grad_mode import enable_grad
 from ferrograd.func._level import Level
 from ferrograd.utils._pytree import tree_flatten, tree_unflatten
 
-__all__ = ["grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize", "vjp"]
+__all__ = ["debug_unwrap", "functionalize", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize", "vjp"]
 
 
 def _checked_argnums(argnums, count):
@@ -201,13 +202,13 @@ def linearize(func, *primals):
     return tree_unflatten([level.result(y) for y in outputs], spec), jvp_fn
 
 
-def _jacobian(api, func, argnums, has_aux, rows):
+def _jacobian(api, func, argnums, has_aux, rows, call=Level.call):
     """A function that answers for each output a tree, like the arguments at `argnums`, of Jacobians."""
 
     @functools.wraps(func, updated=())
     def wrapper(*args, **kwargs):
         level = Level(args, _checked_argnums(argnums, len(args)))
-        output, aux = _without_aux(api, level.call(func, kwargs), has_aux)
+        output, aux = _without_aux(api, call(level, func, kwargs), has_aux)
         outputs, spec = _tensors(api, output)
         with enable_grad():
             jacobians = rows(level, outputs)
@@ -233,14 +234,50 @@ def jacrev(func, argnums=0, *, has_aux=False, chunk_size=None):
 
 
 def jacfwd(func, argnums=0, has_aux=False, *, randomness="error"):
-    """As ``jacrev``, computed column by column: for many outputs of few arguments."""
+    """As ``jacrev``, computed column by column: for many outputs of few arguments.
+
+    `randomness` says what random ops do in `func`, as in ``vmap``: "error", or the "same" numbers for each column.
+    """
 
     def columns(level, outputs):
         return by_columns(outputs, level.variables, level.leads_outside(*outputs), level.own)
 
-    return _jacobian("jacfwd(f)(*args)", func, argnums, has_aux, columns)
+    def call(level, func, kwargs):
+        check_randomness(randomness)
+        state = get_rng_state()
+        output = level.call(func, kwargs)
+        if randomness != "same" and not get_rng_state().equal(state):
+            set_rng_state(state)
+            if randomness == "different":
+                raise NotImplementedError(
+                    "jacfwd: randomness='different' is not supported for functions that draw random numbers; use 'same'"
+                )
+            raise RuntimeError(RANDOM_IN_ERROR_MODE)
+        return output
+
+    return _jacobian("jacfwd(f)(*args)", func, argnums, has_aux, columns, call)
 
 
 def hessian(func, argnums=0):
     """A function that answers the Hessian of `func`: forward over reverse."""
     return jacfwd(jacrev(func, argnums), argnums)
+
+
+def functionalize(func, *, remove="mutations"):
+    """A function that answers what `func` does. Writes in place need not be removed for the other transforms: they stay."""
+    if remove not in ("mutations", "mutations_and_views"):
+        raise RuntimeError(
+            f"functionalize(f, remove='mutations'): received invalid argument for remove={remove}. Valid options are: 'mutations' "
+            "and 'mutations_and_views'."
+        )
+
+    @functools.wraps(func, updated=())
+    def wrapper(*args, **kwargs):
+        return func(*args, **kwargs)
+
+    return wrapper
+
+
+def debug_unwrap(tensor, *, recurse=True):
+    """The tensor within a tensor that a transform has made: itself."""
+    return tensor

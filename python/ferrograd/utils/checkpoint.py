@@ -5,16 +5,57 @@ from contextlib import contextmanager, nullcontext
 
 from ferrograd._C import Tensor, get_rng_state, set_rng_state
 from ferrograd._C import _autograd
+from ferrograd.autograd import _saved
 from ferrograd.autograd.function import Function
 from ferrograd.autograd.grad_mode import enable_grad
 from ferrograd.autograd.graph import saved_tensors_hooks
 from ferrograd.random import fork_rng
 
-__all__ = ["CheckpointError", "checkpoint", "checkpoint_sequential", "noop_context_fn"]
+__all__ = [
+    "CheckpointError",
+    "check_backward_validity",
+    "checkpoint",
+    "checkpoint_sequential",
+    "detach_variable",
+    "noop_context_fn",
+    "set_checkpoint_debug_enabled",
+    "set_checkpoint_early_stop",
+]
 
 
 class CheckpointError(RuntimeError):
     """The part of the network did not do the same again."""
+
+
+class _Stop(Exception):
+    """Ends a second run that has saved all that is needed."""
+
+
+# What the context managers below say in place of the arguments of the same names.
+_early_stop = None
+_debug = None
+
+
+@contextmanager
+def set_checkpoint_early_stop(enable):
+    """A context whose checkpoints stop their second run early, or do not, whatever their `early_stop` says."""
+    global _early_stop
+    before, _early_stop = _early_stop, enable
+    try:
+        yield
+    finally:
+        _early_stop = before
+
+
+@contextmanager
+def set_checkpoint_debug_enabled(enabled):
+    """A context that stands in for the argument `debug`, which changes nothing: errors say what differs."""
+    global _debug
+    before, _debug = _debug, enabled
+    try:
+        yield
+    finally:
+        _debug = before
 
 
 def noop_context_fn():
@@ -39,32 +80,49 @@ def checkpoint(
     keywords, without ``autograd.grad``, and at least one argument must require a gradient.
 
     `preserve_rng_state` (default True) makes random numbers the same again. `context_fn` answers two contexts, for forward and
-    for the second run. `determinism_check` "none" does not compare the shapes and dtypes of the two. `debug` and `early_stop`
-    change nothing: errors say what differs, and the second run is always whole.
+    for the second run. `determinism_check` "none" does not compare the shapes and dtypes of the two. The second run ends as soon
+    as it has saved everything, unless `early_stop` is off. `debug` changes nothing: errors say what differs.
     """
     preserve = kwargs.pop("preserve_rng_state", True)
     if use_reentrant is None:
-        _warn("checkpoint")
+        _warn("", "calling checkpoint without use_reentrant will raise an exception")
         use_reentrant = True
     if use_reentrant:
         if kwargs:
             raise ValueError("Unexpected keyword arguments: " + ",".join(kwargs))
         if context_fn is not noop_context_fn or debug:
-            raise ValueError("Passing `context_fn` or `debug` is only supported when use_reentrant=False.")
+            raise ValueError(
+                "Passing `context_fn`, `debug`, or `respect_saved_tensors_hooks` is only supported when use_reentrant=False."
+            )
         return CheckpointFunction.apply(function, preserve, *args)
     if determinism_check not in ("default", "none"):
-        raise ValueError(f"determinism_check should be one of ['default', 'none'] but got {determinism_check}")
+        raise ValueError(f"determinism_check should be one of ['default', 'none'], but got {determinism_check}")
     if not _autograd.is_grad_enabled():
         return function(*args, **kwargs)
-    return _recorded(function, args, kwargs, preserve, context_fn(), determinism_check)
+    early = early_stop if _early_stop is None else _early_stop
+    return _recorded(function, args, kwargs, preserve, context_fn(), determinism_check, early)
 
 
-def _warn(name):
+def _warn(name, future):
     warnings.warn(
-        f"torch.utils.checkpoint.{name}: the use_reentrant parameter should be passed explicitly. use_reentrant=False is "
-        "recommended, but if you need to preserve the current default behavior, you can pass use_reentrant=True.",
+        f"torch.utils.checkpoint{name}: the use_reentrant parameter should be passed explicitly. In a future release, {future}. "
+        "use_reentrant=False is recommended, but if you need to preserve the current default behavior, you can pass "
+        "use_reentrant=True. Refer to docs for more details on the differences between the two variants.",
         stacklevel=3,
     )
+
+
+def check_backward_validity(inputs):
+    """Warns if no tensor among the inputs requires a gradient."""
+    if not any(x.requires_grad for x in inputs if isinstance(x, Tensor)):
+        warnings.warn("None of the inputs have requires_grad=True. Gradients will be None", stacklevel=2)
+
+
+def detach_variable(inputs):
+    """The tensors of a tuple off the tape, as leaves that require a gradient where they did; everything else as it is."""
+    if not isinstance(inputs, tuple):
+        raise RuntimeError(f"Only tuple of tensors is supported. Got Unsupported input type: {type(inputs).__name__}")
+    return tuple(x.detach().requires_grad_(x.requires_grad) if isinstance(x, Tensor) else x for x in inputs)
 
 
 @contextmanager
@@ -82,8 +140,7 @@ def _same_random_numbers(state):
 class CheckpointFunction(Function):
     @staticmethod
     def forward(ctx, function, preserve, *args):
-        if not any(isinstance(x, Tensor) and x.requires_grad for x in args):
-            warnings.warn("None of the inputs have requires_grad=True. Gradients will be None", stacklevel=4)
+        check_backward_validity(args)
         ctx.function = function
         ctx.state = get_rng_state() if preserve else None
         ctx.others = [None if isinstance(x, Tensor) else x for x in args]
@@ -118,9 +175,10 @@ class CheckpointFunction(Function):
 class _Frame:
     """One call: how to run it again, and what it saved, by the order in which it did."""
 
-    def __init__(self, again, check):
+    def __init__(self, again, check, early_stop):
         self.again = again
         self.check = check
+        self.early_stop = early_stop
         self.kinds = []
         self.found = None
 
@@ -132,9 +190,29 @@ class _Frame:
     def unpack(self, place):
         """What the second run saves in this place."""
         if self.found is None or place not in self.found:
-            self.found = dict(enumerate(self.again()))
+            self.found = dict(enumerate(self._saved_again()))
             self._compare()
         return self.found.pop(place)
+
+    def _saved_again(self):
+        saved = []
+
+        def keep(x):
+            if len(saved) == len(self.kinds):
+                raise CheckpointError(
+                    "torch.utils.checkpoint: trying to save more tensors during recomputation than during the original forward "
+                    "pass."
+                )
+            saved.append(x)
+            if self.early_stop and len(saved) == len(self.kinds):
+                raise _Stop
+            return x
+
+        try:
+            self.again(saved_tensors_hooks(keep, lambda x: x))
+        except _Stop:
+            pass
+        return saved
 
     def _compare(self):
         if len(self.found) != len(self.kinds):
@@ -156,23 +234,18 @@ def _kind(x):
     return {"shape": x.shape, "dtype": x.dtype}
 
 
-def _recorded(function, args, kwargs, preserve, contexts, check):
+def _recorded(function, args, kwargs, preserve, contexts, check, early_stop):
     forward_context, second_context = contexts
     state = get_rng_state() if preserve else None
+    # As what a custom function saves: checked for writes, and kept by the hooks around, such as an outer checkpoint's.
+    kept = [_saved.save(x, None, None) if isinstance(x, Tensor) else x for x in args]
 
-    def again():
-        saved = []
-
-        def keep(x):
-            saved.append(x)
-            return x
-
-        inputs = [x.detach().requires_grad_(x.requires_grad) if isinstance(x, Tensor) else x for x in args]
-        with enable_grad(), _same_random_numbers(state), second_context, saved_tensors_hooks(keep, lambda x: x):
+    def again(hooks):
+        inputs = [detach_variable((x.unpack(),))[0] if isinstance(x, _saved.KINDS) else x for x in kept]
+        with enable_grad(), _same_random_numbers(state), second_context, hooks:
             function(*inputs, **kwargs)
-        return saved
 
-    frame = _Frame(again, check)
+    frame = _Frame(again, check, early_stop)
     with saved_tensors_hooks(frame.pack, frame.unpack), forward_context:
         return function(*args, **kwargs)
 
@@ -180,7 +253,7 @@ def _recorded(function, args, kwargs, preserve, contexts, check):
 def checkpoint_sequential(functions, segments, input, use_reentrant=None, **kwargs):
     """Runs functions one after the other, all but the last of `segments` groups of them as checkpoints."""
     if use_reentrant is None:
-        _warn("checkpoint_sequential")
+        _warn(".checkpoint_sequential", "we will raise an exception if use_reentrant is not passed")
         use_reentrant = True
     preserve = kwargs.pop("preserve_rng_state", True)
     if kwargs:

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
@@ -56,6 +56,7 @@ pub fn _custom_node<'py>(
     let rule: JointRule = Arc::new(move |grads, _, _| Python::attach(|py| Ok(run(context.0.bind(py), grads)?)));
     let inputs: Vec<Tensor> = inputs.iter().map(|x| x.borrow().clone()).collect();
     let node = custom::custom_node(name, &inputs, outputs, saves, rule);
+    node.check_inputs()?;
     let _ = node.extras().object.set(Arc::new(object));
     let weak = WeakNode(Arc::downgrade(&node));
     Ok((node::of_op(py, node)?, weak))
@@ -107,8 +108,11 @@ pub fn increment_version(tensor: &Bound<'_, PyAny>) -> PyResult<()> {
         tensor.borrow().bump_version();
         return Ok(());
     }
-    for item in tensor.try_iter()? {
-        item?.cast::<Tensor>()?.borrow().bump_version();
+    let wrong = |what: &str| PyRuntimeError::new_err(format!("increment_version {what}"));
+    for item in tensor.try_iter().map_err(|_| wrong("expect a Iterable[Tensor] as input"))? {
+        let item = item?;
+        let tensor = item.cast::<Tensor>().map_err(|_| wrong("expects each element of the iterable to be a tensor"))?;
+        tensor.borrow().bump_version();
     }
     Ok(())
 }
@@ -139,4 +143,15 @@ pub fn _current_run(places: Vec<(Bound<'_, PyNode>, usize)>) -> (u64, Vec<bool>)
 #[pyfunction]
 pub fn _run_has_inputs() -> bool {
     reach::run_has_inputs()
+}
+
+/// Queues a function without arguments, to be called when the backward pass that is running on this thread has come to its end.
+#[pyfunction]
+pub fn queue_callback(callback: Py<PyAny>) -> Result<()> {
+    reach::at_end(Box::new(move || {
+        Python::attach(|py| {
+            callback.bind(py).call0()?;
+            Ok(())
+        })
+    }))
 }

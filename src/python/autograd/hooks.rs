@@ -91,30 +91,36 @@ fn name_of(callable: &Bound<'_, PyAny>) -> String {
 
 /// A Python function as a hook.
 fn python_hook(function: Arc<Py<PyAny>>) -> Hook {
-    Arc::new(move |g: &Tensor| {
+    Arc::new(move |g: Option<&Tensor>| {
         Python::attach(|py| {
             let function = function.bind(py);
-            let answer = function.call1((g.clone(),))?;
-            if answer.is_none() {
-                return Ok(None);
-            }
-            let Ok(replaced) = answer.cast::<Tensor>() else {
-                let got = answer.get_type().name()?;
-                return Err(PyTypeError::new_err(format!(
-                    "expected Variable, but hook '{}' returned '{got}'",
-                    name_of(function)
-                ))
-                .into());
-            };
-            let replaced = replaced.borrow().clone();
-            if replaced.shape() != g.shape() || replaced.dtype() != g.dtype() {
-                let what = if replaced.shape() != g.shape() { "size" } else { "type" };
-                let text = format!("hook '{}' has changed the {what} of value", name_of(function));
-                return Err(PyRuntimeError::new_err(text).into());
-            }
-            Ok(Some(replaced))
+            let answer = function.call1((g.cloned(),))?;
+            Ok(if answer.is_none() { None } else { Some(replacement(function, &answer, g)?) })
         })
     })
+}
+
+/// The tensor that a hook has answered in place of a gradient.
+fn replacement(hook: &Bound<'_, PyAny>, answer: &Bound<'_, PyAny>, given: Option<&Tensor>) -> PyResult<Tensor> {
+    let Ok(tensor) = answer.cast::<Tensor>() else {
+        return Err(PyTypeError::new_err(format!("expected Variable, but hook returned '{}'", answer.get_type().name()?)));
+    };
+    let tensor = tensor.borrow().clone();
+    let Some(given) = given else {
+        return Err(PyRuntimeError::new_err("can't replace a None gradient with a non-None value"));
+    };
+    if tensor.dtype() != given.dtype() {
+        return Err(PyRuntimeError::new_err(format!(
+            "hook '{}' has changed the type of value (was torch.{}Tensor got torch.{}Tensor)",
+            name_of(hook),
+            given.dtype().type_word(),
+            tensor.dtype().type_word()
+        )));
+    }
+    if tensor.shape() != given.shape() {
+        return Err(PyRuntimeError::new_err(format!("hook '{}' has changed the size of value", name_of(hook))));
+    }
+    Ok(tensor)
 }
 
 #[pymethods]
@@ -216,18 +222,8 @@ fn replaced(hook: &Bound<'_, PyAny>, answer: &Bound<'_, PyAny>, given: &[Option<
     }
     let mut grads = Grads::with_capacity(given.len());
     for (item, before) in answer.iter().zip(given) {
-        if item.is_none() {
-            grads.push(None);
-            continue;
-        }
-        let Ok(tensor) = item.cast::<Tensor>() else {
-            return Err(PyTypeError::new_err(format!("expected Variable, but hook returned '{}'", item.get_type().name()?)));
-        };
-        let tensor = tensor.borrow().clone();
-        if before.as_ref().is_some_and(|before| before.shape() != tensor.shape()) {
-            return Err(PyRuntimeError::new_err(format!("hook '{name}' has changed the size of value")));
-        }
-        grads.push(Some(tensor));
+        let replaced = if item.is_none() { None } else { Some(replacement(hook, &item, before.as_ref())?) };
+        grads.push(replaced);
     }
     Ok(Some(grads))
 }

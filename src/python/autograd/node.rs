@@ -11,7 +11,8 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
 use super::hooks::{RemovableHandle, register_after, register_before};
-use crate::tape::{Edge, Meta, Node};
+use crate::tape::{Edge, Meta, Node, engine, leaves};
+use crate::tensor::Tensor;
 
 #[derive(Clone)]
 enum Place {
@@ -61,7 +62,7 @@ impl PyNode {
     #[getter]
     fn variable<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         match &self.0 {
-            Place::Leaf(meta) => Ok(super::remembered(py, meta)),
+            Place::Leaf(_) => Ok(self.leaf(py)),
             Place::Op(node) => {
                 let text = format!("'{}' object has no attribute 'variable'", node.name());
                 Err(PyAttributeError::new_err(text))
@@ -111,7 +112,25 @@ impl PyNode {
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
-        Ok(format!("<{} object at {:p}>", slf.get_type().name()?, slf.as_ptr()))
+        let module = if slf.get().context().is_some() { "torch.autograd.function." } else { "" };
+        Ok(format!("<{module}{} object at {:p}>", slf.get_type().name()?, slf.as_ptr()))
+    }
+
+    /// What the op makes of gradients of its outputs: those of its inputs. A leaf's end adds to its gradient.
+    #[pyo3(signature = (*grads))]
+    fn __call__<'py>(&self, py: Python<'py>, grads: Vec<Option<Bound<'py, Tensor>>>) -> PyResult<Py<PyAny>> {
+        let grads: Vec<_> = grads.into_iter().map(|grad| grad.map(|grad| grad.borrow().clone())).collect();
+        let mut found = match &self.0 {
+            Place::Op(node) => engine::apply(node, &grads)?,
+            Place::Leaf(meta) => {
+                grads.into_iter().flatten().try_for_each(|grad| leaves::accumulate(meta, grad))?;
+                return Ok(PyTuple::empty(py).into_any().unbind());
+            }
+        };
+        match found.as_mut_slice() {
+            [one] => Ok(one.take().into_pyobject(py)?.unbind()),
+            _ => Ok(PyTuple::new(py, found)?.into_any().unbind()),
+        }
     }
 }
 
@@ -121,6 +140,14 @@ impl PyNode {
         match &self.0 {
             Place::Op(node) => Some(node),
             Place::Leaf(_) => None,
+        }
+    }
+
+    /// The leaf whose end of the tape this is, if it still exists.
+    pub fn leaf<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        match &self.0 {
+            Place::Op(_) => None,
+            Place::Leaf(meta) => super::remembered(py, meta),
         }
     }
 

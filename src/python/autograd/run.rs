@@ -5,7 +5,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use pyo3::{Borrowed, FromPyObject};
 
-use crate::dtype::Scalar;
+use super::node::PyNode;
+use crate::dtype::{DType, Scalar};
 use crate::error::Result;
 use crate::layout::Shape;
 use crate::tape::engine::{self, Options};
@@ -63,29 +64,55 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Gradients {
 }
 
 /// The place on the tape that a `GradientEdge` stands for; None for anything else.
+///
+/// An edge that the user made of a node does not know the shape: it gets a tensor of no elements and the dtype of a bool, which
+/// no place on the tape has.
 fn of_edge(ob: &Bound<'_, PyAny>) -> PyResult<Option<Tensor>> {
     if !ob.is_instance_of::<PyTuple>() {
         return Ok(None);
     }
-    match ob.getattr_opt("_tensor")? {
-        Some(tensor) => Ok(tensor.cast::<Tensor>().ok().map(|tensor| tensor.borrow().clone())),
-        None => Ok(None),
+    let Some(known) = ob.getattr_opt("_tensor")? else { return Ok(None) };
+    if let Ok(tensor) = known.cast::<Tensor>() {
+        return Ok(Some(tensor.borrow().clone()));
     }
+    let (node, output) = (ob.getattr("node")?, ob.getattr("output_nr")?.extract::<usize>()?);
+    let node = node.cast::<PyNode>()?.get();
+    if let Some(leaf) = node.leaf(ob.py()) {
+        return Ok(Some(leaf.cast::<Tensor>()?.borrow().clone()));
+    }
+    let Some(op) = node.op() else { return Ok(None) };
+    if output >= op.outputs {
+        return Err(PyRuntimeError::new_err(format!(
+            "GradientEdge: output_nr {output} is out of range ({} has {} outputs)",
+            op.name(),
+            op.outputs
+        )));
+    }
+    Ok(Some(Tensor::zeroed("GradientEdge", &[0], DType::Bool)?.with_origin(op.clone(), output)))
+}
+
+/// Whether a tensor stands for an edge of unknown shape.
+fn is_bare_edge(x: &Tensor) -> bool {
+    x.dtype() == DType::Bool && x.node().is_some()
 }
 
 /// Each output with the gradient to start from.
 fn roots(outputs: Tensors, grads: Option<Gradients>) -> Result<Vec<(Tensor, Tensor)>> {
     let outputs = outputs.0;
-    let mut grads = grads.map_or_else(|| vec![None; outputs.len()], |grads| grads.0);
-    if grads.len() == 1 && grads[0].is_none() {
-        grads = vec![None; outputs.len()];
-    }
+    let grads = grads.map_or_else(|| vec![None; outputs.len()], |grads| grads.0);
     if grads.len() != outputs.len() {
         return crate::runtime_error!("got {} tensors and {} gradients", outputs.len(), grads.len());
     }
     let mut roots = Vec::with_capacity(outputs.len());
     for (i, (output, grad)) in outputs.into_iter().zip(grads).enumerate() {
         let grad = match grad {
+            Some(grad) if is_bare_edge(&output) => grad,
+            None if is_bare_edge(&output) => {
+                return crate::runtime_error!(
+                    "a GradientEdge that was made of a node does not know its shape: give a gradient for it, or use \
+                     get_gradient_edge(tensor)"
+                );
+            }
             Some(grad) if grad.shape() != output.shape() => {
                 return crate::runtime_error!(
                     "Mismatch in shape: grad_output[{i}] has a shape of torch.Size({:?}) and output[{i}] has a shape of torch.Size({:?}).",
@@ -209,6 +236,11 @@ pub fn grad<'py>(
         )));
     }
     let zeros = |x: &Tensor| -> Result<Tensor> {
+        if is_bare_edge(x) {
+            return crate::runtime_error!(
+                "grad: a GradientEdge that was made of a node does not know the shape of its zeros; use get_gradient_edge(tensor)"
+            );
+        }
         let shape: Shape = x.shape().into();
         let zero = Tensor::from_scalar(Scalar::Float(0.0), x.dtype())?.expand_to("grad", &shape)?;
         zero.copied()
