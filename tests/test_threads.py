@@ -12,16 +12,19 @@ import ferrograd as fg
 @pytest.fixture(autouse=True)
 def no_hang():
     """A deadlock ends the run with a traceback of every thread."""
-    faulthandler.dump_traceback_later(120, exit=True)
+    faulthandler.dump_traceback_later(300, exit=True)
     yield
     faulthandler.cancel_dump_traceback_later()
 
 
 def run_together(*bodies):
+    """Runs functions on threads that begin at the same time; raises the first exception of one."""
     problems = []
+    together = threading.Barrier(len(bodies))
 
     def guarded(body):
         try:
+            together.wait(60)
             body()
         except BaseException as error:  # noqa: BLE001 - handed to the main thread
             problems.append(error)

@@ -4,7 +4,6 @@ Where Python has its lock these mostly take turns; a free-threaded build runs th
 or new values, or one of the library's own errors. ``FERROGRAD_THREADS_SECONDS`` is how long the random test runs.
 """
 
-import faulthandler
 import itertools
 import os
 import random
@@ -16,37 +15,9 @@ import pytest
 
 import ferrograd as fg
 from ferrograd.autograd.graph import saved_tensors_hooks
+from test_threads import no_hang, run_together  # noqa: F401 - a fixture for all tests here
 
 THREADS = 4
-
-
-@pytest.fixture(autouse=True)
-def no_hang():
-    """A deadlock ends the run with a traceback of every thread."""
-    faulthandler.dump_traceback_later(300, exit=True)
-    yield
-    faulthandler.cancel_dump_traceback_later()
-
-
-def run_together(*bodies):
-    """Runs functions on threads that begin at the same time; raises the first exception of one."""
-    problems = []
-    together = threading.Barrier(len(bodies))
-
-    def guarded(body):
-        try:
-            together.wait(60)
-            body()
-        except BaseException as error:  # noqa: BLE001 - handed to the main thread
-            problems.append(error)
-
-    threads = [threading.Thread(target=guarded, args=(body,)) for body in bodies]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if problems:
-        raise problems[0]
 
 
 def while_others(body, *others):

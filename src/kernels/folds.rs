@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use super::reduce::{Fold, Lanes, Registers, STRIP, combined};
+use super::reduce::{Fold, Lanes, Registers, STRIP, combined, find_nan};
 use super::register;
 use crate::dtype::{Element, Number, Ordered};
 
@@ -272,7 +272,7 @@ unsafe fn extreme<T: Ordered, O: Order, const LANES: usize>(x: *const T, n: usiz
             best_of_rows::<T, O>(x.add(n - LANES), 0, 1, &mut best.0, &mut nan.0);
         }
         if const { T::DTYPE.is_float() } && nan.0.iter().fold(false, |found, v| found | v.truth()) {
-            return find_nan(x);
+            return find_nan(x, T::is_nan);
         }
     }
     combined(ExtremeNumber::<T, O>(PhantomData), best.0)
@@ -299,19 +299,6 @@ unsafe fn best_of_rows<T: Ordered, O: Order>(x: *const T, stride: isize, rows: u
             *best = O::best_number(*best, at(r, i));
             *nan = if at(r, i).is_nan() { T::ONE } else { *nan };
         }
-    }
-}
-
-/// The first NaN at or after an address, where there is one.
-#[cold]
-#[inline(never)]
-unsafe fn find_nan<T: Ordered>(mut x: *const T) -> T {
-    // SAFETY: the caller answers for the elements up to one that is NaN.
-    unsafe {
-        while !x.read_unaligned().is_nan() {
-            x = x.add(1);
-        }
-        x.read_unaligned()
     }
 }
 

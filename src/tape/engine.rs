@@ -73,6 +73,9 @@ impl Pending {
     }
 }
 
+/// Takes the gradient of an input, by its number.
+type Send<'a> = &'a mut dyn FnMut(&mut Run, usize, Option<Tensor>) -> Result<()>;
+
 struct Run {
     pending: BTreeMap<u64, Pending>,
     leaves: Leaves,
@@ -273,13 +276,7 @@ impl Run {
     }
 
     /// Computes the gradients of a node's inputs, as far as they are wanted, and hands them on as they come.
-    fn run_rules(
-        &mut self,
-        node: &Arc<Node>,
-        rules: Rules,
-        grads: &[Option<Tensor>],
-        send: &mut dyn FnMut(&mut Run, usize, Option<Tensor>) -> Result<()>,
-    ) -> Result<()> {
+    fn run_rules(&mut self, node: &Arc<Node>, rules: Rules, grads: &[Option<Tensor>], send: Send<'_>) -> Result<()> {
         // Ops of the library have nothing to give if they get nothing.
         if grads.iter().all(Option::is_none) && !node.op.starts_with(EXACT_NAME) {
             return (0..node.inputs.len()).try_for_each(|i| send(self, i, None));

@@ -160,19 +160,22 @@ unsafe fn fold_run<V: Vector, const OPERATION: u8>(x: *const V::Float, n: usize)
             j += 1;
         }
         if ordered && V::any(nan) {
-            return find_nan(x);
+            return find_nan(x, V::Float::is_nan);
         }
         all[0].apply::<OPERATION>(all[2]).apply::<OPERATION>(all[1].apply::<OPERATION>(all[3])).join::<OPERATION>()
     }
 }
 
-/// The first NaN at or after an address, where there is one.
+/// The first value that is NaN at or after an address, where there is one.
+///
+/// # Safety
+/// `x` must be valid for reads up to there.
 #[cold]
 #[inline(never)]
-unsafe fn find_nan<T: Float>(mut x: *const T) -> T {
-    // SAFETY: the caller answers for the floats up to one that is NaN.
+pub unsafe fn find_nan<T: Copy>(mut x: *const T, is_nan: fn(T) -> bool) -> T {
+    // SAFETY: the caller's promise.
     unsafe {
-        while !x.read_unaligned().is_nan() {
+        while !is_nan(x.read_unaligned()) {
             x = x.add(1);
         }
         x.read_unaligned()

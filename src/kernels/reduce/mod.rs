@@ -16,7 +16,7 @@ mod fold;
 mod nest;
 
 pub use erased::Erased;
-pub use floats::Registers;
+pub use floats::{Registers, find_nan};
 pub use fold::{Fold, Lanes, combined};
 pub use nest::Loop;
 
