@@ -180,8 +180,9 @@ def test_ranks_agree_with_sorting(n):
     x[1] = np.round(x[1])
     t = ferrograd.from_numpy(x)
     ranked = np.sort(x, 1)
-    values, indices = t.sort()
+    values, indices = t.sort(stable=True)
     np.testing.assert_array_equal(values.numpy(), ranked)
+    np.testing.assert_array_equal(t.sort().values.numpy(), ranked)
     np.testing.assert_array_equal(indices.numpy(), np.argsort(x, 1, kind="stable"))
     for k in (1, n // 2, n):
         value, place = t.kthvalue(k)
@@ -284,6 +285,31 @@ def test_the_index_of_a_median_is_that_of_a_stable_sort(values):
     x, middle = ferrograd.tensor(values), (len(values) - 1) // 2
     place = sorted(range(len(values)), key=values.__getitem__)[middle]
     assert x.median(0).indices.item() == x.nanmedian(0).indices.item() == place
+
+
+def test_equal_elements_come_in_the_order_of_an_introspective_sort():
+    """The order of torch, whose lines of more than 16 are stable on request only, or if of many integers."""
+    x = ferrograd.arange(20) * 7 % 3
+    up = [18, 3, 15, 6, 12, 9, 0, 10, 19, 16, 13, 7, 4, 1, 11, 8, 14, 5, 17, 2]
+    down = [2, 17, 5, 14, 8, 11, 10, 19, 16, 13, 7, 4, 1, 0, 9, 12, 6, 15, 3, 18]
+    stable = [0, 3, 6, 9, 12, 15, 18, 1, 4, 7, 10, 13, 16, 19, 2, 5, 8, 11, 14, 17]
+    assert x.sort()[1].tolist() == x.argsort(stable=False).tolist() == up
+    assert x.double().sort(descending=True)[1].tolist() == down
+    assert ferrograd.stack([x, x], 1).argsort(0)[:, 1].tolist() == up
+    assert x.argsort(stable=True).tolist() == x.sort(stable=True)[1].tolist() == stable
+    assert x[:16].argsort().tolist() == x[:16].argsort(stable=True).tolist()
+    many = ferrograd.arange(1 << 15) % 7
+    for line, is_stable in ((many, True), (many[1:], False), (many.view(1, -1), False), (many.float(), False)):
+        assert ferrograd.equal(line.argsort(), line.argsort(stable=True)) == is_stable
+    assert not ferrograd.equal(many.argsort(descending=True), many.argsort(descending=True, stable=True))
+    z = x.double().requires_grad_()
+    z.sort()[0][0].backward()
+    assert z.grad.nonzero().tolist() == [[18]]
+
+
+def test_the_median_of_nothing_but_nan():
+    places = [ferrograd.full((n,), float("nan")).nanmedian(0).indices.item() for n in (1, 2, 3, 4, 5, 6, 10, 100, 1000)]
+    assert places == [0, 0, 0, 2, 2, 3, 8, 67, 666]
 
 
 def test_the_trapezoidal_rule_at_even_distances_halves_the_ends():

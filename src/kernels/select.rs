@@ -1,6 +1,6 @@
-//! Orders of elements: stable sorting, and the selections that torch makes among equals.
+//! Orders of elements: stable sorting, and the order and the selections that torch makes among equals.
 //!
-//! Which of several equal elements a median, a k-th value or a top k names is a matter of the algorithm. To answer with
+//! Which of several equal elements comes first where nobody asks for a stable order, or is a k-th value or in a top k, is a matter of the algorithm. To answer with
 //! torch's indices, these are the steps of the algorithms that torch uses: those of `nth_element`, `partial_sort` and
 //! `sort` in GNU's C++ library (introspective sort: Musser 1997), and the quickselect of Numerical Recipes.
 //!
@@ -80,6 +80,18 @@ pub fn sort(line: &mut Vec<Item>, down: bool) {
     if down {
         line.iter_mut().for_each(|item| item.key = !item.key);
     }
+}
+
+/// Sorts as [`introsort`], in which order equal elements come out of it.
+pub fn sort_freely(line: &mut Vec<Item>, down: bool) {
+    let before = line.clone();
+    sort(line, down);
+    // If no two are equal there is but one order, and by digits it is found sooner.
+    if line.is_sorted_by(|a, b| a.key != b.key) {
+        return;
+    }
+    *line = before;
+    if down { introsort(line, descending) } else { introsort(line, ascending) }
 }
 
 /// Length from which passes over all digits are faster than comparisons.
@@ -344,6 +356,9 @@ mod tests {
                 let mut got = line.clone();
                 sort(&mut got, down);
                 assert_eq!(got, stable(&line, less));
+                let mut free = line.clone();
+                sort_freely(&mut free, down);
+                assert!(free.iter().zip(&got).all(|(a, b)| a.key == b.key));
             }
         }
     }

@@ -120,7 +120,12 @@ fn put_median_first(line: &mut [Item], nan: Option<u64>, skip_nan: bool) {
     }
     let counted = if skip_nan { line.len() - nans } else { line.len() };
     let nth = counted.saturating_sub(1) / 2;
-    nth_element(line, nth, |a, b| (a.key, a.number) < (b.key, b.number));
+    if counted > 0 {
+        nth_element(line, nth, |a, b| (a.key, a.number) < (b.key, b.number));
+    } else {
+        // No NaN equals another: that of several is chosen whose place the steps lead to.
+        nth_element(line, nth, ascending);
+    }
     line.swap(0, nth);
 }
 
@@ -181,10 +186,14 @@ impl Tensor {
         Ok(Pair::new(op, values, indices))
     }
 
-    fn sorted(&self, dim: isize, descending: bool) -> Result<Pair> {
+    fn sorted(&self, dim: isize, descending: bool, stable: bool) -> Result<Pair> {
         let dim = self.only_real_for("sort")?.layout().dim("sort", dim)?;
         let size = self.shape().get(dim).copied().unwrap_or(1);
-        let (values, indices) = arranged("sort", self, dim, size, |line| select::sort(line, descending))?;
+        // Torch's choice: this is where it sorts by digits.
+        let by_digits =
+            self.rank() == 1 && size >= 1 << 15 && !self.dtype().is_inexact() && self.dtype() != DType::Bool && !descending;
+        let sort = if stable || by_digits { select::sort } else { select::sort_freely };
+        let (values, indices) = arranged("sort", self, dim, size, |line| sort(line, descending))?;
         let pair = (values.in_order_of(self)?, indices.in_order_of(self)?);
         self.picked("sort", "sort", dim, pair)
     }
@@ -234,24 +243,21 @@ impl Tensor {
 impl Tensor {
     /// The elements sorted along `dim`, and where they were: a pair (values, indices).
     ///
-    /// Equal elements keep their order; NaN counts as larger than any number.
+    /// Equal elements keep their order if `stable`; NaN counts as larger than any number.
     #[pyo3(signature = (dim=-1, descending=false, stable=None))]
     pub fn sort(&self, dim: isize, descending: bool, stable: Option<bool>) -> Result<Pair> {
-        // Always stable.
-        let _ = stable;
-        self.sorted(dim, descending)
+        self.sorted(dim, descending, stable == Some(true))
     }
 
-    /// The indices that sort the elements along `dim`; equal elements keep their order.
+    /// The indices that sort the elements along `dim`; equal elements keep their order if `stable`.
     #[pyo3(signature = (dim=-1, descending=false, stable=None))]
     pub fn argsort(&self, dim: isize, descending: bool, stable: Option<bool>) -> Result<Tensor> {
-        let _ = stable;
-        Ok(self.detached_read()?.sorted(dim, descending)?.second)
+        Ok(self.detached_read()?.sorted(dim, descending, stable == Some(true))?.second)
     }
 
     /// The elements sorted along the first dim.
     pub fn msort(&self) -> Result<Tensor> {
-        Ok(self.sorted(0, false)?.first)
+        Ok(self.sorted(0, false, false)?.first)
     }
 
     /// The `k` largest (or smallest) elements along `dim`, and where they are: a pair (values, indices).
@@ -384,7 +390,7 @@ impl Tensor {
             }
             _ => x.reshape_to(&[n, others])?,
         };
-        let sorted = lines.sorted(0, false)?.first;
+        let sorted = lines.sorted(0, false, false)?.first;
         let count = q.numel();
         let y = sorted.interpolated(op, &q.reshape_to(&[count, 1])?, interpolation, op == "nanquantile")?;
         let mut shape: Shape = q.shape().into();
