@@ -1,5 +1,6 @@
 //! The tensor: storage, layout and place on the tape. Cloning a handle is cheap and copies no element.
 
+use std::any::Any;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -330,12 +331,24 @@ impl Tensor {
     /// A handle for a derivative rule: reading it later fails if the memory has been written to meanwhile.
     pub fn save(&self) -> Tensor {
         let y = self.saved();
+        if self.is_inference() && mode::is_recording() && self.saved_version.is_none() {
+            return y.refused();
+        }
         if saved::is_active() && mode::is_recording() && self.saved_version.is_none() && !self.is_number {
             return match saved::promise(self) {
                 Some(memory) => y.elsewhere(memory),
                 None => y,
             };
         }
+        y
+    }
+
+    /// This handle, in a body of its own, by which the op that saves it finds out whether a rule has kept it.
+    fn refused(self) -> Tensor {
+        let (origin, meta) = (self.body.origin.clone(), self.body.meta.clone());
+        let y = self.placed(origin, meta);
+        let body: Arc<dyn Any + Send + Sync> = y.body.clone();
+        saved::refuse(Arc::downgrade(&body));
         y
     }
 

@@ -483,3 +483,27 @@ def test_products_added_in_place():
     assert x.addmm_(x.clone(), x.clone()) is x and values(x) == [[8.0, 12.0], [18.0, 26.0]]
     with pytest.raises(RuntimeError):
         tensor(v).addmm_(tensor(A), tensor(A))
+
+
+def test_inference_tensors_are_refused_by_the_op_that_saves_them():
+    with ferrograd.inference_mode():
+        constant = tensor([1.0, 2.0])
+    x = tensor([1.0, 2.0], grad=True)
+    for call in (
+        lambda: x * constant,
+        lambda: x / constant,
+        lambda: x @ constant,
+        lambda: (x * 1).mul_(constant),
+        lambda: ferrograd.where(constant > 1, x, x) * constant,
+        lambda: ferrograd.nn.functional.linear(constant, ferrograd.ones(3, 2, dtype=ferrograd.float64, requires_grad=True)),
+    ):
+        with pytest.raises(RuntimeError, match="^Inference tensors cannot be saved for backward"):
+            call()
+    # What no rule holds is no matter.
+    for y in (x + constant, x - constant, ferrograd.cat([x, constant]), x.detach() * constant, x.masked_fill(constant > 1, 0)):
+        assert not y.is_inference()
+    assert values(ferrograd.autograd.grad((x + constant).exp().sum(), x)[0]) == np.exp([2.0, 4.0]).tolist()
+    with ferrograd.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x):
+        with pytest.raises(RuntimeError, match="^Inference tensors cannot be saved for backward"):
+            x * constant
+        assert (x * x).requires_grad

@@ -214,3 +214,23 @@ def test_hooks_must_be_callable():
             with saved_tensors_hooks(*hooks):
                 pass
     (leaf(1.0) * leaf(1.0)).backward()
+
+
+def test_custom_functions_save_no_inference_tensors():
+    class Product(ferrograd.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, y):
+            ctx.save_for_backward(x, y)
+            return x * y
+
+        @staticmethod
+        def backward(ctx, g):
+            x, y = ctx.saved_tensors
+            return g * y, None
+
+    with ferrograd.inference_mode():
+        constant = ferrograd.ones(2)
+    x = ferrograd.ones(2, requires_grad=True)
+    with pytest.raises(RuntimeError, match="^Inference tensors cannot be saved for backward"):
+        Product.apply(x, constant)
+    assert not Product.apply(x.detach(), constant).requires_grad

@@ -2,10 +2,12 @@
 //!
 //! While such hooks are set, a rule gets a handle whose memory is only promised. When the op's node has been made, the
 //! tensors that its rules really hold are packed; when the node is to run, they are unpacked and the memory is delivered.
+//! Tensors that must not be saved are found out in the same way: those that the rules of a new node hold are refused.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
@@ -34,12 +36,13 @@ struct Waiting {
     memory: Storage,
 }
 
-/// How many hooks are set, on all threads: all that is looked at as long as there are none.
+/// How many hooks are set and how many tensors are to be refused, on all threads: all that is looked at as long as there are none.
 static HOOKS: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     static PACKERS: RefCell<Vec<Pack>> = const { RefCell::new(Vec::new()) };
     static WAITING: RefCell<Vec<Waiting>> = const { RefCell::new(Vec::new()) };
+    static REFUSED: RefCell<Vec<Weak<dyn Any + Send + Sync>>> = const { RefCell::new(Vec::new()) };
     static FAILED: Cell<Option<Error>> = const { Cell::new(None) };
 }
 
@@ -57,7 +60,20 @@ pub fn pop() {
     }
 }
 
-/// Whether hooks may be set.
+/// Says that an op must fail if its rules keep what this points to, an inference tensor.
+pub fn refuse(tensor: Weak<dyn Any + Send + Sync>) {
+    REFUSED.with(|refused| {
+        let mut refused = refused.borrow_mut();
+        let before = refused.len();
+        // Of ops that in the end recorded nothing.
+        refused.retain(|tensor| tensor.strong_count() > 0);
+        HOOKS.fetch_sub(before - refused.len(), Ordering::Relaxed);
+        refused.push(tensor);
+    });
+    HOOKS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Whether hooks may be set, or tensors be refused.
 #[inline]
 pub fn is_active() -> bool {
     HOOKS.load(Ordering::Relaxed) != 0
@@ -102,8 +118,13 @@ pub fn pack_for(node: &Node) {
     }
 }
 
-/// Fails if packing has failed since this was last asked.
+/// Fails if packing has failed, or a tensor that must not be was saved, since this was last asked.
 pub fn check() -> Result<()> {
+    let refused = REFUSED.take();
+    HOOKS.fetch_sub(refused.len(), Ordering::Relaxed);
+    if refused.iter().any(|tensor| tensor.strong_count() > 0) {
+        return Err(Error::Inference);
+    }
     FAILED.take().map_or(Ok(()), Err)
 }
 

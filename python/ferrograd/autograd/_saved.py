@@ -22,6 +22,9 @@ def save(tensor, output, node):
     """Saves a tensor; `output` says which output of its own node it is, None if none."""
     if tensor is None:
         return None
+    if tensor.is_inference():
+        # Raises: such a tensor must not be saved.
+        _autograd._check_saved(tensor, 0)
     return _Packed(tensor, output, node, *HOOKS.stack[-1]) if HOOKS.stack else _Saved(tensor, output, node)
 
 
