@@ -246,3 +246,14 @@ def test_triangles_are_contiguous():
     x = ferrograd.arange(6).reshape(3, 2).t()
     assert x.tril().stride() == x.triu(1).stride() == (3, 1) and x.tril().tolist() == [[0, 0, 0], [1, 3, 0]]
     assert x.clone().tril_().stride() == x.stride() == (1, 2)
+
+
+def test_the_base_is_the_very_object():
+    x = ferrograd.ones(2, 3)
+    y = x * 2
+    for base in (x, y, ferrograd.ones(2, 3, requires_grad=True) * 1, ferrograd.ones(2, 3, requires_grad=True)):
+        assert base._base is None and base[0]._base is base and base.t()[0].view(2, 1)._base is base
+    view = (x * 2)[0]
+    assert view._base is not None and view._base.shape == (2, 3)
+    base = view._base
+    assert view._base is base and base._base is None

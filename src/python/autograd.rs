@@ -42,17 +42,31 @@ impl GradObject for PyGrad {
     }
 }
 
-/// Remembers which Python object a leaf is, weakly, for those who find it from the graph.
+/// Remembers which Python object a tensor is, weakly, for those who find it from the graph or from a view.
 pub fn remember(slf: &Bound<'_, Tensor>, meta: &Arc<Meta>) -> PyResult<()> {
-    let unknown = meta.lock().object.is_none();
-    if unknown {
+    if remembered(slf.py(), meta).is_none() {
         let reference: Py<PyWeakrefReference> = PyWeakrefReference::new(slf)?.unbind();
         meta.lock().object = Some(Arc::new(reference));
     }
     Ok(())
 }
 
-/// The Python object of a leaf, if it still lives.
+/// The Python object that is the tensor at this place on the tape, looked for among all objects: rarely asked for, and so
+/// making views need not remember it.
+fn object_of<'py>(py: Python<'py>, meta: &Arc<Meta>) -> PyResult<Option<Bound<'py, Tensor>>> {
+    // One that is just being made is in the list, too.
+    let is_at = |x: &Tensor| !x.is_blank() && x.meta().is_some_and(|other| Arc::ptr_eq(other, meta));
+    for object in py.import("gc")?.call_method0("get_objects")?.try_iter()? {
+        if let Ok(tensor) = object?.cast_into::<Tensor>()
+            && tensor.try_borrow().is_ok_and(|x| is_at(&x))
+        {
+            return Ok(Some(tensor));
+        }
+    }
+    Ok(None)
+}
+
+/// The Python object of a tensor, if it is known and still lives.
 fn remembered<'py>(py: Python<'py>, meta: &Arc<Meta>) -> Option<Bound<'py, PyAny>> {
     use pyo3::types::PyWeakrefMethods;
     let object = meta.lock().object.clone()?;
@@ -279,10 +293,16 @@ impl Tensor {
     #[getter]
     fn _base<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let Some(base) = self.base() else { return Ok(None) };
-        match base.meta().and_then(|meta| remembered(py, meta)) {
-            Some(leaf) => Ok(Some(leaf)),
-            None => Ok(Some(Bound::new(py, base)?.into_any())),
+        let meta = base.meta_or_new();
+        if let Some(known) = remembered(py, &meta) {
+            return Ok(Some(known));
         }
+        let object = match object_of(py, &meta)? {
+            Some(object) => object,
+            None => Bound::new(py, base)?,
+        };
+        remember(&object, &meta)?;
+        Ok(Some(object.into_any()))
     }
 }
 
