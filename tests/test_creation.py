@@ -316,3 +316,10 @@ def test_data_that_is_no_number():
         torch.tensor([Fraction(1, 2)])
     with pytest.raises(TypeError):
         torch.tensor([torch.tensor([1, 2])])
+
+
+def test_types_named_after_dtypes_take_data_by_name():
+    assert torch.FloatTensor(data=[1, 2.0]).tolist() == [1, 2] and torch.LongTensor(data=[1]).dtype == torch.int64
+    assert torch.FloatTensor.layout == torch.strided and not torch.FloatTensor.is_sparse
+    with pytest.raises(TypeError):
+        torch.FloatTensor([1.0], data=[1.0])

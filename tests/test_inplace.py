@@ -507,3 +507,42 @@ def test_inference_tensors_are_refused_by_the_op_that_saves_them():
         with pytest.raises(RuntimeError, match="^Inference tensors cannot be saved for backward"):
             x * constant
         assert (x * x).requires_grad
+
+
+def test_diagonals_are_filled():
+    x = ferrograd.zeros(7, 3)
+    assert x.fill_diagonal_(5) is x and values(x) == (np.eye(7, 3) * 5).tolist()
+    for shape in ((7, 3), (12, 3), (4, 3), (3, 7), (2, 2), (0, 3), (3, 0), (5, 1)):
+        want = np.zeros(shape)
+        if want.size:
+            np.fill_diagonal(want, 2, wrap=True)
+        assert values(ferrograd.zeros(shape).fill_diagonal_(2, wrap=True)) == want.tolist()
+        view = ferrograd.zeros(shape[::-1]).t()
+        assert values(view.fill_diagonal_(2, wrap=True)) == want.tolist()
+    assert values(ferrograd.zeros(2, 2, 2).fill_diagonal_(1)) == [[[1, 0], [0, 0]], [[0, 0], [0, 1]]]
+    gradient(lambda x: (x * x).fill_diagonal_(3), np.arange(12.0).reshape(4, 3) + 1)
+    for x in (ferrograd.zeros(2), ferrograd.zeros(2, 3, 2)):
+        with pytest.raises(RuntimeError, match="fill_diagonal_"):
+            x.fill_diagonal_(1)
+
+
+def test_functions_of_single_elements():
+    x = ferrograd.arange(6.0).reshape(2, 3)
+    assert x.apply_(lambda v: v * 2) is x and values(x) == [[0, 2, 4], [6, 8, 10]]
+    assert values(ferrograd.arange(4).apply_(lambda v: v * 2.5)) == [0, 2, 5, 7]
+    seen = []
+    x.t().apply_(lambda v: seen.append(v) or v + 1)
+    assert seen == [0, 6, 2, 8, 4, 10] and values(x) == [[1, 3, 5], [7, 9, 11]]
+    assert values(x.map_(ferrograd.tensor([1.0, 2.0, 3.0]), lambda a, b: a - b)) == [[0, 1, 2], [6, 7, 8]]
+    assert values(x.map2_(x, x, lambda a, b, c: a + b * c)) == [[0, 2, 6], [42, 56, 72]]
+    for call in (lambda: x.apply_(lambda v: None), lambda: x.apply_(3), lambda: x.map_(ferrograd.arange(3), max), lambda: x.map_(3, max)):
+        with pytest.raises(TypeError):
+            call()
+    with pytest.raises(ZeroDivisionError):
+        x.apply_(lambda v: 1 // 0)
+    leaf = ferrograd.ones(2, requires_grad=True)
+    for call in (lambda: leaf.apply_(abs), lambda: ferrograd.ones(2).map_(leaf, max)):
+        with pytest.raises(RuntimeError, match="on Variable that requires grad"):
+            call()
+    with pytest.raises(RuntimeError):
+        x.map_(ferrograd.ones(4), max)

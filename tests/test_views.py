@@ -257,3 +257,33 @@ def test_the_base_is_the_very_object():
     assert view._base is not None and view._base.shape == (2, 3)
     base = view._base
     assert view._base is base and base._base is None
+
+
+def test_storages():
+    x = ferrograd.arange(6.0).reshape(2, 3)
+    part = x[1:]
+    memory = part.untyped_storage()
+    assert memory.nbytes() == memory.size() == len(memory) == 24 and memory.data_ptr() == x.data_ptr()
+    assert memory == x.untyped_storage() and memory != ferrograd.arange(6.0).untyped_storage()
+    assert bytes(memory) == x.numpy().tobytes() and memory[4:8].tolist() == memory.tolist()[4:8]
+    elements = part.storage()
+    assert (elements.size(), elements.nbytes(), elements.element_size(), elements.dtype) == (6, 24, 4, ferrograd.float32)
+    assert list(elements) == [0, 1, 2, 3, 4, 5] and elements[-1] == 5 and elements.untyped() == memory
+    elements[3] = 9
+    assert part[0, 0] == 9 and memory.clone().fill_(0).tolist() == [0] * 24 and part[0, 0] == 9
+    assert memory.device == x.device and isinstance(memory, ferrograd.storage.UntypedStorage)
+    assert memory.resize_(24) is memory and "of size 6]" in repr(elements)
+    for call in (lambda: memory.resize_(8), lambda: elements[1:2]):
+        with pytest.raises(RuntimeError):
+            call()
+    with pytest.raises(IndexError):
+        elements[6]
+    assert ferrograd.empty(0).untyped_storage().nbytes() == 0
+
+
+def test_copies_of_windows():
+    x = ferrograd.arange(6.0).reshape(2, 3)
+    y = x.narrow_copy(1, -2, 2)
+    assert y.tolist() == [[1, 2], [4, 5]] and y.stride() == (2, 1) and y._base is None
+    with pytest.raises(RuntimeError):
+        x.narrow_copy(1, 2, 2)

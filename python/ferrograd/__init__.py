@@ -35,7 +35,13 @@ globals().update(copy_forms(Tensor, _C._function_form))
 del PLAIN, copy_forms, function_forms
 
 # What few programs need, imported when it is first named.
-_LAZY = {"func": "ferrograd.func", "optim": "ferrograd.optim", "utils": "ferrograd.utils", "vmap": "ferrograd._vmap"}
+_LAZY = {
+    "func": "ferrograd.func",
+    "optim": "ferrograd.optim",
+    "storage": "ferrograd.storage",
+    "utils": "ferrograd.utils",
+    "vmap": "ferrograd._vmap",
+}
 
 
 def __getattr__(name):

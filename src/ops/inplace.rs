@@ -121,6 +121,32 @@ impl Tensor {
         Ok(slf)
     }
 
+    /// Sets the diagonal, of the places whose indices are all the same, to `fill_value`. In a tall matrix it begins anew
+    /// below its end, one row further down, if `wrap`.
+    ///
+    /// Raises: RuntimeError for fewer than 2 dims, or sizes that differ where there are more.
+    #[pyo3(signature = (fill_value, wrap=false))]
+    fn fill_diagonal_<'py>(slf: Bound<'py, Self>, fill_value: Scalar, wrap: bool) -> PyResult<Bound<'py, Self>> {
+        let x = slf.borrow().clone();
+        let &[height, width, ref more @ ..] = x.shape() else {
+            return Err(Error::Runtime(format!("fill_diagonal_: dimensions must be larger than 1, got {}", x.rank())).into());
+        };
+        if !more.is_empty() && x.shape().iter().any(|&size| size != height) {
+            let text = format!("fill_diagonal_: all dimensions of input must be of equal length, got {:?}", x.shape());
+            return Err(Error::Runtime(text).into());
+        }
+        let step = x.strides().iter().sum::<isize>();
+        let rows = if width == 0 { 0 } else { height };
+        let begins = if wrap && more.is_empty() { (0..rows).step_by(width + 1) } else { (0..rows.min(1)).step_by(1) };
+        for row in begins {
+            let offset = x.layout().offset.wrapping_add_signed(row as isize * x.strides()[0]);
+            let length = Dims(smallvec::smallvec![width.min(height - row) as isize]);
+            let diagonal = x.as_strided(length, Dims(smallvec::smallvec![step]), Some(offset as isize))?;
+            view::overwrite_with("fill_diagonal_", &diagonal, fill_value)?;
+        }
+        Ok(slf)
+    }
+
     /// Changes the shape of this tensor to `sizes`, keeping the first elements. New elements have arbitrary contents.
     ///
     /// If the memory is too small the tensor gets new memory, which its views and aliases do not share.

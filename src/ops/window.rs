@@ -4,7 +4,7 @@
 use pyo3::prelude::*;
 use smallvec::SmallVec;
 
-use super::arguments::{Dims, Operand};
+use super::arguments::{Dims, MemoryFormat, Operand};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
 use crate::layout::{Layout, Shape, Strides, checked_numel, normalize_dim};
@@ -150,6 +150,11 @@ impl Tensor {
         }
         let dim = normalize_dim("select", dim, self.rank())?;
         self.select_at(dim, self.place("select: ", dim, index)?)
+    }
+
+    /// A copy of what `narrow` views.
+    pub fn narrow_copy(&self, dim: isize, start: isize, length: isize) -> Result<Tensor> {
+        self.narrow(dim, Operand::Number(Scalar::Int(start as i64)), length)?.to_copy(self.dtype(), MemoryFormat::Contiguous)
     }
 
     /// The part of dim `dim` of `length` places from `start` on.

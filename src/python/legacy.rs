@@ -14,9 +14,10 @@ use crate::tensor::Tensor;
 
 /// A tensor from sizes (with arbitrary contents) or from data.
 fn construct(args: &Bound<'_, PyTuple>, keywords: Option<&Bound<'_, PyDict>>, dtype: Option<DType>) -> PyResult<Tensor> {
-    let mut size = None;
+    let (mut size, mut data) = (None, None);
     for (key, value) in keywords.into_iter().flatten() {
         match key.cast::<PyString>()?.to_str()? {
+            "data" => data = Some(value),
             "size" => size = Some(value.extract::<Dims>()?),
             "device" => drop(value.extract::<Option<Device>>()?),
             key => return Err(PyTypeError::new_err(format!("new() received an unexpected keyword argument '{key}'"))),
@@ -27,9 +28,11 @@ fn construct(args: &Bound<'_, PyTuple>, keywords: Option<&Bound<'_, PyDict>>, dt
     if let Some(size) = size {
         return empty(&size);
     }
-    let first = match args.len() {
-        0 => return empty(&Dims(smallvec::smallvec![0])),
-        1 => args.get_item(0)?,
+    let first = match (args.len(), data) {
+        (0, Some(data)) => data,
+        (_, Some(_)) => return Err(PyTypeError::new_err("new(): data was given twice")),
+        (0, None) => return empty(&Dims(smallvec::smallvec![0])),
+        (1, None) => args.get_item(0)?,
         _ => return empty(&args.extract()?),
     };
     if let Ok(x) = first.cast::<Tensor>() {
@@ -151,6 +154,18 @@ impl TensorType {
     #[getter]
     fn dtype(&self) -> DType {
         self.0
+    }
+
+    /// How the elements of its tensors are stored.
+    #[getter]
+    fn layout<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        py.import("ferrograd._C")?.getattr("strided")
+    }
+
+    /// Whether it is a sparse type: never.
+    #[getter]
+    fn is_sparse(&self) -> bool {
+        false
     }
 
     /// Whether it is a CUDA type: never.

@@ -1,5 +1,6 @@
 //! The Python module: its tree, argument types, exceptions. Knows everything.
 
+mod apply;
 mod arguments;
 mod autograd;
 mod callable;
@@ -16,6 +17,7 @@ mod info;
 mod interpreter;
 mod join;
 mod legacy;
+mod memory;
 mod memory_format;
 mod method;
 mod numpy;
