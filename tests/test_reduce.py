@@ -138,7 +138,9 @@ def test_nothing_to_reduce():
     e = ferrograd.from_numpy(np.zeros((2, 0)))
     assert e.sum().item() == 0 and e.prod().item() == 1 and np.isnan(e.mean().item())
     assert e.sum(1).tolist() == [0, 0] and tuple(e.sum(0).shape) == (0,)
-    assert np.isnan(e.var().item()) and e.logsumexp(1).tolist() == [-np.inf, -np.inf]
+    with pytest.warns(UserWarning, match="degrees of freedom"):
+        assert np.isnan(e.var().item())
+    assert e.logsumexp(1).tolist() == [-np.inf, -np.inf]
     assert tuple(e.amax(0).shape) == (0,) and e.norm().item() == 0
     for call in (e.max, e.amax, e.aminmax, lambda: e.norm(float("inf"))):
         with pytest.raises(RuntimeError):
@@ -320,3 +322,21 @@ def test_the_trapezoidal_rule_at_even_distances_halves_the_ends():
     assert ferrograd.trapezoid(ferrograd.tensor([100, 100, 100], dtype=ferrograd.int8)).item() == 300 + 28
     y = ferrograd.trapezoid(ferrograd.ones(0, dtype=ferrograd.int32))
     assert y.dtype == ferrograd.int32 and y.item() == 0
+
+
+@pytest.mark.parametrize("name", ["std", "var", "std_mean", "var_mean"])
+def test_no_degrees_of_freedom_are_warned_of(name):
+    f = getattr(ferrograd, name)
+    ones = ferrograd.ones
+    for call in (
+        lambda: f(ones(1)),
+        lambda: f(ones(2, 1), 1),
+        lambda: f(ones(0), correction=0),
+        lambda: f(ones(3), correction=5),
+        lambda: f(ones(0, 1), dim=1),
+        lambda: f(ones(2, 2), dim=(0, 1), correction=4),
+    ):
+        with pytest.warns(UserWarning, match=rf"^{name}\(\): degrees of freedom is <= 0"):
+            call()
+    f(ones(1), unbiased=False)
+    f(ones(2, 2), dim=0)

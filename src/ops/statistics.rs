@@ -1,5 +1,7 @@
 //! Variance and standard deviation.
 
+use std::ffi::CString;
+
 use pyo3::prelude::*;
 
 use super::arguments::DimsOrFlag;
@@ -48,6 +50,15 @@ impl Deviation {
             (None, correction) => correction.map_or(1.0, Scalar::to_f64),
         };
         let r = Reduction::new(op, x, dims.as_deref(), keepdim)?;
+        let no_results = (0..x.rank()).any(|d| !r.dims.contains(&d) && x.shape()[d] == 0);
+        let count = if no_results { 0 } else { r.count() };
+        if count as f64 <= correction {
+            let text = format!(
+                "{op}(): degrees of freedom is <= 0. Correction should be strictly less than the reduction factor (input numel divided \
+                 by output numel)."
+            );
+            crate::interpreter::warn(&CString::new(text).unwrap_or_default())?;
+        }
         Ok(Deviation { op, r, correction, dims_given: dims.is_some(), root: op.starts_with("std") })
     }
 
@@ -160,7 +171,7 @@ deviations! {
     /// Variance over `dim`, over everything if None: the sum of squared deviations from the mean, divided by their
     /// number less `correction` (1, or 0 if not `unbiased`).
     ///
-    /// Dtype: float. No degrees of freedom give NaN or infinity.
+    /// Dtype: float. No degrees of freedom give NaN or infinity, and a warning.
     /// Source: Chan, Golub, LeVeque 1983, for the pairwise combination.
     var -> Tensor, by deviation;
     /// Standard deviation over `dim`, over everything if None: the square root of `var`.
