@@ -371,3 +371,31 @@ def test_sources_of_index_add_and_index_reduce():
 def test_keepdim_may_not_be_none(name):
     with pytest.raises(TypeError):
         getattr(X, name)(0, keepdim=None)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: ferrograd.cat([X, X], True),
+        lambda: ferrograd.cat([X, X], dim=True),
+        lambda: ferrograd.stack([X, X], dim=True),
+        lambda: ferrograd.softmax(X, True),
+        lambda: ferrograd.eye(True),
+        lambda: ferrograd.eye(2, True),
+        lambda: ferrograd.randperm(True),
+        lambda: ferrograd.randint(True, (2,)),
+        lambda: ferrograd.randint(0, True, (2,)),
+        lambda: ferrograd.randint(3, (True,)),
+        lambda: ferrograd.zeros(True, 2),
+        lambda: ferrograd.zeros([True]),
+        lambda: X.sum((True, 0)),
+    ],
+)
+def test_a_bool_is_no_size(call):
+    with pytest.raises(TypeError):
+        call()
+
+
+def test_bools_after_the_first_size_count():
+    assert ferrograd.zeros(2, True).shape == ferrograd.zeros([2, True]).shape == ferrograd.randint(3, (2, True)).shape == (2, 1)
+    assert X.sum((0, True)).equal(X.sum()) and X.permute(0, True).equal(X) and X.reshape(X.numel(), True).shape[1] == 1

@@ -276,6 +276,10 @@ pub enum OneOrSeveral {
     Several(Several),
 }
 
+/// A whole number. Python's bools are ints, but are refused here.
+#[derive(Clone, Copy)]
+pub struct Whole(pub isize);
+
 /// An argument that may be left out, but may not be None.
 pub struct Given<T>(pub Option<T>);
 

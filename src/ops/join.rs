@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 
-use super::arguments::{Given, OneOrSeveral, Several, Shapes, Tensors};
+use super::arguments::{Given, OneOrSeveral, Several, Shapes, Tensors, Whole};
 use super::kernel::result_type;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -108,8 +108,8 @@ fn write_parts(y: &Tensor, parts: &[&Tensor], dim: usize) -> Result<()> {
 /// Tensors one after the other along a dim, in the dtype they promote to. Empty 1-d tensors are left out.
 ///
 /// Raises: RuntimeError if the other dims differ, IndexError if `dim` is out of range.
-pub fn cat(tensors: Tensors, dim: Given<isize>, axis: Given<isize>) -> Result<Tensor> {
-    let dim = dim.0.or(axis.0).unwrap_or(0);
+pub fn cat(tensors: Tensors, dim: Given<Whole>, axis: Given<Whole>) -> Result<Tensor> {
+    let dim = dim.0.or(axis.0).map_or(0, |dim| dim.0);
     let tensors = tensors.0;
     if tensors.is_empty() {
         return Err(Error::Value("cat: expected a non-empty list of Tensors".into()));
@@ -140,20 +140,20 @@ pub fn cat(tensors: Tensors, dim: Given<isize>, axis: Given<isize>) -> Result<Te
 }
 
 /// Another name of `cat`.
-pub fn concat(tensors: Tensors, dim: Given<isize>, axis: Given<isize>) -> Result<Tensor> {
+pub fn concat(tensors: Tensors, dim: Given<Whole>, axis: Given<Whole>) -> Result<Tensor> {
     cat(tensors, dim, axis)
 }
 
 /// Another name of `cat`.
-pub fn concatenate(tensors: Tensors, dim: Given<isize>, axis: Given<isize>) -> Result<Tensor> {
+pub fn concatenate(tensors: Tensors, dim: Given<Whole>, axis: Given<Whole>) -> Result<Tensor> {
     cat(tensors, dim, axis)
 }
 
 /// Tensors of equal shape along a new dim.
 ///
 /// Raises: RuntimeError if the shapes differ, IndexError if `dim` is out of range.
-pub fn stack(tensors: Tensors, dim: Given<isize>, axis: Given<isize>) -> Result<Tensor> {
-    let dim = dim.0.or(axis.0).unwrap_or(0);
+pub fn stack(tensors: Tensors, dim: Given<Whole>, axis: Given<Whole>) -> Result<Tensor> {
+    let dim = dim.0.or(axis.0).map_or(0, |dim| dim.0);
     let tensors = tensors.0;
     let Some(first) = tensors.first() else {
         return runtime_error!("stack: expects a non-empty TensorList");
@@ -182,13 +182,13 @@ pub fn hstack(tensors: Tensors) -> Result<Tensor> {
     not_empty("hstack", &tensors.0)?;
     let tensors = each(&tensors.0, |x| x.at_least(1))?;
     let dim = isize::from(tensors.0[0].rank() > 1);
-    cat(tensors, Given(Some(dim)), Given(None))
+    cat(tensors, Given(Some(Whole(dim))), Given(None))
 }
 
 /// Tensors below each other: along the first dim, 1-d ones as rows.
 pub fn vstack(tensors: Tensors) -> Result<Tensor> {
     not_empty("vstack", &tensors.0)?;
-    cat(each(&tensors.0, |x| x.at_least(2))?, Given(Some(0)), Given(None))
+    cat(each(&tensors.0, |x| x.at_least(2))?, Given(Some(Whole(0))), Given(None))
 }
 
 /// Another name of `vstack`.
@@ -199,7 +199,7 @@ pub fn row_stack(tensors: Tensors) -> Result<Tensor> {
 /// Tensors behind each other: along the third dim.
 pub fn dstack(tensors: Tensors) -> Result<Tensor> {
     not_empty("dstack", &tensors.0)?;
-    cat(each(&tensors.0, |x| x.at_least(3))?, Given(Some(2)), Given(None))
+    cat(each(&tensors.0, |x| x.at_least(3))?, Given(Some(Whole(2))), Given(None))
 }
 
 /// Tensors as columns side by side: 1-d ones become columns first.

@@ -8,7 +8,9 @@ use pyo3::{Borrowed, FromPyObject};
 use super::numpy::{from_array, is_ndarray, is_numpy_scalar};
 use crate::dtype::{C128, Scalar};
 use crate::error::Error;
-use crate::ops::arguments::{DimOrTensor, Dims, DimsGiven, DimsOrFlag, Given, Operand, Order, OtherSide, OtherSideOrArray};
+use crate::ops::arguments::{
+    DimOrTensor, Dims, DimsGiven, DimsOrFlag, Given, Operand, Order, OtherSide, OtherSideOrArray, Whole,
+};
 use crate::tensor::Tensor;
 
 /// The type of an object, for messages.
@@ -108,6 +110,19 @@ fn index(ob: &Bound<'_, PyAny>) -> PyResult<isize> {
     if ob.is_instance_of::<PyBool>() {
         return Err(PyTypeError::new_err("expected an int, got <class 'bool'>"));
     }
+    index_or_bool(ob)
+}
+
+/// Several of these. As in torch only the first is looked at for whether it is a bool.
+fn indices<'py>(items: impl Iterator<Item = Bound<'py, PyAny>>) -> PyResult<Dims> {
+    items
+        .enumerate()
+        .map(|(place, item)| if place == 0 { index(&item) } else { index_or_bool(&item) })
+        .collect::<PyResult<_>>()
+        .map(Dims)
+}
+
+fn index_or_bool(ob: &Bound<'_, PyAny>) -> PyResult<isize> {
     ob.extract::<isize>().map_err(|error| {
         if error.is_instance_of::<PyTypeError>(ob.py()) {
             PyTypeError::new_err(format!("expected an int, got {}", type_name(ob)))
@@ -132,10 +147,10 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Dims {
             if tuple.len() == 1 && is_list(&tuple.get_item(0)?) {
                 return tuple.get_item(0)?.extract();
             }
-            return tuple.iter().map(|item| index(&item)).collect::<PyResult<_>>().map(Dims);
+            return indices(tuple.iter());
         }
         if let Ok(list) = ob.cast::<PyList>() {
-            return list.iter().map(|item| index(&item)).collect::<PyResult<_>>().map(Dims);
+            return indices(list.iter());
         }
         match index(&ob) {
             Ok(dim) => Ok(Dims(smallvec::smallvec![dim])),
@@ -160,6 +175,14 @@ impl<'a, 'py, T: FromPyObject<'a, 'py, Error: Into<PyErr>>> FromPyObject<'a, 'py
 
     fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<Given<T>> {
         T::extract(ob).map(|value| Given(Some(value))).map_err(Into::into)
+    }
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Whole {
+    type Error = PyErr;
+
+    fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<Whole> {
+        index(&ob).map(Whole)
     }
 }
 

@@ -13,7 +13,7 @@ use super::options::{Options, shape_of};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
 use crate::layout::Strides;
-use crate::ops::arguments::{Dims, MemoryFormat};
+use crate::ops::arguments::{Dims, MemoryFormat, Whole};
 use crate::ops::creation::{format_strides, permuted_strides, range_dtype, spaced_dtype};
 use crate::ops::default_dtype;
 use crate::ops::join::triangle_indices;
@@ -266,9 +266,9 @@ pub fn logspace<'py>(
 /// A matrix of `n` rows and `m` (`n`) columns with ones on the diagonal and zeros elsewhere.
 #[pyfunction]
 #[pyo3(signature = (n, m=None, **options))]
-pub fn eye<'py>(py: Python<'py>, n: isize, m: Option<isize>, options: Option<Keywords<'_, 'py>>) -> Object<'py> {
+pub fn eye<'py>(py: Python<'py>, n: Whole, m: Option<Whole>, options: Option<Keywords<'_, 'py>>) -> Object<'py> {
     let options = Options::parse("eye", options, &["out"])?;
-    let m = m.unwrap_or(n);
+    let (n, m) = (n.0, m.unwrap_or(n).0);
     for (name, value) in [("n", n), ("m", m)] {
         if value < 0 {
             return Err(PyRuntimeError::new_err(format!("{name} must be greater or equal to 0, got {value}")));

@@ -4,7 +4,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use super::function::write_output;
-use crate::ops::arguments::{Given, Tensors};
+use crate::ops::arguments::{Given, Tensors, Whole};
 use crate::ops::join;
 use crate::tensor::Tensor;
 
@@ -40,15 +40,15 @@ with_out! {
     /// Tensors one after the other along a dim, in the dtype they promote to. Empty 1-d tensors are left out.
     ///
     /// Raises: RuntimeError if the other dims differ, IndexError if `dim` is out of range.
-    cat(tensors, dim=Given(None), *, axis=Given(None), out=None)(tensors: Tensors, dim: Given<isize>, axis: Given<isize>);
+    cat(tensors, dim=Given(None), *, axis=Given(None), out=None)(tensors: Tensors, dim: Given<Whole>, axis: Given<Whole>);
     /// Another name of `cat`.
-    concat(tensors, dim=Given(None), *, axis=Given(None), out=None)(tensors: Tensors, dim: Given<isize>, axis: Given<isize>);
+    concat(tensors, dim=Given(None), *, axis=Given(None), out=None)(tensors: Tensors, dim: Given<Whole>, axis: Given<Whole>);
     /// Another name of `cat`.
-    concatenate(tensors, dim=Given(None), *, axis=Given(None), out=None)(tensors: Tensors, dim: Given<isize>, axis: Given<isize>);
+    concatenate(tensors, dim=Given(None), *, axis=Given(None), out=None)(tensors: Tensors, dim: Given<Whole>, axis: Given<Whole>);
     /// Tensors of equal shape along a new dim.
     ///
     /// Raises: RuntimeError if the shapes differ, IndexError if `dim` is out of range.
-    stack(tensors, dim=Given(None), *, axis=Given(None), out=None)(tensors: Tensors, dim: Given<isize>, axis: Given<isize>);
+    stack(tensors, dim=Given(None), *, axis=Given(None), out=None)(tensors: Tensors, dim: Given<Whole>, axis: Given<Whole>);
     /// Tensors side by side: along the second dim, or the first if they are 1-d.
     hstack(tensors, *, out=None)(tensors: Tensors);
     /// Tensors below each other: along the first dim, 1-d ones as rows.

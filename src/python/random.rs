@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyInt, PyTuple};
+use pyo3::types::{PyBool, PyDict, PyInt, PyTuple};
 
 use super::options::{Device, Options, shape_of};
 use crate::dtype::{DType, Kind, Scalar};
 use crate::error::Result;
 use crate::fork::Mutex;
-use crate::ops::arguments::{Dims, MemoryFormat, Operand};
+use crate::ops::arguments::{Dims, MemoryFormat, Operand, Whole};
 use crate::ops::default_dtype;
 use crate::ops::random::Source;
 use crate::random::Generator;
@@ -227,6 +227,9 @@ pub fn randint<'py>(
 }
 
 fn bound(ob: &Bound<'_, PyAny>) -> PyResult<i64> {
+    if ob.is_instance_of::<PyBool>() {
+        return Err(PyTypeError::new_err("randint: a bound must be int, not bool"));
+    }
     ob.extract::<i64>().map_err(|error| {
         if error.is_instance_of::<PyOverflowError>(ob.py()) {
             PyValueError::new_err("randint: a bound does not fit in 64 bits")
@@ -252,8 +255,9 @@ pub fn randint_like<'py>(
 /// The numbers from 0 to `n - 1` in random order.
 #[pyfunction]
 #[pyo3(signature = (n, **options))]
-pub fn randperm<'py>(py: Python<'py>, n: i64, options: Option<Keywords<'_, 'py>>) -> Object<'py> {
+pub fn randperm<'py>(py: Python<'py>, n: Whole, options: Option<Keywords<'_, 'py>>) -> Object<'py> {
     let options = Options::parse("randperm", options, &["out", "generator"])?;
+    let n = n.0;
     if n < 0 {
         return Err(PyRuntimeError::new_err(format!("Trying to create tensor with negative dimension {n}: [{n}]")));
     }
