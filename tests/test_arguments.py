@@ -399,3 +399,10 @@ def test_a_bool_is_no_size(call):
 def test_bools_after_the_first_size_count():
     assert ferrograd.zeros(2, True).shape == ferrograd.zeros([2, True]).shape == ferrograd.randint(3, (2, True)).shape == (2, 1)
     assert X.sum((0, True)).equal(X.sum()) and X.permute(0, True).equal(X) and X.reshape(X.numel(), True).shape[1] == 1
+
+
+def test_weights_of_lerp_are_in_range():
+    for call in (lambda: X.lerp(X, 1e300), lambda: ferrograd.lerp(X, X, 1e300), lambda: X.clone().lerp_(X, 1e300)):
+        with pytest.raises(RuntimeError, match="without overflow"):
+            call()
+    assert X.double().lerp(X.double(), 1e300).isfinite().all()

@@ -68,8 +68,11 @@ impl Tensor {
     #[pyo3(signature = (end, weight))]
     pub fn lerp(&self, end: &Tensor, weight: Operand) -> Result<Tensor> {
         let op = if matches!(weight, Operand::Number(_)) { "lerp" } else { "lerp.1" };
+        let wanted = self.dtype();
+        if let Operand::Number(value) = weight {
+            check_in_range(value, wanted)?;
+        }
         let (a, b, w) = (self, end, weight.tensor()?);
-        let wanted = a.dtype();
         check_lerp(wanted, b.dtype(), "end")?;
         if w.rank() > 0 {
             check_lerp(wanted, w.dtype(), "weight")?;
