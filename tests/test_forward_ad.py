@@ -1,6 +1,7 @@
 """Forward mode: tangents carried by dual tensors."""
 
 import gc
+import threading
 import weakref
 
 import pytest
@@ -72,6 +73,25 @@ class Product(ferrograd.autograd.Function):
         assert by_k is None and y.tolist() == (x * w * ctx.k).tolist()
         along = by_x * w * ctx.k
         return along if by_w is None else along + by_w * x * ctx.k, by_x * 1
+
+
+def test_each_thread_has_a_level_of_its_own():
+    """Both are within a level at the same time, each with its own tangents."""
+    inside, derivatives = threading.Barrier(2), {}
+
+    def differentiate(factor):
+        with forward_ad.dual_level():
+            x = forward_ad.make_dual(ferrograd.tensor([2.0]), ferrograd.tensor([factor]))
+            inside.wait(60)
+            derivatives[factor] = forward_ad.unpack_dual(x * x).tangent.tolist()
+            inside.wait(60)
+
+    threads = [threading.Thread(target=differentiate, args=(factor,)) for factor in (1.0, 10.0)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert derivatives == {1.0: [4.0], 10.0: [40.0]}
 
 
 def test_functions_that_have_a_jvp_only():

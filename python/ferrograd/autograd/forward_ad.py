@@ -10,6 +10,7 @@ too. Two things differ from torch: dual tensors say ``requires_grad``, and what 
 level is a constant. Entering a level switches recording on.
 """
 
+import threading
 from collections import namedtuple
 
 from ferrograd._C import Tensor, _autograd
@@ -31,25 +32,30 @@ class _Level:
         self.recording.__enter__()
 
 
-_current = None
+class _Thread(threading.local):
+    """What a thread is in the middle of."""
+
+    level = None
+
+
+_this_thread = _Thread()
 
 
 def enter_dual_level():
-    """Begins a level, in which dual tensors can be made; answers its number, which is 0."""
-    global _current
-    if _current is not None:
+    """Begins a level of this thread, in which dual tensors can be made; answers its number, which is 0."""
+    if _this_thread.level is not None:
         raise RuntimeError("Nested forward mode AD is not supported at the moment")
-    _current = _Level()
+    _this_thread.level = _Level()
     return 0
 
 
 def exit_dual_level(*, level=None):
     """Ends the level: its dual tensors are plain ones from now on."""
-    global _current
-    if _current is None or level not in (None, 0):
+    current = _this_thread.level
+    if current is None or level not in (None, 0):
         raise RuntimeError("Trying to exit a forward AD level that was not the last one that was created. This is not supported.")
-    _current.recording.__exit__()
-    _current = None
+    current.recording.__exit__()
+    _this_thread.level = None
 
 
 class dual_level:
@@ -64,7 +70,8 @@ class dual_level:
 
 def make_dual(tensor, tangent, *, level=None):
     """A view of the tensor that carries a tangent."""
-    if _current is None:
+    current = _this_thread.level
+    if current is None:
         raise RuntimeError(
             "Trying to create a dual Tensor for forward AD but no level exists, make sure to enter_dual_level() first."
         )
@@ -81,9 +88,9 @@ def make_dual(tensor, tangent, *, level=None):
         dual = tensor.view_as(tensor)
     else:
         dual = tensor.detach().requires_grad_()
-        _current.own.append(dual)
-    _current.duals.append(dual)
-    _current.tangents.append(tangent)
+        current.own.append(dual)
+    current.duals.append(dual)
+    current.tangents.append(tangent)
     return dual
 
 
@@ -91,20 +98,21 @@ def unpack_dual(tensor, *, level=None):
     """``(primal, tangent)`` of a tensor; the tangent is None if it depends on no dual tensor."""
     if not isinstance(tensor, Tensor):
         raise TypeError(f"unpack_dual: expected a Tensor, got {type(tensor)}")
-    if _current is None or not _current.duals:
+    current = _this_thread.level
+    if current is None or not current.duals:
         return UnpackedDualTensor(tensor, None)
-    for dual, tangent in zip(_current.duals, _current.tangents):
+    for dual, tangent in zip(current.duals, current.tangents):
         if dual is tensor:
             return UnpackedDualTensor(_outside(tensor), tangent)
     tangent = None
     if tensor.requires_grad:
-        tangents = Tangents((tensor,), _current.duals)
-        _current.own += tangents.weights
-        outside = _autograd._leads_to_others([tensor, *_current.tangents], _current.own)
-        (tangent,) = tangents.along(_current.tangents, create_graph=outside)
+        tangents = Tangents((tensor,), current.duals)
+        current.own += tangents.weights
+        outside = _autograd._leads_to_others([tensor, *current.tangents], current.own)
+        (tangent,) = tangents.along(current.tangents, create_graph=outside)
     return UnpackedDualTensor(_outside(tensor), tangent)
 
 
 def _outside(tensor):
     """Off the tape, unless it leads to something that is not the level's own."""
-    return tensor if _autograd._leads_to_others([tensor], _current.own) else tensor.detach()
+    return tensor if _autograd._leads_to_others([tensor], _this_thread.level.own) else tensor.detach()
