@@ -43,6 +43,22 @@ def test_jacobian_has_the_shapes_of_both():
     assert F.jacobian(lambda x: x.sum(0), x, vectorize=True, strategy="forward-mode").shape == (3, 2, 3)
 
 
+def test_containers_of_jacobians():
+    """Lists and tuples as torch's."""
+    x, y = ferrograd.rand(2), ferrograd.rand(3)
+
+    def kinds(func, inputs, **options):
+        rows = F.jacobian(func, inputs, **options)
+        return type(rows), {type(row) for row in rows}
+
+    forward = {"vectorize": True, "strategy": "forward-mode"}
+    two = lambda x, y: (x * 2, x * y.sum())
+    assert kinds(two, (x, y)) == kinds(two, (x, y), vectorize=True) == (tuple, {tuple})
+    assert kinds(two, (x, y), **forward) == (list, {list})
+    assert kinds(lambda x: x * 2, (x,), **forward) == (list, {ferrograd.Tensor})
+    assert kinds(lambda x: (x * 2,), x, **forward) == (tuple, {ferrograd.Tensor})
+
+
 def test_jacobian_that_can_be_differentiated():
     x = tensor(1.0, 2.0, grad=True)
     J = F.jacobian(lambda x: x**3, x, create_graph=True)

@@ -204,7 +204,7 @@ def jacobian(func, inputs, create_graph=False, strict=False, vectorize=False, st
     """The Jacobian of `func`: for each output and each input a tensor of the shape of both, in tuples where these are tuples.
 
     `strategy` says whether it is computed row by row ("reverse-mode") or column by column ("forward-mode", which needs
-    `vectorize`); the result is the same, and so it is with `vectorize`.
+    `vectorize`); the result is the same, and so it is with `vectorize`, but "forward-mode" answers lists for tuples of inputs.
     """
     if strategy not in ("forward-mode", "reverse-mode"):
         raise AssertionError(
@@ -221,6 +221,9 @@ def jacobian(func, inputs, create_graph=False, strict=False, vectorize=False, st
             rows = tuple(_rows(call, i, y) for i, y in enumerate(call.outputs))
     call.create_graph = create_graph
     rows = tuple(call.result(row, call.one_input) for row in rows)
+    if forward and not call.one_input:
+        # As torch's.
+        rows = [list(row) for row in rows]
     return rows[0] if call.one_output else rows
 
 
