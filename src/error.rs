@@ -74,6 +74,9 @@ pub enum Error {
     Runtime(String),
     /// An index out of range. IndexError.
     Index(String),
+    /// Places (an index, a mask) that do not fit what they are used on, also in backward: the user has written to them since.
+    /// RuntimeError.
+    Places(String),
     /// A value out of its domain. ValueError.
     Value(String),
     /// An argument of the wrong type. TypeError.
@@ -139,6 +142,7 @@ impl fmt::Display for Error {
             Error::Memory { bytes } => write!(f, "not enough memory: could not allocate {bytes} bytes"),
             Error::Runtime(text)
             | Error::Index(text)
+            | Error::Places(text)
             | Error::Value(text)
             | Error::Type(text)
             | Error::Linalg(text)

@@ -539,6 +539,21 @@ def test_indices_that_were_written_to_are_refused(select):
     assert x.grad is None
 
 
+def test_what_is_written_past_the_count_of_versions_is_no_bug_of_ours():
+    """Errors of rules that only the user can have caused say what is wrong, not that it is to be reported."""
+    x = ferrograd.rand(3, 4, requires_grad=True)
+    found, places = x.sort(1)
+    places.data.fill_(99)
+    with pytest.raises(RuntimeError, match="^gather: index 99 is out of bounds"):
+        found.sum().backward()
+    mask = ferrograd.tensor([True, False, True, False])
+    found = x.masked_select(mask)
+    mask.data.fill_(True)
+    with pytest.raises(RuntimeError, match="^masked_scatter: Number of elements of source < number of ones in mask"):
+        found.sum().backward()
+    assert x.grad is None
+
+
 def test_errors_of_batched_gradients():
     x = ferrograd.tensor(3.0, requires_grad=True)
     with pytest.raises(RuntimeError, match="only for scalar outputs"):

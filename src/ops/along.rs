@@ -3,11 +3,10 @@
 use smallvec::SmallVec;
 
 use crate::dtype::{DType, Number};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernels::lines::{Lines, pick};
 use crate::kernels::without_interpreter;
 use crate::layout::Shape;
-use crate::runtime_error;
 use crate::storage::Access;
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -85,7 +84,7 @@ pub(crate) fn zeros(op: &'static str, shape: &[usize], dtype: DType) -> Result<T
 fn check_numbers(numbers: &[i64], size: usize) -> Result<()> {
     match numbers.iter().find(|&&number| !(0..size as i64).contains(&number)) {
         None => Ok(()),
-        Some(bad) => runtime_error!("gather: index {bad} is out of bounds for a dimension of size {size}"),
+        Some(bad) => Err(Error::Places(format!("gather: index {bad} is out of bounds for a dimension of size {size}"))),
     }
 }
 

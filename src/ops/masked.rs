@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use super::arguments::{OneOrSeveral, Operand, Several};
 use super::kernel::ternary;
 use crate::dtype::{Bool, DType, Element};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::layout::{Layout, Shape, Strides, broadcast_shapes};
 use crate::runtime_error;
 use crate::tensor::Tensor;
@@ -144,10 +144,10 @@ impl Tensor {
         places.add_mask(0, &mask)?;
         let count = places.count();
         if count > source.numel() {
-            return runtime_error!(
+            return Err(Error::Places(format!(
                 "masked_scatter: Number of elements of source < number of ones in mask ({} < {count})",
                 source.numel()
-            );
+            )));
         }
         let values =
             crate::tape::without_recording(|| source.contiguous()?.view_as_shape(&[source.numel()])?.slice_at(0, 0, count, 1))?;

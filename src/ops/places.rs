@@ -287,7 +287,7 @@ impl Tensor {
 pub(crate) fn checked_places(op: &str, dim: usize, size: usize, index: &Tensor) -> Result<Vec<i64>> {
     let places = index.to_vec::<i64>()?;
     if let Some(bad) = places.iter().find(|place| !(0..size as i64).contains(place)) {
-        return Err(Error::Runtime(format!("{op}: index {bad} is out of bounds for dimension {dim} with size {size}")));
+        return Err(Error::Places(format!("{op}: index {bad} is out of bounds for dimension {dim} with size {size}")));
     }
     Ok(places)
 }

@@ -368,7 +368,8 @@ fn rule_error(node: &Arc<Node>, input: usize, cause: Error) -> Error {
         | Error::NoDerivative { .. }
         | Error::External(_)
         | Error::Memory { .. }
-        | Error::NotImplemented(_) => cause,
+        | Error::NotImplemented(_)
+        | Error::Places(_) => cause,
         cause if node.op == super::record::FROZEN_VIEW => cause,
         cause => Error::Rule { op: node.name(), input, cause: Box::new(cause) },
     }
