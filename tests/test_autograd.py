@@ -554,6 +554,43 @@ def test_what_is_written_past_the_count_of_versions_is_no_bug_of_ours():
     assert x.grad is None
 
 
+# Rules trust the shapes of gradients: read far beyond the end of a small one, memory is not there.
+MANY = 1_200_000
+
+
+def test_gradients_by_hand_must_fit():
+    x = ferrograd.rand(3000, 400, requires_grad=True)
+    y = x.reshape(MANY)
+    few = ferrograd.ones(7)
+    with pytest.raises(RuntimeError, match=r"ViewBackward0: got a gradient of shape \[7\] for output 0, expected \[1200000\]"):
+        y.grad_fn(few)
+    edge = ferrograd.autograd.graph.GradientEdge(y.grad_fn, 0)
+    with pytest.raises(RuntimeError, match="Mismatch in shape"):
+        ferrograd.autograd.backward(edge, few)
+    with pytest.raises(RuntimeError, match="Mismatch in shape"):
+        ferrograd.autograd.grad(edge, x, few)
+    assert y.grad_fn(ferrograd.ones(MANY)).shape == x.shape
+    second = ferrograd.ones(2, 3, requires_grad=True).unbind()[1].grad_fn
+    with pytest.raises(RuntimeError, match="the shape of output 0 is not known yet"):
+        second(ferrograd.ones(3), ferrograd.ones(3))
+
+
+@pytest.mark.parametrize("other", [ferrograd.ones(7), ferrograd.ones(MANY, dtype=ferrograd.float64)])
+def test_other_data_in_the_middle_of_a_graph(other):
+    """Guards `of_other_data`: the rules before it would be run on gradients that do not fit."""
+    x = ferrograd.rand(3000, 400, requires_grad=True)
+    y = x.reshape(MANY)
+    y.data = other
+    assert y.requires_grad and y.shape == other.shape
+    if other.shape == (MANY,):
+        y.sum().backward()
+        assert x.grad.dtype == x.dtype and x.grad.min() == x.grad.max() == 1
+        return
+    with pytest.raises(RuntimeError, match=r"invalid gradient at index 0 - got \[7\] but expected shape compatible with \[1200000\]"):
+        y.sum().backward()
+    assert x.grad is None
+
+
 def test_errors_of_batched_gradients():
     x = ferrograd.tensor(3.0, requires_grad=True)
     with pytest.raises(RuntimeError, match="only for scalar outputs"):

@@ -22,6 +22,9 @@ impl Tensor {
     /// A new view with this shape, even if it is the one there is.
     pub(crate) fn viewed(&self, op: &'static str, shape: &[usize]) -> Result<Tensor> {
         let x = self;
+        if x.numel() != shape.iter().product::<usize>() {
+            return runtime_error!("{op}: shape {shape:?} is invalid for input of size {}", x.numel());
+        }
         let Some(strides) = x.layout().view_strides(shape) else {
             return runtime_error!(
                 "view: size {shape:?} is not compatible with the input's size {:?} and strides {:?} (at least one dimension spans \

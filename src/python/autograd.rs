@@ -181,8 +181,9 @@ impl Tensor {
     /// The op that made this tensor; None for a leaf.
     #[getter]
     fn grad_fn<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let Some((node, _)) = self.node() else { return Ok(None) };
+        let Some((node, output)) = self.node() else { return Ok(None) };
         node.check_usable()?;
+        node.note_output(output, self.shape(), self.dtype());
         node::of_op(py, node).map(Some)
     }
 

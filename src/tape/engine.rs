@@ -117,6 +117,12 @@ pub fn apply(node: &Arc<Node>, grads: &[Option<Tensor>]) -> Result<Vec<Option<Te
         return runtime_error!("{}: got {} gradients, expected {}", node.name(), grads.len(), node.outputs);
     }
     let mut run = Run::new(Options { retain_graph: true, create_graph: is_recording() }, None, false)?;
+    let fit = |(output, grad): (usize, &Option<Tensor>)| match grad {
+        // Functions of the user's check for themselves.
+        Some(grad) if !node.op.starts_with(EXACT_NAME) => fit_output(node, output, grad).map(Some),
+        grad => Ok(grad.clone()),
+    };
+    let grads = &grads.iter().enumerate().map(fit).collect::<Result<Vec<_>>>()?;
     let mut results = vec![None; node.inputs.len()];
     saved::unpack_for(node)?;
     let rules = node.rules.lock().clone();
@@ -125,6 +131,20 @@ pub fn apply(node: &Arc<Node>, grads: &[Option<Tensor>]) -> Result<Vec<Option<Te
         Ok(())
     })?;
     Ok(results)
+}
+
+/// A gradient that the user hands in for an output of a node, in its dtype.
+fn fit_output(node: &Node, output: usize, grad: &Tensor) -> Result<Tensor> {
+    let (shape, dtype) = node.noted_output(output)?;
+    if grad.shape() != shape.as_slice() {
+        return runtime_error!(
+            "{}: got a gradient of shape {:?} for output {output}, expected {:?}",
+            node.name(),
+            grad.shape(),
+            shape.as_slice()
+        );
+    }
+    grad.to_dtype(dtype)
 }
 
 impl Run {
@@ -351,6 +371,14 @@ impl Run {
         let input = &node.inputs[i];
         let mut grad = grad;
         if grad.shape() != input.shape.as_slice() {
+            if !is_broadcast_of(grad.shape(), &input.shape) {
+                return runtime_error!(
+                    "Function {} returned an invalid gradient at index {i} - got {:?} but expected shape compatible with {:?}",
+                    node.name(),
+                    grad.shape(),
+                    input.shape.as_slice()
+                );
+            }
             grad = grad.sum_to_shape(&input.shape).map_err(|cause| rule_error(node, i, cause))?;
         }
         if grad.dtype() != input.dtype {
@@ -358,6 +386,11 @@ impl Run {
         }
         Ok(grad)
     }
+}
+
+/// Whether a tensor of the second shape can be expanded to the first.
+fn is_broadcast_of(wide: &[usize], narrow: &[usize]) -> bool {
+    wide.len() >= narrow.len() && wide.iter().rev().zip(narrow.iter().rev()).all(|(n, m)| n == m || *m == 1)
 }
 
 fn rule_error(node: &Arc<Node>, input: usize, cause: Error) -> Error {

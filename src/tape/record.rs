@@ -15,6 +15,7 @@ use super::saved::{self, Packed};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::layout::{Shape, copy_of};
+use crate::runtime_error;
 use crate::tensor::Tensor;
 
 /// How an op computes the gradient of each input from that of its one output.
@@ -139,9 +140,30 @@ pub struct Extras {
     pub packed: Mutex<Vec<Arc<Packed>>>,
     /// Hooks on the node as a whole.
     pub node_hooks: Mutex<NodeHooks>,
+    /// Number, shape and dtype of the outputs that the user has come here from.
+    known: Mutex<Vec<(usize, Shape, DType)>>,
 }
 
 impl Node {
+    /// Notes how an output looks, as the user is about to see its node and may hand in gradients for it.
+    pub fn note_output(&self, output: usize, shape: &[usize], dtype: DType) {
+        let mut known = self.extras().known.lock();
+        if !known.iter().any(|(number, ..)| *number == output) {
+            known.push((output, Shape::from_slice(shape), dtype));
+        }
+    }
+
+    /// Shape and dtype of an output, if they have been noted.
+    pub fn noted_output(&self, output: usize) -> Result<(Shape, DType)> {
+        let known = self.extras.get().and_then(|extras| extras.known.lock().iter().find(|known| known.0 == output).cloned());
+        match known {
+            Some((_, shape, dtype)) => Ok((shape, dtype)),
+            None => {
+                runtime_error!("{}: the shape of output {output} is not known yet: ask it for its grad_fn first", self.name())
+            }
+        }
+    }
+
     /// What few nodes have, made when it is first needed.
     pub fn extras(&self) -> &Extras {
         self.extras.get_or_init(Box::default)
@@ -278,6 +300,14 @@ pub fn node(op: &'static str, outputs: usize, inputs: Inputs, saves: bool, rules
         saved::pack_for(&node);
     }
     node
+}
+
+/// The history of a tensor that is about to show something of another shape or dtype (`x.data = y`): the engine finds that the
+/// gradients do not fit, where the rules of the tensor's op would trust them.
+pub fn of_other_data(x: &Tensor) -> Arc<Node> {
+    let rule: Rule = Box::new(|g, _| Ok(g.clone()));
+    let input = Input { edge: x.edge(), shape: Shape::from_slice(x.shape()), dtype: x.dtype() };
+    node("data", 1, smallvec::smallvec![input], false, Rules::Each(Arc::new(vec![Some(rule)])))
 }
 
 /// Whether a closure holds a tensor: then it is aligned like one, as nothing else that rules hold is.

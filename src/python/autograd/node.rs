@@ -52,7 +52,10 @@ impl PyNode {
         let Place::Op(node) = &self.0 else { return Ok(PyTuple::empty(py)) };
         let next = node.inputs.iter().map(|input| match &input.edge {
             Edge::None => Ok((None, 0)),
-            Edge::Node(node, output) => Ok((Some(of_op(py, node.clone())?), *output)),
+            Edge::Node(node, output) => {
+                node.note_output(*output, &input.shape, input.dtype);
+                Ok((Some(of_op(py, node.clone())?), *output))
+            }
             Edge::Leaf(meta) => Ok((Some(of_leaf(py, meta.clone())?), 0)),
         });
         PyTuple::new(py, next.collect::<PyResult<Vec<_>>>()?)

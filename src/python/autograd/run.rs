@@ -6,7 +6,7 @@ use pyo3::types::PyTuple;
 use pyo3::{Borrowed, FromPyObject};
 
 use super::node::PyNode;
-use crate::dtype::{DType, Scalar};
+use crate::dtype::Scalar;
 use crate::error::Result;
 use crate::layout::Shape;
 use crate::tape::engine::{self, Options};
@@ -65,8 +65,7 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Gradients {
 
 /// The place on the tape that a `GradientEdge` stands for; None for anything else.
 ///
-/// An edge that the user made of a node does not know the shape: it gets a tensor of no elements and the dtype of a bool, which
-/// no place on the tape has.
+/// One that the user made of a node gets zeros.
 fn of_edge(ob: &Bound<'_, PyAny>) -> PyResult<Option<Tensor>> {
     if !ob.is_instance_of::<PyTuple>() {
         return Ok(None);
@@ -88,12 +87,9 @@ fn of_edge(ob: &Bound<'_, PyAny>) -> PyResult<Option<Tensor>> {
             op.outputs
         )));
     }
-    Ok(Some(Tensor::zeroed("GradientEdge", &[0], DType::Bool)?.with_origin(op.clone(), output)))
-}
-
-/// Whether a tensor stands for an edge of unknown shape.
-fn is_bare_edge(x: &Tensor) -> bool {
-    x.dtype() == DType::Bool && x.node().is_some()
+    let (shape, dtype) = op.noted_output(output)?;
+    let zeros = Tensor::from_scalar(Scalar::Float(0.0), dtype)?.expand_to("GradientEdge", &shape)?;
+    Ok(Some(zeros.with_origin(op.clone(), output)))
 }
 
 /// Each output with the gradient to start from.
@@ -106,13 +102,6 @@ fn roots(outputs: Tensors, grads: Option<Gradients>) -> Result<Vec<(Tensor, Tens
     let mut roots = Vec::with_capacity(outputs.len());
     for (i, (output, grad)) in outputs.into_iter().zip(grads).enumerate() {
         let grad = match grad {
-            Some(grad) if is_bare_edge(&output) => grad,
-            None if is_bare_edge(&output) => {
-                return crate::runtime_error!(
-                    "a GradientEdge that was made of a node does not know its shape: give a gradient for it, or use \
-                     get_gradient_edge(tensor)"
-                );
-            }
             Some(grad) if grad.shape() != output.shape() => {
                 return crate::runtime_error!(
                     "Mismatch in shape: grad_output[{i}] has a shape of torch.Size({:?}) and output[{i}] has a shape of torch.Size({:?}).",
@@ -236,11 +225,6 @@ pub fn grad<'py>(
         )));
     }
     let zeros = |x: &Tensor| -> Result<Tensor> {
-        if is_bare_edge(x) {
-            return crate::runtime_error!(
-                "grad: a GradientEdge that was made of a node does not know the shape of its zeros; use get_gradient_edge(tensor)"
-            );
-        }
         let shape: Shape = x.shape().into();
         let zero = Tensor::from_scalar(Scalar::Float(0.0), x.dtype())?.expand_to("grad", &shape)?;
         zero.copied()
