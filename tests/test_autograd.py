@@ -1,6 +1,8 @@
 """Recording and differentiation as a user meets them: leaves, graphs, hooks, modes and what is refused."""
 
 import gc
+import subprocess
+import sys
 import threading
 import weakref
 
@@ -615,3 +617,19 @@ def test_arguments_that_change_nothing():
         return ferrograd.autograd.is_multithreading_enabled()
 
     assert not function() and ferrograd.autograd.is_multithreading_enabled()
+
+
+def test_gradients_that_lead_back_to_their_leaf_are_warned_of_once():
+    program = """
+import warnings
+import ferrograd
+x = ferrograd.ones(2, requires_grad=True)
+for _ in range(2):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ferrograd.autograd.grad((x * x).sum(), x, create_graph=True)
+        (x * x).sum().backward(create_graph=True)
+    print([str(warning.message)[:43] for warning in caught])
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert result.stdout.splitlines() == ["['Using backward() with create_graph=True will']", "[]"], result.stderr

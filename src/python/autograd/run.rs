@@ -1,5 +1,7 @@
 //! `backward` and `grad`: arguments, their checks, and the engine's answer.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use pyo3::exceptions::{PyFutureWarning, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -165,7 +167,20 @@ pub fn backward(
     }
     let roots = roots(tensors, grad_tensors.or(grad_variables))?;
     engine::backward(roots, inputs.as_ref().map(|inputs| inputs.0.as_slice()), options(retain_graph, create_graph))?;
-    Ok(())
+    if create_graph { Ok(warn_of_cycle()?) } else { Ok(()) }
+}
+
+/// Warns, once, that gradients now lead back to the leaves that hold them.
+fn warn_of_cycle() -> Result<()> {
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    if WARNED.swap(true, Ordering::Relaxed) {
+        return Ok(());
+    }
+    crate::interpreter::warn(
+        c"Using backward() with create_graph=True will create a reference cycle between the parameter and its gradient which can \
+        cause a memory leak. We recommend using autograd.grad when creating the graph to avoid this. If you have to use this \
+        function, make sure to reset the .grad fields of your parameters to None after use to break the cycle and avoid the leak.",
+    )
 }
 
 /// The gradients of the sum of `outputs`, each times its gradient in `grad_outputs`, with respect to `inputs`.
