@@ -433,3 +433,21 @@ def test_hooks_of_leaves_that_fail_leave_no_gradient_half_written():
     handle.remove()
     loss.backward()
     assert all(leaf.grad.tolist() == [2, 2] for leaf in leaves)
+
+
+def test_hooks_that_fail_leave_no_retained_gradient():
+    """Guards the same for tensors in the middle of the graph."""
+    x = fg.ones(2, requires_grad=True)
+    y = x * 2
+    y.retain_grad()
+
+    def fail(g):
+        raise KeyError("on purpose")
+
+    handle = x.register_hook(fail)
+    with pytest.raises(KeyError):
+        y.sum().backward(retain_graph=True)
+    assert y.grad is None and x.grad is None
+    handle.remove()
+    y.sum().backward()
+    assert y.grad.tolist() == [1, 1] and x.grad.tolist() == [2, 2]

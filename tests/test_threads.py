@@ -211,7 +211,7 @@ def test_graphs_are_built_differentiated_and_dropped_by_different_threads():
 
 
 def test_data_is_set_while_others_compute():
-    """Guard: who changes a tensor waits for those who read it (`exclusive`)."""
+    """Guard: who changes a tensor waits for those who read it (`interpreter::show`)."""
     x = fg.zeros(600, 600)
     values = [fg.full((600, 600), float(v)) for v in (1, 2)]
     x.data = values[0]
