@@ -8,12 +8,13 @@ pub mod custom;
 pub mod engine;
 pub mod frozen;
 pub mod hooks;
-pub mod leaf;
+
 pub mod leaves;
 pub mod meta;
 pub mod mode;
 pub mod reach;
 pub mod record;
+pub mod requests;
 pub mod saved;
 pub mod view;
 
