@@ -182,3 +182,16 @@ def test_normal_takes_tensors_of_no_dims_for_numbers():
         torch.normal(0, 1j, (3,))
     with pytest.raises(RuntimeError, match="non-complex"):
         torch.normal(torch.zeros(2), torch.ones(2, dtype=torch.complex64))
+
+
+def test_multinomial_draws_in_the_order_of_memory():
+    """As torch: of transposed weights, column by column."""
+    weights = (torch.arange(12.0) * 7 % 11 + 1).reshape(4, 3).t()
+    torch.manual_seed(3)
+    assert weights.multinomial(1).flatten().tolist() == [1, 3, 2]
+    assert weights.multinomial(2).flatten().tolist() == [1, 3, 3, 1, 1, 3]
+    torch.manual_seed(3)
+    rows = weights.contiguous().multinomial(1)
+    assert rows.flatten().tolist() == [3, 2, 2]
+    torch.manual_seed(3)
+    assert weights[:, ::2].multinomial(1).shape == (3, 1)

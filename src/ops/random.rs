@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::arguments::MemoryFormat;
+use super::kernel::strides_like;
 use crate::dtype::{DType, Element, Scalar};
 use crate::error::{Error, Result};
 use crate::fork::Mutex;
@@ -400,9 +401,12 @@ impl Tensor {
         if samples as usize > categories && !(replacement && categories > 0) {
             return runtime_error!("multinomial: cannot sample n_sample > prob_dist.size(-1) samples without replacement");
         }
+        // Numbers are drawn in the order of the memory of a tensor like this one.
+        let strides = strides_like(self.shape(), &[self]);
+        let by_columns = self.rank() == 2 && strides[0] < strides[1];
         let drawn: Vec<i64> = crate::dispatch_floats!(self.dtype(), "multinomial", T => {
             let probs = self.to_vec::<T>()?;
-            let draw = |rng: &mut Generator| random::multinomial(rng, &probs, categories, samples as usize, replacement);
+            let draw = |rng: &mut Generator| random::multinomial(rng, &probs, categories, samples as usize, replacement, by_columns);
             source.with(draw).map_err(Error::Runtime)
         })?;
         match self.rank() {

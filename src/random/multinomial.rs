@@ -14,13 +14,15 @@ use super::uniform::Real;
 /// Draws `samples` category numbers for each row of `categories` probabilities, rows one after the other.
 ///
 /// Fails as torch does if a probability is negative, infinite or not a number, if a row has sum 0, or if more
-/// samples than categories are asked for without replacement.
+/// samples than categories are asked for without replacement. With `by_columns` the scores are drawn for the first category of
+/// each row, then for the second, and so on.
 pub fn multinomial<T: Real>(
     rng: &mut Generator,
     probs: &[T],
     categories: usize,
     samples: usize,
     replacement: bool,
+    by_columns: bool,
 ) -> Result<Vec<i64>, String> {
     if categories == 0 || samples == 0 {
         return Err("cannot sample n_sample <= 0 samples, or from no categories".into());
@@ -42,11 +44,13 @@ pub fn multinomial<T: Real>(
         }
     } else {
         rows.clone().try_for_each(check)?;
-        for row in rows {
-            let score = |&p: &T| p / T::from_f64(rng.exponential(1.0));
-            let scores: Vec<T> = row.iter().map(score).collect();
-            push_highest(&scores, samples, &mut out);
+        let mut scores = probs.to_vec();
+        let count = probs.len() / categories;
+        for k in 0..probs.len() {
+            let place = if by_columns { k % count * categories + k / count } else { k };
+            scores[place] = scores[place] / T::from_f64(rng.exponential(1.0));
         }
+        scores.chunks_exact(categories).for_each(|row| push_highest(row, samples, &mut out));
     }
     Ok(out)
 }

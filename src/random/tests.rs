@@ -46,7 +46,7 @@ fn sampled<T: Real>(
     weight: impl Fn(usize) -> f64,
 ) -> Vec<u8> {
     let weights: Vec<T> = (0..rows * n).map(|i| T::from_f64(weight(i))).collect();
-    let drawn = multinomial(g, &weights, n, samples, replacement).unwrap();
+    let drawn = multinomial(g, &weights, n, samples, replacement, false).unwrap();
     drawn.into_iter().flat_map(i64::bytes).collect()
 }
 
@@ -309,13 +309,13 @@ fn multinomial_rejects_what_torch_rejects() {
     let mut g = Generator::new(2);
     for replacement in [false, true] {
         for bad in [[-1.0, 1.0], [0.0, 0.0], [f64::INFINITY, 1.0], [f64::NAN, 1.0]] {
-            assert!(multinomial(&mut g, &bad, 2, 2, replacement).is_err());
+            assert!(multinomial(&mut g, &bad, 2, 2, replacement, false).is_err());
         }
-        assert!(multinomial(&mut g, &[1.0], 1, 0, replacement).is_err());
-        assert!(multinomial::<f32>(&mut g, &[], 0, 1, replacement).is_err());
+        assert!(multinomial(&mut g, &[1.0], 1, 0, replacement, false).is_err());
+        assert!(multinomial::<f32>(&mut g, &[], 0, 1, replacement, false).is_err());
     }
-    assert!(multinomial(&mut g, &[1.0, 1.0], 2, 3, false).is_err());
-    let sure = multinomial(&mut g, &[0.0, 1.0, 0.0], 3, 50, true);
+    assert!(multinomial(&mut g, &[1.0, 1.0], 2, 3, false, false).is_err());
+    let sure = multinomial(&mut g, &[0.0, 1.0, 0.0], 3, 50, true, false);
     assert_eq!(sure, Ok(vec![1; 50]));
 }
 
