@@ -548,7 +548,7 @@ def test_what_is_written_past_the_count_of_versions_is_no_bug_of_ours():
     places.data.fill_(99)
     with pytest.raises(RuntimeError, match="^gather: index 99 is out of bounds"):
         found.sum().backward()
-    mask = ferrograd.tensor([True, False, True, False])
+    mask = ferrograd.tensor([[True, False, True, False]] * 3)
     found = x.masked_select(mask)
     mask.data.fill_(True)
     with pytest.raises(RuntimeError, match="^masked_scatter: Number of elements of source < number of ones in mask"):
@@ -629,7 +629,7 @@ for _ in range(2):
         warnings.simplefilter("always")
         ferrograd.autograd.grad((x * x).sum(), x, create_graph=True)
         (x * x).sum().backward(create_graph=True)
-    print([str(warning.message)[:43] for warning in caught])
+    print([str(warning.message)[:44] for warning in caught])
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert result.stdout.splitlines() == ["['Using backward() with create_graph=True will']", "[]"], result.stderr
