@@ -418,19 +418,22 @@ def test_backward_within_a_function():
     assert x.grad.tolist() == [8.0] * 3
 
 
-def test_hooks_of_leaves_that_fail_leave_no_gradient_half_written():
-    """Guards the order of the engine: all hooks of leaves run before the first gradient is written."""
+@pytest.mark.parametrize("place", range(4))
+def test_hooks_of_leaves_that_fail_leave_no_gradient_half_written(place):
+    """Guards the order of the engine: all hooks of leaves run before the first gradient is written, also before those of leaves
+    whose own hooks have run.
+    """
     leaves = [fg.ones(2, requires_grad=True) for _ in range(4)]
 
     def fail(g):
         raise KeyError("on purpose")
 
-    handle = leaves[2].register_hook(fail)
+    handles = [leaf.register_hook(fail if i == place else lambda g: None) for i, leaf in enumerate(leaves)]
     loss = sum((leaf * 2).sum() for leaf in leaves)
     with pytest.raises(KeyError):
         loss.backward(retain_graph=True)
     assert [leaf.grad for leaf in leaves] == [None] * 4
-    handle.remove()
+    handles[place].remove()
     loss.backward()
     assert all(leaf.grad.tolist() == [2, 2] for leaf in leaves)
 
