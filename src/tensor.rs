@@ -487,12 +487,7 @@ impl Tensor {
     /// Makes this handle show what `other` shows, at its own place on the tape: `x.data = other`.
     #[must_use = "what it was before: its end may run the user's code, which must find the tensor free"]
     pub(crate) fn set_data(&mut self, other: &Tensor) -> Tensor {
-        let meta = self.meta_or_new();
-        if self.node().is_some() && (self.shape() != other.shape() || self.dtype() != other.dtype()) {
-            let history = crate::tape::record::of_other_data(self);
-            meta.lock().node = Some((history, 0));
-        }
-        let meta = OnceLock::from(meta);
+        let meta = OnceLock::from(self.meta_or_new());
         let Body { storage, layout, contiguous, dtype, inference, .. } = &*other.body;
         let body = Arc::new(Body {
             storage: storage.clone(),

@@ -219,11 +219,17 @@ impl Tensor {
             return Err(PyTypeError::new_err(format!("Variable data has to be a tensor, but got {name}")));
         };
         let other = other.borrow().clone();
-        if slf.borrow().requires_grad() && !other.dtype().is_inexact() {
+        let x = slf.borrow().clone();
+        if x.requires_grad() && !other.dtype().is_inexact() {
             return Err(PyRuntimeError::new_err(
                 "data set to a tensor that requires gradients must be floating point or complex dtype",
             ));
         }
+        if x.node().is_some() && (x.shape() != other.shape() || x.dtype() != other.dtype()) {
+            let history = crate::tape::record::of_other_data(&x);
+            x.meta_or_new().lock().node = Some((history, 0));
+        }
+        drop(x);
         let _old = show(slf, &other)?;
         Ok(())
     }
