@@ -340,3 +340,12 @@ def test_no_degrees_of_freedom_are_warned_of(name):
             call()
     f(ones(1), unbiased=False)
     f(ones(2, 2), dim=0)
+
+
+def test_softmax_of_no_elements_takes_any_dtype():
+    for dtype in (ferrograd.int64, ferrograd.bool):
+        for f in (ferrograd.softmax, ferrograd.log_softmax):
+            y = f(ferrograd.empty(2, 0, dtype=dtype), 1)
+            assert y.shape == (2, 0) and y.dtype == dtype
+            with pytest.raises(NotImplementedError):
+                f(ferrograd.ones(2, dtype=dtype), 0)

@@ -18,6 +18,9 @@ impl Tensor {
     fn softmax_values(&self, op: &'static str, dim: usize, log: bool) -> Result<Tensor> {
         let x = self.detached_read()?.contiguous()?;
         let y = Tensor::uninitialized(op, x.shape(), x.dtype())?;
+        if x.numel() == 0 {
+            return Ok(y);
+        }
         let lines = Lines::new(x.shape(), dim);
         crate::dispatch_floats!(x.dtype(), op, T => {
             let _access = Access::new(&[x.storage()], &[]);
@@ -31,7 +34,8 @@ impl Tensor {
 
     fn softmax_input(&self, kernel: &str, dtype: Option<DType>) -> Result<Tensor> {
         let x = self.to_dtype(dtype.unwrap_or(self.dtype()))?;
-        if x.dtype().is_float() {
+        // As in torch, nothing is computed of no elements, and so any dtype will do.
+        if x.dtype().is_float() || x.numel() == 0 {
             return Ok(x);
         }
         Err(Error::NotImplemented(format!("\"{kernel}\" not implemented for '{}'", x.dtype().type_word())))
