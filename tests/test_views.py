@@ -287,3 +287,21 @@ def test_copies_of_windows():
     assert y.tolist() == [[1, 2], [4, 5]] and y.stride() == (2, 1) and y._base is None
     with pytest.raises(RuntimeError):
         x.narrow_copy(1, 2, 2)
+
+
+def test_where_results_lie_in_memory():
+    """As torch's: dims along which an op works come first in memory, or last."""
+    x = ferrograd.arange(24.0).reshape(2, 3, 4)
+    q = ferrograd.tensor([0.25, 0.75])
+    for y, stride in (
+        (x.quantile(q, 1), (1, 8, 2)),
+        (x.quantile(q, 1, keepdim=True), (1, 8, 8, 2)),
+        (x.permute(2, 0, 1).nanquantile(q, 2), (1, 4, 2)),
+        (x.quantile(q), (1,)),
+        (x.unique(dim=1), (4, 8, 1)),
+        (x.unique(dim=2), (3, 1, 6)),
+        (x.permute(2, 0, 1).unique_consecutive(dim=1), (3, 12, 1)),
+    ):
+        assert y.stride() == stride
+    assert x.unique(dim=2).equal(x)
+    np.testing.assert_allclose(x.quantile(q, 1).numpy(), np.quantile(x.numpy(), q.numpy(), 1))

@@ -190,7 +190,10 @@ impl Tensor {
             crate::dispatch_wide_ordered!(wide.dtype(), op, T => Ok(groups::<T>(&wide.to_vec::<T>()?, width, count, sorted)))?;
         let places = Tensor::from_slice(&[found.first.len()], &found.first)?;
         let d = dim.filter(|_| x.rank() > 0).map_or(Ok(0), |dim| normalize_dim(op, dim, x.rank()))?;
-        let y = if dim.is_some() && x.rank() > 0 { x.index_select_at(d, &places)? } else { rows.index_select_at(0, &places)? };
+        let y = rows.index_select_at(0, &places)?;
+        // As in torch, in memory `dim` comes first.
+        let back = || y.movedim(Dims(smallvec::smallvec![0]), Dims(smallvec::smallvec![d as isize]));
+        let y = if d > 0 { without_recording(back)?.detached(false) } else { y };
         if !inverse && !counts {
             return Ok(OneOrSeveral::One(y));
         }
