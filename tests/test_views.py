@@ -305,3 +305,23 @@ def test_where_results_lie_in_memory():
         assert y.stride() == stride
     assert x.unique(dim=2).equal(x)
     np.testing.assert_allclose(x.quantile(q, 1).numpy(), np.quantile(x.numpy(), q.numpy(), 1))
+
+
+def test_joined_channels_last():
+    last = {"memory_format": ferrograd.channels_last}
+    a, b = ferrograd.arange(120.0).reshape(2, 3, 4, 5), ferrograd.arange(120.0).add(1000).reshape(2, 3, 4, 5)
+    for dim in range(4):
+        want = np.concatenate([a.numpy(), b.numpy()], dim)
+        for x, y in ((a, b), (a.contiguous(**last), b.contiguous(**last)), (a.contiguous(**last), b.double().contiguous(**last))):
+            assert np.array_equal(ferrograd.cat([x, y], dim).numpy(), want)
+        z = ferrograd.cat([a.contiguous(**last), b.contiguous(**last)], dim)
+        assert z.is_contiguous(**last) and ferrograd.cat([a.contiguous(**last), b], dim).is_contiguous()
+    parts = a.contiguous(**last)[:, :, ::2]
+    assert ferrograd.cat([parts, parts], 1).stride() == (60, 1, 30, 6)
+    assert ferrograd.cat([a.contiguous(**last)[:, :1]] * 2, 1).stride() == (40, 1, 10, 2)
+    x = a.contiguous(**last).requires_grad_()
+    (ferrograd.cat([x, x * 2], 1) * ferrograd.cat([a, b], 1)).sum().backward()
+    assert x.grad.equal(a + 2 * b)
+    deep = ferrograd.arange(24.0).reshape(1, 2, 3, 2, 2)
+    z = ferrograd.cat([deep.contiguous(memory_format=ferrograd.channels_last_3d)] * 2, 1)
+    assert z.stride() == (48, 1, 16, 8, 4) and np.array_equal(z.numpy(), np.concatenate([deep.numpy()] * 2, 1))

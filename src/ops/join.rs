@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 
-use super::arguments::{Given, OneOrSeveral, Several, Shapes, Tensors, Whole};
+use super::arguments::{Given, MemoryFormat, OneOrSeveral, Several, Shapes, Tensors, Whole};
 use super::kernel::result_type;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -26,9 +26,20 @@ impl Tensor {
         let length = |x: &Tensor| x.shape().get(dim).copied().unwrap_or(0);
         let mut shape = Shape::from_slice(first.shape());
         shape[dim] = parts.iter().filter(|x| !left_out(x)).map(length).sum();
-        let y = Tensor::uninitialized(op, &shape, result_type(&parts.iter().collect::<Vec<_>>()))?;
+        let dtype = result_type(&parts.iter().collect::<Vec<_>>());
         let kept: Vec<&Tensor> = parts.iter().filter(|x| !left_out(x)).collect();
-        write_parts(&y, &kept, dim)?;
+        let format = common_format(&kept);
+        let y = match format.strides(op, &shape)? {
+            Some(strides) => Tensor::uninitialized_strided(op, &shape, strides, dtype)?,
+            None => Tensor::uninitialized(op, &shape, dtype)?,
+        };
+        if format == MemoryFormat::Preserve {
+            write_parts(&y, &kept, dim)?;
+        } else {
+            let moved: Vec<Tensor> = kept.iter().map(|x| channels_moved(x)).collect();
+            let dim = [0, y.rank() - 1, 1, 2, 3][dim];
+            write_parts(&channels_moved(&y), &moved.iter().collect::<Vec<_>>(), dim)?;
+        }
         if !(is_recording() && y.dtype().is_inexact() && parts.iter().any(Tensor::requires_grad)) {
             return Ok(y);
         }
@@ -73,6 +84,36 @@ impl Tensor {
         let rules: Vec<Option<Rule>> = parts.iter().enumerate().map(rule).collect();
         recorder.finish(y, rules, false)
     }
+}
+
+/// Channels last if they are that in all tensors.
+fn common_format(parts: &[&Tensor]) -> MemoryFormat {
+    let format = match parts.first().map_or(0, |x| x.rank()) {
+        4 => MemoryFormat::ChannelsLast,
+        5 => MemoryFormat::ChannelsLast3d,
+        _ => return MemoryFormat::Preserve,
+    };
+    if parts.iter().all(|x| has_channels_last(x)) { format } else { MemoryFormat::Preserve }
+}
+
+/// Whether the steps of a tensor of 4 or 5 dims grow as with channels last. Where sizes of 1 leave it open, as torch guesses.
+fn has_channels_last(x: &Tensor) -> bool {
+    let (sizes, strides) = (x.shape(), x.strides());
+    let mut least = 0;
+    std::iter::once(1).chain((2..x.rank()).rev()).chain([0]).all(|d| {
+        let good = sizes[d] > 0 && strides[d] >= least && strides[1] > 0 && (d > 0 || least != strides[1]);
+        least = strides[d] * sizes[d] as isize;
+        good
+    })
+}
+
+/// A view with the second dim as the last.
+fn channels_moved(x: &Tensor) -> Tensor {
+    let mut layout = x.layout().clone();
+    let (size, stride) = (layout.shape.remove(1), layout.strides.remove(1));
+    layout.shape.push(size);
+    layout.strides.push(stride);
+    x.with_layout(layout)
 }
 
 /// Copies `parts` into the contiguous `y`, one after the other along `dim`.
