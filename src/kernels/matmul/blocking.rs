@@ -39,6 +39,8 @@ const PACK_A_PANELS: usize = 4;
 const SLAB_DEPTH: usize = 3;
 /// Loop 0: the most slabs.
 const SLABS: usize = 16;
+/// Loop 0: the most bytes of their results: where these do not fit a cache, writing them costs more than sharing out saves.
+const SLAB_BYTES: usize = 4 << 20;
 /// Elements that a thread adds up at a time when all slabs are done.
 const ADDED: usize = 16384;
 /// Loop 0: slabs and groups of rows, for more threads than slabs.
@@ -108,8 +110,12 @@ pub(super) unsafe fn product<V: Tiles>(p: &Product<V::Float>) {
 
 /// How many slabs there are: it depends on the sizes only.
 fn slabs<T: Number>(p: &Product<T>) -> usize {
-    let many = p.k / (SLAB_DEPTH * p.m.max(p.n));
-    if many == 0 || p.flops() < 2.0 * PARALLEL_FLOPS { 1 } else { (1 << many.ilog2()).clamp(2, SLABS) }
+    let deep = p.k / (SLAB_DEPTH * p.m.max(p.n));
+    let room = SLAB_BYTES / size_of::<T>() / (p.m * p.n);
+    if deep == 0 || room < 2 || p.flops() < 2.0 * PARALLEL_FLOPS {
+        return 1;
+    }
+    (1 << deep.min(room).ilog2()).clamp(2, SLABS)
 }
 
 /// C = alpha (the sum of the slabs' results) + beta C, for some rows. The sum is left in the first result.
