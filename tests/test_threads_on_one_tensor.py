@@ -7,6 +7,7 @@ or new values, or one of the library's own errors. ``FERROGRAD_THREADS_SECONDS``
 import itertools
 import os
 import random
+import sys
 import threading
 import time
 
@@ -60,6 +61,25 @@ def test_data_is_set_while_others_look():
         assert x[0, 0].item() in (1, 2)
 
     while_others(assign, look, look)
+
+
+def test_data_waits_for_an_op_that_reads():
+    """Guard: the wait in `show`. An op holds the object while it computes without the interpreter."""
+    large = fg.ones(1200, 1200)
+    x = large.clone()
+    reading = threading.Event()
+
+    def read():
+        for _ in range(20):
+            reading.set()
+            assert (x @ x)[0, 0].item() in (1200.0, 4800.0)
+
+    def assign():
+        assert reading.wait(60)
+        for i in range(20):
+            x.data = large * (i % 2 + 1)
+
+    run_together(read, assign)
 
 
 def test_views_in_place_show_the_memory_they_were_made_for():
@@ -119,7 +139,16 @@ def test_a_gradient_is_set_and_deleted_while_others_add_to_it():
     leaf.grad = None
 
 
-def test_a_node_is_one_object():
+@pytest.fixture
+def hasty():
+    """Where Python has its lock, threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_a_node_is_one_object(hasty):
     """Guard: the lock around the dict of nodes' objects."""
     for _ in range(200):
         y = fg.ones(3, requires_grad=True).exp() * 2
