@@ -385,6 +385,18 @@ impl Tensor {
         self.reinterpreted(layout, self.dtype())
     }
 
+    /// The same, in its own body if it is the only handle.
+    pub(crate) fn into_layout(mut self, layout: Layout) -> Tensor {
+        match Arc::get_mut(&mut self.body) {
+            Some(body) if body.origin.is_none() && body.meta.get().is_none() => {
+                body.contiguous = layout.is_contiguous();
+                body.layout = layout;
+                self
+            }
+            _ => self.with_layout(layout),
+        }
+    }
+
     /// The same bytes as elements of another dtype, off the tape. The layout counts in the new elements.
     pub(crate) fn reinterpreted(&self, layout: Layout, dtype: DType) -> Tensor {
         Tensor { saved_version: self.saved_version, ..self.sharing(layout, dtype) }

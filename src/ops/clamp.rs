@@ -4,26 +4,12 @@ use pyo3::prelude::*;
 use smallvec::SmallVec;
 
 use super::arguments::Operand;
-use super::kernel::{promoted, result_type, unary};
+use super::kernel::{promoted, result_type, result_type_with, unary};
 use super::power::check_in_range;
 use crate::dtype::{DType, Element, Ordered, Scalar};
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 use crate::vjp;
-
-/// y = f(x) over the real dtypes but bool, where f names bounds that are one number each: read once, not with each element.
-macro_rules! bounded_by {
-    ($x:expr, [$($bound:ident),+], |$v:ident: T| $body:expr) => {
-        crate::dispatch_reals!($x.dtype(), "clamp", T => {
-            $(let $bound: T = $bound.scalar()?.to();)+
-            unary::<T, T>("clamp", &$x, #[inline(always)] move |$v: T| $body)
-        })
-    };
-}
-
-fn is_one_number(bound: &Tensor) -> bool {
-    bound.rank() == 0 && bound.dtype() != DType::Bool
-}
 
 /// Names under which bounds are recorded: torch's overload for numbers, and for tensors.
 struct Names {
@@ -32,8 +18,41 @@ struct Names {
 }
 
 impl Tensor {
-    /// This tensor and its bounds in their common dtype.
-    fn with_bounds(&self, bounds: [Option<Operand>; 2]) -> Result<(Tensor, [Option<Tensor>; 2])> {
+    fn bounded(&self, names: Names, low: Option<Operand>, high: Option<Operand>) -> Result<Tensor> {
+        match (low, high) {
+            (None, None) => Err(Error::Runtime("clamp: at least one of 'min' or 'max' must not be None".into())),
+            (low @ (None | Some(Operand::Number(_))), high @ (None | Some(Operand::Number(_)))) => {
+                let number = |bound: Option<Operand>| bound.as_ref().and_then(Operand::number);
+                self.between_numbers(names.numbers, number(low), number(high))
+            }
+            (low, high) => self.between_tensors(names.tensors, [low, high]),
+        }
+    }
+
+    fn between_numbers(&self, op: &'static str, low: Option<Scalar>, high: Option<Scalar>) -> Result<Tensor> {
+        let numbers = [low, high].into_iter().flatten();
+        let x = self.as_dtype(result_type_with(self, numbers.clone()))?;
+        numbers.into_iter().try_for_each(|number| check_in_range(number, x.dtype()))?;
+        if x.dtype() == DType::Bool {
+            return Err(Error::DType { op: "clamp", got: DType::Bool, expected: "the numbers".into() });
+        }
+        let y = crate::dispatch_reals!(x.dtype(), "clamp", T => {
+            let (to_low, to_high) = (low.map(|low| low.to::<T>()), high.map(|high| high.to::<T>()));
+            match (to_low, to_high) {
+                (Some(low), None) => unary::<T, T>("clamp", &x, #[inline(always)] move |v| Ordered::max(low, v)),
+                (None, Some(high)) => unary::<T, T>("clamp", &x, #[inline(always)] move |v| Ordered::min(high, v)),
+                // Where the bounds cross, all is `high`.
+                (low, high) => {
+                    let (low, high) = (low.unwrap_or(T::LOWEST), high.unwrap_or(T::HIGHEST));
+                    unary::<T, T>("clamp", &x, #[inline(always)] move |v| Ordered::min(high, Ordered::max(low, v)))
+                }
+            }
+        })?;
+        let (from, to) = (low.map_or(f64::NEG_INFINITY, Scalar::to_f64), high.map_or(f64::INFINITY, Scalar::to_f64));
+        vjp!(op, y, { x: |g| kept_between(g, &x, from, to) })
+    }
+
+    fn between_tensors(&self, op: &'static str, bounds: [Option<Operand>; 2]) -> Result<Tensor> {
         if let [Some(Operand::Tensor(tensor)), Some(Operand::Number(_))]
         | [Some(Operand::Number(_)), Some(Operand::Tensor(tensor))] = &bounds
             && (tensor.rank() > 0 || tensor.requires_grad())
@@ -47,35 +66,18 @@ impl Tensor {
         let dtype = result_type(&all.into_iter().flatten().collect::<SmallVec<[&Tensor; 3]>>());
         numbers.into_iter().try_for_each(|number| check_in_range(number, dtype))?;
         let cast = |bound: Option<Tensor>| bound.map(|bound| bound.to_dtype(dtype)).transpose();
-        Ok((self.to_dtype(dtype)?, [cast(low)?, cast(high)?]))
-    }
-
-    fn bounded(&self, names: Names, low: Option<Operand>, high: Option<Operand>) -> Result<Tensor> {
-        let tensors = [&low, &high].into_iter().flatten().any(|bound| bound.number().is_none());
-        let op = if tensors { names.tensors } else { names.numbers };
-        let (x, bounds) = self.with_bounds([low, high])?;
-        if x.dtype() == DType::Bool && !tensors && bounds.iter().any(Option::is_some) {
-            return Err(Error::DType { op: "clamp", got: DType::Bool, expected: "the numbers".into() });
-        }
-        match bounds {
-            [Some(low), Some(high)] => clamp_between(op, &x, &low, &high),
-            [Some(low), None] => {
-                let y = if is_one_number(&low) {
-                    bounded_by!(x, [low], |v: T| Ordered::max(low, v))
-                } else {
-                    ordered_zip_map!("clamp", x, low, |v: T, low: T| Ordered::max(low, v))
-                }?;
-                vjp!(op, y, { x: |g| kept_above(g, &x, &low), low: |g| x.below(&low)?.choose(g, 0.0) })
+        let x = self.as_dtype(dtype)?;
+        match (cast(low)?, cast(high)?) {
+            (Some(low), Some(high)) => clamp_between(op, &x, &low, &high),
+            (Some(low), None) => {
+                let y = ordered_zip_map!("clamp", x, low, |v: T, low: T| Ordered::max(low, v))?;
+                vjp!(op, y, { x: |g| x.not_below(&low)?.choose(g, 0.0), low: |g| x.below(&low)?.choose(g, 0.0) })
             }
-            [None, Some(high)] => {
-                let y = if is_one_number(&high) {
-                    bounded_by!(x, [high], |v: T| Ordered::min(high, v))
-                } else {
-                    ordered_zip_map!("clamp", x, high, |v: T, high: T| Ordered::min(high, v))
-                }?;
-                vjp!(op, y, { x: |g| kept_below(g, &x, &high), high: |g| high.below(&x)?.choose(g, 0.0) })
+            (None, Some(high)) => {
+                let y = ordered_zip_map!("clamp", x, high, |v: T, high: T| Ordered::min(high, v))?;
+                vjp!(op, y, { x: |g| high.not_below(&x)?.choose(g, 0.0), high: |g| high.below(&x)?.choose(g, 0.0) })
             }
-            [None, None] => Err(Error::Runtime("clamp: at least one of 'min' or 'max' must not be None".into())),
+            (None, None) => Ok(x.into_owned()),
         }
     }
 
@@ -88,27 +90,16 @@ impl Tensor {
     }
 }
 
-/// g where x is not below a bound, else 0, in one pass.
-fn kept_above(g: &Tensor, x: &Tensor, low: &Tensor) -> Result<Tensor> {
-    let z = float_zip3_map!("clamp_backward", g, x, low, |g: T, x: T, low: T| if x >= low { g } else { 0.0 })?;
-    let (x, low) = (x.save(), low.save());
-    vjp!("clamp_backward", z, { g: |h| kept_above(h, &x, &low) })
-}
-
-/// g where x is not above a bound, else 0, in one pass.
-fn kept_below(g: &Tensor, x: &Tensor, high: &Tensor) -> Result<Tensor> {
-    let z = float_zip3_map!("clamp_backward", g, x, high, |g: T, x: T, high: T| if x <= high { g } else { 0.0 })?;
-    let (x, high) = (x.save(), high.save());
-    vjp!("clamp_backward", z, { g: |h| kept_below(h, &x, &high) })
+/// g where x is not outside of two numbers, else 0, in one pass.
+fn kept_between(g: &Tensor, x: &Tensor, low: f64, high: f64) -> Result<Tensor> {
+    let z = float_zip_map!("clamp_backward", g, x, move |g: T, x: T| if x >= low as T && x <= high as T { g } else { 0.0 })?;
+    let x = x.save();
+    vjp!("clamp_backward", z, { g: |h| kept_between(h, &x, low, high) })
 }
 
 /// Where the bounds cross, all is `high`, and so `high` alone has a gradient there.
 fn clamp_between(op: &'static str, x: &Tensor, low: &Tensor, high: &Tensor) -> Result<Tensor> {
-    let y = if is_one_number(low) && is_one_number(high) {
-        bounded_by!(x, [low, high], |v: T| Ordered::min(high, Ordered::max(low, v)))
-    } else {
-        real_zip3_map!("clamp", x, low, high, |v: T, low: T, high: T| Ordered::min(high, Ordered::max(low, v)))
-    }?;
+    let y = real_zip3_map!("clamp", x, low, high, |v: T, low: T, high: T| Ordered::min(high, Ordered::max(low, v)))?;
     vjp!(op, y, {
         x: |g| x.not_below(&low)?.logical_and(&high.not_below(&x)?)?.choose(g, 0.0),
         low: |g| x.below(&low)?.logical_and(&low.below(&high)?)?.choose(g, 0.0),

@@ -237,12 +237,13 @@ fn apply(op: &'static str, dtype: DType, inputs: &[&Tensor], body: Run<'_>) -> R
 }
 
 /// [`apply`] without what this, the commonest case, has no need of: a few elements, side by side, of operands of one shape or
-/// without dims.
+/// of one number.
 fn apply_to_few(dtype: DType, inputs: &[&Tensor], body: Run<'_>) -> Result<Option<Tensor>> {
-    let first = inputs.iter().copied().find(|x| x.rank() > 0).unwrap_or(inputs[0]);
+    let first = inputs.iter().copied().find(|x| x.rank() > 0 && x.is_contiguous()).unwrap_or(inputs[0]);
     let numel = first.numel();
-    let whole = |x: &&Tensor| x.is_contiguous() && (std::ptr::eq(*x, first) || x.shape() == first.shape());
-    if numel == 0 || numel > BLOCK || !inputs.iter().all(|x| whole(x) || x.rank() == 0) {
+    let whole = |x: &&Tensor| std::ptr::eq(*x, first) || x.is_contiguous() && x.shape() == first.shape();
+    let number = |x: &&Tensor| x.rank() == 0 || x.shape() == first.shape() && x.layout().is_one_place();
+    if numel == 0 || numel > BLOCK || !first.is_contiguous() || !inputs.iter().all(|x| whole(x) || number(x)) {
         return Ok(None);
     }
     let in_place = inputs.iter().any(|x| x.is_reusable());
@@ -488,6 +489,14 @@ pub fn result_type(operands: &[&Tensor]) -> DType {
     for x in operands {
         promotion.add(x.dtype(), x.rank(), x.is_number());
     }
+    promotion.result(default_dtype())
+}
+
+/// The dtype that a tensor and Python numbers promote to.
+pub fn result_type_with(x: &Tensor, numbers: impl IntoIterator<Item = Scalar>) -> DType {
+    let mut promotion = Promotion::default();
+    promotion.add(x.dtype(), x.rank(), x.is_number());
+    numbers.into_iter().for_each(|number| promotion.add(number.dtype(DType::F64), 0, true));
     promotion.result(default_dtype())
 }
 

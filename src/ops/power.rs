@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 
 use super::arguments::Operand;
-use super::kernel::{binary, complex_binary, promoted, unary};
+use super::kernel::{binary, complex_binary, promoted, result_type_with, unary};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
 use crate::kernels::integer::Integer;
@@ -15,31 +15,30 @@ use crate::vjp;
 impl Tensor {
     /// Powers with one exponent for all elements. Squares, roots and the like have their own loops.
     fn power_of_number(&self, exponent: Scalar) -> Result<Tensor> {
-        let number = Tensor::from_number(exponent)?;
-        let x = &promoted(self, &number)?.0;
+        let x = self.as_dtype(result_type_with(self, [exponent]))?;
         if x.dtype() == DType::Bool {
             // Both are bools, for which torch has these two only.
             return if exponent == Scalar::Bool(true) { x.copied() } else { x.logical_or(&x.logical_not()?) };
         }
         let y = if x.dtype().is_complex() {
-            complex_binary("pow", x, &number.to_dtype(x.dtype())?, complex::pow)?
+            complex_binary("pow", &x, &Tensor::from_scalar(exponent, x.dtype())?, complex::pow)?
         } else if x.dtype().is_float() {
             let n = exponent.to_f64();
             crate::dispatch_floats!(x.dtype(), "pow", T => match n {
-                2.0 => unary::<T, T>("pow", x, #[inline(always)] |v| v * v),
-                3.0 => unary::<T, T>("pow", x, #[inline(always)] |v| v * v * v),
-                0.5 => unary::<T, T>("pow", x, #[inline(always)] |v| v.sqrt()),
-                -0.5 => unary::<T, T>("pow", x, #[inline(always)] |v| 1.0 / v.sqrt()),
-                -1.0 => unary::<T, T>("pow", x, #[inline(always)] |v| 1.0 / v),
-                -2.0 => unary::<T, T>("pow", x, #[inline(always)] |v| 1.0 / (v * v)),
-                n => unary::<T, T>("pow", x, #[inline(always)] move |v| math::pow(v, n as T)),
+                2.0 => unary::<T, T>("pow", &x, #[inline(always)] |v| v * v),
+                3.0 => unary::<T, T>("pow", &x, #[inline(always)] |v| v * v * v),
+                0.5 => unary::<T, T>("pow", &x, #[inline(always)] |v| v.sqrt()),
+                -0.5 => unary::<T, T>("pow", &x, #[inline(always)] |v| 1.0 / v.sqrt()),
+                -1.0 => unary::<T, T>("pow", &x, #[inline(always)] |v| 1.0 / v),
+                -2.0 => unary::<T, T>("pow", &x, #[inline(always)] |v| 1.0 / (v * v)),
+                n => unary::<T, T>("pow", &x, #[inline(always)] move |v| math::pow(v, n as T)),
             })?
         } else {
             if matches!(exponent, Scalar::Int(n) if n < 0) {
                 return runtime_error!("pow: integers to negative integer powers are not allowed, got the exponent {exponent}");
             }
             check_in_range(exponent, x.dtype())?;
-            integer_power(x, &number.to_dtype(x.dtype())?)?
+            integer_power(&x, &Tensor::from_scalar(exponent, x.dtype())?)?
         };
         let (n, less) = match exponent {
             Scalar::Complex(n) => (exponent, Scalar::Complex(n - 1.0)),

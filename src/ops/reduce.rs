@@ -53,7 +53,7 @@ impl Reduction {
             return y;
         }
         if self.dims.len() == y.rank() {
-            return y.with_layout(Layout { offset: y.layout().offset, ..Layout::contiguous(&[]) });
+            return y.into_layout(Layout::contiguous(&[]));
         }
         let kept = || (0..y.rank()).filter(|d| !self.dims.contains(d));
         let layout = Layout {
@@ -61,12 +61,12 @@ impl Reduction {
             strides: kept().map(|d| y.strides()[d]).collect(),
             offset: y.layout().offset,
         };
-        y.with_layout(layout)
+        y.into_layout(layout)
     }
 
-    /// A result or its gradient with the reduced dims at size 1, so that it broadcasts to the shape before.
+    /// A result or its gradient with the reduced dims at size 1, or without dims, so that it broadcasts to the shape before.
     pub fn restore(&self, g: &Tensor) -> Result<Tensor> {
-        if self.keepdim { Ok(g.clone()) } else { g.view_as_shape(&reduced_shape(&self.full, &self.dims)) }
+        if self.keepdim || g.rank() == 0 { Ok(g.clone()) } else { g.view_as_shape(&reduced_shape(&self.full, &self.dims)) }
     }
 
     /// The gradient of a result, spread over the shape before.

@@ -264,17 +264,20 @@ impl Run {
         if runs {
             self.capture(&node, &grads);
         }
-        run_hooks(&node, &mut grads)?;
-        self.retain(&node, &grads);
+        let extras = node.extras.get();
+        if extras.is_some() {
+            run_hooks(&node, &mut grads)?;
+            self.retain(&node, &grads);
+        }
         if !runs {
             self.capture(&node, &grads);
             return Ok(());
         }
-        let hooks = node.extras.get().map(|extras| extras.node_hooks.lock().clone());
+        let hooks = extras.map(|extras| extras.node_hooks.lock().clone());
         if let Some(hooks) = &hooks {
             hooks.run_before(&mut grads)?;
+            saved::unpack_for(&node)?;
         }
-        saved::unpack_for(&node)?;
         let rules = {
             let mut rules = node.rules.lock();
             if self.options.retain_graph || !node.saves { rules.clone() } else { std::mem::replace(&mut *rules, Rules::Freed) }
