@@ -10,6 +10,8 @@ pub trait Constants: Sized {
     /// 1.5·2^(mantissa bits), plus twice the exponent bias: added to t it rounds t to an integer n and leaves n,
     /// biased, in the low bits.
     const SHIFTER: Self;
+    /// The same with the exponent bias and 64 more, for [`low_power`](Constants::low_power).
+    const LOW_SHIFTER: Self;
     /// log₂ e.
     const LOG2_E: Self;
     /// ln 2, the leading word: short enough that its product with n is exact.
@@ -36,10 +38,18 @@ pub trait Constants: Sized {
     fn powers(shifted: Self) -> (Self, Self);
     /// 2ⁿ⁻¹ for the integer n held by `shifted`, which must lie in the range of normal numbers.
     fn half_power(shifted: Self) -> Self;
+    /// 2ⁿ, exact also where it is subnormal, for the integer n held by `shifted` = n + LOW_SHIFTER: down to 0, and up to 64 less
+    /// than the greatest exponent.
+    fn low_power(shifted: Self) -> Self;
+    /// w / (w + (1 + t)) for a power of two w, rounded only once if it is subnormal.
+    fn logistic(w: Self, t: Self) -> Self;
 }
+
+const TWO_TO_MINUS_64: f64 = 1.0 / (1u128 << 64) as f64;
 
 impl Constants for f32 {
     const SHIFTER: f32 = 12582912.0 + 254.0;
+    const LOW_SHIFTER: f32 = 12582912.0 + (127.0 + 64.0);
     const LOG2_E: f32 = std::f32::consts::LOG2_E;
     const LN2_HI: f32 = 0.693_145_75;
     const LN2_LO: f32 = 1.428_606_8e-6;
@@ -70,10 +80,22 @@ impl Constants for f32 {
     fn half_power(shifted: f32) -> f32 {
         f32::from_bits(shifted.to_bits().wrapping_sub(128) << 23)
     }
+
+    #[inline(always)]
+    fn low_power(shifted: f32) -> f32 {
+        f32::from_bits(shifted.to_bits() << 23) * TWO_TO_MINUS_64 as f32
+    }
+
+    #[inline(always)]
+    fn logistic(w: f32, t: f32) -> f32 {
+        let (p, pl) = fast_two_sum(1.0, t);
+        w / (p + (w + pl))
+    }
 }
 
 impl Constants for f64 {
     const SHIFTER: f64 = 6755399441055744.0 + 2046.0;
+    const LOW_SHIFTER: f64 = 6755399441055744.0 + (1023.0 + 64.0);
     const LOG2_E: f64 = std::f64::consts::LOG2_E;
     const LN2_HI: f64 = 0.693147180559663;
     const LN2_LO: f64 = 2.8235290563031577e-13;
@@ -131,6 +153,22 @@ impl Constants for f64 {
     #[inline(always)]
     fn half_power(shifted: f64) -> f64 {
         f64::from_bits(shifted.to_bits().wrapping_sub(1024) << 52)
+    }
+
+    #[inline(always)]
+    fn low_power(shifted: f64) -> f64 {
+        f64::from_bits(shifted.to_bits() << 52) * TWO_TO_MINUS_64
+    }
+
+    /// The sum keeps its rounding error, the quotient is corrected for it.
+    #[inline(always)]
+    fn logistic(w: f64, t: f64) -> f64 {
+        let (large, small) = (select(w > 1.0, w, 1.0), select(w > 1.0, 1.0, w));
+        let d = (large + small) + t;
+        let dl = ((large - d) + small) + t;
+        let q = 1.0 / d;
+        let rest = (-q).fma(dl, (-q).fma(d, 1.0));
+        q.fma(rest, q) * w
     }
 }
 
@@ -232,24 +270,15 @@ pub fn expm1<T: Real>(x: T) -> T {
 
 /// The logistic function 1 / (1 + e⁻ˣ), which underflows gradually on the left.
 ///
-/// With −x = −n·ln 2 + r and w = 2ⁿ it is w / (w + eʳ); the sum keeps its rounding error, the quotient is
-/// corrected for it. Error: f32 < 0.95, f64 < 0.87.
+/// With −x = −n·ln 2 + r and w = 2ⁿ it is w / (w + eʳ). Error: f32 < 1.61, f64 < 0.87.
 #[inline(always)]
 pub fn sigmoid<T: Real>(x: T) -> T {
     let x = clamp(x, (T::EXP_RANGE.0, T::SATURATION));
-    let shifted = x.fma(T::LOG2_E, T::SHIFTER);
-    let n = shifted - T::SHIFTER;
+    let shifted = x.fma(T::LOG2_E, T::LOW_SHIFTER);
+    let n = shifted - T::LOW_SHIFTER;
     let r = n.fma(T::LN2_LO, n.fma(T::LN2_HI, -x));
     let t = (r * r).fma(exp_tail(r), r);
-    let (w, wl) = T::powers(shifted);
-    let whole = w * wl;
-    let (large, small) = (select(whole > T::ONE, whole, T::ONE), select(whole > T::ONE, T::ONE, whole));
-    let d = (large + small) + t;
-    let dl = ((large - d) + small) + t;
-    let q = T::ONE / d;
-    let rest = (-q).fma(dl, (-q).fma(d, T::ONE));
-    // The power of two is exact down to the least subnormal number, so this rounds once; below it all is 0.
-    q.fma(rest, q) * whole
+    T::logistic(T::low_power(shifted), t)
 }
 
 /// The hyperbolic tangent.
