@@ -270,7 +270,7 @@ pub fn expm1<T: Real>(x: T) -> T {
 
 /// The logistic function 1 / (1 + e⁻ˣ), which underflows gradually on the left.
 ///
-/// With −x = −n·ln 2 + r and w = 2ⁿ it is w / (w + eʳ). Error: f32 < 1.61, f64 < 0.87.
+/// With −x = −n·ln 2 + r and w = 2ⁿ it is w / (w + eʳ). Error: f32 < 2.00, f64 < 0.87.
 #[inline(always)]
 pub fn sigmoid<T: Real>(x: T) -> T {
     let x = clamp(x, (T::EXP_RANGE.0, T::SATURATION));
