@@ -78,7 +78,7 @@ unsafe fn fold_runs<V: Vector, const OPERATION: u8>(x: *const V::Float, runs: Ru
             #[inline(always)]
             || {
                 for i in 0..runs.count {
-                    let part = fold_run::<V, OPERATION>(x.wrapping_byte_offset(i as isize * runs.step), runs.n);
+                    let part = fold_run::<V, OPERATION>(x.wrapping_byte_offset(i as isize * runs.step), runs.n, runs.far);
                     match (joined, i) {
                         (false, _) => acc.add(i).write(part),
                         (true, 0) => acc.write(part),
@@ -105,11 +105,13 @@ const WIDTH: usize = 4;
 /// Rows of registers that are folded one after the other before they are joined with those before them: the error of a sum grows
 /// with their number, and with that of the joined.
 const ROWS: usize = 64;
+/// How many bytes ahead memory is asked for elements that are far: one page, where what the processor guesses by itself ends.
+const AHEAD: usize = 4096;
 
 /// `n` neighbours.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // through iterators, the compiler keeps registers in memory
-unsafe fn fold_run<V: Vector, const OPERATION: u8>(x: *const V::Float, n: usize) -> V::Float {
+unsafe fn fold_run<V: Vector, const OPERATION: u8>(x: *const V::Float, n: usize, far: bool) -> V::Float {
     // SAFETY: the caller answers for n floats.
     unsafe {
         let neutral = V::splat(V::Float::neutral::<OPERATION>());
@@ -121,6 +123,9 @@ unsafe fn fold_run<V: Vector, const OPERATION: u8>(x: *const V::Float, n: usize)
             let rows = ((n - at) / row).min(ROWS);
             let mut some = [neutral; WIDTH];
             for _ in 0..rows {
+                if far {
+                    (0..WIDTH).for_each(|j| V::prefetch(x.wrapping_add(at + j * V::LANES).wrapping_byte_add(AHEAD)));
+                }
                 let mut loaded = [neutral; WIDTH];
                 for j in 0..WIDTH {
                     loaded[j] = V::load(x.add(at + j * V::LANES));
@@ -194,7 +199,7 @@ mod tests {
                 |i: usize| if OPERATION == MUL { if i % 97 == 3 { -2 } else { 1 } } else { (i * 7919 % 1009) as i32 - 500 };
             let x: Vec<V::Float> = (0..n.min(if OPERATION == MUL { 5000 } else { n })).map(|i| number(value(i))).collect();
             let want = x.iter().fold(V::Float::neutral::<OPERATION>(), |a, &b| apply(a, b));
-            let runs = Runs { count: 1, step: 0, n: x.len(), stride: size_of::<V::Float>() as isize, first: 0 };
+            let runs = Runs { count: 1, step: 0, n: x.len(), stride: size_of::<V::Float>() as isize, first: 0, far: n % 2 == 1 };
             let mut got = [number(77); 2];
             // SAFETY: the run is `x`, and there is room for a result; callers have the instruction set.
             unsafe { fold_runs::<V, OPERATION>(x.as_ptr(), runs, false, got.as_mut_ptr()) };
@@ -216,7 +221,7 @@ mod tests {
         for n in [1, 3, 16, 64, 100, 300] {
             for at in 0..n {
                 let x: Vec<V::Float> = (0..n).map(|i| if i == at { nan } else { number(i as i32 % 7) }).collect();
-                let runs = Runs { count: 1, step: 0, n, stride: size_of::<V::Float>() as isize, first: 0 };
+                let runs = Runs { count: 1, step: 0, n, stride: size_of::<V::Float>() as isize, first: 0, far: n % 2 == 1 };
                 let mut got = [number(0); 2];
                 // SAFETY: as in `check`.
                 unsafe {

@@ -31,6 +31,8 @@ use nest::{Nest, Runs};
 const GATHERED: usize = 16 * 1024;
 /// Elements of input that are worth a thread.
 const GRAIN: usize = 32 * 1024;
+/// Bytes of elements of which a second-level cache holds but a part.
+const FAR: usize = 2 << 20;
 /// Neighbouring outputs that are folded together when walking across.
 pub const STRIP: usize = 256;
 /// Rows of a strip in a leaf.
@@ -109,7 +111,7 @@ impl Job<'_> {
         unsafe {
             if self.reduced.0.len() <= 1 && length <= self.leaf_size() {
                 let stride = self.reduced.0.first().map_or(0, |l| l.from);
-                let runs = Runs { count: outputs.size, step: outputs.from, n: length, stride, first: 0 };
+                let runs = Runs { count: outputs.size, step: outputs.from, n: length, stride, first: 0, far: false };
                 return self.runs(x, runs, false, acc);
             }
             for i in 0..outputs.size {
@@ -162,8 +164,9 @@ impl Job<'_> {
     /// [`Erased::runs`] for runs of at most a leaf, whose elements need not be neighbours.
     unsafe fn runs(&self, x: *const u8, runs: Runs, joined: bool, acc: *mut u8) {
         if runs.stride == self.fold.unit() || runs.n <= 1 {
+            let far = self.kept.numel() * self.reduced.numel() > FAR / self.fold.unit() as usize;
             // SAFETY: passed on.
-            return unsafe { self.fold.runs(x, runs, joined, acc) };
+            return unsafe { self.fold.runs(x, Runs { far, ..runs }, joined, acc) };
         }
         let mut buffer = MaybeUninit::<[u8; GATHERED]>::uninit();
         for i in 0..runs.count {
@@ -269,7 +272,7 @@ impl Job<'_> {
         };
         let parts = Results::new(self.fold, width);
         let mut rest = Room::<STRIP>::new();
-        let last = Runs { count: 1, step: 0, n: length % count, stride: row, first: groups * count };
+        let last = Runs { count: 1, step: 0, n: length % count, stride: row, first: groups * count, far: false };
         // SAFETY: passed on; `parts` has a place for each output, `rest` for each column.
         unsafe {
             wide.across(&|acc, to, part| std::ptr::copy_nonoverlapping(acc, parts.at(to), part.size * size));

@@ -30,6 +30,8 @@ pub struct Runs {
     pub stride: isize,
     /// Number of the first element among those of its output.
     pub first: usize,
+    /// Whether the elements are part of more than a second-level cache holds.
+    pub far: bool,
 }
 
 impl Nest {
@@ -95,7 +97,7 @@ impl Nest {
             } else {
                 (1, (inner.size - column).min(to - at))
             };
-            body(self.offsets(at).0, Runs { count, step: outer.from, n, stride: inner.from, first: at });
+            body(self.offsets(at).0, Runs { count, step: outer.from, n, stride: inner.from, first: at, far: false });
             at += count * n;
         }
     }
