@@ -170,14 +170,14 @@ impl<T: Ordered, O: Order> Fold for Best<T, O> {
 
     /// The value first, by a fold that vectorises, then its place.
     #[inline(always)]
-    unsafe fn run(self, x: *const T, n: usize, first: usize) -> Place<T> {
+    unsafe fn run(self, x: *const T, n: usize, first: usize, far: bool) -> Place<T> {
         // SAFETY: the caller answers for n elements.
         let at = |i: usize| unsafe { x.add(i).read_unaligned() };
         if n < 16 {
             return (0..n).fold(self.start(), |acc, i| self.step(acc, at(i), first + i));
         }
         // SAFETY: as above.
-        let value = unsafe { Extreme::<T, O>(PhantomData).run(x, n, first) };
+        let value = unsafe { Extreme::<T, O>(PhantomData).run(x, n, first, far) };
         let is_it = |v: T| (v == value) | (v.is_nan() & value.is_nan());
         let mut from = 0;
         const BLOCK: usize = 64;
@@ -235,7 +235,7 @@ impl<T: Ordered, O: Order> Fold for Extreme<T, O> {
 
     /// In lanes, with a note of any NaN; if there was one, it is looked for.
     #[inline(always)]
-    unsafe fn run(self, x: *const T, n: usize, _: usize) -> T {
+    unsafe fn run(self, x: *const T, n: usize, _: usize, _: bool) -> T {
         // SAFETY: passed on.
         unsafe { if size_of::<T>() <= 4 && n >= 256 { extreme::<T, O, 64>(x, n) } else { extreme::<T, O, 32>(x, n) } }
     }
@@ -411,15 +411,15 @@ impl<T: Element> Fold for Moments<T> {
 
     /// The mean, then the deviations from it; what rounding left in their sum is taken out of their squares.
     #[inline(always)]
-    unsafe fn run(self, x: *const T, n: usize, first: usize) -> Spread {
+    unsafe fn run(self, x: *const T, n: usize, first: usize, far: bool) -> Spread {
         if n == 0 {
             return self.start();
         }
         // SAFETY: the caller answers for n elements.
-        let sums = unsafe { Deviations::<T> { from: 0.0, of: PhantomData }.run(x, n, first) };
+        let sums = unsafe { Deviations::<T> { from: 0.0, of: PhantomData }.run(x, n, first, far) };
         let mean = sums.0 / n as f64;
         // SAFETY: as above.
-        let (sum, squares) = unsafe { Deviations::<T> { from: mean, of: PhantomData }.run(x, n, first) };
+        let (sum, squares) = unsafe { Deviations::<T> { from: mean, of: PhantomData }.run(x, n, first, false) };
         Spread::shifted(n as f64, mean, sum, squares)
     }
 

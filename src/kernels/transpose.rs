@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 use super::par;
 #[cfg(target_arch = "x86_64")]
 use super::{
-    register::Vector,
+    register::{Vector, prefetch},
     simd::{Isa, isa},
 };
 
@@ -128,7 +128,7 @@ unsafe fn turn<V: Vector>(
                 // The tile that is most often next, if each of its rows is on a page of its own.
                 for j in 0..if x_step.unsigned_abs() > PAGE { columns } else { 0 } {
                     let next = x.wrapping_byte_offset((TILE + j) as isize * x_step);
-                    (0..rows).step_by(LINE / size as usize).for_each(|i| V::prefetch(next.wrapping_add(i)));
+                    (0..rows).step_by(LINE / size as usize).for_each(|i| prefetch(next.wrapping_add(i)));
                 }
                 for j in (0..columns).step_by(V::SQUARE) {
                     for i in (0..rows).step_by(V::SQUARE) {

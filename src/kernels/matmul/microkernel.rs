@@ -5,7 +5,7 @@
 //! register of each row is masked, or half a register where that will do ([`last`]).
 
 use super::Number;
-use crate::kernels::register::Vector;
+use crate::kernels::register::{Vector, prefetch};
 
 /// One tile to compute: C = alpha A B + beta C, with A of R rows, and B and C of V registers a row.
 ///
@@ -97,7 +97,7 @@ unsafe fn tile_body<V: Vector, const R: usize, const N: usize, const LAST: u8>(t
         if t.k >= DEEP {
             for i in 0..R {
                 for j in 0..N {
-                    V::prefetch(t.c.wrapping_offset(i as isize * t.c_stride).wrapping_add(j * V::LANES));
+                    prefetch(t.c.wrapping_offset(i as isize * t.c_stride).wrapping_add(j * V::LANES));
                 }
             }
         }

@@ -79,7 +79,7 @@ impl<F: Fold> Erased for F {
                     let first = if joined { runs.first + i * runs.n } else { runs.first };
                     // SAFETY: the caller answers for the places.
                     unsafe {
-                        let part = fold.run(x, runs.n, first);
+                        let part = fold.run(x, runs.n, first, runs.far);
                         match (joined, i) {
                             (false, _) => acc.add(i).write(part),
                             (true, 0) => acc.write(part),

@@ -3,7 +3,7 @@
 use super::nest::Runs;
 use crate::dtype::DType;
 use crate::kernels::register::plain::Plain;
-use crate::kernels::register::{ADD, Float, MAX, MIN, MUL, Vector};
+use crate::kernels::register::{ADD, AHEAD, Float, MAX, MIN, MUL, Vector, prefetch};
 use crate::kernels::simd::{Isa, isa};
 
 /// An operation on floats of one type, accumulated in that type. Of a NaN and other numbers, `MAX` and `MIN` are NaN.
@@ -105,8 +105,6 @@ const WIDTH: usize = 4;
 /// Rows of registers that are folded one after the other before they are joined with those before them: the error of a sum grows
 /// with their number, and with that of the joined.
 const ROWS: usize = 64;
-/// How many bytes ahead memory is asked for elements that are far: one page, where what the processor guesses by itself ends.
-const AHEAD: usize = 4096;
 
 /// `n` neighbours.
 #[inline(always)]
@@ -124,7 +122,7 @@ unsafe fn fold_run<V: Vector, const OPERATION: u8>(x: *const V::Float, n: usize,
             let mut some = [neutral; WIDTH];
             for _ in 0..rows {
                 if far {
-                    (0..WIDTH).for_each(|j| V::prefetch(x.wrapping_add(at + j * V::LANES).wrapping_byte_add(AHEAD)));
+                    (0..WIDTH).for_each(|j| prefetch(x.wrapping_add(at + j * V::LANES).wrapping_byte_add(AHEAD)));
                 }
                 let mut loaded = [neutral; WIDTH];
                 for j in 0..WIDTH {

@@ -20,6 +20,22 @@ pub const MAX: u8 = 2;
 /// `if a < b { a } else { b }` (where neither is NaN).
 pub const MIN: u8 = 3;
 
+/// How many bytes ahead loops ask memory for elements that are far: one page, where what the processor guesses by itself ends.
+pub const AHEAD: usize = 4096;
+
+/// Asks for the memory at `at`, any address, to be in the first-level cache soon.
+#[inline(always)]
+pub fn prefetch<T>(at: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, for any address; every processor of the architecture has it.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(at.cast())
+    };
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
 /// What a lane holds.
 pub(crate) trait Float: Number + PartialOrd {
     /// The least number and the largest: infinities.
@@ -111,11 +127,6 @@ pub(crate) unsafe trait Vector: Copy {
     unsafe fn mul_add(self, other: Self, sum: Self) -> Self;
     /// All lanes, and those of half a register, the number at `x`.
     unsafe fn splat_both(x: *const Self::Float) -> (Self, Self::Half);
-    /// Asks for the memory at `at`, any address, to be in the first-level cache soon.
-    #[inline(always)]
-    fn prefetch(at: *const Self::Float) {
-        let _ = at;
-    }
     /// All lanes joined by an operation, halves with halves.
     unsafe fn join<const OPERATION: u8>(self) -> Self::Float;
 

@@ -123,11 +123,6 @@ macro_rules! vector {
                 unsafe { splat(x) }
             }
             #[inline(always)]
-            fn prefetch(at: *const $float) {
-                // SAFETY: a hint, for any address.
-                unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
-            }
-            #[inline(always)]
             unsafe fn join<const OPERATION: u8>(self) -> $float {
                 let mut lanes = [0.0; $lanes];
                 // SAFETY: `lanes` has room for all.
