@@ -1,12 +1,13 @@
-//! Runs of floats folded in registers, for the operations that registers have.
+//! Runs of floats (and sums of int64) folded in registers, for the operations that registers have.
 
 use super::nest::Runs;
 use crate::dtype::DType;
 use crate::kernels::register::plain::Plain;
-use crate::kernels::register::{ADD, AHEAD, Float, MAX, MIN, MUL, Vector, prefetch};
+use crate::kernels::register::{ADD, ADD_BITS, AHEAD, Float, MAX, MIN, MUL, Vector, prefetch};
 use crate::kernels::simd::{Isa, isa};
 
-/// An operation on floats of one type, accumulated in that type. Of a NaN and other numbers, `MAX` and `MIN` are NaN.
+/// An operation on floats of one type, accumulated in that type, or the sum of int64. Of a NaN and other numbers, `MAX` and `MIN`
+/// are NaN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Registers {
     operation: u8,
@@ -14,11 +15,12 @@ pub struct Registers {
 }
 
 impl Registers {
-    /// [`ADD`], [`MUL`], [`MAX`] or [`MIN`] of a dtype, if it is a float.
+    /// [`ADD`], [`MUL`], [`MAX`] or [`MIN`] of a dtype, if registers have it.
     pub const fn of(dtype: DType, operation: u8) -> Option<Registers> {
         match dtype {
             DType::F32 => Some(Registers { operation, double: false }),
             DType::F64 => Some(Registers { operation, double: true }),
+            DType::I64 if operation == ADD => Some(Registers { operation: ADD_BITS, double: true }),
             _ => None,
         }
     }
@@ -31,6 +33,7 @@ impl Registers {
         // SAFETY: passed on.
         unsafe {
             match (self.operation, self.double) {
+                (ADD_BITS, _) => double::<ADD_BITS>(x, runs, joined, acc),
                 (ADD, false) => single::<ADD>(x, runs, joined, acc),
                 (MUL, false) => single::<MUL>(x, runs, joined, acc),
                 (MAX, false) => single::<MAX>(x, runs, joined, acc),
@@ -232,18 +235,19 @@ mod tests {
         }
     }
 
-    fn check_all<V: Vector>(number: impl Fn(i32) -> V::Float + Copy, nan: V::Float) {
+    fn check_all<V: Vector>(number: impl Fn(i32) -> V::Float + Copy, bits: impl Fn(i32) -> V::Float, nan: V::Float) {
         check::<V, ADD>(number);
         check::<V, MUL>(number);
         check::<V, MAX>(number);
         check::<V, MIN>(number);
         check_nan::<V>(number, nan);
+        check::<V, ADD_BITS>(bits);
     }
 
     #[test]
     fn plain_registers() {
-        check_all::<Plain<f32>>(|x| x as f32, f32::NAN);
-        check_all::<Plain<f64>>(f64::from, f64::NAN);
+        check_all::<Plain<f32>>(|x| x as f32, |x| f32::from_bits(x.unsigned_abs()), f32::NAN);
+        check_all::<Plain<f64>>(f64::from, |x| f64::from_bits(x.unsigned_abs().into()), f64::NAN);
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -252,12 +256,12 @@ mod tests {
         use crate::kernels::register::x86::{Avx2, Avx512};
         use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
         if Isa::Avx2.is_available() {
-            check_all::<Avx2<__m256>>(|x| x as f32, f32::NAN);
-            check_all::<Avx2<__m256d>>(f64::from, f64::NAN);
+            check_all::<Avx2<__m256>>(|x| x as f32, |x| f32::from_bits(x.unsigned_abs()), f32::NAN);
+            check_all::<Avx2<__m256d>>(f64::from, |x| f64::from_bits(x.unsigned_abs().into()), f64::NAN);
         }
         if Isa::Avx512.is_available() {
-            check_all::<Avx512<__m512>>(|x| x as f32, f32::NAN);
-            check_all::<Avx512<__m512d>>(f64::from, f64::NAN);
+            check_all::<Avx512<__m512>>(|x| x as f32, |x| f32::from_bits(x.unsigned_abs()), f32::NAN);
+            check_all::<Avx512<__m512d>>(f64::from, |x| f64::from_bits(x.unsigned_abs().into()), f64::NAN);
         }
     }
 }

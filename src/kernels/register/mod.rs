@@ -17,8 +17,10 @@ pub const ADD: u8 = 0;
 pub const MUL: u8 = 1;
 /// `if a > b { a } else { b }` (where neither is NaN),
 pub const MAX: u8 = 2;
-/// `if a < b { a } else { b }` (where neither is NaN).
+/// `if a < b { a } else { b }` (where neither is NaN),
 pub const MIN: u8 = 3;
+/// the sum of the bits as whole numbers: registers of f64 do for int64, too.
+pub const ADD_BITS: u8 = 4;
 
 /// How many bytes ahead loops ask memory for elements that are far: one page, where what the processor guesses by itself ends.
 pub const AHEAD: usize = 4096;
@@ -48,7 +50,7 @@ pub(crate) trait Float: Number + PartialOrd {
     #[inline(always)]
     fn neutral<const OPERATION: u8>() -> Self {
         match OPERATION {
-            ADD => Self::ZERO,
+            ADD | ADD_BITS => Self::ZERO,
             MUL => Self::ONE,
             MAX => Self::ENDS.0,
             _ => Self::ENDS.1,
@@ -70,6 +72,7 @@ macro_rules! floats {
                     ADD => self + other,
                     MUL => self * other,
                     MAX => if self > other { self } else { other },
+                    ADD_BITS => $float::from_bits(self.to_bits().wrapping_add(other.to_bits())),
                     _ => if self < other { self } else { other },
                 }
             }

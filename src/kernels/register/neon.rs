@@ -1,6 +1,6 @@
 //! Registers of 64-bit Arm: Advanced SIMD.
 
-use super::{ADD, MAX, MUL, Vector, join_halves};
+use super::{ADD, ADD_BITS, MAX, MUL, Vector, join_halves};
 use std::arch::aarch64::*;
 
 /// A 128-bit register of floats.
@@ -15,7 +15,7 @@ unsafe fn run_neon<R>(body: impl FnOnce() -> R) -> R {
 /// Implements [`Vector`] for one register type; the intrinsics are named in the order of its functions.
 macro_rules! vector {
     ($register:ty, $float:ty, $lanes:literal, $splat:ident, $load:ident, $store:ident, [$add:ident $mul:ident $max:ident $min:ident],
-     $mul_add:ident) => {
+     $add_bits:expr, $mul_add:ident) => {
         // SAFETY: `run_neon` enables the set that these intrinsics belong to.
         unsafe impl Vector for Neon<$register> {
             type Float = $float;
@@ -82,6 +82,7 @@ macro_rules! vector {
                         ADD => $add(self.0, other.0),
                         MUL => $mul(self.0, other.0),
                         MAX => $max(self.0, other.0),
+                        ADD_BITS => $add_bits(self.0, other.0),
                         _ => $min(self.0, other.0),
                     }
                 })
@@ -134,5 +135,7 @@ macro_rules! vector {
     };
 }
 
-vector!(float32x4_t, f32, 4, vdupq_n_f32, vld1q_f32, vst1q_f32, [vaddq_f32 vmulq_f32 vmaxq_f32 vminq_f32], vfmaq_f32);
-vector!(float64x2_t, f64, 2, vdupq_n_f64, vld1q_f64, vst1q_f64, [vaddq_f64 vmulq_f64 vmaxq_f64 vminq_f64], vfmaq_f64);
+vector!(float32x4_t, f32, 4, vdupq_n_f32, vld1q_f32, vst1q_f32, [vaddq_f32 vmulq_f32 vmaxq_f32 vminq_f32],
+    |a, b| vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(a), vreinterpretq_s32_f32(b))), vfmaq_f32);
+vector!(float64x2_t, f64, 2, vdupq_n_f64, vld1q_f64, vst1q_f64, [vaddq_f64 vmulq_f64 vmaxq_f64 vminq_f64],
+    |a, b| vreinterpretq_f64_s64(vaddq_s64(vreinterpretq_s64_f64(a), vreinterpretq_s64_f64(b))), vfmaq_f64);

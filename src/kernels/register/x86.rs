@@ -1,6 +1,6 @@
 //! Registers of x86-64: AVX2 with FMA, and AVX-512.
 
-use super::{ADD, MAX, MUL, Vector};
+use super::{ADD, ADD_BITS, MAX, MUL, Vector};
 use std::arch::asm;
 use std::arch::x86_64::*;
 
@@ -25,7 +25,7 @@ unsafe fn run_avx512<R>(body: impl FnOnce() -> R) -> R {
 /// Implements [`Vector`] for one register type; the intrinsics are named in the order of its functions.
 macro_rules! vector {
     ($vector:ty, $float:ty, $lanes:literal, half $half:ty: $splat_both:expr, $mask:ty, $run:ident, $zero:ident, $splat:ident, $make_mask:expr, $load:ident, $load_masked:expr,
-     $store:ident, $store_masked:expr, [$add:ident $mul:ident $max:ident $min:ident], $mul_add:ident,
+     $store:ident, $store_masked:expr, [$add:ident $mul:ident $max:ident $min:ident], $add_bits:expr, $mul_add:ident,
      $select:expr, $unordered:expr, $either:expr, $any:expr, $join:ident, $transpose:ident $square:literal) => {
         // SAFETY: `$run` enables the sets that these intrinsics belong to.
         unsafe impl Vector for $vector {
@@ -85,6 +85,7 @@ macro_rules! vector {
                         ADD => $add(self.0, other.0),
                         MUL => $mul(self.0, other.0),
                         MAX => $max(self.0, other.0),
+                        ADD_BITS => $add_bits(self.0, other.0),
                         _ => $min(self.0, other.0),
                     }
                 })
@@ -142,20 +143,24 @@ macro_rules! vector {
 
 vector!(Avx512<__m512>, f32, 16, half Avx2<__m256>: splat_both_ps, __mmask16, run_avx512,
     _mm512_setzero_ps, _mm512_set1_ps, |n| ((1u32 << n) - 1) as u16, _mm512_loadu_ps, _mm512_maskz_loadu_ps,
-    _mm512_storeu_ps, _mm512_mask_storeu_ps, [_mm512_add_ps _mm512_mul_ps _mm512_max_ps _mm512_min_ps], _mm512_fmadd_ps,
+    _mm512_storeu_ps, _mm512_mask_storeu_ps, [_mm512_add_ps _mm512_mul_ps _mm512_max_ps _mm512_min_ps],
+    |a, b| _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a), _mm512_castps_si512(b))), _mm512_fmadd_ps,
     _mm512_mask_mov_ps, _mm512_cmp_ps_mask::<_CMP_UNORD_Q>, |a, b| a | b, |mask| mask != 0, join_ps, transpose_ps 8);
 vector!(Avx512<__m512d>, f64, 8, half Avx2<__m256d>: splat_both_pd, __mmask8, run_avx512,
     _mm512_setzero_pd, _mm512_set1_pd, |n| ((1u32 << n) - 1) as u8, _mm512_loadu_pd, _mm512_maskz_loadu_pd,
-    _mm512_storeu_pd, _mm512_mask_storeu_pd, [_mm512_add_pd _mm512_mul_pd _mm512_max_pd _mm512_min_pd], _mm512_fmadd_pd,
+    _mm512_storeu_pd, _mm512_mask_storeu_pd, [_mm512_add_pd _mm512_mul_pd _mm512_max_pd _mm512_min_pd],
+    |a, b| _mm512_castsi512_pd(_mm512_add_epi64(_mm512_castpd_si512(a), _mm512_castpd_si512(b))), _mm512_fmadd_pd,
     _mm512_mask_mov_pd, _mm512_cmp_pd_mask::<_CMP_UNORD_Q>, |a, b| a | b, |mask| mask != 0, join_pd, transpose_pd 4);
 vector!(Avx2<__m256>, f32, 8, half Self: splat_twice, __m256i, run_avx2,
     _mm256_setzero_ps, _mm256_set1_ps, mask_ps, _mm256_loadu_ps, |mask, from| _mm256_maskload_ps(from, mask),
-    _mm256_storeu_ps, _mm256_maskstore_ps, [_mm256_add_ps _mm256_mul_ps _mm256_max_ps _mm256_min_ps], _mm256_fmadd_ps,
+    _mm256_storeu_ps, _mm256_maskstore_ps, [_mm256_add_ps _mm256_mul_ps _mm256_max_ps _mm256_min_ps],
+    |a, b| _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a), _mm256_castps_si256(b))), _mm256_fmadd_ps,
     |other, mask, this| _mm256_blendv_ps(other, this, _mm256_castsi256_ps(mask)),
     |a, b| _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(a, b)), _mm256_or_si256, any_lane, join_ps, transpose_ps 8);
 vector!(Avx2<__m256d>, f64, 4, half Self: splat_twice, __m256i, run_avx2,
     _mm256_setzero_pd, _mm256_set1_pd, mask_pd, _mm256_loadu_pd, |mask, from| _mm256_maskload_pd(from, mask),
-    _mm256_storeu_pd, _mm256_maskstore_pd, [_mm256_add_pd _mm256_mul_pd _mm256_max_pd _mm256_min_pd], _mm256_fmadd_pd,
+    _mm256_storeu_pd, _mm256_maskstore_pd, [_mm256_add_pd _mm256_mul_pd _mm256_max_pd _mm256_min_pd],
+    |a, b| _mm256_castsi256_pd(_mm256_add_epi64(_mm256_castpd_si256(a), _mm256_castpd_si256(b))), _mm256_fmadd_pd,
     |other, mask, this| _mm256_blendv_pd(other, this, _mm256_castsi256_pd(mask)),
     |a, b| _mm256_castpd_si256(_mm256_cmp_pd::<_CMP_UNORD_Q>(a, b)), _mm256_or_si256, any_lane, join_pd, transpose_pd 4);
 
@@ -168,7 +173,8 @@ unsafe fn any_lane(mask: __m256i) -> bool {
 /// Defines a function that joins 8 or 16 floats at an address. It is written out for registers of 128 bits: from a loop, the
 /// compiler takes the floats from memory two by two, which for short runs takes longer than the run.
 macro_rules! join {
-    ($name:ident, $float:ty, $per:literal, $load:ident, [$add:ident $mul:ident $max:ident $min:ident], |$join:ident, $last:ident| $rest:expr) => {
+    ($name:ident, $float:ty, $per:literal, $load:ident, [$add:ident $mul:ident $max:ident $min:ident], $add_bits:expr,
+     |$join:ident, $last:ident| $rest:expr) => {
         #[inline]
         #[target_feature(enable = "avx2,fma")]
         unsafe fn $name<const OPERATION: u8, const N: usize>(lanes: *const $float) -> $float {
@@ -176,6 +182,7 @@ macro_rules! join {
                 ADD => $add(a, b),
                 MUL => $mul(a, b),
                 MAX => $max(a, b),
+                ADD_BITS => $add_bits(a, b),
                 _ => $min(a, b),
             };
             // SAFETY: the caller gives N floats.
@@ -188,11 +195,13 @@ macro_rules! join {
         }
     };
 }
-join!(join_ps, f32, 4, _mm_loadu_ps, [_mm_add_ps _mm_mul_ps _mm_max_ps _mm_min_ps], |join, four| {
+join!(join_ps, f32, 4, _mm_loadu_ps, [_mm_add_ps _mm_mul_ps _mm_max_ps _mm_min_ps],
+    |a, b| _mm_castsi128_ps(_mm_add_epi32(_mm_castps_si128(a), _mm_castps_si128(b))), |join, four| {
     let two = join(four, _mm_movehl_ps(four, four));
     _mm_cvtss_f32(join(two, _mm_shuffle_ps::<1>(two, two)))
 });
-join!(join_pd, f64, 2, _mm_loadu_pd, [_mm_add_pd _mm_mul_pd _mm_max_pd _mm_min_pd], |join, two| {
+join!(join_pd, f64, 2, _mm_loadu_pd, [_mm_add_pd _mm_mul_pd _mm_max_pd _mm_min_pd],
+    |a, b| _mm_castsi128_pd(_mm_add_epi64(_mm_castpd_si128(a), _mm_castpd_si128(b))), |join, two| {
     _mm_cvtsd_f64(join(two, _mm_unpackhi_pd(two, two)))
 });
 
