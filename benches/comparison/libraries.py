@@ -82,11 +82,12 @@ class Torch(Numpy):
             self.xp.set_num_threads(threads)
 
     def array(self, *shape, grad=False, **options):
-        x = self.xp.from_numpy(self.numbers(*shape, **options))
+        x = self.from_array(self.numbers(*shape, **options))
         return x.requires_grad_() if grad else x
 
     def from_array(self, x):
-        return self.xp.from_numpy(x)
+        # In memory of its own, as a script's tensors are: that of numpy may begin anywhere.
+        return self.xp.from_numpy(x).clone()
 
     def to_numpy(self, x):
         return np.array(x) if isinstance(x, (int, float)) else x.detach().numpy()
