@@ -1,4 +1,4 @@
-//! Matrix products at the shapes of the two-layer network, and square ones; and what one thread could reach at most.
+//! Matrix products at the shapes of the two-layer network, and square ones. What could be reached at most: `limits.rs`.
 #![allow(clippy::panic, missing_docs)]
 
 use std::hint::black_box;
@@ -31,41 +31,9 @@ fn products(c: &mut Criterion) {
     group.finish();
 }
 
-/// Accumulators enough to hide the latency of a fused multiply-add, few enough to stay in registers.
-#[cfg(target_arch = "x86_64")]
-const ACCUMULATORS: usize = 24;
-
-/// Independent fused multiply-adds without memory: `rounds` for each accumulator.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-fn fused_f32(rounds: usize) -> f32 {
-    use std::arch::x86_64::{_mm512_add_ps, _mm512_fmadd_ps, _mm512_reduce_add_ps, _mm512_set1_ps};
-    let (a, b) = (_mm512_set1_ps(black_box(0.5)), _mm512_set1_ps(black_box(1e-3)));
-    let mut sums = [_mm512_set1_ps(0.0); ACCUMULATORS];
-    for _ in 0..rounds {
-        sums.iter_mut().for_each(|sum| *sum = _mm512_fmadd_ps(*sum, a, b));
-    }
-    _mm512_reduce_add_ps(sums.into_iter().fold(_mm512_set1_ps(0.0), |x, y| _mm512_add_ps(x, y)))
-}
-
-/// The peak of one thread in float32, half of which is that in float64. Only where there is AVX-512.
-fn peak(c: &mut Criterion) {
-    #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx512f") {
-        const ROUNDS: usize = 10_000;
-        let mut group = c.benchmark_group("peak");
-        group.throughput(Throughput::Elements((2 * 16 * ACCUMULATORS * ROUNDS) as u64));
-        // SAFETY: the processor has the instructions.
-        group.bench_function("float32, one thread", |bench| bench.iter(|| unsafe { fused_f32(black_box(ROUNDS)) }));
-        group.finish();
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = c;
-}
-
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(20);
-    targets = peak, products
+    targets = products
 }
 criterion_main!(benches);
