@@ -41,8 +41,8 @@ pub trait Constants: Sized {
     /// 2ⁿ, exact also where it is subnormal, for the integer n held by `shifted` = n + LOW_SHIFTER: down to 0, and up to 64 less
     /// than the greatest exponent.
     fn low_power(shifted: Self) -> Self;
-    /// w / (w + (1 + t)) for a power of two w, rounded only once if it is subnormal.
-    fn logistic(w: Self, t: Self) -> Self;
+    /// w / (w + eʳ) for a power of two w and |r| ≤ ln 2 / 2, rounded only once if it is subnormal.
+    fn logistic(w: Self, r: Self) -> Self;
 }
 
 const TWO_TO_MINUS_64: f64 = 1.0 / (1u128 << 64) as f64;
@@ -87,7 +87,8 @@ impl Constants for f32 {
     }
 
     #[inline(always)]
-    fn logistic(w: f32, t: f32) -> f32 {
+    fn logistic(w: f32, r: f32) -> f32 {
+        let t = (r * r).fma(exp_tail(r), r);
         let (p, pl) = fast_two_sum(1.0, t);
         w / (p + (w + pl))
     }
@@ -160,9 +161,25 @@ impl Constants for f64 {
         f64::from_bits(shifted.to_bits() << 52) * TWO_TO_MINUS_64
     }
 
-    /// The sum keeps its rounding error, the quotient is corrected for it.
+    /// The sum keeps its rounding error, the quotient is corrected for it. The series is one term shorter than that of `exp`, which
+    /// costs 0.05 units at the most.
     #[inline(always)]
-    fn logistic(w: f64, t: f64) -> f64 {
+    fn logistic(w: f64, r: f64) -> f64 {
+        let series = poly(
+            r,
+            [
+                0.16666666666666685,
+                0.04166666666660269,
+                0.008333333333314711,
+                0.0013888888927301778,
+                0.00019841269903211284,
+                2.4801508059724603e-05,
+                2.7557227595825484e-06,
+                2.762542929844575e-07,
+                2.5114616335089318e-08,
+            ],
+        );
+        let t = (r * r).fma(r.fma(series, 0.5), r);
         let (large, small) = (select(w > 1.0, w, 1.0), select(w > 1.0, 1.0, w));
         let d = (large + small) + t;
         let dl = ((large - d) + small) + t;
@@ -270,15 +287,14 @@ pub fn expm1<T: Real>(x: T) -> T {
 
 /// The logistic function 1 / (1 + e⁻ˣ), which underflows gradually on the left.
 ///
-/// With −x = −n·ln 2 + r and w = 2ⁿ it is w / (w + eʳ). Error: f32 < 2.00, f64 < 0.87.
+/// With −x = −n·ln 2 + r and w = 2ⁿ it is w / (w + eʳ). Error: f32 < 2.00, f64 < 0.92.
 #[inline(always)]
 pub fn sigmoid<T: Real>(x: T) -> T {
     let x = clamp(x, (T::EXP_RANGE.0, T::SATURATION));
     let shifted = x.fma(T::LOG2_E, T::LOW_SHIFTER);
     let n = shifted - T::LOW_SHIFTER;
     let r = n.fma(T::LN2_LO, n.fma(T::LN2_HI, -x));
-    let t = (r * r).fma(exp_tail(r), r);
-    T::logistic(T::low_power(shifted), t)
+    T::logistic(T::low_power(shifted), r)
 }
 
 /// The hyperbolic tangent.
