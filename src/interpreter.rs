@@ -2,6 +2,7 @@
 //! The Python layer says how; ops, storage and tape only say when.
 
 use std::ffi::CStr;
+use std::rc::Rc;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use pyo3::prelude::*;
 
 use crate::error::Result;
 use crate::fork::NAP;
+use crate::tape::level::before_show;
 use crate::tensor::Tensor;
 
 /// Runs its argument without the interpreter lock.
@@ -64,6 +66,15 @@ pub fn released(body: &mut dyn FnMut()) {
 /// Waits for the ops of other threads that are reading it; fails if they do not end, as when this thread itself is in the middle
 /// of one.
 pub fn show(x: &Bound<'_, Tensor>, new: &Tensor) -> PyResult<Tensor> {
+    let old = x.borrow().clone();
+    before_show(&old, || {
+        let (x, old) = (x.clone().unbind(), old.clone());
+        Rc::new(move || Python::attach(|py| Ok(shown_at_once(x.bind(py), &old).map(drop)?)))
+    });
+    shown_at_once(x, new)
+}
+
+fn shown_at_once(x: &Bound<'_, Tensor>, new: &Tensor) -> PyResult<Tensor> {
     let start = Instant::now();
     let mut pause = NAP;
     loop {

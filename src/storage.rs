@@ -131,6 +131,11 @@ impl Storage {
         self.0.version.load(Ordering::Acquire)
     }
 
+    /// Sets the count of in-place writes.
+    pub(crate) fn set_version(&self, version: u32) {
+        self.0.version.store(version, Ordering::Release);
+    }
+
     /// Counts one in-place write.
     pub fn bump_version(&self) {
         self.0.version.fetch_add(1, Ordering::AcqRel);

@@ -41,6 +41,8 @@ struct Body {
     dtype: DType,
     /// Made in inference mode: may never take part in a recording.
     inference: bool,
+    /// The innermost transform of a function that it was made in; of a view, that of what it shows. See [`crate::tape::level`].
+    level: u64,
     /// A version counter of its own, for `x.data`; otherwise the storage's counts.
     own_version: Option<Arc<AtomicU32>>,
     /// The op that made the tensor, which `meta` replaces when there is need of one.
@@ -56,20 +58,30 @@ impl Tensor {
 
     /// A tensor over existing memory. The layout must lie within the storage.
     pub fn from_parts(storage: Storage, layout: Layout, dtype: DType) -> Tensor {
-        let inference = mode::is_inference();
-        let contiguous = layout.is_contiguous();
-        Tensor::of(Body { storage, layout, contiguous, dtype, inference, own_version: None, origin: None, meta: OnceLock::new() })
+        let mode = mode::mode();
+        Tensor::of(Body {
+            storage,
+            contiguous: layout.is_contiguous(),
+            layout,
+            dtype,
+            inference: mode.inference,
+            level: mode.level.number,
+            own_version: None,
+            origin: None,
+            meta: OnceLock::new(),
+        })
     }
 
     /// Another tensor over the same memory, off the tape.
     fn sharing(&self, layout: Layout, dtype: DType) -> Tensor {
-        let Body { storage, inference, own_version, .. } = &*self.body;
+        let Body { storage, inference, level, own_version, .. } = &*self.body;
         Tensor::of(Body {
             storage: storage.clone(),
             contiguous: layout.is_contiguous(),
             layout,
             dtype,
             inference: *inference,
+            level: *level,
             own_version: own_version.clone(),
             origin: None,
             meta: OnceLock::new(),
@@ -89,12 +101,14 @@ impl Tensor {
         // Dims of one element may have any stride; a new tensor has the regular one.
         let strides = if shape.contains(&1) { contiguous_strides(shape) } else { copy_of(strides) };
         let storage = Storage::uninitialized(self.numel() * dtype.size())?;
+        let mode = mode::mode();
         Ok(Tensor::of(Body {
             storage,
             layout: Layout { shape: copy_of(shape), strides, offset: 0 },
             contiguous: true,
             dtype,
-            inference: mode::is_inference(),
+            inference: mode.inference,
+            level: mode.level.number,
             own_version: None,
             origin: None,
             meta: OnceLock::new(),
@@ -194,6 +208,27 @@ impl Tensor {
     /// Whether it was made in inference mode.
     pub fn is_inference(&self) -> bool {
         self.body.inference
+    }
+
+    /// The innermost transform of a function that it was made in, or what it shows; 0 is none.
+    pub fn level(&self) -> u64 {
+        self.body.level
+    }
+
+    /// The same tensor as one that the innermost transform has made.
+    pub(crate) fn at_this_level(&self) -> Tensor {
+        let Body { storage, layout, contiguous, dtype, inference, own_version, origin, meta, .. } = &*self.body;
+        Tensor::of(Body {
+            storage: storage.clone(),
+            layout: layout.clone(),
+            contiguous: *contiguous,
+            dtype: *dtype,
+            inference: *inference,
+            level: mode::mode().level.number,
+            own_version: own_version.clone(),
+            origin: origin.clone(),
+            meta: meta.clone(),
+        })
     }
 
     /// The place on the tape, if there ever was need of one.
@@ -305,6 +340,14 @@ impl Tensor {
                 own.fetch_add(1, Ordering::AcqRel);
             }
             None => self.body.storage.bump_version(),
+        }
+    }
+
+    /// Goes back to an earlier count, for writes that were undone.
+    pub(crate) fn set_version(&self, version: u32) {
+        match &self.body.own_version {
+            Some(own) => own.store(version, Ordering::Release),
+            None => self.body.storage.set_version(version),
         }
     }
 
@@ -507,6 +550,7 @@ impl Tensor {
             contiguous: *contiguous,
             dtype: *dtype,
             inference: *inference,
+            level: self.body.level,
             own_version: self.body.own_version.clone(),
             origin: None,
             meta,

@@ -6,7 +6,8 @@ control flow that depends on values and derivatives included.
 
 import functools
 
-from ferrograd._C import Tensor, get_rng_state, set_rng_state, stack
+from ferrograd._C import Tensor, _autograd, get_rng_state, set_rng_state, stack
+from ferrograd.autograd._transform import transform
 from ferrograd.utils._pytree import flatten_like, tree_flatten, tree_unflatten
 
 __all__ = ["vmap"]
@@ -46,7 +47,8 @@ def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
                 "representing where in the outputs the vmapped dimension should appear."
             )
         batch = _Batch(name, in_dims, args)
-        samples = batch.answers(func, kwargs, randomness)
+        with transform("maps"):
+            samples = batch.answers(func, kwargs, randomness)
         return _joined(name, out_dims, samples, batch.size)
 
     return wrapped
@@ -91,11 +93,12 @@ class _Batch:
             parts = [x if dim is None else _zeros(x, dim) for x, dim in zip(self.leaves, self.dims)]
             yield tree_unflatten(parts, self.spec)
             return
+        mine = _autograd._of_transform
         # One op for all samples where they are recorded; elsewhere views that may be written to.
         split = [x.unbind(dim) if dim is not None and x.requires_grad else None for x, dim in zip(self.leaves, self.dims)]
         for i in range(self.size):
             parts = [
-                x if dim is None else parts[i] if parts else x.select(dim, i)
+                x if dim is None else mine(parts[i] if parts else x.select(dim, i))
                 for x, dim, parts in zip(self.leaves, self.dims, split)
             ]
             yield tree_unflatten(parts, self.spec)
@@ -108,6 +111,7 @@ class _Batch:
             if randomness == "same":
                 set_rng_state(state)
             answers.append(func(*args, **kwargs))
+            _autograd._end_of_sample(len(answers) >= self.size)
             if randomness == "error" and len(answers) == 1 and not get_rng_state().equal(state):
                 set_rng_state(state)
                 raise RuntimeError(RANDOM_IN_ERROR_MODE)

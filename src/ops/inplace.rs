@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::interpreter::show;
 use crate::layout::{Layout, Shape, checked_numel};
 use crate::runtime_error;
+use crate::tape::level::before_write;
 use crate::tape::view;
 use crate::tensor::Tensor;
 
@@ -64,6 +65,7 @@ impl Tensor {
     /// The first elements of this memory in another shape, one after the other; in new memory if there are not enough. Those that are new have
     /// arbitrary contents.
     fn resized(&self, op: &'static str, shape: &[usize]) -> Result<Tensor> {
+        before_write(op, self)?;
         if self.requires_grad() {
             return runtime_error!("{op}: cannot resize variables that require grad");
         }

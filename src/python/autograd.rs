@@ -25,7 +25,9 @@ pub use run::{backward, grad};
 pub use saved::{_pop_saved_hooks, _push_saved_hooks};
 
 use crate::interpreter::show;
-use crate::tape::mode::{self, Mode};
+use crate::tape::frozen::ONE_OF_SEVERAL;
+use crate::tape::level::{self, Level, Transform};
+use crate::tape::mode::{self, Mode, ModeGuard};
 use crate::tape::{Grad, GradObject, Meta};
 use crate::tensor::Tensor;
 
@@ -96,6 +98,12 @@ impl Tensor {
     /// Raises: RuntimeError if the dtype is not floating point, or to switch off a computed tensor.
     #[pyo3(signature = (requires_grad=true))]
     fn requires_grad_<'py>(slf: Bound<'py, Self>, requires_grad: bool) -> PyResult<Bound<'py, Self>> {
+        level::check_outside(
+            "You are attempting to call Tensor.requires_grad_() (or perhaps using torch.autograd.functional.* APIs) inside of a \
+             function being transformed by a functorch transform. This is unsupported, please attempt to use the functorch \
+             transforms (e.g. grad, vjp, jacrev, jacfwd, hessian) or call requires_grad_() outside of a function being transformed \
+             instead.",
+        )?;
         let x = slf.borrow().clone();
         x.set_requires_grad_flag(requires_grad, false)?;
         remember(&slf, &x.meta_or_new())?;
@@ -264,6 +272,11 @@ impl Tensor {
     ///
     /// Raises: RuntimeError if the tensor does not require a gradient.
     fn retain_grad(&self) -> PyResult<()> {
+        level::check_outside(
+            "You are attempting to call Tensor.retain_grad() inside of a function being transformed by a functorch transform. This is \
+             unsupported, please attempt to use the functorch transforms (e.g. grad, vjp, jacrev, jacfwd, hessian) or call \
+             retain_grad() outside of a function being transformed instead.",
+        )?;
         Ok(self.retain_gradient()?)
     }
 
@@ -336,4 +349,52 @@ pub fn _set_mode(grad: bool, inference: bool) -> (bool, bool) {
 #[pyfunction]
 pub fn _mode() -> (bool, bool) {
     (mode::mode().grad, mode::mode().inference)
+}
+
+/// Begins a transform of a function on this thread, one that "differentiates" or one that "maps"; answers what ends it.
+#[pyfunction]
+pub fn _enter_transform(does: &str) -> (u64, u64, u64) {
+    let Level { number, differentiates, maps } =
+        level::enter(if does == "maps" { Transform::Maps } else { Transform::Differentiates });
+    (number, differentiates, maps)
+}
+
+/// Ends a transform.
+#[pyfunction]
+pub fn _leave_transform(before: (u64, u64, u64)) {
+    let (number, differentiates, maps) = before;
+    level::leave(Level { number, differentiates, maps });
+}
+
+/// After a sample of the innermost transform that maps: see `tape::level`.
+#[pyfunction]
+pub fn _end_of_sample(last: bool) -> crate::error::Result<()> {
+    level::end_of_sample(last)
+}
+
+/// A tensor as one that the innermost transform has made: its function may write to it.
+#[pyfunction]
+pub fn _of_transform(tensor: &Bound<'_, Tensor>) -> Tensor {
+    let x = tensor.borrow().at_this_level();
+    // One of several views of a batch is written to like a view of its own.
+    if let Some(meta) = x.meta()
+        && let Some(base) = meta.lock().base.as_deref_mut()
+        && base.frozen == Some(ONE_OF_SEVERAL)
+    {
+        base.frozen = None;
+    }
+    x
+}
+
+/// The same elements as a result of a tensor on the tape that is no view of it. Unless it is `writable`, it is written to as little
+/// as a leaf.
+#[pyfunction]
+pub fn _variable(tensor: &Bound<'_, Tensor>, writable: bool) -> crate::error::Result<Tensor> {
+    let x = tensor.borrow().clone();
+    let y = {
+        let _not_a_view = ModeGuard::without_views();
+        x.view_as(&x)?
+    };
+    y.meta_or_new().lock().is_variable = !writable;
+    Ok(y)
 }

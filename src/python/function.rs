@@ -18,6 +18,7 @@ use super::panics::internal_error;
 use crate::error::Error;
 use crate::interpreter::show;
 use crate::ops::arguments::{MemoryFormat, Operand};
+use crate::tape::level::before_output;
 use crate::tensor::Tensor;
 
 type Function = Callable<Rules>;
@@ -271,6 +272,7 @@ pub fn write_output(name: &str, target: &Bound<'_, Tensor>, result: &Tensor, war
             out.strides()
         )));
     }
+    before_output(name, &out)?;
     if out.shape() == result.shape() {
         out.write(result)?;
         out.bump_version();

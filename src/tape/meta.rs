@@ -76,6 +76,8 @@ pub struct MetaState {
     pub requires_grad: bool,
     /// The op that made this tensor and which of its outputs it is; `None` for a leaf.
     pub node: Option<(Arc<Node>, usize)>,
+    /// Whether it is what a function is being differentiated by, which is written to as little as a leaf.
+    pub is_variable: bool,
     /// The gradient, for leaves and for tensors that retain it.
     pub grad: Option<Grad>,
     /// Whether `retain_grad` was called.

@@ -8,8 +8,8 @@ pub mod custom;
 pub mod engine;
 pub mod frozen;
 pub mod hooks;
-
 pub mod leaves;
+pub mod level;
 pub mod meta;
 pub mod mode;
 pub mod reach;

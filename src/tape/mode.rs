@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 
+use super::level::Level;
+
 /// The state that the context managers save and restore.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mode {
@@ -11,10 +13,13 @@ pub struct Mode {
     pub inference: bool,
     /// Whether views remember what they are views of: all that a user can see do.
     pub views: bool,
+    /// The transforms of functions that the thread is in.
+    pub level: Level,
 }
 
 thread_local! {
-    static MODE: Cell<Mode> = const { Cell::new(Mode { grad: true, inference: false, views: true }) };
+    static MODE: Cell<Mode> =
+        const { Cell::new(Mode { grad: true, inference: false, views: true, level: Level { number: 0, differentiates: 0, maps: 0 } }) };
 }
 
 /// This thread's mode.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::level::before_write;
 use crate::error::Result;
 use crate::runtime_error;
 use crate::tensor::Tensor;
@@ -61,6 +62,7 @@ impl Tensor {
 
     /// Takes this tensor itself off the tape.
     pub fn detach_self(&self) -> Result<()> {
+        before_write("detach_", self)?;
         if self.is_view() {
             return runtime_error!("Can't detach views in-place. Use detach() instead.");
         }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use smallvec::smallvec;
 
 use super::frozen::{MADE_IN_INFERENCE, MADE_UNRECORDED, frozen_node, maker, refusal};
+use super::level::before_write;
 use super::meta::Meta;
 use super::mode::Mode;
 use super::record::{COPY_SLICES, Edge, Input, Node, Rule, Rules, node};
@@ -278,6 +279,7 @@ pub fn check_places(x: &Tensor) -> Result<()> {
 
 /// Whether a write to `x` is to be recorded; fails if it must not be done.
 fn begin(op: &'static str, x: &Tensor, others_require_grad: bool) -> Result<bool> {
+    before_write(op, x)?;
     if x.is_inference() && !super::mode::is_inference() {
         return runtime_error!(
             "{op}: Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone to get a normal \
@@ -296,14 +298,15 @@ pub fn check_writable(x: &Tensor) -> Result<()> {
     let Some(meta) = x.meta() else { return Ok(()) };
     let (node, leaf, base) = {
         let state = meta.lock();
-        (state.node.clone(), state.node.is_none() && state.requires_grad, state.base.clone())
+        let leaf = state.node.is_none() && state.requires_grad || state.is_variable;
+        (state.node.clone(), leaf, state.base.clone())
     };
     if let Some(base) = &base {
         if let Some(reason) = base.frozen {
             return runtime_error!("{}", refusal(&maker(node), reason, "is being"));
         }
         let state = base.meta.lock();
-        if state.node.is_none() && (state.requires_grad || node.is_some() || leaf) {
+        if state.is_variable || state.node.is_none() && (state.requires_grad || node.is_some() || leaf) {
             return runtime_error!("a view of a leaf Variable that requires grad is being used in an in-place operation.");
         }
     }

@@ -87,7 +87,8 @@ def make_dual(tensor, tangent, *, level=None):
     if tensor.requires_grad:
         dual = tensor.view_as(tensor)
     else:
-        dual = tensor.detach().requires_grad_()
+        dual = tensor.detach()
+        dual.requires_grad = True
         current.own.append(dual)
     current.duals.append(dual)
     current.tangents.append(tangent)

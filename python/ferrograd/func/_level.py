@@ -2,6 +2,7 @@
 
 from ferrograd._C import Tensor, _autograd, zeros_like
 from ferrograd.autograd._products import Tangents, gradients
+from ferrograd.autograd._transform import transform
 from ferrograd.autograd.grad_mode import enable_grad
 from ferrograd.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
@@ -29,23 +30,28 @@ class Level:
         if not isinstance(x, Tensor):
             raise ValueError(f"Thing passed to transform API must be Tensor, got {type(x)}")
         if x.requires_grad:
-            return x.view_as(x)
-        leaf = x.detach().requires_grad_()
+            return _autograd._variable(x, False)
+        leaf = x.detach()
+        leaf.requires_grad = True
         self.own.append(leaf)
         return leaf
 
-    def call(self, func, kwargs=None):
-        """What the function answers for the variables."""
-        chosen = tree_unflatten(self.variables, self.spec)
+    def call(self, func, kwargs=None, forward=False):
+        """What the function answers for the variables, which it may write to in `forward` mode."""
+        with transform("differentiates"), enable_grad():
+            given = (_autograd._variable(x, True) for x in self.variables) if forward else self.variables
+            variables = [_autograd._of_transform(x) for x in given]
+            return func(*self.arguments(variables), **(kwargs or {}))
+
+    def arguments(self, variables):
+        """The arguments of the call, with these variables."""
+        chosen = tree_unflatten(variables, self.spec)
         if self.argnums is None:
-            args = chosen
-        else:
-            places = [self.argnums] if isinstance(self.argnums, int) else self.argnums
-            values = [chosen] if isinstance(self.argnums, int) else chosen
-            replaced = dict(zip(places, values))
-            args = [replaced.get(i, arg) for i, arg in enumerate(self.args)]
-        with enable_grad():
-            return func(*args, **(kwargs or {}))
+            return chosen
+        places = [self.argnums] if isinstance(self.argnums, int) else self.argnums
+        values = [chosen] if isinstance(self.argnums, int) else chosen
+        replaced = dict(zip(places, values))
+        return [replaced.get(i, arg) for i, arg in enumerate(self.args)]
 
     def leads_outside(self, *tensors):
         """Whether gradients of the tensors flow to something that is not the level's own."""

@@ -142,7 +142,7 @@ def jvp(func, primals, tangents, *, strict=False, has_aux=False):
         raise RuntimeError(f"{api}: Expected primals to be a tuple. E.g. it should be valid to call f(*primals).")
     directions = _directions(api, primals, tangents)
     level = Level(primals)
-    output, aux = _without_aux(api, level.call(func), has_aux)
+    output, aux = _without_aux(api, level.call(func, forward=True), has_aux)
     outputs, spec = _tensors(api, output)
     found = _along(level, outputs, directions)
     if strict and None in found:
@@ -182,7 +182,7 @@ def _along(level, outputs, directions):
 def linearize(func, *primals):
     """``(func(*primals), jvp_fn)``, where ``jvp_fn(*tangents)`` answers the derivative along tangents like the primals."""
     level = Level(primals)
-    outputs, spec = _tensors("linearize(f, *primals)", level.call(func))
+    outputs, spec = _tensors("linearize(f, *primals)", level.call(func, forward=True))
     tangents = level.tangents(outputs)
 
     def jvp_fn(*directions):
@@ -245,7 +245,7 @@ def jacfwd(func, argnums=0, has_aux=False, *, randomness="error"):
     def call(level, func, kwargs):
         check_randomness(randomness)
         state = get_rng_state()
-        output = level.call(func, kwargs)
+        output = level.call(func, kwargs, forward=True)
         if randomness != "same" and not get_rng_state().equal(state):
             set_rng_state(state)
             if randomness == "different":

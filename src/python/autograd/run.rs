@@ -12,6 +12,7 @@ use crate::dtype::Scalar;
 use crate::error::Result;
 use crate::layout::Shape;
 use crate::tape::engine::{self, Options};
+use crate::tape::level::check_outside;
 use crate::tensor::Tensor;
 
 /// A tensor or a sequence of tensors.
@@ -157,6 +158,10 @@ pub fn backward(
     grad_variables: Option<Gradients>,
     inputs: Option<Tensors>,
 ) -> PyResult<()> {
+    check_outside(
+        "backward() called inside a functorch transform. This is not supported, please use functorch.grad or functorch.vjp instead \
+         or call backward() outside of functorch transforms.",
+    )?;
     if grad_tensors.is_some() && grad_variables.is_some() {
         return Err(PyRuntimeError::new_err(
             "`grad_tensors` and `grad_variables` (deprecated) arguments both passed to `backward()`. Please only use `grad_tensors`.",

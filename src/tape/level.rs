@@ -1,0 +1,212 @@
+//! The transforms of functions that a thread is in the middle of (`func.grad`, `vmap`, …), and writes to what their functions have
+//! captured.
+//!
+//! A tensor remembers the innermost transform that it was made in, and a view that of what it shows. The numbers of transforms
+//! grow, so what has a smaller number than a transform was there before it. Under one that differentiates it may not be written to.
+//! Under one that maps, each sample finds it as the first did, and must leave it as the first did: it is written to once for all.
+
+use std::cell::RefCell;
+use std::mem::take;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::meta::Meta;
+use super::mode::{self, Mode};
+use super::record::Node;
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::layout::Layout;
+use crate::runtime_error;
+use crate::tensor::Tensor;
+
+/// The transforms that a thread is in, by their numbers; 0 is none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Level {
+    /// The innermost.
+    pub number: u64,
+    /// The innermost that differentiates.
+    pub differentiates: u64,
+    /// The innermost that maps.
+    pub maps: u64,
+}
+
+/// What a transform does with its function.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Transform {
+    /// It takes derivatives.
+    Differentiates,
+    /// It calls it for each sample.
+    Maps,
+}
+
+/// A tensor from outside of a transform that was written to, as it was before.
+struct Written {
+    op: String,
+    x: Tensor,
+    before: Tensor,
+    version: u32,
+    /// Where it, or its base, was on the tape.
+    place: (Arc<Meta>, Option<(Arc<Node>, usize)>),
+}
+
+impl Written {
+    fn undo(self) -> Result<()> {
+        self.x.detached(false).write(&self.before)?;
+        self.x.set_version(self.version);
+        let (meta, node) = self.place;
+        let _later = std::mem::replace(&mut meta.lock().node, node);
+        Ok(())
+    }
+}
+
+/// Makes a tensor show again what it showed before.
+type Restore = Rc<dyn Fn() -> Result<()>>;
+
+/// A transform that maps: what the sample at hand has done to tensors from outside.
+struct Map {
+    number: u64,
+    written: Vec<Written>,
+    shown: Vec<Restore>,
+    /// Tensors that the first sample has written to, and what it has left there.
+    first: Option<Vec<(Tensor, Tensor)>>,
+}
+
+thread_local! {
+    static MAPS: RefCell<Vec<Map>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Begins a transform on this thread; answers what `leave` needs to end it.
+pub fn enter(transform: Transform) -> Level {
+    static NUMBERS: AtomicU64 = AtomicU64::new(1);
+    let before = mode::mode();
+    let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+    let level = match transform {
+        Transform::Differentiates => Level { number, differentiates: number, ..before.level },
+        Transform::Maps => {
+            MAPS.with_borrow_mut(|maps| maps.push(Map { number, written: Vec::new(), shown: Vec::new(), first: None }));
+            Level { number, maps: number, ..before.level }
+        }
+    };
+    mode::set_mode(Mode { level, ..before });
+    before.level
+}
+
+/// Ends a transform.
+pub fn leave(before: Level) {
+    let mode = mode::mode();
+    mode::set_mode(Mode { level: before, ..mode });
+    let _ended = MAPS.with_borrow_mut(|maps| if mode.level.maps == before.maps { None } else { maps.pop() });
+}
+
+/// Fails inside of a transform.
+pub fn check_outside(what: &str) -> Result<()> {
+    if mode::mode().level.number == 0 {
+        return Ok(());
+    }
+    runtime_error!("{what}")
+}
+
+/// Before a write to `x`: fails if a function that is being differentiated has captured it.
+#[inline]
+pub fn before_write(op: &str, x: &Tensor) -> Result<()> {
+    let level = mode::mode().level;
+    if x.level() < level.number { before_captured_write(op, x, level) } else { Ok(()) }
+}
+
+#[cold]
+fn before_captured_write(op: &str, x: &Tensor, level: Level) -> Result<()> {
+    if x.level() < level.differentiates {
+        return runtime_error!(
+            "During a grad (vjp, jvp, grad, etc) transform, the function provided attempted to call in-place operation ({op}) that \
+             would mutate a captured Tensor. This is not supported; please rewrite the function being transformed to explicitly \
+             accept the mutated Tensor(s) as inputs."
+        );
+    }
+    before_output(op, x)
+}
+
+/// Before a write to `x` that differentiating does not forbid, as to an `out=`.
+pub fn before_output(op: &str, x: &Tensor) -> Result<()> {
+    if x.level() >= mode::mode().level.maps {
+        return Ok(());
+    }
+    let is_new = |map: &Map| map.number > x.level() && !map.written.iter().any(|w| is_same(&w.x, x));
+    let count = MAPS.with_borrow(|maps| maps.iter().filter(|map| is_new(map)).count());
+    let mut written = Vec::with_capacity(count);
+    for _ in 0..count {
+        let meta = x.meta_or_new();
+        let meta = meta.lock().base.as_ref().map_or_else(|| meta.clone(), |base| base.meta.clone());
+        let place = (meta.clone(), meta.node());
+        written.push(Written {
+            op: op.to_string(),
+            x: x.clone(),
+            before: x.detached(false).copied()?,
+            version: x.version(),
+            place,
+        });
+    }
+    MAPS.with_borrow_mut(|maps| {
+        for (map, written) in maps.iter_mut().filter(|map| is_new(map)).zip(written) {
+            map.written.push(written);
+        }
+    });
+    Ok(())
+}
+
+/// Whether two handles show the same elements.
+fn is_same(x: &Tensor, y: &Tensor) -> bool {
+    x.storage().same(y.storage()) && x.layout() == y.layout() && x.dtype() == y.dtype()
+}
+
+/// Before a tensor shows other memory, or its memory in another way; `restore` undoes it.
+pub fn before_show(x: &Tensor, restore: impl FnOnce() -> Restore) {
+    if x.level() < mode::mode().level.maps {
+        let restore = restore();
+        MAPS.with_borrow_mut(|maps| {
+            maps.iter_mut().filter(|map| map.number > x.level()).for_each(|map| map.shown.push(restore.clone()));
+        });
+    }
+}
+
+/// After a sample of the innermost transform that maps: fails if it has not left what it has captured as the first sample did, and
+/// makes that ready for the next one, if there is one.
+pub fn end_of_sample(last: bool) -> Result<()> {
+    let state =
+        MAPS.with_borrow_mut(|maps| maps.last_mut().map(|map| (take(&mut map.written), take(&mut map.shown), map.first.take())));
+    let Some((written, shown, first)) = state else { return Ok(()) };
+    let left = |w: &Written| Ok((w.x.clone(), w.x.detached(false).copied()?));
+    let left = written.iter().map(left).collect::<Result<Vec<_>>>()?;
+    let different = match &first {
+        Some(first) => first_difference(first, &left)?,
+        None => None,
+    };
+    let op = different.map(|i| written.get(i).map_or_else(|| "an in-place op".to_string(), |w| w.op.clone()));
+    if op.is_some() || !last {
+        written.into_iter().rev().try_for_each(Written::undo)?;
+        shown.into_iter().rev().try_for_each(|restore| restore())?;
+    }
+    if let Some(op) = op {
+        return runtime_error!(
+            "vmap: {op}(self, *extra_args) is not possible because `self`, which the function has captured, is not vmapped over, but \
+             what is written to it is: it is not the same for all samples. Please use out-of-place operators, or vmap over `self`, too."
+        );
+    }
+    let _before = MAPS.with_borrow_mut(|maps| maps.last_mut().and_then(|map| map.first.replace(first.unwrap_or(left))));
+    Ok(())
+}
+
+/// Where two samples have not written to the same places, or not the same bits.
+fn first_difference(first: &[(Tensor, Tensor)], other: &[(Tensor, Tensor)]) -> Result<Option<usize>> {
+    for (i, ((x, a), (y, b))) in first.iter().zip(other).enumerate() {
+        if !is_same(x, y) || !bytes_of(a).equal(&bytes_of(b))? {
+            return Ok(Some(i));
+        }
+    }
+    Ok(if first.len() == other.len() { None } else { Some(first.len().min(other.len())) })
+}
+
+/// The memory of a tensor without gaps that begins where its storage does.
+fn bytes_of(x: &Tensor) -> Tensor {
+    x.reinterpreted(Layout::contiguous(&[x.numel() * x.dtype().size()]), DType::U8)
+}
