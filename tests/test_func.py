@@ -240,6 +240,133 @@ def test_vmap_and_random_numbers():
     assert not a.equal(b)
 
 
+def randoms(x):
+    """Random numbers of several ops, in a certain order."""
+    return (
+        ferrograd.randn(7),
+        ferrograd.rand_like(x),
+        ferrograd.randint(0, 100, (4,)),
+        ferrograd.bernoulli(ferrograd.full((3,), 0.3)),
+        ferrograd.randn(3, dtype=ferrograd.complex64),
+        x.clone().normal_(1, 2),
+        x.clone().exponential_(),
+        x.clone().log_normal_(),
+        x.clone().random_(10),
+        x.clone().geometric_(0.5),
+        ferrograd.normal(x, 2.0),
+        ferrograd.multinomial(x + 1, 2),
+        ferrograd.multinomial(x + 1, 4, replacement=True),
+        ferrograd.randn(()),
+    )
+
+
+def batched_randoms(xs):
+    """The same ops for a batch."""
+    size = len(xs)
+    return (
+        ferrograd.randn(size, 7),
+        ferrograd.rand_like(xs),
+        ferrograd.randint(0, 100, (size, 4)),
+        ferrograd.bernoulli(ferrograd.full((size, 3), 0.3)),
+        ferrograd.randn(size, 3, dtype=ferrograd.complex64),
+        xs.clone().normal_(1, 2),
+        xs.clone().exponential_(),
+        xs.clone().log_normal_(),
+        xs.clone().random_(10),
+        xs.clone().geometric_(0.5),
+        ferrograd.normal(xs, 2.0),
+        ferrograd.multinomial(xs + 1, 2),
+        ferrograd.multinomial(xs + 1, 4, replacement=True),
+        ferrograd.randn(size),
+    )
+
+
+@pytest.mark.parametrize("size", [1, 2, 40])
+def test_vmap_draws_for_all_samples_at_once(size):
+    """Each random op draws what it draws for a batch, so the order of the numbers is that of the ops, not of the samples."""
+    xs = ferrograd.arange(5.0 * size).view(size, 5)
+    for chunk_size in (None, 1, 3):
+        step = chunk_size or size
+        ferrograd.manual_seed(1)
+        want = [batched_randoms(xs[i : i + step]) for i in range(0, size, step)]
+        want = [ferrograd.cat(parts) for parts in zip(*want)]
+        state = ferrograd.get_rng_state()
+        ferrograd.manual_seed(1)
+        got = vmap(randoms, randomness="different", chunk_size=chunk_size)(xs)
+        assert ferrograd.get_rng_state().equal(state)
+        for a, b in zip(got, want):
+            assert a.equal(b)
+
+
+def test_vmap_draws_the_same_for_all_samples():
+    # torch refuses to draw the same numbers for different probabilities.
+    xs = ferrograd.ones(3, 5)
+    ferrograd.manual_seed(1)
+    want = randoms(xs[0])
+    state = ferrograd.get_rng_state()
+    for chunk_size in (None, 2):
+        ferrograd.manual_seed(1)
+        got = vmap(randoms, randomness="same", chunk_size=chunk_size)(xs)
+        assert ferrograd.get_rng_state().equal(state)
+        for a, b in zip(got, want):
+            assert a.equal(b.expand_as(a))
+
+
+def test_random_numbers_of_vmap_within_vmap():
+    xs = ferrograd.arange(30.0).view(3, 2, 5)
+    for outer in ("same", "different"):
+        for inner in ("same", "different"):
+            shape = (3 if outer == "different" else 1, 2 if inner == "different" else 1)
+            ferrograd.manual_seed(1)
+            numbers = ferrograd.randn(*shape, 4), ferrograd.randint(0, 50, (*shape, 3)), ferrograd.rand(*shape)
+            # A permutation of the inner map is a call for each sample, which the outer one sees.
+            orders = [[ferrograd.randperm(5) for _ in range(shape[0])] for _ in range(shape[1])]
+            orders = ferrograd.stack([ferrograd.stack(row) for row in orders], 1)
+            state = ferrograd.get_rng_state()
+            ferrograd.manual_seed(1)
+            got = vmap(
+                vmap(
+                    lambda x: (ferrograd.randn(4), ferrograd.randint(0, 50, (3,)), ferrograd.rand(()), ferrograd.randperm(5)),
+                    randomness=inner,
+                ),
+                randomness=outer,
+            )(xs)
+            assert ferrograd.get_rng_state().equal(state)
+            for a, b in zip(got, (*numbers, orders)):
+                assert a.equal(b.expand_as(a)), (outer, inner)
+
+
+def test_random_numbers_in_a_mode_of_errors():
+    state = ferrograd.get_rng_state()
+    for outer, inner in (("error", "different"), ("different", "error"), ("error", "same")):
+        with pytest.raises(RuntimeError, match="randomness error mode"):
+            vmap(vmap(lambda x: ferrograd.rand(3), randomness=inner), randomness=outer)(BATCH.view(1, 2, 3))
+    for draw in (ferrograd.bernoulli, ferrograd.poisson, lambda x: ferrograd.multinomial(x + 1, 1), lambda x: ferrograd.randperm(2)):
+        with pytest.raises(RuntimeError, match="randomness error mode"):
+            vmap(draw)(BATCH / 10)
+    assert ferrograd.get_rng_state().equal(state)
+
+
+def test_samples_that_draw_otherwise_than_the_first():
+    """They draw for themselves: what they ask for is what they get."""
+
+    def f(x):
+        a = ferrograd.rand(3) if x.sum() < 5 else ferrograd.empty(3).uniform_(5, 6)
+        return a, ferrograd.poisson(x), ferrograd.randint(0, 10, (2,) if x.sum() < 5 else (1,)).sum()
+
+    (a, b), p, n = vmap(f, randomness="different")(BATCH)
+    assert (a < 1).all() and (b >= 5).all() and p.shape == BATCH.shape and n.shape == (2,)
+
+
+def test_random_numbers_of_a_generator_of_ones_own():
+    generator = ferrograd.Generator()
+    want = ferrograd.randn(2, 3, generator=generator.manual_seed(4)), ferrograd.rand(2, 2, generator=generator)
+    state = ferrograd.get_rng_state()
+    generator.manual_seed(4)
+    got = vmap(lambda x: (ferrograd.randn(3, generator=generator), ferrograd.rand(2, generator=generator)), randomness="different")(BATCH)
+    assert got[0].equal(want[0]) and got[1].equal(want[1]) and ferrograd.get_rng_state().equal(state)
+
+
 @pytest.mark.parametrize(
     "options, args, text",
     [
@@ -375,8 +502,14 @@ def test_jacfwd_and_random_numbers():
         with pytest.raises(RuntimeError, match=text):
             call()
         assert ferrograd.get_rng_state().equal(state)
-    with pytest.raises(NotImplementedError, match="randomness='different'"):
-        func.jacfwd(noisy, randomness="different")(x)
+    ferrograd.manual_seed(0)
+    numbers = ferrograd.rand(2, 2)  # Of each column.
+    ferrograd.manual_seed(0)
+    assert func.jacfwd(noisy, randomness="different")(x).equal(numbers.diagonal().diag_embed())
+    jacobians, aux = func.jacfwd(lambda a, b: ({"y": a["x"] * b}, a), (0, 1), True, randomness="different")({"x": X}, Y)
+    close(jacobians["y"][0]["x"], Y.diag())
+    close(jacobians["y"][1], X.diag())
+    close(aux["x"], X)
     ferrograd.manual_seed(0)
     numbers = ferrograd.rand(2).tolist()
     ferrograd.manual_seed(0)

@@ -13,12 +13,6 @@ from ferrograd.utils._pytree import flatten_like, tree_flatten, tree_unflatten
 __all__ = ["vmap"]
 
 
-RANDOM_IN_ERROR_MODE = (
-    "vmap: called random operation while in randomness error mode. Please either use the 'same' or 'different' randomness flags on "
-    "vmap or perform the randomness operation out of vmap"
-)
-
-
 def check_randomness(randomness):
     """Fails if this is not one of the ways to treat random ops."""
     if randomness not in ("error", "different", "same"):
@@ -30,7 +24,8 @@ def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
 
     `in_dims` says over which dim of each argument (None: the argument is the same for all samples), `out_dims` where that dim
     is in the outputs: ints, or trees like the arguments and outputs. `randomness` says what random ops do in `func`: "error",
-    "different" numbers for each sample, or the "same". `chunk_size` changes nothing but is checked.
+    "different" numbers for each sample, or the "same". Random ops draw, and tensors that `func` has captured are written to, once
+    for each `chunk_size` samples (None: once for all).
 
     >>> batched_dot = ferrograd.vmap(ferrograd.dot)
     """
@@ -47,8 +42,7 @@ def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
                 "representing where in the outputs the vmapped dimension should appear."
             )
         batch = _Batch(name, in_dims, args)
-        with transform("maps"):
-            samples = batch.answers(func, kwargs, randomness)
+        samples = batch.answers(func, kwargs, randomness, chunk_size)
         return _joined(name, out_dims, samples, batch.size)
 
     return wrapped
@@ -86,40 +80,41 @@ class _Batch:
                 f"got sizes {sizes} for the mapped dimension"
             )
         self.size = sizes[0]
-
-    def samples(self):
-        """The arguments of each call. An empty batch has one of zeros, for the shapes of the answers."""
         if self.size == 0:
-            parts = [x if dim is None else _zeros(x, dim) for x, dim in zip(self.leaves, self.dims)]
-            yield tree_unflatten(parts, self.spec)
-            return
-        mine = _autograd._of_transform
+            self.leaves = [x if dim is None else _one_sample_of_zeros(x, dim) for x, dim in zip(self.leaves, self.dims)]
         # One op for all samples where they are recorded; elsewhere views that may be written to.
-        split = [x.unbind(dim) if dim is not None and x.requires_grad else None for x, dim in zip(self.leaves, self.dims)]
-        for i in range(self.size):
-            parts = [
-                x if dim is None else mine(parts[i] if parts else x.select(dim, i))
-                for x, dim, parts in zip(self.leaves, self.dims, split)
-            ]
-            yield tree_unflatten(parts, self.spec)
+        self.split = [x.unbind(dim) if dim is not None and x.requires_grad else None for x, dim in zip(self.leaves, self.dims)]
 
-    def answers(self, func, kwargs, randomness):
+    def chunks(self, chunk_size):
+        """Ranges of samples that belong together. An empty batch has one sample of zeros, for the shapes of the answers."""
+        size = max(self.size, 1)
+        step = chunk_size or size
+        return [range(start, min(start + step, size)) for start in range(0, size, step)]
+
+    def sample(self, i):
+        """The arguments of a call, as the function's own."""
+        parts = [
+            x if dim is None else _autograd._of_transform(parts[i] if parts else x.select(dim, i))
+            for x, dim, parts in zip(self.leaves, self.dims, self.split)
+        ]
+        return tree_unflatten(parts, self.spec)
+
+    def answers(self, func, kwargs, randomness, chunk_size):
         """What the function answers for each sample."""
-        state = None if randomness == "different" else get_rng_state()
         answers = []
-        for args in self.samples():
-            if randomness == "same":
+        state = get_rng_state() if randomness == "same" else None
+        for chunk in self.chunks(chunk_size):
+            if state is not None:
                 set_rng_state(state)
-            answers.append(func(*args, **kwargs))
-            _autograd._end_of_sample(len(answers) >= self.size)
-            if randomness == "error" and len(answers) == 1 and not get_rng_state().equal(state):
-                set_rng_state(state)
-                raise RuntimeError(RANDOM_IN_ERROR_MODE)
+            with transform(randomness, len(chunk)):
+                for i in chunk:
+                    answers.append(func(*self.sample(i), **kwargs))
+                    _autograd._end_of_sample(i + 1 == chunk.stop)
         return answers
 
 
-def _zeros(x, dim):
-    return x.new_zeros((*x.shape[:dim], *x.shape[dim + 1 :]))
+def _one_sample_of_zeros(x, dim):
+    return x.new_zeros((*x.shape[:dim], 1, *x.shape[dim + 1 :]))
 
 
 def _checked_dim(call, x, dim):

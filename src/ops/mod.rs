@@ -36,6 +36,7 @@ pub mod power;
 pub mod random;
 pub mod reduce;
 pub mod rounding;
+pub mod samples;
 pub mod scan;
 pub mod scatter;
 pub mod search;

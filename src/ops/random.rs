@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::arguments::MemoryFormat;
 use super::kernel::strides_like;
+use super::samples::{self, Order};
 use crate::dtype::{DType, Element, Scalar};
 use crate::error::{Error, Result};
 use crate::fork::Mutex;
@@ -62,37 +63,51 @@ unsafe fn along_memory(x: &Tensor, put: &mut dyn FnMut(*mut u8)) {
     }
 }
 
-/// Fills `x` with what `one` draws.
-fn draw<T: Element>(x: &Tensor, source: &Source, mut one: impl FnMut(&mut Generator) -> T + Send) -> Result<()> {
-    let _access = Access::new(&[], &[x.storage()]);
-    without_interpreter(x.numel(), || {
-        // SAFETY: x is locked for writing, and of this dtype.
-        source.with(|rng| unsafe { along_memory(x, &mut |slot| slot.cast::<T>().write_unaligned(one(rng))) })
-    });
-    Ok(())
-}
-
-/// Fills `x`: by slices if its elements have no gaps between them, else one by one.
-fn draw_slice<T: Element>(
+/// Fills `x` with what `one` draws, of which `op` and the parameters say all.
+fn draw<T: Element>(
+    op: &'static str,
+    parameters: [u64; 2],
     x: &Tensor,
     source: &Source,
-    bulk: impl FnOnce(&mut Generator, &mut [T]) + Send,
+    mut one: impl FnMut(&mut Generator) -> T + Send,
+) -> Result<()> {
+    samples::fill(op, parameters, x, |x| {
+        let _access = Access::new(&[], &[x.storage()]);
+        without_interpreter(x.numel(), || {
+            // SAFETY: x is locked for writing, and of this dtype.
+            source.with(|rng| unsafe { along_memory(x, &mut |slot| slot.cast::<T>().write_unaligned(one(rng))) })
+        });
+        Ok(())
+    })
+}
+
+/// The same by slices if the elements have no gaps between them, else one by one.
+fn draw_slice<T: Element>(
+    op: &'static str,
+    parameters: [u64; 2],
+    x: &Tensor,
+    source: &Source,
+    bulk: impl Fn(&mut Generator, &mut [T]) + Sync,
     one: impl FnMut(&mut Generator) -> T + Send,
 ) -> Result<()> {
     if !x.layout().is_dense() || x.numel() == 0 {
-        return draw(x, source, one);
+        return draw(op, parameters, x, source, one);
     }
-    let _access = Access::new(&[], &[x.storage()]);
-    without_interpreter(x.numel(), || {
-        // SAFETY: without gaps the elements are as many as the slice's, from the first in memory on; they are locked.
-        let out = unsafe { std::slice::from_raw_parts_mut(x.ptr::<T>(), x.numel()) };
-        source.with(|rng| bulk(rng, out));
-    });
-    Ok(())
+    samples::fill(op, parameters, x, |x| {
+        let _access = Access::new(&[], &[x.storage()]);
+        without_interpreter(x.numel(), || {
+            // SAFETY: without gaps the elements are as many as the slice's, from the first in memory on; they are locked.
+            let out = unsafe { std::slice::from_raw_parts_mut(x.ptr::<T>(), x.numel()) };
+            source.with(|rng| bulk(rng, out));
+        });
+        Ok(())
+    })
 }
 
 /// Fills `x` from a value each of `p`, which has its shape: `one` draws given that value.
 fn draw_from<P: Element, T: Element>(
+    op: &'static str,
+    order: Order,
     x: &Tensor,
     p: &Tensor,
     source: &Source,
@@ -106,11 +121,11 @@ fn draw_from<P: Element, T: Element>(
     let mut values = Vec::with_capacity(numel);
     // SAFETY: fresh memory of this dtype; x is locked for writing.
     unsafe { along_memory(&ordered, &mut |slot| values.push(slot.cast::<P>().read_unaligned())) };
-    let mut values = values.into_iter();
-    without_interpreter(numel, || {
-        source.with(|rng| {
+    samples::with(op, order, x, source, |rng| {
+        let mut values = values.iter();
+        without_interpreter(numel, || {
             let mut put = |slot: *mut u8| {
-                if let Some(value) = values.next() {
+                if let Some(&value) = values.next() {
                     // SAFETY: the address of an element of x, which is locked for writing.
                     unsafe { slot.cast::<T>().write_unaligned(one(rng, value)) }
                 }
@@ -118,8 +133,13 @@ fn draw_from<P: Element, T: Element>(
             // SAFETY: x is locked for writing, and of this dtype.
             unsafe { along_memory(x, &mut put) }
         });
-    });
-    Ok(())
+        Ok(())
+    })
+}
+
+/// Two parameters of a distribution, to be compared.
+fn bits(a: f64, b: f64) -> [u64; 2] {
+    [a.to_bits(), b.to_bits()]
 }
 
 fn not_for(op: &'static str, dtype: DType) -> Error {
@@ -153,7 +173,7 @@ impl Tensor {
                 return runtime_error!("{op} expects to-from <= {limit:e}, but found to={to} and from={from}");
             }
             let one = move |rng: &mut Generator| rng.uniform(<T as Real>::from_f64(from), <T as Real>::from_f64(to));
-            draw_slice(self, source, |rng, out: &mut [T]| random::uniform(rng, out, from, to), one)
+            draw_slice("uniform", bits(from, to), self, source, |rng, out: &mut [T]| random::uniform(rng, out, from, to), one)
         })
     }
 
@@ -169,9 +189,9 @@ impl Tensor {
         for_floats!(op, self.dtype(), T => {
             let one = move |rng: &mut Generator| <T as Real>::from_f64(rng.normal(mean, std));
             if contiguous {
-                draw_slice(self, source, |rng, out: &mut [T]| random::normal(rng, out, mean, std), one)
+                draw_slice("normal", bits(mean, std), self, source, |rng, out: &mut [T]| random::normal(rng, out, mean, std), one)
             } else {
-                draw(self, source, one)
+                draw("normal one by one", bits(mean, std), self, source, one)
             }
         })
     }
@@ -189,7 +209,7 @@ impl Tensor {
                 return runtime_error!("{name} is out of bounds for {}", self.dtype());
             }
         }
-        crate::dispatch_ordered!(self.dtype(), "random_", T => draw(self, source, |rng| T::from_i64(rng.random_range(low, high))))
+        crate::dispatch_ordered!(self.dtype(), "random_", T => draw("random_", [low as u64, high as u64], self, source, |rng| T::from_i64(rng.random_range(low, high))))
     }
 
     /// Integers from `low` on, up to the largest that the dtype can count to without gaps, into this memory. Not recorded.
@@ -218,15 +238,15 @@ impl Tensor {
         }
         // The end may wrap: the generator counts modulo 2^64.
         let end = last.wrapping_add(1);
-        crate::dispatch_ordered!(self.dtype(), "random_", T => draw(self, source, |rng| T::from_i64(rng.random_range(low, end))))
+        crate::dispatch_ordered!(self.dtype(), "random_", T => draw("random_", [low as u64, end as u64], self, source, |rng| T::from_i64(rng.random_range(low, end))))
     }
 
     /// Whole numbers over the full range of the dtype into this memory. Not recorded.
     fn fill_whole(&self, source: &Source) -> Result<()> {
         if self.dtype() == DType::Bool {
-            return draw(self, source, |rng| crate::dtype::Bool::from(rng.random32() & 1 == 1));
+            return draw("random_ of all", [0; 2], self, source, |rng| crate::dtype::Bool::from(rng.random32() & 1 == 1));
         }
-        crate::dispatch_reals!(self.dtype(), "random_", T => draw(self, source, <T as random::Whole>::random_full))
+        crate::dispatch_reals!(self.dtype(), "random_", T => draw("random_ of all", [0; 2], self, source, <T as random::Whole>::random_full))
     }
 
     /// Zeros and ones into this memory, ones with probability `p`. Not recorded.
@@ -234,7 +254,7 @@ impl Tensor {
         if !(0.0..=1.0).contains(&p) {
             return runtime_error!("bernoulli_ expects p to be in [0, 1], but got p={p}");
         }
-        crate::dispatch_ordered!(self.dtype(), "bernoulli_", T => draw(self, source, |rng| T::from_i64(rng.bernoulli(p) as i64)))
+        crate::dispatch_ordered!(self.dtype(), "bernoulli_", T => draw("bernoulli_", bits(p, 0.0), self, source, |rng| T::from_i64(rng.bernoulli(p) as i64)))
     }
 
     /// Zeros and ones into this memory, ones with the probabilities in `p`. Not recorded.
@@ -246,14 +266,20 @@ impl Tensor {
                 return runtime_error!("bernoulli: expected all probabilities to be between 0 and 1");
             }
             crate::dispatch_ordered!(self.dtype(), "bernoulli_", T => {
-                draw_from(self, &p, source, |rng, p: P| T::from_i64(rng.bernoulli_from(p) as i64))
+                draw_from("bernoulli", Order::Together, self, &p, source, |rng, p: P| T::from_i64(rng.bernoulli_from(p) as i64))
             })
         })
     }
 
     /// Numbers of a distribution of one value at a time into this memory. Not recorded.
-    fn fill_each(&self, op: &'static str, source: &Source, mut one: impl FnMut(&mut Generator) -> f64 + Send) -> Result<()> {
-        for_floats!(op, self.dtype(), T => draw(self, source, |rng| <T as Real>::from_f64(one(rng))))
+    fn fill_each(
+        &self,
+        op: &'static str,
+        parameters: [u64; 2],
+        source: &Source,
+        mut one: impl FnMut(&mut Generator) -> f64 + Send,
+    ) -> Result<()> {
+        for_floats!(op, self.dtype(), T => draw(op, parameters, self, source, |rng| <T as Real>::from_f64(one(rng))))
     }
 
     /// Runs `fill` on this memory, or on a copy of the same order that then replaces it on the tape.
@@ -308,7 +334,9 @@ impl Tensor {
         if rate.is_nan() || rate <= 0.0 {
             return runtime_error!("exponential_ expects lambda > 0.0, but found lambda={rate}");
         }
-        self.random_in_place("exponential_", "exponential", |y| y.fill_each("exponential_", source, |rng| rng.exponential(rate)))
+        self.random_in_place("exponential_", "exponential", |y| {
+            y.fill_each("exponential_", bits(rate, 0.0), source, |rng| rng.exponential(rate))
+        })
     }
 
     /// `cauchy_`, for Rust callers.
@@ -319,7 +347,9 @@ impl Tensor {
         if sigma.is_nan() || sigma <= 0.0 {
             return runtime_error!("cauchy_ expects sigma > 0.0, but found sigma={sigma}");
         }
-        self.random_in_place("cauchy_", "cauchy", |y| y.fill_each("cauchy_", source, |rng| rng.cauchy(median, sigma)))
+        self.random_in_place("cauchy_", "cauchy", |y| {
+            y.fill_each("cauchy_", bits(median, sigma), source, |rng| rng.cauchy(median, sigma))
+        })
     }
 
     /// `geometric_`, for Rust callers.
@@ -331,7 +361,7 @@ impl Tensor {
             return Err(Error::NotImplemented("geometric_: not implemented for dtype bool".into()));
         }
         self.random_in_place("geometric_", "geometric", |y| {
-            crate::dispatch_reals!(y.dtype(), "geometric_", T => draw(y, source, |rng| <T as Element>::from_f64(rng.geometric(p))))
+            crate::dispatch_reals!(y.dtype(), "geometric_", T => draw("geometric_", bits(p, 0.0), y, source, |rng| <T as Element>::from_f64(rng.geometric(p))))
         })
     }
 
@@ -340,7 +370,9 @@ impl Tensor {
         if std.is_nan() || std <= 0.0 {
             return runtime_error!("log_normal_ expects std > 0.0, but found std={std}");
         }
-        self.random_in_place("log_normal_", "log_normal", |y| y.fill_each("log_normal_", source, |rng| rng.log_normal(mean, std)))
+        self.random_in_place("log_normal_", "log_normal", |y| {
+            y.fill_each("log_normal_", bits(mean, std), source, |rng| rng.log_normal(mean, std))
+        })
     }
 
     /// Zeros and ones, ones with the probabilities in this tensor.
@@ -359,7 +391,7 @@ impl Tensor {
             if x.to_vec::<T>()?.iter().any(|rate| rate.is_nan() || *rate < 0.0) {
                 return runtime_error!("invalid Poisson rate, expected rate to be non-negative");
             }
-            draw_from(&y, &x.detached(false), source, |rng, rate: T| <T as Real>::from_f64(rng.poisson(Element::to_f64(rate))))
+            draw_from("poisson", Order::Unforeseen, &y, &x.detached(false), source, |rng, rate: T| <T as Real>::from_f64(rng.poisson(Element::to_f64(rate))))
         })?;
         vjp!("poisson", y, { x: |g| g * 0.0 })
     }
@@ -406,8 +438,10 @@ impl Tensor {
         let by_columns = self.rank() == 2 && strides[0] < strides[1];
         let drawn: Vec<i64> = crate::dispatch_floats!(self.dtype(), "multinomial", T => {
             let probs = self.to_vec::<T>()?;
-            let draw = |rng: &mut Generator| random::multinomial(rng, &probs, categories, samples as usize, replacement, by_columns);
-            source.with(draw).map_err(Error::Runtime)
+            samples::with("multinomial", Order::Together, self, source, |rng| {
+                let drawn = random::multinomial(rng, &probs, categories, samples as usize, replacement, by_columns);
+                drawn.map_err(Error::Runtime)
+            })
         })?;
         match self.rank() {
             1 => Tensor::from_slice(&[samples as usize], &drawn),
@@ -431,7 +465,8 @@ impl Tensor {
         }
         crate::layout::checked_numel("randperm", &[n])?;
         crate::storage::check_room::<i64>(n)?;
-        let order = source.with(|rng| random::randperm(rng, n));
+        let y = Tensor::uninitialized("randperm", &[n], DType::I64)?;
+        let order = samples::with("randperm", Order::Apart, &y, source, |rng| Ok(random::randperm(rng, n)))?;
         Tensor::from_slice(&[n], &order)?.to_dtype(dtype)
     }
 }

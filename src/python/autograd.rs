@@ -25,6 +25,7 @@ pub use run::{backward, grad};
 pub use saved::{_pop_saved_hooks, _push_saved_hooks};
 
 use crate::interpreter::show;
+use crate::ops::samples::{self, Randomness};
 use crate::tape::frozen::ONE_OF_SEVERAL;
 use crate::tape::level::{self, Level, Transform};
 use crate::tape::mode::{self, Mode, ModeGuard};
@@ -351,11 +352,19 @@ pub fn _mode() -> (bool, bool) {
     (mode::mode().grad, mode::mode().inference)
 }
 
-/// Begins a transform of a function on this thread, one that "differentiates" or one that "maps"; answers what ends it.
+/// Begins a transform of a function on this thread: one that differentiates, or one that maps it over so many samples, with
+/// "different" random numbers, the "same" ones, or none. Answers what ends it.
 #[pyfunction]
-pub fn _enter_transform(does: &str) -> (u64, u64, u64) {
-    let Level { number, differentiates, maps } =
-        level::enter(if does == "maps" { Transform::Maps } else { Transform::Differentiates });
+#[pyo3(signature = (randomness=None, size=0))]
+pub fn _enter_transform(randomness: Option<&str>, size: usize) -> (u64, u64, u64) {
+    let transform = if randomness.is_some() { Transform::Maps } else { Transform::Differentiates };
+    match randomness {
+        None => {}
+        Some("different") => samples::enter(Randomness::Different, size),
+        Some("same") => samples::enter(Randomness::Same, size),
+        Some(_) => samples::enter(Randomness::Error, size),
+    }
+    let Level { number, differentiates, maps } = level::enter(transform);
     (number, differentiates, maps)
 }
 
@@ -363,12 +372,15 @@ pub fn _enter_transform(does: &str) -> (u64, u64, u64) {
 #[pyfunction]
 pub fn _leave_transform(before: (u64, u64, u64)) {
     let (number, differentiates, maps) = before;
-    level::leave(Level { number, differentiates, maps });
+    if level::leave(Level { number, differentiates, maps }) == Transform::Maps {
+        samples::leave();
+    }
 }
 
 /// After a sample of the innermost transform that maps: see `tape::level`.
 #[pyfunction]
 pub fn _end_of_sample(last: bool) -> crate::error::Result<()> {
+    samples::next();
     level::end_of_sample(last)
 }
 

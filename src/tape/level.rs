@@ -92,11 +92,15 @@ pub fn enter(transform: Transform) -> Level {
     before.level
 }
 
-/// Ends a transform.
-pub fn leave(before: Level) {
+/// Ends a transform; answers what it did.
+pub fn leave(before: Level) -> Transform {
     let mode = mode::mode();
     mode::set_mode(Mode { level: before, ..mode });
-    let _ended = MAPS.with_borrow_mut(|maps| if mode.level.maps == before.maps { None } else { maps.pop() });
+    if mode.level.maps == before.maps {
+        return Transform::Differentiates;
+    }
+    let _ended = MAPS.with_borrow_mut(Vec::pop);
+    Transform::Maps
 }
 
 /// Fails inside of a transform.

@@ -21,9 +21,9 @@ class Level:
         self.argnums = argnums
         self.own = []
         chosen = args if argnums is None else args[argnums] if isinstance(argnums, int) else tuple(args[i] for i in argnums)
-        leaves, self.spec = tree_flatten(chosen)
+        self.values, self.spec = tree_flatten(chosen)
         with enable_grad():
-            self.variables = [self._variable(x) for x in leaves]
+            self.variables = [self._variable(x) for x in self.values]
         self.others = None
 
     def _variable(self, x):
@@ -38,7 +38,7 @@ class Level:
 
     def call(self, func, kwargs=None, forward=False):
         """What the function answers for the variables, which it may write to in `forward` mode."""
-        with transform("differentiates"), enable_grad():
+        with transform(), enable_grad():
             given = (_autograd._variable(x, True) for x in self.variables) if forward else self.variables
             variables = [_autograd._of_transform(x) for x in given]
             return func(*self.arguments(variables), **(kwargs or {}))

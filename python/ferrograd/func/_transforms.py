@@ -2,12 +2,13 @@
 
 import functools
 
-from ferrograd._C import Tensor, get_rng_state, set_rng_state, zeros_like
-from ferrograd._vmap import RANDOM_IN_ERROR_MODE, check_randomness
+from ferrograd._C import Tensor, eye, zeros_like
+from ferrograd._vmap import check_randomness, vmap
 from ferrograd.autograd._products import by_columns, by_rows, is_inexact
+from ferrograd.autograd._transform import transform
 from ferrograd.autograd.grad_mode import enable_grad
 from ferrograd.func._level import Level
-from ferrograd.utils._pytree import tree_flatten, tree_unflatten
+from ferrograd.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 __all__ = ["debug_unwrap", "functionalize", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize", "vjp"]
 
@@ -236,26 +237,44 @@ def jacrev(func, argnums=0, *, has_aux=False, chunk_size=None):
 def jacfwd(func, argnums=0, has_aux=False, *, randomness="error"):
     """As ``jacrev``, computed column by column: for many outputs of few arguments.
 
-    `randomness` says what random ops do in `func`, as in ``vmap``: "error", or the "same" numbers for each column.
+    `randomness` says what random ops do in `func`, as in ``vmap``, for each column: "error", the "same" numbers, or "different".
     """
+    check_randomness(randomness)
 
     def columns(level, outputs):
         return by_columns(outputs, level.variables, level.leads_outside(*outputs), level.own)
 
     def call(level, func, kwargs):
-        check_randomness(randomness)
-        state = get_rng_state()
-        output = level.call(func, kwargs, forward=True)
-        if randomness != "same" and not get_rng_state().equal(state):
-            set_rng_state(state)
-            if randomness == "different":
-                raise NotImplementedError(
-                    "jacfwd: randomness='different' is not supported for functions that draw random numbers; use 'same'"
-                )
-            raise RuntimeError(RANDOM_IN_ERROR_MODE)
-        return output
+        with transform(randomness, 1):
+            return level.call(func, kwargs, forward=True)
 
+    if randomness == "different":
+        return _jacobian_of_calls(func, argnums, has_aux)
     return _jacobian("jacfwd(f)(*args)", func, argnums, has_aux, columns, call)
+
+
+def _jacobian_of_calls(func, argnums, has_aux):
+    """As ``jacfwd``, with a call of the function for each column."""
+
+    @functools.wraps(func, updated=())
+    def wrapper(*args, **kwargs):
+        level = Level(args, _checked_argnums(argnums, len(args)))
+        sizes = [x.numel() for x in level.values]
+        units = eye(sum(sizes)).split(sizes, 1)
+
+        def column(*directions):
+            inner = jvp(lambda *xs: func(*level.arguments(xs), **kwargs), tuple(level.values), directions, has_aux=has_aux)
+            return inner[1:] if has_aux else inner[1]
+
+        columns = vmap(column, randomness="different")(*(u.to(x.dtype).view(-1, *x.shape) for u, x in zip(units, level.values)))
+        columns, aux = columns if has_aux else (columns, None)
+        flat, spec = tree_flatten(columns)
+        parts = [column.movedim(0, -1).split(sizes, -1) for column in flat]
+        trees = [level.tree([j.reshape(*j.shape[:-1], *x.shape) for j, x in zip(row, level.values)]) for row in parts]
+        result = tree_unflatten(trees, spec)
+        return (result, tree_map(lambda a: a[0], aux)) if has_aux else result
+
+    return wrapper
 
 
 def hessian(func, argnums=0):
