@@ -149,3 +149,21 @@ def test_recording_may_be_off():
     with ferrograd.no_grad():
         close(F.jacobian(lambda x: x.exp(), X), X.exp().diag_embed())
         close(F.hvp(lambda x: (x**3).sum(), X, Y)[1], 6 * X * Y)
+
+
+def test_jacobians_in_forward_mode_lead_to_what_has_a_graph():
+    """As torch's, whatever `create_graph` says."""
+    x, w = tensor(1.0, 2.0, 3.0, grad=True), tensor(0.5, 0.25, 2.0, grad=True)
+    forward = {"vectorize": True, "strategy": "forward-mode"}
+    J = F.jacobian(lambda x: x**3, x, **forward)
+    close(ferrograd.autograd.grad(J.sum(), x)[0], 6 * X)
+    J = F.jacobian(lambda x: x * w, X, **forward)
+    close(ferrograd.autograd.grad(J.sum(), w)[0], ferrograd.ones_like(X))
+    assert not F.jacobian(lambda x: x**3, X, **forward).requires_grad
+    assert not F.jacobian(lambda x: x**3, x, vectorize=True).requires_grad
+    with ferrograd.no_grad():
+        assert not F.jacobian(lambda x: x * w, x, **forward).requires_grad
+    # A Hessian is one of a gradient, which has a graph.
+    H = F.hessian(lambda x: (x**3).sum(), X, vectorize=True, outer_jacobian_strategy="forward-mode")
+    close(H.detach(), (6 * X).diag())
+    assert H.requires_grad

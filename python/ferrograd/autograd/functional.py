@@ -213,18 +213,26 @@ def jacobian(func, inputs, create_graph=False, strict=False, vectorize=False, st
         )
     forward = strategy == "forward-mode"
     _check_jacobian_options(create_graph, strict, vectorize, forward)
+    if forward:
+        return _forward_jacobian(func, inputs)
     with enable_grad():
-        call = _Call("jacobian", func, inputs, create_graph or forward, strict)
-        if forward:
-            rows = by_columns(call.outputs, call.inputs, create_graph)
-        else:
-            rows = tuple(_rows(call, i, y) for i, y in enumerate(call.outputs))
-    call.create_graph = create_graph
+        call = _Call("jacobian", func, inputs, create_graph, strict)
+        rows = tuple(_rows(call, i, y) for i, y in enumerate(call.outputs))
     rows = tuple(call.result(row, call.one_input) for row in rows)
-    if forward and not call.one_input:
-        # As torch's.
-        rows = [list(row) for row in rows]
     return rows[0] if call.one_output else rows
+
+
+def _forward_jacobian(func, inputs, keep_graph=False):
+    """As torch's, it leads to what has a graph already, inputs or tensors that the function has captured."""
+    recording = _autograd.is_grad_enabled()
+    with enable_grad():
+        call = _Call("jacobian", func, inputs, True, False)
+        own = [x for x in call.inputs if x.is_leaf]
+        call.create_graph = recording and (keep_graph or _autograd._leads_to_others(call.outputs, own))
+        rows = by_columns(call.outputs, call.inputs, call.create_graph)
+    rows = [call.result(row, call.one_input) for row in rows]
+    rows = rows if call.one_input else [list(row) for row in rows]
+    return rows[0] if call.one_output else tuple(rows) if call.one_input else rows
 
 
 def _check_jacobian_options(create_graph, strict, vectorize, forward):
@@ -290,7 +298,11 @@ def hessian(func, inputs, create_graph=False, strict=False, vectorize=False, out
         _check_gradient(first, strict)
         return first
 
-    whole = jacobian(gradient, inputs, create_graph, strict, vectorize, outer_jacobian_strategy)
+    if outer_jacobian_strategy == "forward-mode":
+        _check_jacobian_options(create_graph, strict, vectorize, True)
+        whole = _forward_jacobian(gradient, inputs, keep_graph=True)
+    else:
+        whole = jacobian(gradient, inputs, create_graph, strict, vectorize)
     if not one:
         return whole
     return whole[0]
