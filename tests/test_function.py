@@ -476,3 +476,51 @@ def test_nodes_of_functions_say_where_they_are_from():
     assert repr(Named.apply(leaf(1.0)).grad_fn).startswith("<torch.autograd.function.NamedBackward object at 0x")
     assert repr((leaf(1.0) * 2).grad_fn).startswith("<MulBackward0 object at 0x")
     assert leaf(1.0).log1p().grad_fn.name() == "Log1PBackward0"
+
+
+def test_forward_mode_asks_jvp_first():
+    """A jvp says what the derivative in forward mode is, if there is a backward, too; here they differ, to be told apart."""
+
+    class Own(Function):
+        @staticmethod
+        def forward(x):
+            return x**2
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            ctx.save_for_backward(*inputs)
+            ctx.save_for_forward(*inputs)
+
+        @staticmethod
+        def backward(ctx, g):
+            (x,) = ctx.saved_tensors
+            return 2 * x * g
+
+        @staticmethod
+        def jvp(ctx, t):
+            (x,) = ctx.saved_tensors
+            return 20 * x * t
+
+    x, v = leaf(1.0, 2.0), ferrograd.ones(2, dtype=ferrograd.float64)
+    y, t = ferrograd.func.jvp(Own.apply, (x,), (v,))
+    assert y.tolist() == [1, 4] and t.tolist() == [20, 40]
+    assert grad(t.sum(), x)[0].tolist() == [20, 20]
+    assert ferrograd.func.jacfwd(Own.apply)(x).diag().tolist() == [20, 40]
+    assert ferrograd.func.jacrev(Own.apply)(x).diag().tolist() == [2, 4]
+    assert grad(Own.apply(x).sum(), x)[0].tolist() == [2, 4]
+
+
+def test_forward_mode_of_what_is_differentiable_once():
+    """The derivative in forward mode is that of the backward; it was zero, without a word."""
+    x = ferrograd.ones(2)
+    methods = {"backward": staticmethod(once_differentiable(lambda ctx, g: g * 2))}
+    Once = type("Once", (Function,), {"forward": staticmethod(lambda ctx, x: x * 2), **methods})
+    for call in (
+        lambda: ferrograd.func.jvp(Once.apply, (x,), (x,)),
+        lambda: ferrograd.func.jacfwd(Once.apply)(x),
+        lambda: ferrograd.autograd.functional.jvp(Once.apply, x, x),
+    ):
+        with pytest.raises(RuntimeError, match="once_differentiable: define jvp"):
+            call()
+    WithJvp = type("WithJvp", (Once,), {"jvp": staticmethod(lambda ctx, t: t * 2)})
+    assert ferrograd.func.jvp(WithJvp.apply, (x,), (x,))[1].tolist() == [2, 2]

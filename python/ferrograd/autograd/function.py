@@ -240,14 +240,13 @@ def _backward_of(cls):
         raise RuntimeError(
             "Implementing both 'backward' and 'vjp' for a custom Function is not allowed. You should only implement one of them."
         )
-    if vjp is not Function.vjp:
-        return vjp
-    return _transposed(cls.jvp) if _derives_by_jvp(cls) and FORWARD_MODE.on else backward
+    if FORWARD_MODE.on and _has_jvp(cls):
+        return _transposed(cls.jvp)
+    return backward if vjp is Function.vjp else vjp
 
 
-def _derives_by_jvp(cls):
-    """Whether a function has a ``jvp`` only, so that it has a derivative in forward mode only."""
-    return cls.jvp is not Function.jvp and cls.backward is Function.backward and cls.vjp is Function.vjp
+def _has_jvp(cls):
+    return cls.jvp is not Function.jvp
 
 
 def _transposed(jvp):
@@ -318,7 +317,7 @@ class _Recording:
         if self.recorded:
             ctx._input_kinds = [(x.shape, x.dtype) if is_tensor(x) else (None, None) for x in self.arguments]
             ctx._output_kinds = [(y.shape, y.dtype) if is_tensor(y) else None for y in outputs]
-            for_jvp = ctx.saved_for_forward or () if _derives_by_jvp(ctx._forward_cls) else ()
+            for_jvp = ctx.saved_for_forward or () if _has_jvp(ctx._forward_cls) else ()
             saves = any(x is not None for x in (*(ctx.to_save or ()), *for_jvp))
             node, ctx._node = _autograd._custom_node(ctx._node_name(), self.inputs, len(outputs), saves, ctx)
         several = sum(differentiable) > 1
@@ -389,7 +388,7 @@ class _Recording:
             places = {id(y): i for i, y in enumerate(outputs) if differentiable[i]}
             ctx._saved, ctx._saved_for_jvp = (
                 tuple(_saved.save(x, places.get(id(x)), ctx._node) for x in tensors or ())
-                for tensors in (ctx.to_save, ctx.saved_for_forward if _derives_by_jvp(ctx._forward_cls) else ())
+                for tensors in (ctx.to_save, ctx.saved_for_forward if _has_jvp(ctx._forward_cls) else ())
             )
         ctx.to_save = ctx.saved_for_forward = None
 
@@ -403,6 +402,10 @@ def once_differentiable(fn):
 
     @functools.wraps(fn)
     def wrapper(ctx, *args):
+        if FORWARD_MODE.on:
+            raise RuntimeError(
+                "the derivative in forward mode is that of the backward, which is marked with @once_differentiable: define jvp, too"
+            )
         with no_grad():
             outputs = fn(ctx, *args)
         if not _autograd.is_grad_enabled():
