@@ -125,3 +125,37 @@ def test_what_is_saved_for_forward_does_not_leak():
         del y
         gc.collect()
         assert gone() is None
+
+
+def test_dual_tensors_are_written_to():
+    for primal in (X, tensor(1.0, 2.0, grad=True) * 1):
+        with forward_ad.dual_level():
+            memory = primal.clone()
+            x = forward_ad.make_dual(memory, V)
+            x.mul_(3).mul_(x.clone())
+            assert forward_ad.unpack_dual(x).tangent.allclose(18 * X * V)
+            assert memory.allclose(9 * X * X)
+            y = ferrograd.zeros_like(X)
+            y[1:] = forward_ad.make_dual(X, V)[1:]
+            assert forward_ad.unpack_dual(y).tangent.tolist() == [0, -1]
+
+
+def test_a_derivative_that_is_zero_is_no_missing_one():
+    with forward_ad.dual_level():
+        x = forward_ad.make_dual(X, V)
+        for y in (x.round(), (x * 1).fill_(2.0), x * 0):
+            assert forward_ad.unpack_dual(y).tangent.tolist() == [0, 0]
+        for y in (x.detach(), X * 2, x > 1):
+            assert forward_ad.unpack_dual(y).tangent is None
+
+
+def test_what_is_dual_is_not_made_so_again():
+    with forward_ad.dual_level():
+        x = forward_ad.make_dual(X, V)
+        for y in (x, x * 2):
+            with pytest.raises(RuntimeError, match="already has a forward gradient at the same level"):
+                forward_ad.make_dual(y, V)
+        forward_ad.make_dual(x.detach(), V)
+        for call in (lambda: forward_ad.make_dual(X, V, level=3), lambda: forward_ad.unpack_dual(x, level=3)):
+            with pytest.raises(RuntimeError, match="Invalid level 3"):
+                call()

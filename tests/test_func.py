@@ -528,3 +528,31 @@ def test_functionalize_and_unwrap():
     with pytest.raises(RuntimeError, match="received invalid argument for remove=views"):
         ferrograd.func.functionalize(f, remove="views")
     assert ferrograd.func.debug_unwrap(x) is x
+
+
+def test_what_jacobians_refuse():
+    z = ferrograd.tensor([1 + 2j])
+    for transform, options in ((jacrev, {}), (jacfwd, {}), (jacfwd, {"randomness": "different"})):
+        with pytest.raises(RuntimeError, match="Expected all inputs to be real but received complex tensor at flattened input idx: 1"):
+            transform(lambda x, z: x, **options)(X, z)
+        with pytest.raises(RuntimeError, match="Expected all outputs to be real but received complex tensor at flattened input idx: 0"):
+            transform(lambda x: x * 1j, **options)(X)
+    with pytest.raises(RuntimeError, match="All outputs of f must be floating-point or complex"):
+        jacrev(lambda x: x.long())(X)
+
+
+def test_tangents_that_do_not_fit():
+    count = ferrograd.tensor([1, 2, 3])
+    with pytest.raises(ValueError, match="Expected primal to be floating point or complex, but got: torch.int64"):
+        jvp(lambda x: x * 1.0, (count,), (X,))
+    with pytest.raises(ValueError, match="Expected tangent to be floating point or complex, but got: torch.int64"):
+        jvp(lambda x: x * 1.0, (X,), (count,))
+    with pytest.raises(RuntimeError, match="forward gradient that has a different size"):
+        jvp(lambda x: x * 1.0, (X,), (number(1.0),))
+
+
+def test_a_cotangent_may_be_left_out():
+    _, pull = vjp(lambda x, y: (x * y, (x + y).sum()), X, Y)
+    close(pull((Y, None))[0], Y * Y + 1)
+    with pytest.raises(RuntimeError, match="grad can be implicitly created only for scalar outputs"):
+        pull((None, number(1.0)))

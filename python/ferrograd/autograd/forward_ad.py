@@ -13,7 +13,7 @@ level is a constant. Entering a level switches recording on.
 import threading
 from collections import namedtuple
 
-from ferrograd._C import Tensor, _autograd
+from ferrograd._C import Tensor, _autograd, zeros_like
 from ferrograd.autograd._products import Tangents, is_inexact
 from ferrograd.autograd.grad_mode import enable_grad
 
@@ -27,7 +27,7 @@ class _Level:
     """What has been made dual."""
 
     def __init__(self):
-        self.duals, self.tangents, self.own = [], [], []
+        self.duals, self.variables, self.tangents, self.own = [], [], [], []
         self.recording = enable_grad()
         self.recording.__enter__()
 
@@ -69,12 +69,38 @@ class dual_level:
 
 
 def make_dual(tensor, tangent, *, level=None):
-    """A view of the tensor that carries a tangent."""
+    """The tensor's memory as a tensor that carries a tangent."""
     current = _this_thread.level
     if current is None:
         raise RuntimeError(
             "Trying to create a dual Tensor for forward AD but no level exists, make sure to enter_dual_level() first."
         )
+    _check_level(level)
+    check_dual(tensor, tangent)
+    if unpack_dual(tensor).tangent is not None:
+        raise RuntimeError(
+            "Making a dual Tensor based on a Tensor that already has a forward gradient at the same level 0 is not supported."
+        )
+    if tensor.requires_grad:
+        variable = _autograd._variable(tensor, False)
+    else:
+        variable = tensor.detach()
+        variable.requires_grad = True
+        current.own.append(variable)
+    dual = _autograd._variable(variable, True)
+    current.variables.append(variable)
+    current.tangents.append(tangent)
+    current.duals.append((dual, dual._version))
+    return dual
+
+
+def _check_level(level):
+    if level not in (None, 0):
+        raise RuntimeError(f"Invalid level {level} given: there is only level 0")
+
+
+def check_dual(tensor, tangent):
+    """Fails unless the tangent is one that a tensor may have."""
     for name, x in (("primal", tensor), ("tangent", tangent)):
         if not (isinstance(x, Tensor) and is_inexact(x)):
             kind = x.dtype if isinstance(x, Tensor) else type(x)
@@ -84,15 +110,6 @@ def make_dual(tensor, tangent, *, level=None):
             f"Trying to set a forward gradient that has a different size than that of the original Tensor, this is not "
             f"supported. Tensor is of size {list(tensor.shape)} while the given forward gradient is of size {list(tangent.shape)}."
         )
-    if tensor.requires_grad:
-        dual = tensor.view_as(tensor)
-    else:
-        dual = tensor.detach()
-        dual.requires_grad = True
-        current.own.append(dual)
-    current.duals.append(dual)
-    current.tangents.append(tangent)
-    return dual
 
 
 def unpack_dual(tensor, *, level=None):
@@ -102,15 +119,18 @@ def unpack_dual(tensor, *, level=None):
     current = _this_thread.level
     if current is None or not current.duals:
         return UnpackedDualTensor(tensor, None)
-    for dual, tangent in zip(current.duals, current.tangents):
-        if dual is tensor:
+    _check_level(level)
+    for (dual, version), tangent in zip(current.duals, current.tangents):
+        if dual is tensor and dual._version == version:
             return UnpackedDualTensor(_outside(tensor), tangent)
     tangent = None
     if tensor.requires_grad:
-        tangents = Tangents((tensor,), current.duals)
+        tangents = Tangents((tensor,), current.variables)
         current.own += tangents.weights
         outside = _autograd._leads_to_others([tensor, *current.tangents], current.own)
         (tangent,) = tangents.along(current.tangents, create_graph=outside)
+        if tangent is None and any(product is not None for product in tangents.products):
+            tangent = zeros_like(tensor)
     return UnpackedDualTensor(_outside(tensor), tangent)
 
 

@@ -6,6 +6,7 @@ from ferrograd._C import Tensor, eye, zeros_like
 from ferrograd._vmap import check_randomness, vmap
 from ferrograd.autograd._products import by_columns, by_rows, is_inexact
 from ferrograd.autograd._transform import transform
+from ferrograd.autograd.forward_ad import check_dual
 from ferrograd.autograd.grad_mode import enable_grad
 from ferrograd.func._level import Level
 from ferrograd.utils._pytree import tree_flatten, tree_map, tree_unflatten
@@ -53,6 +54,22 @@ def _tensors(api, output):
         if not isinstance(leaf, Tensor):
             raise RuntimeError(f"{api}: expected f(*primals) to return only tensors, got unsupported type {type(leaf)}")
     return leaves, spec
+
+
+def _check_inexact(name, outputs):
+    for y in outputs:
+        if not is_inexact(y):
+            raise RuntimeError(
+                f"{name}(f, ...): All outputs of f must be floating-point or complex Tensors, got Tensor with dtype {y.dtype}"
+            )
+
+
+def _check_real(name, what, tree):
+    for i, x in enumerate(tree_flatten(tree)[0]):
+        if isinstance(x, Tensor) and x.is_complex():
+            raise RuntimeError(
+                f"{name}: Expected all {what} to be real but received complex tensor at flattened input idx: {i}"
+            )
 
 
 def grad_and_value(func, argnums=0, has_aux=False):
@@ -110,11 +127,7 @@ def _vjp(func, args, argnums, has_aux):
     level = Level(args, argnums)
     output, aux = _without_aux("vjp(f, *primals)", level.call(func), has_aux)
     outputs, spec = _tensors("vjp(f, *primals)", output)
-    for y in outputs:
-        if not is_inexact(y):
-            raise RuntimeError(
-                f"vjp(f, ...): All outputs of f must be floating-point or complex Tensors, got Tensor with dtype {y.dtype}"
-            )
+    _check_inexact("vjp", outputs)
 
     def vjp_fn(cotangents, retain_graph=True, create_graph=None):
         weights, given = tree_flatten(cotangents)
@@ -125,7 +138,7 @@ def _vjp(func, args, argnums, has_aux):
             )
         inner = Level((), None)  # for whether recording is on now
         inner.own = level.own
-        create = inner.leads_outside(*outputs, *weights) if create_graph is None else create_graph
+        create = inner.leads_outside(*outputs, *(w for w in weights if w is not None)) if create_graph is None else create_graph
         grads = level.gradients(outputs, weights, retain_graph, create)
         return level.tree([g if create and inner.leads_outside(g) else g.detach() for g in grads])
 
@@ -142,6 +155,8 @@ def jvp(func, primals, tangents, *, strict=False, has_aux=False):
     if not isinstance(primals, tuple):
         raise RuntimeError(f"{api}: Expected primals to be a tuple. E.g. it should be valid to call f(*primals).")
     directions = _directions(api, primals, tangents)
+    for x, direction in zip(tree_flatten(primals)[0], directions):
+        check_dual(x, direction)
     level = Level(primals)
     output, aux = _without_aux(api, level.call(func, forward=True), has_aux)
     outputs, spec = _tensors(api, output)
@@ -203,14 +218,16 @@ def linearize(func, *primals):
     return tree_unflatten([level.result(y) for y in outputs], spec), jvp_fn
 
 
-def _jacobian(api, func, argnums, has_aux, rows, call=Level.call):
+def _jacobian(name, func, argnums, has_aux, rows, call=Level.call):
     """A function that answers for each output a tree, like the arguments at `argnums`, of Jacobians."""
 
     @functools.wraps(func, updated=())
     def wrapper(*args, **kwargs):
+        _check_real(name, "inputs", args)
         level = Level(args, _checked_argnums(argnums, len(args)))
-        output, aux = _without_aux(api, call(level, func, kwargs), has_aux)
-        outputs, spec = _tensors(api, output)
+        output, aux = _without_aux(f"{name}(f)(*args)", call(level, func, kwargs), has_aux)
+        outputs, spec = _tensors(f"{name}(f)(*args)", output)
+        _check_real(name, "outputs", outputs)
         with enable_grad():
             jacobians = rows(level, outputs)
         trees = [level.tree([level.result(j) for j in row]) for row in jacobians]
@@ -229,9 +246,10 @@ def jacrev(func, argnums=0, *, has_aux=False, chunk_size=None):
         raise ValueError("jacrev: `chunk_size` should be greater than 0.")
 
     def rows(level, outputs):
+        _check_inexact("jacrev", outputs)
         return [by_rows(y, level.variables, level.leads_outside(y)) for y in outputs]
 
-    return _jacobian("jacrev(f)(*args)", func, argnums, has_aux, rows)
+    return _jacobian("jacrev", func, argnums, has_aux, rows)
 
 
 def jacfwd(func, argnums=0, has_aux=False, *, randomness="error"):
@@ -250,7 +268,7 @@ def jacfwd(func, argnums=0, has_aux=False, *, randomness="error"):
 
     if randomness == "different":
         return _jacobian_of_calls(func, argnums, has_aux)
-    return _jacobian("jacfwd(f)(*args)", func, argnums, has_aux, columns, call)
+    return _jacobian("jacfwd", func, argnums, has_aux, columns, call)
 
 
 def _jacobian_of_calls(func, argnums, has_aux):
@@ -258,12 +276,14 @@ def _jacobian_of_calls(func, argnums, has_aux):
 
     @functools.wraps(func, updated=())
     def wrapper(*args, **kwargs):
+        _check_real("jacfwd", "inputs", args)
         level = Level(args, _checked_argnums(argnums, len(args)))
         sizes = [x.numel() for x in level.values]
         units = eye(sum(sizes)).split(sizes, 1)
 
         def column(*directions):
             inner = jvp(lambda *xs: func(*level.arguments(xs), **kwargs), tuple(level.values), directions, has_aux=has_aux)
+            _check_real("jacfwd", "outputs", inner[0])
             return inner[1:] if has_aux else inner[1]
 
         columns = vmap(column, randomness="different")(*(u.to(x.dtype).view(-1, *x.shape) for u, x in zip(units, level.values)))
