@@ -2,6 +2,7 @@
 
 import math
 import zlib
+from collections import OrderedDict, defaultdict, deque
 
 import numpy as np
 import pytest
@@ -483,6 +484,33 @@ def test_trees():
     assert _pytree.tree_structure((1, [2])) == _pytree.tree_structure((3, [4])) != _pytree.tree_structure((1, (2,)))
     with pytest.raises(ValueError, match="has length 1 but the spec refers to a pytree that holds 5 items"):
         _pytree.tree_unflatten([1], spec)
+
+
+def test_trees_of_less_usual_kinds():
+    tree = defaultdict(list, a=deque([X, Y], maxlen=3))
+    leaves, spec = _pytree.tree_flatten(tree)
+    again = _pytree.tree_unflatten(leaves, spec)
+    assert type(again) is defaultdict and again.default_factory is list
+    assert type(again["a"]) is deque and again["a"].maxlen == 3 and len(leaves) == 2
+    assert spec != _pytree.tree_structure(defaultdict(list, a=deque([X, Y])))
+    gradient = grad(lambda t: (t["a"][0] * t["a"][1]).sum())(tree)
+    close(gradient["a"][1], X)
+    # Results of ops that have several.
+    largest = vmap(lambda row: row.max(0))(BATCH)
+    assert type(largest) is ferrograd.return_types.max and largest.values.equal(BATCH.max(1).values)
+    close(vmap(lambda row: row.topk(2), out_dims=1)(BATCH)[0], BATCH.topk(2).values.T)
+    with pytest.raises(ValueError, match="out_dims is not compatible"):
+        vmap(lambda row: row.topk(2), out_dims=(1, 0))(BATCH)
+    close(vmap(lambda result: result.values * 2)(BATCH.sort()), BATCH * 2)
+
+
+def test_dims_of_dicts():
+    want = (BATCH * Y).sum(1)
+    for dims in ({"a": 0, "b": None}, OrderedDict(a=0, b=None)):
+        close(vmap(lambda d: (d["a"] * d["b"]).sum(), in_dims=(dims,))({"a": BATCH, "b": Y}), want)
+    for dims in ({"a": 0}, {"a": 0, "c": None}, {"b": None, "a": 0}):
+        with pytest.raises(ValueError, match="in_dims is not compatible"):
+            vmap(lambda d: d["a"], in_dims=(dims,))({"a": BATCH, "b": Y})
 
 
 def test_jacfwd_and_random_numbers():

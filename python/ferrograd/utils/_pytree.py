@@ -1,17 +1,22 @@
-"""Nested tuples, lists and dicts of values: taken apart, and put together again. Everything else is a leaf."""
+"""Nested tuples, lists, dicts and the like of values: taken apart, and put together again. Everything else is a leaf."""
 
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict, deque
+
+from ferrograd.return_types import _Results
 
 __all__ = ["TreeSpec", "tree_flatten", "tree_leaves", "tree_map", "tree_structure", "tree_unflatten"]
 
 
 class TreeSpec:
-    """The structure of a tree without its leaves: the kind of its root (None for a leaf), the keys, the children."""
+    """The structure of a tree without its leaves: the kind of its root (None for a leaf), the keys, the children.
 
-    __slots__ = ("kind", "keys", "children", "num_leaves")
+    `more` is what else its root is made with: the length that a deque may have, the factory of a defaultdict.
+    """
 
-    def __init__(self, kind=None, keys=None, children=()):
-        self.kind, self.keys, self.children = kind, keys, tuple(children)
+    __slots__ = ("kind", "keys", "children", "more", "num_leaves")
+
+    def __init__(self, kind=None, keys=None, children=(), more=None):
+        self.kind, self.keys, self.children, self.more = kind, keys, tuple(children), more
         self.num_leaves = sum(child.num_leaves for child in self.children) if kind else 1
 
     def is_leaf(self):
@@ -21,10 +26,13 @@ class TreeSpec:
     def __eq__(self, other):
         if not isinstance(other, TreeSpec):
             return NotImplemented
-        return (self.kind, self.keys, self.children) == (other.kind, other.keys, other.children)
+        return self._parts() == other._parts()
 
     def __hash__(self):
-        return hash((self.kind, self.keys, self.children))
+        return hash(self._parts())
+
+    def _parts(self):
+        return self.kind, self.keys, self.children, self.more
 
     def __repr__(self):
         if self.kind is None:
@@ -34,6 +42,7 @@ class TreeSpec:
 
 
 _LEAF = TreeSpec()
+_DICTS = (dict, OrderedDict, defaultdict)
 
 
 def _is_namedtuple(kind):
@@ -43,11 +52,15 @@ def _is_namedtuple(kind):
 def _children(tree):
     """Kind, keys and children of a node; None for a leaf."""
     kind = type(tree)
-    if kind in (tuple, list) or _is_namedtuple(kind):
+    if kind in (tuple, list, deque) or _is_namedtuple(kind) or issubclass(kind, _Results):
         return kind, None, tree
-    if kind in (dict, OrderedDict):
+    if kind in _DICTS:
         return kind, tuple(tree), tree.values()
     return None
+
+
+def _more(tree):
+    return tree.maxlen if type(tree) is deque else tree.default_factory if type(tree) is defaultdict else None
 
 
 def tree_flatten(tree, is_leaf=None):
@@ -61,7 +74,7 @@ def tree_flatten(tree, is_leaf=None):
         found, spec = tree_flatten(child, is_leaf)
         leaves += found
         specs.append(spec)
-    return leaves, TreeSpec(kind, keys, specs)
+    return leaves, TreeSpec(kind, keys, specs, _more(tree))
 
 
 def tree_leaves(tree, is_leaf=None):
@@ -90,7 +103,10 @@ def _build(leaves, spec):
         return next(leaves)
     children = [_build(leaves, child) for child in spec.children]
     if spec.keys is not None:
-        return spec.kind(zip(spec.keys, children))
+        items = zip(spec.keys, children)
+        return defaultdict(spec.more, items) if spec.kind is defaultdict else spec.kind(items)
+    if spec.kind is deque:
+        return deque(children, spec.more)
     return spec.kind(*children) if _is_namedtuple(spec.kind) else spec.kind(children)
 
 
@@ -114,7 +130,8 @@ def flatten_like(tree, spec):
     if node is None:
         return [tree] * spec.num_leaves
     kind, keys, children = node
-    if kind is not spec.kind or keys != spec.keys or len(children) != len(spec.children):
+    # One kind of dict stands for another, with the keys in the same order: torch takes what is in the place, not at the key.
+    if not (kind is spec.kind or kind in _DICTS and spec.kind in _DICTS) or keys != spec.keys or len(children) != len(spec.children):
         return None
     leaves = []
     for child, child_spec in zip(children, spec.children):
