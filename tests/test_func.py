@@ -53,6 +53,16 @@ def test_grad_of_what_is_not_the_result():
     assert x.grad is None and w.grad is None
 
 
+def test_a_leaf_that_the_function_makes_is_its_own():
+    def f(x):
+        return (ferrograd.ones(3, dtype=ferrograd.float64, requires_grad=True) * x**2).sum()
+
+    results = [grad(f)(X), vjp(f, X)[0], vjp(f, X)[1](number(1.0))[0], *jvp(f, (X,), (X,)), jacrev(f)(X), jacfwd(f)(X), hessian(f)(X)]
+    assert not any(result.requires_grad for result in results)
+    leaf = tensor(1.0, 1.0, 1.0, grad=True)
+    assert grad(lambda x: f(x) * leaf.sum())(X).requires_grad
+
+
 def test_a_captured_tensor_is_a_constant():
     x = tensor(1.0, 2.0, grad=True)
     close(grad(lambda a: (a * x).sum())(x).detach(), x.detach())

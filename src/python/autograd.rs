@@ -353,10 +353,10 @@ pub fn _mode() -> (bool, bool) {
 }
 
 /// Begins a transform of a function on this thread: one that differentiates, or one that maps it over so many samples, with
-/// "different" random numbers, the "same" ones, or none. Answers what ends it.
+/// "different" random numbers, the "same" ones, or none. Answers what ends it, and its number.
 #[pyfunction]
 #[pyo3(signature = (randomness=None, size=0))]
-pub fn _enter_transform(randomness: Option<&str>, size: usize) -> (u64, u64, u64) {
+pub fn _enter_transform(randomness: Option<&str>, size: usize) -> ((u64, u64, u64), u64) {
     let transform = if randomness.is_some() { Transform::Maps } else { Transform::Differentiates };
     match randomness {
         None => {}
@@ -365,7 +365,7 @@ pub fn _enter_transform(randomness: Option<&str>, size: usize) -> (u64, u64, u64
         Some(_) => samples::enter(Randomness::Error, size),
     }
     let Level { number, differentiates, maps } = level::enter(transform);
-    (number, differentiates, maps)
+    ((number, differentiates, maps), mode::mode().level.number)
 }
 
 /// Ends a transform.

@@ -8,6 +8,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::chain::{self, Level, Part};
 use super::hooks::NodeHooks;
+use super::mode;
 use super::record::{Edge, Node};
 use super::view::Base;
 use crate::error::Result;
@@ -50,6 +51,8 @@ pub struct Meta {
     state: Mutex<MetaState>,
     /// What the state amounts to, for those who need no more: kept up to date by [`Locked`].
     summary: AtomicU8,
+    /// The innermost transform of a function that it was made in; see [`super::level`].
+    pub level: u64,
 }
 
 /// Gradients flow to or through the tensor.
@@ -146,7 +149,8 @@ impl Drop for Meta {
 
 impl Meta {
     fn new(state: MetaState) -> Arc<Meta> {
-        Arc::new(Meta { summary: AtomicU8::new(state.summary()), state: Mutex::new(state) })
+        let level = mode::mode().level.number;
+        Arc::new(Meta { summary: AtomicU8::new(state.summary()), state: Mutex::new(state), level })
     }
 
     /// Of a leaf.

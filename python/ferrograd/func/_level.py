@@ -20,6 +20,7 @@ class Level:
         self.args = args
         self.argnums = argnums
         self.own = []
+        self.number = None
         chosen = args if argnums is None else args[argnums] if isinstance(argnums, int) else tuple(args[i] for i in argnums)
         self.values, self.spec = tree_flatten(chosen)
         with enable_grad():
@@ -38,7 +39,7 @@ class Level:
 
     def call(self, func, kwargs=None, forward=False):
         """What the function answers for the variables, which it may write to in `forward` mode."""
-        with transform(), enable_grad():
+        with transform() as self.number, enable_grad():
             given = (_autograd._variable(x, True) for x in self.variables) if forward else self.variables
             variables = [_autograd._of_transform(x) for x in given]
             return func(*self.arguments(variables), **(kwargs or {}))
@@ -55,7 +56,7 @@ class Level:
 
     def leads_outside(self, *tensors):
         """Whether gradients of the tensors flow to something that is not the level's own."""
-        return self.recording and _autograd._leads_to_others(tensors, self.own)
+        return self.recording and _autograd._leads_to_others(tensors, self.own, self.number)
 
     def tree(self, values):
         """Values in the structure of the variables."""

@@ -137,7 +137,7 @@ def _vjp(func, args, argnums, has_aux):
                 f"cotangents: {given}, primal output: {spec}"
             )
         inner = Level((), None)  # for whether recording is on now
-        inner.own = level.own
+        inner.own, inner.number = level.own, level.number
         create = inner.leads_outside(*outputs, *(w for w in weights if w is not None)) if create_graph is None else create_graph
         grads = level.gradients(outputs, weights, retain_graph, create)
         return level.tree([g if create and inner.leads_outside(g) else g.detach() for g in grads])

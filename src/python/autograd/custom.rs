@@ -117,11 +117,12 @@ pub fn increment_version(tensor: &Bound<'_, PyAny>) -> PyResult<()> {
     Ok(())
 }
 
-/// Whether gradients of some of the tensors flow to a leaf that is none of `own`.
+/// Whether gradients of some of the tensors flow to a leaf that is none of `own`, and was not made in the transform of this number.
 #[pyfunction]
-pub fn _leads_to_others(tensors: Vec<Bound<'_, Tensor>>, own: Vec<Bound<'_, Tensor>>) -> bool {
+#[pyo3(signature = (tensors, own, transform=None))]
+pub fn _leads_to_others(tensors: Vec<Bound<'_, Tensor>>, own: Vec<Bound<'_, Tensor>>, transform: Option<u64>) -> bool {
     let handles = |list: Vec<Bound<'_, Tensor>>| list.iter().map(|x| x.borrow().clone()).collect::<Vec<_>>();
-    reach::leads_to_others(&handles(tensors), &handles(own))
+    reach::leads_to_others(&handles(tensors), &handles(own), transform.unwrap_or(u64::MAX))
 }
 
 /// The end of the tape at a leaf that requires a gradient.
