@@ -413,13 +413,17 @@ def once_differentiable(fn):
         if not any(is_tensor(arg) and arg.requires_grad for arg in args):
             return outputs
         several = isinstance(outputs, tuple)
-        parts = [
-            None if y is None else y.detach().requires_grad_() for y in (outputs if several else (outputs,))
-        ]
+        parts = [None if y is None else _leaf(y) for y in (outputs if several else (outputs,))]
         parts = DelayedError.apply(*parts)
         return parts if several else parts[0]
 
     return wrapper
+
+
+def _leaf(y):
+    y = y.detach()
+    y.requires_grad = True
+    return y
 
 
 class DelayedError(Function):
