@@ -633,3 +633,15 @@ for _ in range(2):
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert result.stdout.splitlines() == ["['Using backward() with create_graph=True will']", "[]"], result.stderr
+
+
+def test_gradients_by_name():
+    a, b = (ferrograd.ones(2, requires_grad=True) for _ in range(2))
+    named = ferrograd.autograd.grad((a * 2 + b * 3).sum(), {"a": a, "b": b})
+    assert list(named) == ["a", "b"] and named["a"].tolist() == [2, 2] and named["b"].tolist() == [3, 3]
+    named = ferrograd.autograd.grad(a * 2, {"b": b, "a": a}, ferrograd.ones(3, 2), is_grads_batched=True, allow_unused=True)
+    assert list(named) == ["b", "a"] and named["b"] is None and named["a"].shape == (3, 2)
+    with pytest.raises(RuntimeError, match="cannot be empty"):
+        ferrograd.autograd.grad(a.sum(), {})
+    with pytest.raises(TypeError, match="expected a Tensor|can be either"):
+        ferrograd.autograd.grad(a.sum(), {"a": 3})

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::exceptions::{PyFutureWarning, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyDict, PyTuple};
 use pyo3::{Borrowed, FromPyObject};
 
 use super::node::PyNode;
@@ -194,6 +194,7 @@ fn warn_of_cycle() -> Result<()> {
 /// for it; `materialize_grads` gives zeros. `retain_graph` and `create_graph` as for `Tensor.backward`.
 ///
 /// With `is_grads_batched`, `grad_outputs` have a further dim in front, and so have the results: one for each gradient.
+/// `inputs` may be a dict; then the results are one with the same keys.
 ///
 /// Raises: RuntimeError as `Tensor.backward` does.
 #[pyfunction]
@@ -203,7 +204,7 @@ fn warn_of_cycle() -> Result<()> {
 pub fn grad<'py>(
     py: Python<'py>,
     outputs: Tensors,
-    inputs: Tensors,
+    inputs: &Bound<'py, PyAny>,
     grad_outputs: Option<Gradients>,
     retain_graph: Option<bool>,
     create_graph: bool,
@@ -211,7 +212,28 @@ pub fn grad<'py>(
     allow_unused: Option<bool>,
     is_grads_batched: bool,
     materialize_grads: bool,
-) -> PyResult<Bound<'py, PyTuple>> {
+) -> PyResult<Bound<'py, PyAny>> {
+    if let Ok(named) = inputs.cast_exact::<PyDict>() {
+        let tensors = named.values();
+        let grads = grad(
+            py,
+            outputs,
+            tensors.as_any(),
+            grad_outputs,
+            retain_graph,
+            create_graph,
+            only_inputs,
+            allow_unused,
+            is_grads_batched,
+            materialize_grads,
+        )?;
+        let answer = PyDict::new(py);
+        for (name, grad) in named.keys().iter().zip(grads.try_iter()?) {
+            answer.set_item(name, grad?)?;
+        }
+        return Ok(answer.into_any());
+    }
+    let inputs: Tensors = inputs.extract()?;
     if !only_inputs {
         let text = c"only_inputs argument is deprecated and is ignored now (defaults to True). To accumulate gradient for other \
                      parts of the graph, please use torch.autograd.backward.";
@@ -231,7 +253,7 @@ pub fn grad<'py>(
         let batched = py.import("ferrograd.autograd._batched")?.getattr("grad")?;
         let answer =
             batched.call1((outputs.0, inputs.0, weights, retain_graph, create_graph, allow_unused, materialize_grads))?;
-        return Ok(answer.cast_into::<PyTuple>()?);
+        return Ok(answer);
     }
     let inputs = inputs.0;
     let roots = roots(outputs, grad_outputs)?;
@@ -256,5 +278,5 @@ pub fn grad<'py>(
             grad => grad.map(|grad| grad.detached_unless(create_graph)),
         });
     }
-    PyTuple::new(py, out)
+    Ok(PyTuple::new(py, out)?.into_any())
 }
