@@ -16,8 +16,10 @@ static FORKS: AtomicU32 = AtomicU32::new(0);
 
 /// The bits of a lock that say in which process it was taken.
 const GENERATION: u32 = 0xff00_0000;
+/// The bit that says that a writer waits.
+const WAITING: u32 = 0x0080_0000;
 /// The other bits: the number of readers, or this for a writer.
-const WRITER: u32 = !GENERATION;
+const WRITER: u32 = 0x007f_ffff;
 
 /// Attempts at a lock before the thread sleeps.
 const SPINS: u32 = 100;
@@ -54,7 +56,7 @@ extern "C" fn after_in_parent() {
 
 #[cfg(unix)]
 extern "C" fn after_in_child() {
-    FORKS.store(generation().wrapping_add(WRITER + 1), Ordering::Relaxed);
+    FORKS.store(generation().wrapping_add(WAITING << 1), Ordering::Relaxed);
 }
 
 /// A lock for many readers or one writer, free in a child of the process that holds it.
@@ -66,30 +68,39 @@ impl Lock {
         Lock(AtomicU32::new(0))
     }
 
-    /// The word now, and how many hold it in this process.
+    /// The word now, and what it says of this process: how many hold it, and whether a writer waits.
     #[inline]
     fn look(&self) -> (u32, u32) {
         let word = self.0.load(Ordering::Relaxed);
-        (word, if word & GENERATION == generation() { word & WRITER } else { 0 })
+        (word, if word & GENERATION == generation() { word & !GENERATION } else { 0 })
     }
 
     #[inline]
-    fn replace(&self, before: u32, holders: u32) -> bool {
-        self.0.compare_exchange(before, generation() | holders, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    fn replace(&self, before: u32, after: u32) -> bool {
+        self.0.compare_exchange(before, generation() | after, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
-    /// Becomes a reader, if there is no writer.
+    /// Becomes a reader, if there is no writer, and none waits.
     #[inline]
     pub fn try_read(&self) -> bool {
-        let (word, holders) = self.look();
-        holders < WRITER - 1 && self.replace(word, holders + 1)
+        let (word, found) = self.look();
+        found < WRITER - 1 && self.replace(word, found + 1)
     }
 
     /// Becomes the writer, if nobody holds it.
     #[inline]
     pub fn try_write(&self) -> bool {
-        let (word, holders) = self.look();
-        holders == 0 && self.replace(word, WRITER)
+        let (word, found) = self.look();
+        found & WRITER == 0 && self.replace(word, WRITER)
+    }
+
+    /// Lets no more readers in before a writer, who else might wait for ever: two readers that take turns are enough. To be
+    /// called again and again, as a writer that was faster has the last word.
+    pub fn ask_to_write(&self) {
+        let (word, found) = self.look();
+        if found != 0 && found & WAITING == 0 {
+            self.replace(word, found | WAITING);
+        }
     }
 
     /// Ends what `try_read` began.
@@ -151,6 +162,21 @@ mod tests {
         assert!(!lock.try_write());
         lock.end_read();
         assert!(lock.try_write() && !lock.try_write() && !lock.try_read());
+        lock.end_write();
+        assert!(lock.try_read());
+    }
+
+    #[test]
+    fn a_writer_that_waits_comes_before_readers_that_do_not_read_yet() {
+        let lock = Lock::new();
+        lock.ask_to_write();
+        assert!(lock.try_read() && lock.try_read());
+        lock.ask_to_write();
+        assert!(!lock.try_read() && !lock.try_write());
+        lock.end_read();
+        lock.end_read();
+        assert!(!lock.try_read() && lock.try_write());
+        lock.ask_to_write();
         lock.end_write();
         assert!(lock.try_read());
     }

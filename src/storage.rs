@@ -170,7 +170,8 @@ impl<'a> Access<'a> {
         all.sort_unstable_by_key(|(storage, write)| (Arc::as_ptr(&storage.0), !write));
         let mut access = Access { held: SmallVec::new() };
         for (storage, write) in all {
-            // A second reading would wait for a writer that waits for the first to end.
+            // A second reading would wait for a writer that waits for the first to end. For the same reason nobody who holds
+            // a storage may come here again.
             if access.held.last().is_some_and(|(before, _)| before.same(storage)) {
                 continue;
             }
@@ -179,6 +180,9 @@ impl<'a> Access<'a> {
                     while !access.takes(storage, write) {
                         std::thread::sleep(NAP);
                     }
+                        if write {
+                            storage.0.lock.ask_to_write();
+                        }
                 });
             }
         }

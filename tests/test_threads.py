@@ -1,7 +1,9 @@
 """Python threads that share tensors: no deadlock, and each sees old or new values only."""
 
 import faulthandler
+import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -65,6 +67,34 @@ def test_a_reader_sees_old_or_new_values():
             assert (copy == copy[0]).all()
 
     run_together(write, read, read)
+
+
+def test_a_writer_gets_in_between_readers():
+    """Guard: new readers let a writer in that waits, else it waits for as long as two readers overlap."""
+    shared = fg.zeros(3_000_000)
+    stop = threading.Event()
+    waits = []
+
+    def write():
+        try:
+            time.sleep(0.1)
+            for _ in range(10):
+                start = time.monotonic()
+                shared.add_(1)
+                waits.append(time.monotonic() - start)
+                if sum(waits) > 30:
+                    break
+        finally:
+            stop.set()
+
+    def read():
+        # A way out, should the writer never come back.
+        end = time.monotonic() + 60
+        while not stop.is_set() and time.monotonic() < end:
+            shared * shared
+
+    run_together(write, read, read, read)
+    assert len(waits) == 10 and sum(waits) < 30
 
 
 def test_backward_side_by_side_on_shared_weights():
