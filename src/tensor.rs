@@ -539,6 +539,12 @@ impl Tensor {
         crate::dispatch_all!(self.dtype(), "item", T => Ok(unsafe { *self.ptr::<T>() }.scalar()))
     }
 
+    /// Whether both show the same elements in the same way.
+    pub(crate) fn shows_the_same_as(&self, other: &Tensor) -> bool {
+        let (a, b) = (&self.body, &other.body);
+        a.storage.same(&b.storage) && a.layout == b.layout && a.dtype == b.dtype && a.inference == b.inference
+    }
+
     /// Makes this handle show what `other` shows, at its own place on the tape: `x.data = other`.
     #[must_use = "what it was before: its end may run the user's code, which must find the tensor free"]
     pub(crate) fn set_data(&mut self, other: &Tensor) -> Tensor {

@@ -272,3 +272,19 @@ def test_a_hook_changes_the_tensor_that_backward_was_called_on():
     x.register_hook(change)
     loss.backward()
     assert loss.item() == 7
+def test_data_is_changed_in_place_in_the_middle_of_an_op():
+    """Guard: `x.data -= 1` assigns what is there already, and need not wait for the op. Else threads that keep reading a weight
+    would keep another from training it in this way.
+    """
+    x = fg.ones(3, 3)
+
+    class Dim:
+        def __index__(self):
+            x.data -= 1
+            return 0
+
+    start = time.monotonic()
+    assert x.select(Dim(), 0).tolist() == [0, 0, 0]
+    assert time.monotonic() - start < 5
+
+
