@@ -13,6 +13,8 @@ import ferrograd as fg
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
+from ferrograd.autograd.graph import queue_callback, saved_tensors_hooks
+from test_threads import no_hang  # noqa: F401 - a fixture
 def resident():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -255,9 +257,8 @@ def test_a_leaf_whose_object_is_gone_keeps_its_hooks():
 
 
 def test_a_deep_graph_is_dropped_and_differentiated_without_recursion():
-    """Guards the queue of `Node::drop`, on a thread with a small stack; a crash ends the run."""
+    """Guards the queue of `Node::drop`; a crash ends the run."""
     depth = 1_000_000 if os.environ.get("CI") else 200_000
-    done = []
 
     def run():
         for differentiate in (False, True):
@@ -269,11 +270,10 @@ def test_a_deep_graph_is_dropped_and_differentiated_without_recursion():
                 y.backward()
                 assert x.grad.item() == 1
             del y
-        done.append(True)
 
     before = threading.stack_size(256 * 1024)
     try:
-        thread = threading.Thread(target=run)
+        thread = threading.Thread(target=lambda: done.append(body()))
         thread.start()
     finally:
         threading.stack_size(before)
@@ -454,3 +454,35 @@ def test_hooks_that_fail_leave_no_retained_gradient():
     handle.remove()
     y.sum().backward()
     assert y.grad.tolist() == [1, 1] and x.grad.tolist() == [2, 2]
+    with_a_small_stack(run)
+
+
+def with_a_small_stack(body):
+    """Runs something on a thread where recursion soon crashes."""
+    done = []
+@pytest.mark.parametrize("keep", ["packed", "metadata", "context"])
+def test_a_chain_of_what_nodes_keep_is_dropped_without_recursion(keep):
+    """Guards that `Node::drop` queues the extras, too: here each keeps the tensor before."""
+
+    class Times(fg.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.before = x
+            return x * 1.0
+
+        @staticmethod
+        def backward(ctx, g):
+            return g
+
+    def run():
+        y = fg.ones(1, requires_grad=True)
+        with saved_tensors_hooks(lambda x: x, lambda x: x):
+            for _ in range(10_000):
+                z = y * y if keep == "packed" else Times.apply(y) if keep == "context" else y * 1.0
+                if keep == "metadata":
+                    z.grad_fn.metadata["before"] = y
+                y = z
+
+    with_a_small_stack(run)
+
+

@@ -1,18 +1,19 @@
 //! Drops long chains in pieces.
 //!
-//! What a node or a leaf holds may hold the next one, and so on for hundreds of thousands: nodes by their inputs, leaves by
-//! their gradients. If each were dropped within the drop of the one before, the stack would overflow.
+//! What a node or a leaf holds may hold the next one, and so on for hundreds of thousands: nodes by their inputs and by what
+//! hooks keep for them, leaves by their gradients. If each were dropped within the drop of the one before, the stack would
+//! overflow.
 
 use std::cell::{Cell, RefCell};
 
 use super::meta::Grad;
-use super::record::{Inputs, Rules};
+use super::record::{Extras, Inputs, Rules};
 
 /// What leads further along a chain.
 #[expect(dead_code, reason = "held until it is dropped")]
 pub enum Part {
     /// Of a node.
-    Node(Inputs, Rules),
+    Node(Inputs, Rules, Option<Box<Extras>>),
     /// Of a leaf.
     Grad(Grad),
 }

@@ -231,10 +231,11 @@ impl Drop for Node {
     fn drop(&mut self) {
         let Some(level) = Level::enter() else {
             let rules = std::mem::replace(self.rules.get_mut(), Rules::Freed);
-            return chain::defer(Part::Node(std::mem::take(&mut self.inputs), rules));
+            return chain::defer(Part::Node(std::mem::take(&mut self.inputs), rules, self.extras.take()));
         };
         self.inputs.clear();
         *self.rules.get_mut() = Rules::Freed;
+        drop(self.extras.take());
         level.end();
     }
 }
