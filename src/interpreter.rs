@@ -82,7 +82,10 @@ fn shown_at_once(x: &Bound<'_, Tensor>, new: &Tensor) -> PyResult<Tensor> {
         alone(x.py(), || old = x.try_borrow_mut().ok().map(|mut x| x.set_data(new)));
         match old {
             Some(old) => return Ok(old),
-            None if start.elapsed() < PATIENCE => x.py().detach(|| std::thread::sleep(pause)),
+            None if start.elapsed() < PATIENCE => {
+                x.py().check_signals()?;
+                x.py().detach(|| std::thread::sleep(pause));
+            }
             None => {
                 let text = "the tensor cannot be changed: an op that reads it, on this or another thread, has not ended";
                 return Err(PyRuntimeError::new_err(text));

@@ -139,6 +139,27 @@ def test_waiting_for_a_thread_that_computes():
     )
 
 
+def test_waiting_for_a_tensor_that_is_being_read():
+    """Guards the look at signals in `show`, whose patience is much longer."""
+    interrupt(
+        """
+        x = fg.ones(3, 3)
+
+        class Dim:
+            def __index__(self):
+                x.data = x * 2
+                return 0
+
+        start = time.monotonic()
+        interrupted(lambda: x.select(Dim(), 0))
+        assert time.monotonic() - start < 5
+        assert x.tolist() == [[1.0] * 3] * 3
+        usable()
+        print("usable")
+        """
+    )
+
+
 @pytest.mark.parametrize("nodes", [10])
 def test_a_handler_of_the_users_own(nodes):
     """Another handler's exception comes out of backward; one that returns lets it go on."""
