@@ -89,11 +89,13 @@ impl Storage {
     }
 
     /// Makes this, which was promised, the memory of another storage, of which there is at least as much. The first stays.
+    ///
+    /// Calls take turns: the address is there when one has returned.
     pub fn deliver(&self, source: &Storage) {
         debug_assert!(source.bytes() >= self.bytes());
-        // Also where another thread was first: its address may not be there yet.
-        let first = self.0.delivered.get_or_init(|| source.clone());
-        self.0.start.store(first.start(), Ordering::Release);
+        if self.0.delivered.set(source.clone()).is_ok() {
+            self.0.start.store(source.start(), Ordering::Release);
+        }
     }
 
     /// Whether there is no other handle of this memory.

@@ -138,14 +138,18 @@ impl Packed {
     fn deliver(&self) -> Result<()> {
         // Stays there until the memory has been delivered: another thread must not run the node before.
         let Some(unpack) = self.unpack.lock().clone() else { return Ok(()) };
-        self.put(&unpack()?)?;
-        let spent = self.unpack.lock().take();
+        let x = self.fitted(&unpack()?)?;
+        let mut waiting = self.unpack.lock();
+        self.memory.deliver(x.storage());
+        let spent = waiting.take();
+        drop(waiting);
         // It may run code of the user's when it is dropped.
         drop(spent);
         Ok(())
     }
 
-    fn put(&self, x: &Tensor) -> Result<()> {
+    /// What was unpacked, in memory that can be delivered.
+    fn fitted(&self, x: &Tensor) -> Result<Tensor> {
         let bytes = x.numel() * x.dtype().size();
         if x.shape() != self.layout.shape.as_slice() || bytes != self.memory.bytes() {
             return runtime_error!(
@@ -158,8 +162,6 @@ impl Packed {
         }
         // Memory that others see may be written to by them: then a copy is delivered.
         let own = x.is_contiguous() && x.layout().offset == 0 && x.storage().is_held_once();
-        let x = if own { x.detached(false) } else { x.detached(false).copied()?.contiguous()? };
-        self.memory.deliver(x.storage());
-        Ok(())
+        if own { Ok(x.detached(false)) } else { x.detached(false).copied()?.contiguous() }
     }
 }
