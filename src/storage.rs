@@ -339,6 +339,8 @@ mod cache {
 
     fn keep_large(start: NonNull<u8>, size: usize) -> bool {
         let mut large = LARGE.lock();
+        #[cfg(test)]
+        tests::pause_if_asked();
         if size > LARGEST || large.bytes + size > LARGE_KEPT {
             return false;
         }
@@ -395,6 +397,9 @@ mod cache {
     #[cfg(test)]
     mod tests {
         use super::*;
+        use std::cell::Cell;
+        use std::sync::atomic::AtomicBool;
+        use std::time::Duration;
 
         #[test]
         fn classes_hold_what_they_are_asked_for() {
@@ -415,13 +420,47 @@ mod cache {
             }
         }
 
+        thread_local! {
+            static PAUSES: Cell<bool> = const { Cell::new(false) };
+        }
+        static PAUSING: AtomicBool = AtomicBool::new(false);
+
+        /// Makes the moment long in which a thread that asks for it is within the lists.
+        pub(super) fn pause_if_asked() {
+            if PAUSES.get() {
+                PAUSING.store(true, Ordering::SeqCst);
+                std::thread::sleep(Duration::from_millis(300));
+                PAUSING.store(false, Ordering::SeqCst);
+            }
+        }
+
+        fn churn() {
+            (0..8).for_each(|i| give_back(take(SMALL << (i % 4 + 1)).unwrap(), SMALL << (i % 4 + 1)));
+        }
+
+        /// Whether a child that uses the cache ends well, and was made at a moment that it calls good. Its alarm ends one that
+        /// hangs.
+        #[cfg(unix)]
+        fn child_ends_well(moment_is_good: impl Fn() -> bool) -> bool {
+            // SAFETY: the child takes and gives back buffers, and leaves by `_exit` or by its alarm.
+            unsafe {
+                let child = libc::fork();
+                if child == 0 {
+                    libc::alarm(20);
+                    let good = moment_is_good();
+                    churn();
+                    libc::_exit(if good { 0 } else { 1 });
+                }
+                let mut status = -1;
+                libc::waitpid(child, &mut status, 0) == child && status == 0
+            }
+        }
+
         /// Guards the lock of the lists: with one that knows nothing of forks, a child waits for it for ever.
         #[cfg(unix)]
         #[test]
-        fn a_fork_finds_the_cache_at_rest() {
-            use std::sync::atomic::AtomicBool;
+        fn a_child_may_use_the_cache() {
             fork::watch();
-            let churn = || (0..8).for_each(|i| give_back(take(SMALL << (i % 4 + 1)).unwrap(), SMALL << (i % 4 + 1)));
             let stop = AtomicBool::new(false);
             std::thread::scope(|scope| {
                 scope.spawn(|| {
@@ -429,22 +468,39 @@ mod cache {
                         churn();
                     }
                 });
-                let good = (0..300).all(|_| {
-                    // SAFETY: the child takes and gives back buffers, and leaves by `_exit` or by its alarm.
-                    unsafe {
-                        let child = libc::fork();
-                        if child == 0 {
-                            libc::alarm(20);
-                            churn();
-                            libc::_exit(0);
-                        }
-                        let mut status = -1;
-                        libc::waitpid(child, &mut status, 0) == child && status == 0
-                    }
-                });
+                let good = (0..300).all(|_| child_ends_well(|| true));
                 stop.store(true, Ordering::Relaxed);
                 assert!(good);
             });
+        }
+
+        /// Guards `hold`: without it the lists may be copied while they are being changed.
+        #[cfg(unix)]
+        #[test]
+        fn a_fork_waits_for_whoever_is_within_the_lists() {
+            fork::watch();
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    PAUSES.set(true);
+                    give_back(take(SMALL + 1).unwrap(), SMALL + 1);
+                });
+                while !PAUSING.load(Ordering::SeqCst) {
+                    std::thread::yield_now();
+                }
+                assert!(child_ends_well(|| !PAUSING.load(Ordering::SeqCst)));
+            });
+        }
+
+        /// Guards the limit of what is kept. (Memory that nobody touches costs nothing.)
+        #[test]
+        fn what_is_kept_is_limited() {
+            let size = LARGEST / 2;
+            let taken: Vec<_> = (0..LARGE_KEPT / size + 2).map(|_| take(size).unwrap()).collect();
+            taken.into_iter().for_each(|start| give_back(start, size));
+            assert!(LARGE.lock().bytes <= LARGE_KEPT);
+            while let Some(free) = take_large(size) {
+                release(free.0, size);
+            }
         }
 
         #[test]
