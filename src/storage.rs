@@ -180,11 +180,11 @@ impl<'a> Access<'a> {
             if !(0..SPINS).any(|_| access.takes(storage, write)) {
                 released(&mut || {
                     while !access.takes(storage, write) {
-                        std::thread::sleep(NAP);
-                    }
                         if write {
                             storage.0.lock.ask_to_write();
                         }
+                        std::thread::sleep(NAP);
+                    }
                 });
             }
         }
@@ -534,21 +534,23 @@ mod tests {
     #[test]
     fn two_that_want_the_same_two_never_wait_for_each_other() {
         let (ended, waiting) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
+        let both = std::thread::spawn(move || {
             for _ in 0..200 {
                 let (a, b) = (&Storage::uninitialized(8).unwrap(), &Storage::uninitialized(8).unwrap());
                 // Both threads wait when the first is let go of.
                 let held = Access::new(&[], &[a]);
                 std::thread::scope(|scope| {
-                    scope.spawn(|| drop(Access::new(&[a], &[b])));
-                    scope.spawn(|| drop(Access::new(&[b], &[a])));
+                    let one = scope.spawn(|| drop(Access::new(&[a], &[b])));
+                    let other = scope.spawn(|| drop(Access::new(&[b], &[a])));
                     std::thread::sleep(NAP * 10);
                     drop(held);
+                    one.join().and(other.join()).unwrap();
                 });
             }
             ended.send(()).unwrap();
         });
         assert!(waiting.recv_timeout(std::time::Duration::from_secs(60)).is_ok(), "two threads wait for each other");
+        both.join().unwrap();
     }
 
     /// Many threads with random lists of the same few storages: each sees a writer's numbers whole. The compiler's sanitizers and
@@ -564,7 +566,7 @@ mod tests {
             unsafe { words(storage).write_bytes(0, WORDS) };
         }
         std::thread::scope(|scope| {
-            for seed in 1..=6u64 {
+            let work = |seed: u64| {
                 let storages = &storages;
                 scope.spawn(move || {
                     // Marsaglia, "Xorshift RNGs", 2003.
@@ -586,8 +588,10 @@ mod tests {
                             (0..WORDS).for_each(|i| words(write).add(i).write(value));
                         }
                     }
-                });
-            }
+                })
+            };
+            let threads: Vec<_> = (1..=6).map(work).collect();
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
         });
     }
 }

@@ -1,7 +1,10 @@
 //! The tape without Python: for a sanitizer, and for what is easier said in Rust.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
+
 use super::engine::{Options, backward};
-use super::{Meta, without_recording};
+use super::{Meta, saved, without_recording};
 use crate::dtype::Scalar;
 use crate::error::Result;
 use crate::tensor::Tensor;
@@ -63,23 +66,110 @@ fn long_chains_and_wide_graphs_are_dropped() -> Result<()> {
     Ok(())
 }
 
+/// Guards the order in which the first gradient of a leaf is written: each looks whether another has come in between.
 #[test]
 fn threads_run_backward_on_a_shared_leaf() -> Result<()> {
-    let x = leaf(&[1.0, 2.0])?;
-    let outcome: Result<()> = std::thread::scope(|scope| {
-        let work = || -> Result<()> {
-            for _ in 0..20 {
-                let mine = x.detached(false).with_meta(Meta::leaf(true));
-                let y = (&mine * &x)?;
-                run(&y, false)?;
-                assert_eq!(grad(&mine)?, [1.0, 2.0]);
+    for _ in 0..50 {
+        let x = leaf(&[1.0, 2.0])?;
+        together(3, || {
+            let mine = x.detached(false).with_meta(Meta::leaf(true));
+            let y = (&mine * &x)?;
+            run(&y, true)?;
+            run(&y, false)?;
+            assert_eq!(grad(&mine)?, [2.0, 4.0]);
+            Ok(())
+        })?;
+        assert_eq!(grad(&x)?, [6.0, 12.0]);
+    }
+    Ok(())
+}
+
+/// Guards that the rules of a node are taken, or seen to be taken, under one lock.
+#[test]
+fn one_graph_is_freed_once() -> Result<()> {
+    for _ in 0..200 {
+        let x = leaf(&[3.0])?;
+        let y = (&x * &x)?;
+        let runs = AtomicUsize::new(0);
+        together(3, || {
+            if run(&y, false).is_ok() {
+                runs.fetch_add(1, Ordering::Relaxed);
             }
             Ok(())
+        })?;
+        assert_eq!(runs.load(Ordering::Relaxed), 1);
+        assert_eq!(grad(&x)?, [6.0]);
+    }
+    Ok(())
+}
+
+/// Guards the lock of storages, also where a kernel has the pool's workers.
+#[test]
+fn threads_read_and_write_one_tensor() -> Result<()> {
+    let x = Tensor::from_slice(&[100_000], &[0.0; 100_000])?;
+    let one = Tensor::from_slice(&[100_000], &[1.0; 100_000])?;
+    together(3, || {
+        for _ in 0..10 {
+            x.add_in_place(&one)?;
+            let values = (&x + &x)?.to_vec::<f64>()?;
+            assert!(values.iter().all(|value| *value == values[0]));
+        }
+        Ok(())
+    })?;
+    assert_eq!(x.to_vec::<f64>()?, [30.0; 100_000]);
+    Ok(())
+}
+
+#[test]
+fn threads_differentiate_what_they_share_and_what_they_do_not() -> Result<()> {
+    let x = leaf(&[0.5, 0.25])?;
+    let shared = (&x * &x)?.exp()?;
+    together(3, || {
+        for i in 1..=10 {
+            run(&(&shared * i as f64)?, true)?;
+        }
+        Ok(())
+    })?;
+    let found = grad(&x)?;
+    for (value, found) in [0.5f64, 0.25].iter().zip(found) {
+        let expected = 3.0 * 55.0 * 2.0 * value * (value * value).exp();
+        assert!((found - expected).abs() < 1e-9 * expected, "{found} {expected}");
+    }
+    Ok(())
+}
+
+/// Guards the delivery of what was packed: no rule runs before, and of two deliveries the first stays.
+#[test]
+fn threads_unpack_what_a_node_saved() -> Result<()> {
+    for _ in 0..50 {
+        let x = leaf(&[0.5, 0.25])?;
+        saved::push(Arc::new(|x: Tensor| {
+            let kept = x.to_vec::<f64>()?;
+            Ok(Box::new(move || Tensor::from_slice(&[kept.len()], &kept)))
+        }));
+        let y = &x * &x;
+        saved::pop();
+        let y = y?;
+        together(3, || {
+            run(&y, true)?;
+            run(&y, true)
+        })?;
+        assert_eq!(grad(&x)?, [6.0, 3.0]);
+    }
+    Ok(())
+}
+
+/// Runs the same on several threads, which begin at the same time.
+fn together(threads: usize, body: impl Fn() -> Result<()> + Sync) -> Result<()> {
+    let start = Barrier::new(threads);
+    std::thread::scope(|scope| {
+        let work = || {
+            start.wait();
+            body()
         };
-        let threads: Vec<_> = (0..3).map(|_| scope.spawn(work)).collect();
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         threads.into_iter().try_for_each(|thread| thread.join().unwrap())
-    });
-    outcome
+    })
 }
 
 #[test]

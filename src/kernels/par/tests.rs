@@ -96,6 +96,24 @@ fn slow_workers_are_waited_for() {
     }
 }
 
+/// Guards the order of memory at both ends of a loop; a sanitizer for threads is what would object.
+#[test]
+fn what_workers_write_is_seen() {
+    let _turn = turn();
+    set_num_threads(3);
+    let mut values = vec![0u64; 4096];
+    for round in 1..=200 {
+        values.fill(round);
+        let start = AtomicPtr::new(values.as_mut_ptr());
+        for_ranges(4096, 64, &|range| {
+            let start = start.load(Ordering::Relaxed);
+            // SAFETY: ranges are disjoint, and within the vector.
+            range.for_each(|i| unsafe { *start.add(i) += i as u64 });
+        });
+        assert!(values.iter().enumerate().all(|(i, value)| *value == round + i as u64));
+    }
+}
+
 #[test]
 fn parked_workers_wake_up() {
     let _turn = turn();
