@@ -19,9 +19,9 @@ def still_works():
     assert (fg.ones(1_000_000) + 1).sum().item() == 2_000_000
 
 
-@pytest.mark.parametrize("place", ["here", "worker"])
+@pytest.mark.parametrize("place", ["here", "kernel", "worker"])
 def test_a_panic_is_a_runtime_error(place):
-    """Guards `panics::install`; in a worker also the pool's catching of panics."""
+    """Guards `panics::install`; in a kernel also the way back to the interpreter, in a worker the pool's catching of panics."""
     threads = fg.get_num_threads()
     fg.set_num_threads(2)
     try:

@@ -14,6 +14,7 @@ use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 
 use crate::dtype::DType;
+use crate::interpreter::without_interpreter;
 use crate::kernels::par;
 use crate::layout::Layout;
 use crate::storage::Storage;
@@ -52,13 +53,14 @@ impl Drop for PanicsWhenDropped {
     }
 }
 
-/// Panics in the calling thread, in a worker of the parallel loop, or when the returned tensor is dropped: for the tests
-/// of what becomes of panics.
+/// Panics in the calling thread, also without the interpreter lock, in a worker of the parallel loop, or when the returned
+/// tensor is dropped: for the tests of what becomes of panics.
 #[pyfunction]
 #[allow(clippy::panic)]
 pub fn _panic_for_tests(place: &str) -> PyResult<Option<Tensor>> {
     match place {
         "here" => panic!("on purpose, here"),
+        "kernel" => without_interpreter(usize::MAX, || panic!("on purpose, in a kernel")),
         "worker" => {
             let caller = std::thread::current().id();
             for _ in 0..1000 {
@@ -76,6 +78,6 @@ pub fn _panic_for_tests(place: &str) -> PyResult<Option<Tensor>> {
             let storage = unsafe { Storage::lent(NonNull::dangling(), 0, Box::new(PanicsWhenDropped)) };
             Ok(Some(Tensor::from_parts(storage, Layout::contiguous(&[0]), DType::F32)))
         }
-        _ => Err(PyValueError::new_err("place must be 'here', 'worker' or 'drop'")),
+        _ => Err(PyValueError::new_err("place must be 'here', 'kernel', 'worker' or 'drop'")),
     }
 }
