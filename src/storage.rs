@@ -410,8 +410,12 @@ mod cache {
             }
         }
 
+        /// Tests that fill the lists, or look for what they left there, take turns.
+        static TURN: fork::Mutex<()> = fork::Mutex::new(());
+
         #[test]
         fn freed_buffers_are_reused() {
+            let _turn = TURN.lock();
             for bytes in [100usize, 1 << 20] {
                 let first = take(bytes).unwrap();
                 give_back(first, bytes);
@@ -494,6 +498,7 @@ mod cache {
         /// Guards the limit of what is kept. (Memory that nobody touches costs nothing.)
         #[test]
         fn what_is_kept_is_limited() {
+            let _turn = TURN.lock();
             let size = LARGEST / 2;
             let taken: Vec<_> = (0..LARGE_KEPT / size + 2).map(|_| take(size).unwrap()).collect();
             taken.into_iter().for_each(|start| give_back(start, size));
