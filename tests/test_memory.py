@@ -1,20 +1,24 @@
 """What is dropped is freed, cycles are found by the garbage collector, and too much is an error."""
 
+import functools
 import gc
 import os
+import queue
 import sys
 import threading
+import time
 import weakref
 
+import numpy as np
 import pytest
 
 import ferrograd as fg
+from ferrograd.autograd.graph import queue_callback, saved_tensors_hooks
+from test_threads import no_hang  # noqa: F401 - a fixture
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
-from ferrograd.autograd.graph import queue_callback, saved_tensors_hooks
-from test_threads import no_hang  # noqa: F401 - a fixture
 def resident():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -85,15 +89,39 @@ def test_graphs_dropped_unfinished():
 
 @linux
 def test_tensors_dropped_in_other_threads():
-    """Small buffers go to the lists of the thread that drops them, and with it to the system."""
+    """Guards the end of `SmallLists`: small buffers go to those of the thread that drops them, and with it to the system."""
 
     def step():
-        mine = [fg.ones(64, requires_grad=True) * 2 for _ in range(500)]
+        mine = [fg.ones(1000, requires_grad=True) * 2 for _ in range(100)]
         thread = threading.Thread(target=mine.clear)
         thread.start()
         thread.join()
 
     assert grows(step, 100, 20) < 4_000_000
+
+
+@linux
+def test_tensors_made_in_one_thread_and_dropped_in_another():
+    """Guards `SMALL_KEPT`: the one that only drops must not keep all that it is given."""
+    made = queue.SimpleQueue()
+
+    def drop():
+        while made.get() is not None:
+            pass
+
+    def step():
+        for _ in range(500):
+            made.put(fg.ones(64) * 2)
+        while not made.empty():
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=drop)
+    thread.start()
+    try:
+        assert grows(step, 100, 20) < 4_000_000
+    finally:
+        made.put(None)
+        thread.join()
 
 
 # Cycles.
@@ -118,6 +146,12 @@ def leaf_hook(token):
     x.register_hook(lambda g: (x, token))
 
 
+def leaf_hook_that_cannot_be_cleared(token):
+    """Only the tensor can break the cycle."""
+    x = fg.ones(2, requires_grad=True)
+    x.register_hook(functools.partial(print, x, token))
+
+
 def hook_of_a_computed_tensor(token):
     y = fg.ones(2, requires_grad=True) * 2
     y.register_hook(lambda g: (y, token))
@@ -132,6 +166,11 @@ def hook_of_a_computed_tensor_that_retains(token):
 def hook_of_a_node(token):
     y = fg.ones(2, requires_grad=True) * 2
     y.grad_fn.register_hook(lambda inputs, outputs: (y, token))
+
+
+def hook_of_a_node_that_cannot_be_cleared(token):
+    y = fg.ones(2, requires_grad=True) * 2
+    y.grad_fn.register_hook(functools.partial(print, y, token))
 
 
 def hook_before_a_node(token):
@@ -173,9 +212,11 @@ def attribute_of_a_subclass(token):
     "make",
     [
         leaf_hook,
+        leaf_hook_that_cannot_be_cleared,
         hook_of_a_computed_tensor,
         hook_of_a_computed_tensor_that_retains,
         hook_of_a_node,
+        hook_of_a_node_that_cannot_be_cleared,
         hook_before_a_node,
         hook_after_accumulation,
         hook_after_backward,
@@ -230,6 +271,21 @@ def test_hooks_that_the_graph_still_needs_outlive_their_tensor():
     assert calls == [[3, 3]]
 
 
+def test_hooks_that_another_object_needs_outlive_their_tensor():
+    """Guards the count in `Tensor::own_places`: what is packed is another object of the same tensor."""
+    calls, kept = [], []
+    x = fg.ones(2, requires_grad=True)
+    x.register_hook(lambda g: calls.append(g.tolist()))
+    with saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        (x * x).sum().backward()
+    cycle = [x]
+    cycle.append(cycle)
+    del x, cycle
+    gc.collect()
+    (kept[0] * 3).sum().backward()
+    assert calls == [[2, 2], [3, 3]]
+
+
 def test_collections_at_every_turn():
     """Guards `Tensor::is_blank`: the collector may look at a tensor that is still being made."""
     before = gc.get_threshold()
@@ -253,6 +309,138 @@ def test_a_leaf_whose_object_is_gone_keeps_its_hooks():
     assert calls == [[2, 2]]
 
 
+# What runs when something is dropped.
+
+
+class Last:
+    """Calls something when it is dropped."""
+
+    def __init__(self, call):
+        self.call = call
+
+    def __del__(self):
+        self.call()
+
+
+class LastArray(np.ndarray):
+    """Numbers whose owner calls something when they are dropped."""
+
+    def __del__(self):
+        if self.base is None:
+            self.call()
+
+
+def replaced_gradient(x, last, y):
+    x.grad = fg.ones(3)
+    x.grad.last = last
+    del last
+    x.grad = fg.ones(3)
+
+
+def deleted_gradient(x, last, y):
+    x.grad = fg.ones(3)
+    x.grad.last = last
+    del last
+    x.grad = None
+
+
+def gradient_with_a_graph(x, last, y):
+    x.grad = fg.ones(3)
+    x.grad.last = last
+    del last
+    (x * 2).sum().backward(create_graph=True)
+
+
+def hook_of_a_leaf_removed(x, last, y):
+    handle = x.register_hook(lambda g, last=last: None)
+    del last
+    handle.remove()
+
+
+def hook_on_the_tensor_removed(x, last, y):
+    handle = y.register_hook(lambda g, last=last: None)
+    del last
+    handle.remove()
+
+
+def hook_on_the_node_removed(x, last, y):
+    handle = y.grad_fn.register_hook(lambda *_, last=last: None)
+    del last
+    handle.remove()
+
+
+def saved_tensor_packed(x, last, y):
+    held = [last]
+    del last
+    with saved_tensors_hooks(lambda t: (t.detach(), *held), lambda kept: kept[0]):
+        y.packed = x * x
+    held.clear()
+    y.packed.sum().backward(retain_graph=True)
+
+
+def callback_not_called(x, last, y):
+    held = [last]
+    del last
+
+    def fail(g):
+        queue_callback(lambda last=held.pop(): None)
+        raise KeyError
+
+    handle = y.register_hook(fail)
+    with pytest.raises(KeyError):
+        y.sum().backward(retain_graph=True)
+    handle.remove()
+
+
+def data_replaced(x, last, y):
+    array = np.ones(3, dtype=np.float32).view(LastArray).copy()
+    array.call = last.call
+    last.call = lambda: None
+    x.data = fg.from_numpy(array)
+    del array
+    x.data = fg.ones(3)
+
+
+@pytest.mark.parametrize(
+    "drop",
+    [
+        replaced_gradient,
+        deleted_gradient,
+        gradient_with_a_graph,
+        hook_of_a_leaf_removed,
+        hook_on_the_tensor_removed,
+        hook_on_the_node_removed,
+        saved_tensor_packed,
+        callback_not_called,
+        data_replaced,
+    ],
+)
+def test_code_that_runs_when_something_is_dropped_finds_nothing_locked(drop, no_hang):
+    """Guards that what is taken out from under a lock is dropped after it."""
+    x = fg.ones(3, requires_grad=True)
+    y = x * 2
+    told = []
+
+    def use():
+        grad = None if x.grad is None else x.grad.detach().tolist()
+        handles = [t.register_hook(lambda g: None) for t in (x, y)] + [y.grad_fn.register_hook(lambda *_: None)]
+        # Within a backward nothing is recorded.
+        with fg.enable_grad():
+            (x * x * 2).sum().backward()
+            if hasattr(y, "packed"):
+                y.packed.sum().backward(retain_graph=True)
+        for handle in handles:
+            handle.remove()
+        x.grad = None
+        told.append((grad, x.detach().tolist()))
+
+    last = [Last(use)]
+    drop(x, last.pop(), y)
+    gc.collect()
+    assert len(told) == 1
+    x.grad = None
+
+
 # Depth.
 
 
@@ -271,6 +459,12 @@ def test_a_deep_graph_is_dropped_and_differentiated_without_recursion():
                 assert x.grad.item() == 1
             del y
 
+    with_a_small_stack(run)
+
+
+def with_a_small_stack(body):
+    """Runs something on a thread where recursion soon crashes."""
+    done = []
     before = threading.stack_size(256 * 1024)
     try:
         thread = threading.Thread(target=lambda: done.append(body()))
@@ -279,6 +473,32 @@ def test_a_deep_graph_is_dropped_and_differentiated_without_recursion():
         threading.stack_size(before)
     thread.join()
     assert done
+
+
+@pytest.mark.parametrize("keep", ["packed", "metadata", "context"])
+def test_a_chain_of_what_nodes_keep_is_dropped_without_recursion(keep):
+    """Guards that `Node::drop` queues the extras, too: here each keeps the tensor before."""
+
+    class Times(fg.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.before = x
+            return x * 1.0
+
+        @staticmethod
+        def backward(ctx, g):
+            return g
+
+    def run():
+        y = fg.ones(1, requires_grad=True)
+        with saved_tensors_hooks(lambda x: x, lambda x: x):
+            for _ in range(10_000):
+                z = y * y if keep == "packed" else Times.apply(y) if keep == "context" else y * 1.0
+                if keep == "metadata":
+                    z.grad_fn.metadata["before"] = y
+                y = z
+
+    with_a_small_stack(run)
 
 
 def test_a_chain_of_gradients_of_gradients_is_dropped_without_recursion():
@@ -454,35 +674,3 @@ def test_hooks_that_fail_leave_no_retained_gradient():
     handle.remove()
     y.sum().backward()
     assert y.grad.tolist() == [1, 1] and x.grad.tolist() == [2, 2]
-    with_a_small_stack(run)
-
-
-def with_a_small_stack(body):
-    """Runs something on a thread where recursion soon crashes."""
-    done = []
-@pytest.mark.parametrize("keep", ["packed", "metadata", "context"])
-def test_a_chain_of_what_nodes_keep_is_dropped_without_recursion(keep):
-    """Guards that `Node::drop` queues the extras, too: here each keeps the tensor before."""
-
-    class Times(fg.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            ctx.before = x
-            return x * 1.0
-
-        @staticmethod
-        def backward(ctx, g):
-            return g
-
-    def run():
-        y = fg.ones(1, requires_grad=True)
-        with saved_tensors_hooks(lambda x: x, lambda x: x):
-            for _ in range(10_000):
-                z = y * y if keep == "packed" else Times.apply(y) if keep == "context" else y * 1.0
-                if keep == "metadata":
-                    z.grad_fn.metadata["before"] = y
-                y = z
-
-    with_a_small_stack(run)
-
-
