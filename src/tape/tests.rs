@@ -66,7 +66,6 @@ fn long_chains_and_wide_graphs_are_dropped() -> Result<()> {
     Ok(())
 }
 
-/// Guards the order in which the first gradient of a leaf is written: each looks whether another has come in between.
 #[test]
 fn threads_run_backward_on_a_shared_leaf() -> Result<()> {
     for _ in 0..50 {
