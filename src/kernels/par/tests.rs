@@ -1,12 +1,15 @@
 use super::*;
 use std::sync::atomic::AtomicU32;
 
+// Not the library's: a sanitizer for threads sees what this one does when it is contended.
+use parking_lot::{Mutex, MutexGuard};
+
 /// The number of threads is one setting of the process: tests that change it take turns.
 static TURN: Mutex<()> = Mutex::new(());
 
 /// Waits for the right to set the number of threads.
 pub(crate) fn turn() -> MutexGuard<'static, ()> {
-    lock(&TURN)
+    TURN.lock()
 }
 
 fn check_cover(n: usize, grain: usize) {
@@ -42,8 +45,8 @@ fn even_ranges_are_even() {
     {
         set_num_threads(threads);
         let found = Mutex::new(Vec::new());
-        for_even_ranges(n, unit, grain, &|range| lock(&found).push(range));
-        let mut found = found.into_inner().unwrap();
+        for_even_ranges(n, unit, grain, &|range| found.lock().push(range));
+        let mut found = found.into_inner();
         found.sort_by_key(|range| range.start);
         assert!(found.windows(2).all(|pair| pair[0].end == pair[1].start && pair[1].start.is_multiple_of(unit)));
         assert_eq!((found[0].start, found[found.len() - 1].end), (0, n));
@@ -63,20 +66,20 @@ fn several_threads_take_part() {
     // Another test's loop may keep the pool busy, and this one serial.
     for _ in 0..100 {
         for_ranges(24, 1, &|_| {
-            lock(&seen).insert(thread::current().id());
+            seen.lock().insert(thread::current().id());
             thread::sleep(Duration::from_millis(2));
         });
-        if lock(&seen).len() > 1 {
+        if seen.lock().len() > 1 {
             break;
         }
     }
-    assert!(lock(&seen).len() > 1);
+    assert!(seen.lock().len() > 1);
     set_num_threads(1);
-    lock(&seen).clear();
+    seen.lock().clear();
     for_ranges(24, 1, &|_| {
-        lock(&seen).insert(thread::current().id());
+        seen.lock().insert(thread::current().id());
     });
-    assert_eq!(lock(&seen).len(), 1);
+    assert_eq!(seen.lock().len(), 1);
 }
 
 /// The caller has little to do, and must wait for what the workers have begun.
@@ -154,9 +157,11 @@ fn panics_reach_the_caller() {
     let _turn = turn();
     set_num_threads(2);
     let caller = thread::current().id();
+    let begun = AtomicUsize::new(0);
     for in_caller in [true, false] {
         let attempt = || {
             for_ranges(64, 1, &|_| {
+                begun.fetch_add(1, Ordering::Relaxed);
                 thread::sleep(Duration::from_micros(200));
                 if (thread::current().id() == caller) == in_caller {
                     resume_unwind(Box::new("on purpose"));
@@ -166,6 +171,10 @@ fn panics_reach_the_caller() {
         // Another test's loop may keep the pool busy, and this one on the caller's thread.
         let result = (0..100).map(|_| catch_unwind(attempt)).find(Result::is_err).unwrap_or(Ok(()));
         let cause = result.expect_err("must panic");
+        // Nobody is left who would begin another piece of a loop that is over.
+        let before = begun.load(Ordering::Relaxed);
+        thread::sleep(Duration::from_millis(3));
+        assert_eq!(begun.load(Ordering::Relaxed), before);
         assert_eq!(cause.downcast_ref::<&str>(), Some(&"on purpose"));
         check_cover(1000, 1);
     }
