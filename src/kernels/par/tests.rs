@@ -157,13 +157,17 @@ fn panics_reach_the_caller() {
     let _turn = turn();
     set_num_threads(2);
     let caller = thread::current().id();
-    let begun = AtomicUsize::new(0);
+    let (begun, by_workers) = (AtomicUsize::new(0), AtomicUsize::new(0));
     for in_caller in [true, false] {
         let attempt = || {
+            by_workers.store(0, Ordering::Relaxed);
             for_ranges(64, 1, &|_| {
                 begun.fetch_add(1, Ordering::Relaxed);
                 thread::sleep(Duration::from_micros(200));
-                if (thread::current().id() == caller) == in_caller {
+                let mine = thread::current().id() == caller;
+                by_workers.fetch_add(usize::from(!mine), Ordering::Relaxed);
+                // When workers have begun, in either case.
+                if mine == in_caller && by_workers.load(Ordering::Relaxed) > 0 {
                     resume_unwind(Box::new("on purpose"));
                 }
             });
