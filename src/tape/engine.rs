@@ -73,11 +73,40 @@ impl Pending {
     }
 }
 
+/// The nodes that have received gradients.
+#[derive(Default)]
+struct Waiting {
+    /// The newest. Most graphs are chains most of the way: there is no other then.
+    newest: Option<Pending>,
+    others: BTreeMap<u64, Pending>,
+}
+
+impl Waiting {
+    /// The place of a node, which there need not have been before.
+    fn of(&mut self, node: &Arc<Node>) -> &mut Pending {
+        let new = || Pending { node: node.clone(), grads: SmallVec::from_elem(None, node.outputs) };
+        let newest = self.newest.as_ref().map(|pending| pending.node.id);
+        if newest > Some(node.id) || newest.is_none() && self.others.last_key_value().is_some_and(|(id, _)| *id >= node.id) {
+            return self.others.entry(node.id).or_insert_with(new);
+        }
+        if newest < Some(node.id)
+            && let Some(older) = self.newest.take()
+        {
+            self.others.insert(older.node.id, older);
+        }
+        self.newest.get_or_insert_with(new)
+    }
+
+    fn pop_newest(&mut self) -> Option<Pending> {
+        self.newest.take().or_else(|| self.others.pop_last().map(|(_, pending)| pending))
+    }
+}
+
 /// Takes the gradient of an input, by its number.
 type Send<'a> = &'a mut dyn FnMut(&mut Run, usize, Option<Tensor>) -> Result<()>;
 
 struct Run {
-    pending: BTreeMap<u64, Pending>,
+    waiting: Waiting,
     leaves: Leaves,
     options: Options,
     /// The nodes worth visiting; `None` for all.
@@ -159,7 +188,7 @@ impl Run {
             }
         }
         Ok(Run {
-            pending: BTreeMap::new(),
+            waiting: Waiting::default(),
             leaves,
             options,
             wanted: inputs.map(|_| HashSet::default()),
@@ -179,8 +208,8 @@ impl Run {
             self.send(&root.edge(), Some(grad))?;
         }
         let mut work = 0;
-        while let Some((id, pending)) = self.pending.pop_last() {
-            self.leaves.call_hooks(id)?;
+        while let Some(pending) = self.waiting.pop_newest() {
+            self.leaves.call_hooks(pending.node.id)?;
             work += pending.work();
             if work >= CHECK_SIGNALS_AFTER {
                 crate::interpreter::check_signals()?;
@@ -244,11 +273,7 @@ impl Run {
             _ if !self.is_wanted(edge) => Ok(()),
             Edge::None => Ok(()),
             Edge::Node(node, output) => {
-                let pending = self
-                    .pending
-                    .entry(node.id)
-                    .or_insert_with(|| Pending { node: node.clone(), grads: SmallVec::from_elem(None, node.outputs) });
-                if let Some(slot) = pending.grads.get_mut(*output) {
+                if let Some(slot) = self.waiting.of(node).grads.get_mut(*output) {
                     *slot = sum(slot.take(), grad, self.options.create_graph)?;
                 }
                 Ok(())

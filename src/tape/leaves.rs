@@ -121,6 +121,9 @@ impl Leaves {
     fn complete(&mut self, place: usize) -> Result<()> {
         let Some(leaf) = self.list.get_mut(place).filter(|leaf| !leaf.hooks_called) else { return Ok(()) };
         leaf.hooks_called = true;
+        if !leaf.meta.is_watched() {
+            return Ok(());
+        }
         call_hooks(&leaf.meta, &mut leaf.grad)?;
         if !self.writes {
             return Ok(());
@@ -145,7 +148,8 @@ impl Leaves {
         leaf.written = true;
         let grad = leaf.grad.take();
         let meta = leaf.meta.clone();
-        let hooks = meta.lock().node_hooks.clone().filter(|hooks| hooks.follow_a_write());
+        let hooks = if meta.is_watched() { meta.lock().node_hooks.clone() } else { None };
+        let hooks = hooks.filter(|hooks| hooks.follow_a_write());
         let kept = hooks.as_ref().and(grad.clone());
         if let Some(grad) = grad {
             add_to_grad(&meta, grad, self.create_graph)?;

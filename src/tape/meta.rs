@@ -63,6 +63,8 @@ const COMPUTED: u8 = 2;
 const VIEW: u8 = 4;
 /// The tensor is a leaf with hooks.
 const HOOKED: u8 = 8;
+/// Somebody wants to see the gradient of the leaf, or to know when it has been written.
+const WATCHED: u8 = 16;
 
 /// Whether there ever was a leaf with hooks: all that is looked at as long as there was none.
 static ANY_HOOKED: AtomicBool = AtomicBool::new(false);
@@ -104,6 +106,7 @@ impl MetaState {
             | flag(self.node.is_some(), COMPUTED)
             | flag(self.base.is_some(), VIEW)
             | flag(self.node_hooks.as_ref().is_some_and(|hooks| !hooks.objects.is_empty()), HOOKED)
+            | flag(!self.hooks.is_empty() || self.node_hooks.is_some(), WATCHED)
     }
 }
 
@@ -196,6 +199,11 @@ impl Meta {
     /// Whether this tensor is a view that the tape knows of.
     pub fn is_view(&self) -> bool {
         self.is(VIEW)
+    }
+
+    /// Whether somebody wants to see the gradient of this leaf, or to know when it has been written.
+    pub fn is_watched(&self) -> bool {
+        self.is(WATCHED)
     }
 
     /// Whether this is a leaf that has hooks.

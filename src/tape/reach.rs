@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::meta::Meta;
 use super::record::{Edge, Node};
 use crate::error::Result;
@@ -41,7 +43,7 @@ pub struct RunInfo {
     /// A number of its own.
     pub id: u64,
     /// Where it begins.
-    pub roots: Vec<Edge>,
+    pub roots: SmallVec<[Edge; 1]>,
     /// Where it is to end; `None` for all leaves.
     pub targets: Option<Vec<Edge>>,
     /// What is to be called when it has come to its end.

@@ -139,13 +139,19 @@ unsafe fn add_slabs<T: Number>(p: &Product<T>, sums: *mut T, slabs: usize, rows:
     }
 }
 
-/// Loops 1 to 5.
+/// Loops 1 to 5; of a small product there is only the last.
 ///
 /// # Safety
 /// As [`product`].
 unsafe fn slab<V: Tiles>(p: &Product<V::Float>) {
     let size = size_of::<V::Float>();
     let pack_b = p.b.col_stride != 1 || (p.k * p.n * size > PACK_BYTES && p.m >= PACK_ROWS);
+    if p.m <= V::TILE_ROWS && p.n <= V::TILE_VECTORS * V::LANES && p.k <= DEPTH_BYTES / size && p.b.col_stride == 1 {
+        let block = Block::<V>::new(p, 0..p.k, 0..p.n, std::ptr::null_mut());
+        let a = Strip { ptr: p.a.ptr, stride: p.a.col_stride, rows: &block.a_rows };
+        // SAFETY: the one tile is all of C.
+        return unsafe { block.compute_tile(&a, 0..p.m, 0..p.n) };
+    }
     let depths = p.k.div_ceil(DEPTH_BYTES / size);
     let depth = p.k.div_ceil(depths);
     let blocks = if pack_b { (p.n * depth * size).div_ceil(BLOCK_BYTES) } else { 1 };

@@ -98,13 +98,15 @@ fn of_edge(ob: &Bound<'_, PyAny>) -> PyResult<Option<Tensor>> {
 /// Each output with the gradient to start from.
 fn roots(outputs: Tensors, grads: Option<Gradients>) -> Result<Vec<(Tensor, Tensor)>> {
     let outputs = outputs.0;
-    let grads = grads.map_or_else(|| vec![None; outputs.len()], |grads| grads.0);
-    if grads.len() != outputs.len() {
+    if let Some(Gradients(grads)) = &grads
+        && grads.len() != outputs.len()
+    {
         return crate::runtime_error!("got {} tensors and {} gradients", outputs.len(), grads.len());
     }
+    let mut grads = grads.map_or_else(Vec::new, |grads| grads.0).into_iter();
     let mut roots = Vec::with_capacity(outputs.len());
-    for (i, (output, grad)) in outputs.into_iter().zip(grads).enumerate() {
-        let grad = match grad {
+    for (i, output) in outputs.into_iter().enumerate() {
+        let grad = match grads.next().flatten() {
             Some(grad) if grad.shape() != output.shape() => {
                 return crate::runtime_error!(
                     "Mismatch in shape: grad_output[{i}] has a shape of torch.Size({:?}) and output[{i}] has a shape of torch.Size({:?}).",
