@@ -73,8 +73,8 @@ mod avx512 {
             let mut group = c.benchmark_group("multiply-adds of float32");
             group.throughput(Throughput::Elements((2 * 16 * ACCUMULATORS * ROUNDS * threads) as u64));
             group.bench_function(BenchmarkId::new("threads", threads), |bench| {
-                // SAFETY: the processor has the instructions.
                 let one = |_: Range<usize>| {
+                    // SAFETY: the processor has the instructions.
                     black_box(unsafe { fused_f32(black_box(ROUNDS)) });
                 };
                 bench.iter(|| if threads == 1 { one(0..1) } else { par::for_ranges(threads, 1, &one) })
