@@ -1,4 +1,4 @@
-"""Activations at their limits. Values and derivatives are in op_cases.py."""
+"""Activations at their limits. Values and derivatives are in op_cases."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Singular values, and the norms of matrices made of them. Derivatives are also in op_cases.py."""
+"""Singular values, and the norms of matrices made of them. Derivatives are also in op_cases."""
 
 import numpy as np
 import pytest

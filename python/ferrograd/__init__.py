@@ -36,8 +36,10 @@ del PLAIN, copy_forms, function_forms
 
 # What few programs need, imported when it is first named.
 _LAZY = {
+    "fft": "ferrograd.fft",
     "func": "ferrograd.func",
     "optim": "ferrograd.optim",
+    "special": "ferrograd.special",
     "storage": "ferrograd.storage",
     "utils": "ferrograd.utils",
     "vmap": "ferrograd._vmap",

@@ -111,6 +111,10 @@ mod _C {
         };
     }
 
+    /// Discrete Fourier transforms; `ferrograd.fft` is their public face.
+    #[pymodule]
+    mod _fft {}
+
     /// Linear algebra; `ferrograd.linalg` is its public face.
     #[pymodule]
     mod _linalg {
@@ -134,6 +138,10 @@ mod _C {
         #[pymodule_export]
         use crate::ops::softmax::{log_softmax, softmax, softmin};
     }
+
+    /// Special functions; `ferrograd.special` is their public face.
+    #[pymodule]
+    mod _special {}
 
     /// Steps of optimizers; `ferrograd.optim` has the optimizers.
     #[pymodule]
@@ -160,7 +168,7 @@ mod _C {
         module.add("default_generator", super::random::default_generator())?;
         // Python finds modules by their full names; those within an extension are not files that it could look for.
         let modules = module.py().import("sys")?.getattr("modules")?;
-        for name in ["_autograd", "_linalg", "_nn", "_optim"] {
+        for name in ["_autograd", "_fft", "_linalg", "_nn", "_optim", "_special"] {
             modules.set_item(format!("ferrograd._C.{name}"), module.getattr(name)?)?;
         }
         Ok(())

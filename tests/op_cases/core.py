@@ -1,115 +1,16 @@
-"""What every operation is tested with: inputs, their domains, and what numpy makes of them.
-
-An op has one or more cases. ``unary``, ``binary`` and the like make the cases of a family; ``case`` makes one. An op
-that is missing here, and from NOT_DIFFERENTIABLE, fails ``test_every_op_is_covered``.
-
-    case("addmm", lambda c, a, b: c.addmm(a, b, beta=0.5), (2, 4), (2, 3), (3, 4), numpy=lambda c, a, b: 0.5 * c + a @ b)
-
-Domains are intervals that keep away from kinks and poles: what happens exactly there belongs in the tests of the op.
-"""
+"""Methods of tensors and functions of the top level."""
 
 import math
-from dataclasses import dataclass
-from typing import Callable, Optional
 
 import numpy as np
 
 import ferrograd
+from ferrograd import linalg
 from ferrograd.nn import functional
 
-CASES = []
-
-
-@dataclass(frozen=True)
-class Input:
-    """A random tensor: its shape, and the intervals its elements are drawn from."""
-
-    shape: tuple
-    domain: tuple = ((-2.0, 2.0),)
-    transposed: bool = False
-
-    def sample(self, rng):
-        shape = self.shape[::-1] if self.transposed else self.shape
-        picks = rng.integers(len(self.domain), size=shape)
-        low, high = (np.array([interval[end] for interval in self.domain])[picks] for end in (0, 1))
-        values = np.asarray(low + (high - low) * rng.random(shape))
-        return values.T if self.transposed else values
-
-
-@dataclass(frozen=True)
-class Case:
-    """A call of an op on tensors, and the same on numpy arrays."""
-
-    op: str
-    label: str
-    call: Callable
-    inputs: tuple
-    numpy: Optional[Callable] = None
-    # For ops whose second derivative is not to be had by differences (it is 0 or does not exist).
-    second: bool = True
-
-    def __str__(self):
-        return f"{self.op}-{self.label}"
-
-
-def _domain(domain):
-    return (domain,) if isinstance(domain[0], (int, float)) else tuple(domain)
-
-
-def case(op, call, *inputs, numpy=None, label=None, domain=(-2.0, 2.0), second=True):
-    """One case. Inputs are shapes or Inputs."""
-    inputs = tuple(i if isinstance(i, Input) else Input(i, _domain(domain)) for i in inputs)
-    label = label or "_".join("x".join(map(str, i.shape)) or "0d" for i in inputs) + ("t" if inputs[0].transposed else "")
-    number = sum(c.op == op and c.label.split("#")[0] == label for c in CASES)
-    CASES.append(Case(op, f"{label}#{number}" if number else label, call, inputs, numpy, second))
-
-
-def _method(op):
-    return lambda x, *others: getattr(x, op)(*others)
-
-
-def unary(*ops, domain=(-2.0, 2.0), numpy=None, second=True):
-    """Functions of each element; `numpy` defaults to the function of the same name."""
-    for op in ops:
-        reference = numpy or getattr(np, op, None)
-        for shape in [(), (3,), (2, 3), (2, 0, 3)]:
-            case(op, _method(op), shape, numpy=reference, domain=domain, second=second)
-        case(op, _method(op), Input((3, 4), _domain(domain), transposed=True), numpy=reference, second=second)
-
-
-def binary(*ops, domain=(-2.0, 2.0), other=None, numpy=None, second=True):
-    """Functions of pairs of elements, which broadcast."""
-    a, b = _domain(domain), _domain(other or domain)
-    for op in ops:
-        reference = numpy or getattr(np, op, None)
-        for left, right in [((2, 3), (2, 3)), ((2, 3), (3,)), ((2, 1), (1, 3)), ((), (3,)), ((3,), ()), ((), ()), ((0, 3), (1, 3))]:
-            case(op, _method(op), Input(left, a), Input(right, b), numpy=reference, second=second)
-        case(op, _method(op), Input((3, 4), a, True), Input((3, 4), b), numpy=reference, second=second)
-
-
-def reduction(*ops, domain=(-2.0, 2.0), numpy=None, empty=True, whole=True):
-    """Ops over dims, with `dim` and `keepdim`."""
-    for op in ops:
-        reference = numpy or getattr(np, op, None)
-
-        def against(reference=reference, **kwargs):
-            return None if reference is None else lambda x: reference(x, **kwargs)
-
-        if whole:
-            for shape in [(), (3,), (2, 3)]:
-                case(op, _method(op), shape, numpy=against(), domain=domain)
-        case(op, lambda x, op=op: getattr(x, op)(0), (3, 2), numpy=against(axis=0), domain=domain, label="dim0")
-        case(op, lambda x, op=op: getattr(x, op)(-1, keepdim=True), (2, 3), numpy=against(axis=-1, keepdims=True), domain=domain, label="keep")
-        transposed = Input((4, 3), _domain(domain), transposed=True)
-        case(op, lambda x, op=op: getattr(x, op)(1), transposed, numpy=against(axis=1), label="transposed")
-        if empty:
-            case(op, lambda x, op=op: getattr(x, op)(1), (0, 3), numpy=against(axis=1), label="empty", domain=domain)
-
+from .case import APART, STEPS, Input, binary, case, domain_of, function, method, not_differentiable, places, reduction, shaped, unary
 
 # Functions of each element.
-APART = ((-2.0, -0.3), (0.3, 2.0))
-STEPS = ((-1.8, -1.2), (-0.8, -0.2), (0.2, 0.8), (1.2, 1.8))
-
 unary("exp", "exp2", "expm1", "sin", "cos", "sinh", "cosh", "tanh", "square")
 unary("negative", "neg", numpy=np.negative)
 unary("positive", numpy=np.positive)
@@ -130,11 +31,10 @@ unary("fix", domain=STEPS, numpy=np.trunc)
 unary("sgn", domain=STEPS, numpy=np.sign)
 unary("frac", domain=STEPS, numpy=lambda x: x - np.trunc(x))
 unary("deg2rad", "rad2deg")
-unary("sigmoid", "expit", numpy=lambda x: 1 / (1 + np.exp(-x)))
+unary("sigmoid", numpy=lambda x: 1 / (1 + np.exp(-x)))
 unary("relu", domain=APART, numpy=lambda x: np.maximum(x, 0))
 unary("logit", domain=(0.1, 0.9), numpy=lambda x: np.log(x / (1 - x)))
 unary("sinc", domain=APART)
-unary("i0", numpy=lambda x: np.i0(x).reshape(np.shape(x)))
 unary("erf", "erfc")
 unary("erfinv", domain=(-0.9, 0.9))
 unary("lgamma", "digamma", domain=(0.5, 4.0))
@@ -238,6 +138,7 @@ def _softmax(x, axis):
 for shape, dim in [((3,), 0), ((2, 3), 0), ((2, 3), -1), ((2, 40), 1), ((2, 3, 2), 1)]:
     case("softmax", lambda x, dim=dim: x.softmax(dim), shape, numpy=lambda x, dim=dim: _softmax(x, dim), label=f"{shape}-{dim}")
     case("log_softmax", lambda x, dim=dim: x.log_softmax(dim), shape, numpy=lambda x, dim=dim: np.log(_softmax(x, dim)), label=f"{shape}-{dim}")
+case("softmin", lambda x: functional.softmin(x, 1), (2, 3), numpy=lambda x: _softmax(-x, 1))
 case("softmax", lambda x: x.softmax(0), (), numpy=lambda x: np.ones(()))
 case("softmax", lambda x: x.softmax(1), (2, 0), numpy=lambda x: x)
 for approximate in ("none", "tanh"):
@@ -264,7 +165,7 @@ case("sum_to_size", lambda x: x.sum_to_size(1, 3), (2, 2, 3), numpy=lambda x: x.
 # Order and rank.
 case("sort", lambda x: x.sort(0)[0], (3, 2), numpy=lambda x: np.sort(x, 0))
 case("sort", lambda x: x.sort(descending=True)[0], (2, 3), numpy=lambda x: -np.sort(-x), label="descending")
-case("msort", _method("msort"), (3, 2), numpy=lambda x: np.sort(x, 0))
+case("msort", method("msort"), (3, 2), numpy=lambda x: np.sort(x, 0))
 case("topk", lambda x: x.topk(2)[0], (2, 4), numpy=lambda x: -np.sort(-x)[:, :2])
 case("kthvalue", lambda x: x.kthvalue(2, 0)[0], (3, 2), numpy=lambda x: np.sort(x, 0)[1])
 case("median", lambda x: x.median(), (5,), numpy=np.median)
@@ -278,47 +179,36 @@ for op, reference in (("quantile", np.quantile), ("nanquantile", np.nanquantile)
     case(op, lambda x, q, op=op: getattr(x, op)(q, 0), (5, 2), Input((3,), ((0.1, 0.15), (0.6, 0.65))), numpy=lambda x, q, f=reference: f(x, q, axis=0), label="several")
 
 # Products of matrices.
-case("mm", _method("mm"), (2, 3), (3, 4), numpy=np.matmul)
-case("mm", _method("mm"), Input((3, 2), transposed=True), (2, 4), numpy=np.matmul)
-case("mm", _method("mm"), (2, 0), (0, 4), numpy=np.matmul)
-case("mv", _method("mv"), (2, 3), (3,), numpy=np.matmul)
-case("dot", _method("dot"), (3,), (3,), numpy=np.dot)
-case("vdot", _method("vdot"), (3,), (3,), numpy=np.dot)
-case("inner", _method("inner"), (2, 3), (4, 3), numpy=np.inner)
-case("outer", _method("outer"), (2,), (3,), numpy=np.outer)
-case("ger", _method("ger"), (2,), (3,), numpy=np.outer)
-case("bmm", _method("bmm"), (2, 2, 3), (2, 3, 4), numpy=np.matmul)
+case("mm", method("mm"), (2, 3), (3, 4), numpy=np.matmul)
+case("mm", method("mm"), Input((3, 2), transposed=True), (2, 4), numpy=np.matmul)
+case("mm", method("mm"), (2, 0), (0, 4), numpy=np.matmul)
+case("mv", method("mv"), (2, 3), (3,), numpy=np.matmul)
+case("dot", method("dot"), (3,), (3,), numpy=np.dot)
+case("vdot", method("vdot"), (3,), (3,), numpy=np.dot)
+case("inner", method("inner"), (2, 3), (4, 3), numpy=np.inner)
+case("outer", method("outer"), (2,), (3,), numpy=np.outer)
+case("ger", method("ger"), (2,), (3,), numpy=np.outer)
+case("bmm", method("bmm"), (2, 2, 3), (2, 3, 4), numpy=np.matmul)
 for left, right in [((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((2, 3), (3, 4)), ((2, 1, 2, 3), (4, 3, 2)), ((2, 2, 3), (3,))]:
-    case("matmul", _method("matmul"), left, right, numpy=np.matmul)
+    case("matmul", method("matmul"), left, right, numpy=np.matmul)
 case("addmm", lambda c, a, b: c.addmm(a, b, beta=0.5, alpha=2.0), (4,), (2, 3), (3, 4), numpy=lambda c, a, b: 0.5 * c + 2 * a @ b)
 case("addmv", lambda c, a, b: c.addmv(a, b, beta=0.5, alpha=2.0), (2,), (2, 3), (3,), numpy=lambda c, a, b: 0.5 * c + 2 * a @ b)
 case("addr", lambda c, a, b: c.addr(a, b, beta=0.5, alpha=2.0), (2, 3), (2,), (3,), numpy=lambda c, a, b: 0.5 * c + 2 * np.outer(a, b))
 case("addbmm", lambda c, a, b: c.addbmm(a, b, beta=0.5), (2, 4), (3, 2, 3), (3, 3, 4), numpy=lambda c, a, b: 0.5 * c + (a @ b).sum(0))
 case("baddbmm", lambda c, a, b: c.baddbmm(a, b, beta=0.5), (3, 2, 4), (3, 2, 3), (3, 3, 4), numpy=lambda c, a, b: 0.5 * c + a @ b)
 
+for bias in (None, "bias"):
+    inputs = [(2, 3), (4, 3)] + [(4,)] * (bias is not None)
+    case("linear", functional.linear, *inputs, numpy=lambda x, w, b=0: x @ w.T + b)
+case("linear", functional.linear, (2, 2, 3), (4, 3), (4,), numpy=lambda x, w, b: x @ w.T + b)
+
+# Norms of vectors and matrices.
+case("vector_norm", lambda x: linalg.vector_norm(x, 3, 1), (2, 3), numpy=lambda x: np.linalg.norm(x, 3, axis=1), domain=APART)
+case("svdvals", linalg.svdvals, (2, 3, 4), numpy=lambda x: np.linalg.svd(x, compute_uv=False))
+for order in ("fro", "nuc", 2, -2, 1, -1, float("inf"), -float("inf")):
+    case("matrix_norm", lambda x, order=order: linalg.matrix_norm(x, order), (3, 4), numpy=lambda x, order=order: np.linalg.norm(x, order), domain=APART, label=f"{order}")
+
 # Views and copies.
-def places(values):
-    """Indices, or a mask, as a tensor."""
-    return ferrograd.from_numpy(np.array(values))
-
-
-def shaped(op, *arguments, numpy=None, shape=(2, 3), **keywords):
-    """A method with constant arguments, on a contiguous and on a transposed tensor."""
-    label = "_".join(str(a).replace(" ", "") for a in arguments if isinstance(a, (int, float, tuple, str))) or "plain"
-    label += "".join(f"_{key}{value}" for key, value in keywords.items())
-    for transposed in (False, True):
-        # Arguments that are functions make tensors, when the case runs.
-        def call(x, op=op):
-            return getattr(x, op)(*[a() if callable(a) else a for a in arguments], **keywords)
-
-        case(op, call, Input(shape, transposed=transposed), numpy=numpy, label=label + "t" * transposed)
-
-
-def function(op, call, *inputs, numpy=None, label=None):
-    """A function of several tensors."""
-    case(op, lambda *tensors: getattr(ferrograd, op)(*call(*tensors)), *inputs, numpy=numpy, label=label)
-
-
 case("view", lambda x: x.view(3, 2), (2, 3), numpy=lambda x: x.reshape(3, 2))
 case("view", lambda x: x.view(-1), (2, 0, 3), numpy=lambda x: x.reshape(0), label="empty")
 case("view_as", lambda x, y: x.view_as(y), (2, 3), (6,), numpy=lambda x, y: x.reshape(6))
@@ -465,7 +355,6 @@ for shape in ((4, 3), (3, 3), (2, 4), (2, 3, 2)):
         )
 case("dist", lambda x, y: x.dist(y, 3), (2, 3), (2, 3))
 case("renorm", lambda x: x.renorm(2, 0, 1.0), (2, 3), domain=APART)
-case("diff", lambda x: x.diff(dim=1), (2, 4), numpy=np.diff)
 case("trapezoid", lambda x: ferrograd.trapezoid(x), (2, 4))
 
 # Conversions. Those to other dtypes lose what differences would show.
@@ -478,14 +367,6 @@ case("kron", lambda x, y: x.kron(y), (2, 3), (2, 2), numpy=np.kron)
 case("ldexp", lambda x: x.ldexp(places([1, 2, 3])), (2, 3), numpy=lambda x: np.ldexp(x, [1, 2, 3]))
 
 # Not to be differentiated by the tests over all ops; each with the reason.
-NOT_DIFFERENTIABLE = {}
-
-
-def not_differentiable(reason, *names):
-    """Names without a derivative, and why."""
-    NOT_DIFFERENTIABLE.update(dict.fromkeys(names, reason))
-
-
 not_differentiable(
     "answers bools",
     *("eq", "ne", "lt", "le", "gt", "ge", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal"),
@@ -523,7 +404,7 @@ not_differentiable("answers bools", "eq", "ne", "lt", "le", "gt", "ge", "not_equ
 not_differentiable("answers bools", "logical_and", "logical_or", "logical_xor", "logical_not", "isclose", "allclose", "equal")
 not_differentiable("answers bools", "isnan", "isinf", "isfinite", "isposinf", "isneginf", "isreal", "signbit")
 not_differentiable("takes integers", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not", "bitwise_left_shift", "bitwise_right_shift", "gcd", "lcm")
-not_differentiable("answers integers", "count_nonzero", "argmax", "argmin", "argsort")
+not_differentiable("answers integers", "one_hot", "count_nonzero", "argmax", "argmin", "argsort")
 not_differentiable("describes the tensor", "dim", "ndimension", "element_size", "nelement", "numel", "size", "stride", "storage_offset", "data_ptr", "get_device")
 not_differentiable("answers Python or numpy values", "item", "numpy", "tolist")
 not_differentiable("hands out the memory; see test_views.py", "storage", "untyped_storage")
@@ -533,8 +414,3 @@ not_differentiable("overwrites; see test_inplace.py", "copy_", "fill_", "fill_di
 not_differentiable("makes new tensors", "from_numpy", "tensor")
 not_differentiable("of complex numbers; see test_complex.py", "angle", "complex", "conj_physical_", "imag", "polar", "real", "view_as_complex", "view_as_real")
 not_differentiable("of complex numbers; see test_complex.py", "cdouble", "cfloat", "is_conj", "is_neg")
-
-
-def exists(op):
-    """Whether the library has the op yet."""
-    return hasattr(ferrograd.Tensor, op) or hasattr(ferrograd, op)

@@ -1,0 +1,3 @@
+"""Special functions."""
+
+from ferrograd._C._special import *  # noqa: F403
