@@ -3,6 +3,7 @@
 import pytest
 
 import ferrograd
+from ferrograd import ops
 from ferrograd.nn.functional import gelu, softplus
 
 INF = float("inf")
@@ -36,3 +37,25 @@ def test_what_is_refused():
             call()
     with pytest.raises(TypeError):
         gelu(x, "tanh")
+
+
+def test_safe_softmax_of_nothing_is_zero():
+    x = ferrograd.tensor([[-INF, -INF], [0.0, -INF], [1.0, 1.0]], requires_grad=True)
+    y = ops.aten._safe_softmax.default(x, dim=1)
+    assert y.tolist() == [[0, 0], [1, 0], [0.5, 0.5]] and y.grad_fn.name() == "SafeSoftmaxBackward0"
+    (g,) = ferrograd.autograd.grad(y[:, 0].sum(), x, create_graph=True)
+    assert g.tolist() == [[0, 0], [0, 0], [0.25, -0.25]]
+    assert ferrograd.autograd.grad(g.sum(), x)[0].tolist() == [[0, 0]] * 3
+
+
+def test_internal_operators():
+    g, y = ferrograd.tensor([1.0, 0.0]), ferrograd.tensor([0.25, 0.75])
+    assert ops.aten._softmax_backward_data(g, y, 0, ferrograd.float32).tolist() == [0.1875, -0.1875]
+    assert ops.aten.native_dropout_backward.default(g, g.bool(), 2.0).tolist() == [2, 0]
+    for bad in ((g, y[:1], 0, g.dtype), (g, y.double(), 0, g.dtype), (g, y, 0, ferrograd.float64), (g.long(), y.long(), 0, ferrograd.int64)):
+        with pytest.raises(RuntimeError):
+            ops.aten._log_softmax_backward_data(*bad)
+    with pytest.raises(IndexError):
+        ops.aten._softmax_backward_data(g, y, 1, g.dtype)
+    with pytest.raises(AttributeError):
+        ops.aten.no_such_operator

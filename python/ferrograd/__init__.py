@@ -38,6 +38,7 @@ del PLAIN, copy_forms, function_forms
 _LAZY = {
     "fft": "ferrograd.fft",
     "func": "ferrograd.func",
+    "ops": "ferrograd.ops",
     "optim": "ferrograd.optim",
     "special": "ferrograd.special",
     "storage": "ferrograd.storage",

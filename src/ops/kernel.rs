@@ -344,15 +344,17 @@ pub fn ternary<A: Element, B: Element, C: Element, U: Element>(
 
 /// y = f(x) over the real float dtypes; integers are converted to the default float first. For rare functions: called through a
 /// pointer and in double precision, it is compiled once for all of them.
+#[allow(dead_code)]
 pub fn rare_unary(op: &'static str, x: &Tensor, f: fn(f64) -> f64) -> Result<Tensor> {
     let x = x.to_float()?;
-    crate::dispatch_floats!(x.dtype(), op, T => unary::<T, T>(op, &x, move |v: T| f(v as f64) as T))
+    crate::dispatch_floats!(x.dtype(), op, T => unary::<T, T>(op, &x, move |v: T| f(v.to_f64()) as T))
 }
 
 /// y = f(a, b) over the real float dtypes, promoting and broadcasting; see [`rare_unary`].
+#[allow(dead_code)]
 pub fn rare_binary(op: &'static str, a: &Tensor, b: &Tensor, f: fn(f64, f64) -> f64) -> Result<Tensor> {
     let (a, b) = promoted_float(a, b)?;
-    crate::dispatch_floats!(a.dtype(), op, T => binary::<T, T, T>(op, &a, &b, move |u: T, v: T| f(u as f64, v as f64) as T))
+    crate::dispatch_floats!(a.dtype(), op, T => binary::<T, T, T>(op, &a, &b, move |u: T, v: T| f(u.to_f64(), v.to_f64()) as T))
 }
 
 /// y = f(x) over the complex dtypes. Called through a pointer and in double precision: compiled once for all functions.

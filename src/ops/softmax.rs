@@ -11,6 +11,7 @@ use crate::kernels::lines::Lines;
 use crate::kernels::{math, softmax as kernel, without_interpreter};
 use crate::runtime_error;
 use crate::storage::Access;
+use crate::tape::without_recording;
 use crate::tensor::Tensor;
 use crate::vjp;
 
@@ -52,8 +53,7 @@ impl Tensor {
         let x = self.softmax_input("softmax_kernel_impl", dtype)?;
         let place = x.layout().dim("softmax", dim)?;
         let y = x.softmax_values("softmax", place, false)?;
-        let dims = Dims(smallvec::smallvec![dim]);
-        vjp!("softmax", y, { x: |g, y| y * (g - (g * y)?.sum(Some(dims.clone()), true, None)?)? })
+        vjp!("softmax", y, { x: |g, y| softmax_backward(g, y, dim) })
     }
 
     /// The logarithm of `softmax`, without its rounding: x - logsumexp(x).
@@ -64,8 +64,7 @@ impl Tensor {
         let x = self.softmax_input("log_softmax_kernel_impl", dtype)?;
         let place = x.layout().dim("log_softmax", dim)?;
         let y = x.softmax_values("log_softmax", place, true)?;
-        let dims = Dims(smallvec::smallvec![dim]);
-        vjp!("log_softmax", y, { x: |g, y| g - (y.exp()? * g.sum(Some(dims.clone()), true, None)?)? })
+        vjp!("log_softmax", y, { x: |g, y| log_softmax_backward(g, y, dim) })
     }
 
     /// Logarithm of the sum of exponentials over `dim`, computed without overflow.
@@ -123,4 +122,77 @@ pub fn log_softmax(input: &Tensor, dim: Option<isize>, _stacklevel: i64, dtype: 
 #[pyo3(signature = (input, dim=None, _stacklevel=3, dtype=None))]
 pub fn softmin(input: &Tensor, dim: Option<isize>, _stacklevel: i64, dtype: Option<DType>) -> Result<Tensor> {
     input.neg()?.softmax(default_dim(input, dim), dtype)
+}
+
+/// Sums along a dim, which is kept.
+fn sum_along(x: &Tensor, dim: isize) -> Result<Tensor> {
+    x.sum(Some(Dims(smallvec::smallvec![dim])), true, None)
+}
+
+/// y (g - sum(g y)), the derivative of `softmax` along `dim`.
+fn softmax_backward(g: &Tensor, y: &Tensor, dim: isize) -> Result<Tensor> {
+    let z = without_recording(|| y * (g - sum_along(&(g * y)?, dim)?)?)?;
+    vjp!("softmax_backward_data", z, {
+        g: |h| softmax_backward(h, &y, dim),
+        y: |h| ((h * &g)? - (h * sum_along(&(&y * &g)?, dim)?)?)? - (&g * sum_along(&(&y * h)?, dim)?)?
+    })
+}
+
+/// g - exp(y) sum(g), the derivative of `log_softmax` along `dim`.
+fn log_softmax_backward(g: &Tensor, y: &Tensor, dim: isize) -> Result<Tensor> {
+    let z = without_recording(|| g - (y.exp()? * sum_along(g, dim)?)?)?;
+    vjp!("log_softmax_backward_data", z, {
+        g: |h| h - sum_along(&(h * y.exp()?)?, dim)?,
+        y: |h| (sum_along(&g, dim)?.neg()? * y.exp()?)? * h
+    })
+}
+
+/// The arguments of the operators below, checked.
+fn check_backward(op: &'static str, g: &Tensor, y: &Tensor, dim: isize, input_dtype: DType) -> Result<()> {
+    y.layout().dim(op, dim)?;
+    if g.shape() != y.shape() {
+        return runtime_error!("{op}: grad_output of shape {:?} does not fit the output of shape {:?}", g.shape(), y.shape());
+    }
+    for got in [y.dtype(), input_dtype] {
+        if got != g.dtype() {
+            return runtime_error!("{op}: expected input and grad types to match, got {got} and {}", g.dtype());
+        }
+    }
+    if g.dtype().is_float() {
+        return Ok(());
+    }
+    Err(Error::NotImplemented(format!("{op}: not implemented for '{}'", g.dtype().type_word())))
+}
+
+/// The gradient of `softmax` along `dim`, whose answer was `output`, from that of its output.
+///
+/// Dtype: float, and all the same.
+#[pyfunction]
+pub fn _softmax_backward_data(grad_output: &Tensor, output: &Tensor, dim: isize, input_dtype: DType) -> Result<Tensor> {
+    check_backward("_softmax_backward_data", grad_output, output, dim, input_dtype)?;
+    softmax_backward(grad_output, output, dim)
+}
+
+/// The gradient of `log_softmax` along `dim`, whose answer was `output`, from that of its output.
+///
+/// Dtype: float, and all the same.
+#[pyfunction]
+pub fn _log_softmax_backward_data(grad_output: &Tensor, output: &Tensor, dim: isize, input_dtype: DType) -> Result<Tensor> {
+    check_backward("_log_softmax_backward_data", grad_output, output, dim, input_dtype)?;
+    log_softmax_backward(grad_output, output, dim)
+}
+
+/// `softmax` along `dim` that is 0 where everything is minus infinity.
+///
+/// Derivative: 0 there.
+#[pyfunction]
+#[pyo3(signature = (input, dim, dtype=None))]
+pub fn _safe_softmax(input: &Tensor, dim: isize, dtype: Option<DType>) -> Result<Tensor> {
+    let x = input;
+    let y = without_recording(|| {
+        let y = x.softmax(dim, dtype)?;
+        let masked = x.isneginf()?.all(Some(Dims(smallvec::smallvec![dim])), true)?;
+        masked.choose_or(0.0, &y)
+    })?;
+    vjp!("_safe_softmax", y, { x: |g, y| softmax_backward(g, y, dim) })
 }

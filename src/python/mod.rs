@@ -136,7 +136,9 @@ mod _C {
         #[pymodule_export]
         use crate::ops::search::one_hot;
         #[pymodule_export]
-        use crate::ops::softmax::{log_softmax, softmax, softmin};
+        use crate::ops::softmax::{
+            _log_softmax_backward_data, _safe_softmax, _softmax_backward_data, log_softmax, softmax, softmin,
+        };
     }
 
     /// Special functions; `ferrograd.special` is their public face.
