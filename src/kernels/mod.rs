@@ -15,6 +15,7 @@ pub mod par;
 pub mod quotient;
 pub mod reduce;
 pub(crate) mod register;
+pub mod resample;
 pub mod select;
 pub mod simd;
 pub mod softmax;

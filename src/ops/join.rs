@@ -97,7 +97,7 @@ fn common_format(parts: &[&Tensor]) -> MemoryFormat {
 }
 
 /// Whether the steps of a tensor of 4 or 5 dims grow as with channels last. Where sizes of 1 leave it open, as torch guesses.
-fn has_channels_last(x: &Tensor) -> bool {
+pub(crate) fn has_channels_last(x: &Tensor) -> bool {
     let (sizes, strides) = (x.shape(), x.strides());
     let mut least = 0;
     std::iter::once(1).chain((2..x.rank()).rev()).chain([0]).all(|d| {
@@ -108,7 +108,7 @@ fn has_channels_last(x: &Tensor) -> bool {
 }
 
 /// A view with the second dim as the last.
-fn channels_moved(x: &Tensor) -> Tensor {
+pub(crate) fn channels_moved(x: &Tensor) -> Tensor {
     let mut layout = x.layout().clone();
     let (size, stride) = (layout.shape.remove(1), layout.strides.remove(1));
     layout.shape.push(size);

@@ -35,6 +35,7 @@ pub mod pointwise;
 pub mod power;
 pub mod random;
 pub mod reduce;
+pub mod resample;
 pub mod rounding;
 pub mod samples;
 pub mod scan;

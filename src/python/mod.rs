@@ -134,6 +134,8 @@ mod _C {
         #[pymodule_export]
         use crate::ops::matmul::linear;
         #[pymodule_export]
+        use crate::ops::resample::_upsample;
+        #[pymodule_export]
         use crate::ops::search::one_hot;
         #[pymodule_export]
         use crate::ops::softmax::{

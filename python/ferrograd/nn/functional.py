@@ -1,3 +1,4 @@
 """Layers as functions."""
 
 from ferrograd._C._nn import *  # noqa: F403
+from ferrograd.nn._resize import interpolate, upsample, upsample_bilinear, upsample_nearest
