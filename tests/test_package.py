@@ -2,13 +2,18 @@
 
 import importlib.util
 import io
+import os
 import re
 import subprocess
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 
+import ferrograd
+
 ROOT = Path(__file__).parent.parent
+# PYTHONPATH may name the package's folder relative to this one: examples run in others.
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(ferrograd.__file__).parent.parent)}
 
 
 def test_import_does_not_load_numpy():
@@ -27,7 +32,7 @@ def test_the_readme_example_prints_what_it_says():
 
 def test_the_example_runs_in_an_empty_folder(tmp_path):
     script = ROOT / "examples" / "two_layer_net.py"
-    result = subprocess.run([sys.executable, script, "--steps", "3"], cwd=tmp_path, capture_output=True, text=True)
+    result = subprocess.run([sys.executable, script, "--steps", "3"], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     losses = re.findall(r"^(\w+) +step +2  loss ([0-9.e+]+)$", result.stdout, re.M)
     assert [name for name, _ in losses] == ["numpy", "Variable", "tensor"]
@@ -37,7 +42,7 @@ def test_the_example_runs_in_an_empty_folder(tmp_path):
 def test_the_example_plots_or_says_at_once_what_it_needs(tmp_path):
     script = ROOT / "examples" / "two_layer_net.py"
     command = [sys.executable, str(script), "--steps", "2", "--plot", "curve.png"]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    run = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
     if importlib.util.find_spec("matplotlib"):
         assert run.returncode == 0 and (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
     else:
@@ -46,8 +51,6 @@ def test_the_example_plots_or_says_at_once_what_it_needs(tmp_path):
 
 def test_constants():
     import math
-
-    import ferrograd
 
     assert (ferrograd.pi, ferrograd.e, ferrograd.inf) == (math.pi, math.e, math.inf) and math.isnan(ferrograd.nan)
     assert ferrograd.newaxis is None and re.match(r"\d+\.\d+", ferrograd.__version__)
