@@ -18,6 +18,8 @@ from ferrograd.autograd import (
     set_grad_enabled,
 )
 
+from ferrograd._losses import *  # noqa: F403
+
 newaxis = None
 
 is_anomaly_enabled = _C._autograd.is_anomaly_enabled

@@ -18,20 +18,127 @@ const LANES: usize = 32;
 /// # Safety
 /// `x` must be valid for reads and `y` for writes of all elements of the lines; they may be the same.
 pub unsafe fn softmax<T: Real + Send + Sync>(x: *const T, y: *mut T, lines: Lines, log: bool) {
+    let Lines { n, inner, .. } = lines;
+    let (x, y) = (x as usize, y as usize);
+    strips(
+        lines,
+        #[inline(always)]
+        |first, _, width| {
+            // SAFETY: the caller answers for all elements; these lines are worked on by one thread.
+            unsafe {
+                let (x, y) = ((x as *const T).add(first), (y as *mut T).add(first));
+                match (inner, n) {
+                    (1, ..LANES) => short_lines(x, y, n, width, log),
+                    (1, _) => line(x, y, n, log),
+                    _ => columns(x, y, n, inner, width, log),
+                }
+            }
+        },
+    )
+}
+
+/// Writes m and log(s) of each line, of which [`softmax`] and its logarithm are made.
+///
+/// # Safety
+/// `x` must be valid for reads of all elements of the lines, `most` and `log_sum` for writes of one for each line.
+pub unsafe fn norms<T: Real + Send + Sync>(x: *const T, most: *mut T, log_sum: *mut T, lines: Lines) {
+    let Lines { n, inner, .. } = lines;
+    let (x, most, log_sum) = (x as usize, most as usize, log_sum as usize);
+    strips(
+        lines,
+        #[inline(always)]
+        |first, number, width| {
+            // SAFETY: the caller answers for all elements and lines; these are worked on by one thread.
+            unsafe {
+                let x = (x as *const T).add(first);
+                let (mosts, sums) = match (inner, n) {
+                    (1, ..LANES) => {
+                        let block = turned(x, n, width);
+                        columns_norm(block.as_ptr(), n, STRIP, STRIP, |_, _| {})
+                    }
+                    (1, _) => {
+                        let (most, sum) = line_norm(x, n, |_, _| {});
+                        ([most; STRIP], [sum; STRIP])
+                    }
+                    _ => columns_norm(x, n, inner, width, |_, _| {}),
+                };
+                for i in 0..if inner == 1 && n >= LANES { 1 } else { width } {
+                    (most as *mut T).add(number + i).write_unaligned(mosts[i]);
+                    (log_sum as *mut T).add(number + i).write_unaligned(math::ln(sums[i]));
+                }
+            }
+        },
+    )
+}
+
+/// Writes (exp(x - m - log(s)) - [k = place]) c, for the k-th element of each line: the gradient of the negative logarithm of
+/// the softmax at a place of the line, c times.
+///
+/// # Safety
+/// `x` must be valid for reads and `y` for writes of all elements of the lines; the others for reads of one for each line.
+/// Places must be within lines.
+pub unsafe fn log_loss_gradient<T: Real + Send + Sync>(
+    x: *const T,
+    y: *mut T,
+    lines: Lines,
+    norms: [*const T; 2],
+    c: *const T,
+    places: *const i64,
+) {
+    let Lines { n, inner, .. } = lines;
+    let (x, y, c, places, norms) = (x as usize, y as usize, c as usize, places as usize, norms.map(|norm| norm as usize));
+    strips(
+        lines,
+        #[inline(always)]
+        |first, number, width| {
+            // SAFETY: the caller answers for all elements and lines; these are worked on by one thread.
+            unsafe {
+                let (x, y) = ((x as *const T).add(first), (y as *mut T).add(first));
+                let of_line = |list: usize, i: usize| (list as *const T).add(number + i).read_unaligned();
+                let place = |i: usize| (places as *const i64).add(number + i).read_unaligned() as usize;
+                // As rows of neighbours: of a line, or of neighbouring lines.
+                if inner == 1 {
+                    for i in 0..if n < LANES { width } else { 1 } {
+                        let (most, log_sum, c) = (of_line(norms[0], i), of_line(norms[1], i), of_line(c, i));
+                        for k in i * n..(i + 1) * n {
+                            y.add(k).write_unaligned(math::exp(x.add(k).read_unaligned() - most - log_sum) * c);
+                        }
+                        let at = y.add(i * n + place(i));
+                        at.write_unaligned(at.read_unaligned() - c);
+                    }
+                } else {
+                    for k in 0..n {
+                        for i in 0..width {
+                            let e =
+                                math::exp(x.add(k * inner + i).read_unaligned() - of_line(norms[0], i) - of_line(norms[1], i));
+                            y.add(k * inner + i).write_unaligned(e * of_line(c, i));
+                        }
+                    }
+                    for i in 0..width {
+                        let at = y.add(place(i) * inner + i);
+                        at.write_unaligned(at.read_unaligned() - of_line(c, i));
+                    }
+                }
+            }
+        },
+    )
+}
+
+/// Calls `body(first element, number of the first line, lines)` for strips of lines: neighbours, or short ones one behind the
+/// other, or a single long one.
+#[inline(always)]
+fn strips(lines: Lines, body: impl Fn(usize, usize, usize) + Sync + Copy) {
     let Lines { outer, n, inner } = lines;
     if n == 0 || inner == 0 {
         return;
     }
-    let (x, y) = (x as usize, y as usize);
     if inner == 1 && n < LANES {
         return par::for_ranges(outer, (GRAIN / n).next_multiple_of(STRIP), &|range| {
             vectorize(
                 #[inline(always)]
                 || {
                     for first in range.clone().step_by(STRIP) {
-                        let width = STRIP.min(range.end - first);
-                        // SAFETY: the caller answers for all elements; these lines are worked on by one thread.
-                        unsafe { short_lines((x as *const T).add(first * n), (y as *mut T).add(first * n), n, width, log) }
+                        body(first * n, first, STRIP.min(range.end - first))
                     }
                 },
             )
@@ -43,13 +150,8 @@ pub unsafe fn softmax<T: Real + Send + Sync>(x: *const T, y: *mut T, lines: Line
             #[inline(always)]
             || {
                 for strip in range {
-                    let first = strip / strips * n * inner + strip % strips * STRIP;
-                    let width = STRIP.min(inner - strip % strips * STRIP);
-                    // SAFETY: the caller answers for all elements; this strip is worked on by one thread.
-                    unsafe {
-                        let (x, y) = ((x as *const T).add(first), (y as *mut T).add(first));
-                        if inner == 1 { line(x, y, n, log) } else { columns(x, y, n, inner, width, log) }
-                    }
+                    let (block, line) = (strip / strips, strip % strips * STRIP);
+                    body(block * n * inner + line, block * inner + line, STRIP.min(inner - line))
                 }
             },
         )
@@ -61,10 +163,11 @@ fn larger<T: Real>(a: T, b: T) -> T {
     if a > b { a } else { b }
 }
 
+/// The largest element of a line and the sum of exp(x - m); each of these is given to `keep`.
 #[inline(always)]
-unsafe fn line<T: Real>(x: *const T, y: *mut T, n: usize, log: bool) {
-    // SAFETY: the caller answers for n elements of both.
-    let (get, set) = (|i: usize| unsafe { x.add(i).read_unaligned() }, |i: usize, v: T| unsafe { y.add(i).write_unaligned(v) });
+unsafe fn line_norm<T: Real>(x: *const T, n: usize, keep: impl Fn(usize, T)) -> (T, T) {
+    // SAFETY: the caller answers for n elements.
+    let get = |i: usize| unsafe { x.add(i).read_unaligned() };
     let whole = n - n % LANES;
     let lowest = -T::INFINITY;
     let mut lanes = [lowest; LANES];
@@ -82,9 +185,7 @@ unsafe fn line<T: Real>(x: *const T, y: *mut T, n: usize, log: bool) {
         for (lane, slot) in lanes.iter_mut().enumerate() {
             let e = math::exp(get(i + lane) - most);
             *slot = *slot + e;
-            if !log {
-                set(i + lane, e);
-            }
+            keep(i + lane, e);
         }
     }
     let mut width = LANES / 2;
@@ -98,10 +199,28 @@ unsafe fn line<T: Real>(x: *const T, y: *mut T, n: usize, log: bool) {
     for i in whole..n {
         let e = math::exp(get(i) - most);
         sum = sum + e;
-        if !log {
-            set(i, e);
-        }
+        keep(i, e);
     }
+    (most, sum)
+}
+
+#[inline(always)]
+unsafe fn line<T: Real>(x: *const T, y: *mut T, n: usize, log: bool) {
+    // SAFETY: the caller answers for n elements of both.
+    let (get, set) = (|i: usize| unsafe { x.add(i).read_unaligned() }, |i: usize, v: T| unsafe { y.add(i).write_unaligned(v) });
+    // SAFETY: as above.
+    let (most, sum) = unsafe {
+        line_norm(
+            x,
+            n,
+            #[inline(always)]
+            |i, e| {
+                if !log {
+                    set(i, e)
+                }
+            },
+        )
+    };
     if log {
         let shift = math::ln(sum);
         (0..n).for_each(|i| set(i, get(i) - most - shift));
@@ -111,9 +230,9 @@ unsafe fn line<T: Real>(x: *const T, y: *mut T, n: usize, log: bool) {
     }
 }
 
-/// Neighbouring lines that are too short to vectorise along: turned into columns and back.
+/// Lines of n < LANES elements as columns.
 #[inline(always)]
-unsafe fn short_lines<T: Real>(x: *const T, y: *mut T, n: usize, width: usize, log: bool) {
+unsafe fn turned<T: Real>(x: *const T, n: usize, width: usize) -> [T; LANES * STRIP] {
     let mut block = [T::ZERO; LANES * STRIP];
     for i in 0..width {
         for k in 0..n {
@@ -121,6 +240,14 @@ unsafe fn short_lines<T: Real>(x: *const T, y: *mut T, n: usize, width: usize, l
             block[k * STRIP + i] = unsafe { x.add(i * n + k).read_unaligned() };
         }
     }
+    block
+}
+
+/// Neighbouring lines that are too short to vectorise along: turned into columns and back.
+#[inline(always)]
+unsafe fn short_lines<T: Real>(x: *const T, y: *mut T, n: usize, width: usize, log: bool) {
+    // SAFETY: the caller answers for `width` lines of n elements.
+    let mut block = unsafe { turned(x, n, width) };
     let at = block.as_mut_ptr();
     // SAFETY: the block holds n < LANES rows of STRIP elements.
     unsafe { columns(at, at, n, STRIP, STRIP, log) };
@@ -132,8 +259,15 @@ unsafe fn short_lines<T: Real>(x: *const T, y: *mut T, n: usize, width: usize, l
     }
 }
 
+/// The same as [`line_norm`] of `width` neighbouring lines.
 #[inline(always)]
-unsafe fn columns<T: Real>(x: *const T, y: *mut T, n: usize, inner: usize, width: usize, log: bool) {
+unsafe fn columns_norm<T: Real>(
+    x: *const T,
+    n: usize,
+    inner: usize,
+    width: usize,
+    keep: impl Fn(usize, T),
+) -> ([T; STRIP], [T; STRIP]) {
     let (mut most, mut sum) = ([-T::INFINITY; STRIP], [T::ZERO; STRIP]);
     for k in 0..n {
         for (i, most) in most.iter_mut().enumerate().take(width) {
@@ -144,15 +278,31 @@ unsafe fn columns<T: Real>(x: *const T, y: *mut T, n: usize, inner: usize, width
     for k in 0..n {
         for i in 0..width {
             // SAFETY: as above.
-            unsafe {
-                let e = math::exp(x.add(k * inner + i).read_unaligned() - most[i]);
-                sum[i] = sum[i] + e;
-                if !log {
-                    y.add(k * inner + i).write_unaligned(e);
-                }
-            }
+            let e = math::exp(unsafe { x.add(k * inner + i).read_unaligned() } - most[i]);
+            sum[i] = sum[i] + e;
+            keep(k * inner + i, e);
         }
     }
+    (most, sum)
+}
+
+#[inline(always)]
+unsafe fn columns<T: Real>(x: *const T, y: *mut T, n: usize, inner: usize, width: usize, log: bool) {
+    // SAFETY: the caller answers for n rows of `width` elements, `inner` apart.
+    let (most, mut sum) = unsafe {
+        columns_norm(
+            x,
+            n,
+            inner,
+            width,
+            #[inline(always)]
+            |place, e| {
+                if !log {
+                    y.add(place).write_unaligned(e)
+                }
+            },
+        )
+    };
     if log {
         (0..width).for_each(|i| sum[i] = math::ln(sum[i]));
     }

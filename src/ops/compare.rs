@@ -267,7 +267,7 @@ impl Tensor {
     }
 
     /// Whether all elements of a bool tensor are true.
-    fn is_true_throughout(&self) -> Result<bool> {
+    pub(crate) fn is_true_throughout(&self) -> Result<bool> {
         let x = self.contiguous()?;
         let _access = Access::new(&[x.storage()], &[]);
         // SAFETY: contiguous, of this dtype, and locked for reading.

@@ -216,7 +216,7 @@ pub(crate) fn strides_like(shape: &[usize], inputs: &[&Tensor]) -> Strides {
 /// A new tensor of this dtype that `body` computes from inputs, broadcast; the loop must be for their dtypes.
 ///
 /// Not generic: what is compiled for each op and dtype is the loop alone.
-fn apply(op: &'static str, dtype: DType, inputs: &[&Tensor], body: Run<'_>) -> Result<Tensor> {
+pub(crate) fn apply(op: &'static str, dtype: DType, inputs: &[&Tensor], body: Run<'_>) -> Result<Tensor> {
     for x in inputs {
         x.check_saved()?;
     }

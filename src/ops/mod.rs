@@ -23,6 +23,7 @@ pub mod extremum;
 pub mod index;
 pub mod index_dim;
 pub mod join;
+pub mod loss;
 pub mod masked;
 pub mod matmul;
 pub mod matrix_norm;

@@ -88,6 +88,8 @@ mod _C {
         atleast_1d, atleast_2d, atleast_3d, block_diag, broadcast_tensors, cartesian_prod, combinations, meshgrid,
     };
     #[pymodule_export]
+    use crate::ops::loss::pointwise::binary_cross_entropy_with_logits;
+    #[pymodule_export]
     use crate::ops::pointwise::polygamma;
     #[pymodule_export]
     use crate::ops::search::{bucketize, searchsorted, unravel_index};
@@ -131,6 +133,10 @@ mod _C {
     mod _nn {
         #[pymodule_export]
         use crate::ops::activation::{gelu, softplus};
+        #[pymodule_export]
+        use crate::ops::loss::classes::{cross_entropy, nll_loss};
+        #[pymodule_export]
+        use crate::ops::loss::pointwise::{binary_cross_entropy, huber_loss, mse_loss, smooth_l1_loss, soft_margin_loss};
         #[pymodule_export]
         use crate::ops::matmul::linear;
         #[pymodule_export]

@@ -1,0 +1,112 @@
+"""Losses and distances that are made of other operations, as `ferrograd` itself has them: reductions are numbers, 0 for none,
+1 for the mean, 2 for the sum. `ferrograd.nn.functional` has them with words.
+"""
+
+import math
+
+from ferrograd import _C
+from ferrograd.autograd import no_grad
+
+__all__ = [
+    "cosine_embedding_loss",
+    "cosine_similarity",
+    "hinge_embedding_loss",
+    "kl_div",
+    "margin_ranking_loss",
+    "pairwise_distance",
+    "poisson_nll_loss",
+    "triplet_margin_loss",
+]
+
+_EPSILON = 1e-12
+
+
+def _reduced(losses, reduction):
+    return losses.mean() if reduction == 1 else losses.sum() if reduction == 2 else losses
+
+
+def kl_div(input, target, reduction=1, *, log_target=False):
+    """target (ln target - input) of each element; `log_target` says that the target is given as logarithms."""
+    if input.is_complex() or target.is_complex():
+        raise RuntimeError("kl_div: Complex inputs not supported.")
+    losses = target.exp() * (target - input) if log_target else target.xlogy(target) - target * input
+    return _reduced(losses, reduction)
+
+
+def poisson_nll_loss(input, target, log_input, full, eps, reduction):
+    """See `ferrograd.nn.functional.poisson_nll_loss`."""
+    losses = input.exp() - target * input if log_input else input - target * (input + eps).log()
+    if full:
+        stirling = target * target.log() - target + 0.5 * (2 * math.pi * target).log()
+        losses += stirling.masked_fill(target <= 1, 0)
+    return _reduced(losses, reduction)
+
+
+def hinge_embedding_loss(input, target, margin=1.0, reduction=1):
+    """`input` where the target is 1, max(0, margin - input) where it is -1, their sum elsewhere."""
+    zeros = _C.zeros_like(input)
+    apart = _C.where(target != 1, (margin - input).clamp_min(0), zeros)
+    return _reduced(apart + _C.where(target != -1, input, zeros), reduction)
+
+
+def margin_ranking_loss(input1, input2, target, margin=0.0, reduction=1):
+    """max(0, margin - target (input1 - input2))."""
+    return _reduced((-target * (input1 - input2) + float(margin)).clamp_min(0), reduction)
+
+
+def cosine_embedding_loss(input1, input2, target, margin=0.0, reduction=1):
+    """1 - cos where the target is 1, max(0, cos - margin) where it is -1, of the angle between two vectors.
+
+    Shape: (m), (m) and (), or (n, m), (n, m) and (n).
+    """
+    dim = target.dim()
+    if dim > 1:
+        raise RuntimeError("cosine_embedding_loss: 0D or 1D target tensor expected, multi-target not supported")
+    if input1.dim() != dim + 1 or input2.dim() != dim + 1:
+        raise RuntimeError(
+            f"cosine_embedding_loss: {dim}D target tensor expects {dim + 1}D input tensors, but found inputs with sizes "
+            f"{tuple(input1.shape)} and {tuple(input2.shape)}."
+        )
+    squares = [(x * x).sum(dim) + _EPSILON for x in (input1, input2)]
+    cosine = (input1 * input2).sum(dim) / (squares[0] * squares[1]).sqrt()
+    zeros = _C.zeros_like(cosine)
+    apart = _C.where(target == -1, (cosine - margin).clamp_min(0), zeros)
+    return _reduced(_C.where(target == 1, 1 - cosine, zeros) + apart, reduction)
+
+
+def triplet_margin_loss(anchor, positive, negative, margin=1.0, p=2.0, eps=1e-6, swap=False, reduction=1):
+    """See `ferrograd.nn.functional.triplet_margin_loss`."""
+    if not anchor.dim() == positive.dim() == negative.dim():
+        raise RuntimeError(
+            "triplet_margin_loss: all inputs should have the same dimension but got "
+            f"{anchor.dim()}D, {positive.dim()}D and {negative.dim()}D inputs."
+        )
+    near, far = pairwise_distance(anchor, positive, p, eps), pairwise_distance(anchor, negative, p, eps)
+    if swap:
+        far = far.minimum(pairwise_distance(positive, negative, p, eps))
+    return _reduced((margin + near - far).clamp_min(0), reduction)
+
+
+def pairwise_distance(x1, x2, p=2.0, eps=1e-6, keepdim=False):
+    """The p-norm of x1 - x2 + eps along the last dim; the others broadcast."""
+    return (x1 - x2 + eps).norm(p, max(x1.dim(), x2.dim()) - 1, keepdim)
+
+
+def cosine_similarity(x1, x2, dim=1, eps=1e-8):
+    """The cosine of the angle between vectors along `dim`, of tensors that broadcast; norms count as `eps` at least.
+
+    Dtype: float; promotes.
+    """
+    dtype = _C.result_type(x1, x2)
+    if not (dtype.is_floating_point or dtype.is_complex):
+        raise RuntimeError(f"cosine_similarity: expected common dtype to be floating point, yet common dtype is {dtype}")
+    x1, x2 = _C.broadcast_tensors(x1.to(dtype), x2.to(dtype))
+
+    def direction(x):
+        norm = x.norm(2, dim, True).clone()
+        # As in torch, the derivative goes through norms below `eps`, too.
+        with no_grad():
+            norm.clamp_min_(eps)
+        return x / norm
+
+    return (direction(x1) * direction(x2)).sum(dim)
