@@ -2,6 +2,7 @@
 
 pub mod complex;
 pub mod elementwise;
+pub mod fft;
 pub mod folds;
 pub mod gather;
 pub mod integer;

@@ -10,7 +10,7 @@ use super::arguments::Operand;
 use crate::dtype::{C128, DType, Scalar};
 use crate::error::Result;
 use crate::kernels::complex;
-use crate::layout::broadcast_shapes;
+use crate::layout::{Layout, broadcast_shapes};
 use crate::runtime_error;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
@@ -74,6 +74,8 @@ impl Tensor {
     fn conjugated(&self, op: &'static str) -> Result<Tensor> {
         let x = self;
         let y = super::kernel::complex_unary(op, x, |z| z.conj())?;
+        // The very strides, also of dims of one element.
+        let y = if x.layout().is_dense() { y.with_layout(Layout { offset: y.layout().offset, ..x.layout().clone() }) } else { y };
         vjp!(op, y, { x: |g| g.conjugated(op) })
     }
 

@@ -100,7 +100,7 @@ impl Tensor {
     }
 
     /// A 1-d tensor of `f(i)`.
-    fn tabulate<T: Element>(op: &'static str, n: usize, f: impl Fn(usize) -> T) -> Result<Tensor> {
+    pub(crate) fn tabulate<T: Element>(op: &'static str, n: usize, f: impl Fn(usize) -> T) -> Result<Tensor> {
         let y = Tensor::uninitialized(op, &[n], T::DTYPE)?;
         // SAFETY: the memory is fresh, so nobody else sees it.
         let out = unsafe { y.slice_mut::<T>() };

@@ -166,7 +166,11 @@ fn output(op: &'static str, shape: &[usize], dtype: DType, inputs: &[&Tensor]) -
     if inputs.iter().all(|x| x.is_contiguous()) {
         return Tensor::uninitialized(op, shape, dtype);
     }
-    Tensor::uninitialized_strided(op, shape, strides_like(shape, inputs), dtype)
+    let first = inputs[0].layout();
+    // Where sizes of 1 leave it open, the very strides.
+    let alike = first.is_dense() && inputs.iter().all(|x| x.shape() == shape && x.strides() == &first.strides[..]);
+    let strides = if alike { first.strides.clone() } else { strides_like(shape, inputs) };
+    Tensor::uninitialized_strided(op, shape, strides, dtype)
 }
 
 /// Dense strides in the order of the operands' strides, the first operand deciding where it can.

@@ -20,6 +20,7 @@ pub mod creation;
 pub mod diagonal;
 mod dunders;
 pub mod extremum;
+pub mod fft;
 pub mod index;
 pub mod index_dim;
 pub mod join;

@@ -16,6 +16,7 @@ use crate::layout::Strides;
 use crate::ops::arguments::{Dims, MemoryFormat, Whole};
 use crate::ops::creation::{format_strides, permuted_strides, range_dtype, spaced_dtype};
 use crate::ops::default_dtype;
+use crate::ops::fft::functions::frequencies;
 use crate::ops::join::triangle_indices;
 use crate::tensor::Tensor;
 
@@ -179,6 +180,26 @@ pub fn range<'py>(args: &Bound<'py, PyTuple>, options: Option<Keywords<'_, 'py>>
     PyErr::warn(args.py(), &args.py().get_type::<pyo3::exceptions::PyUserWarning>(), text, 1)?;
     let (start, end, step, options) = range_arguments("range", args, options)?;
     options.build(args.py(), default_dtype(), |dtype| Tensor::range(start, end, step, dtype))
+}
+
+/// The frequencies of the numbers that `fft` answers for `n` samples `d` apart: k / (n d), those from half of them on negative.
+///
+/// Dtype: float.
+#[pyfunction]
+#[pyo3(signature = (n, d=1.0, **options))]
+pub fn fftfreq<'py>(py: Python<'py>, n: Whole, d: f64, options: Option<Keywords<'_, 'py>>) -> Object<'py> {
+    let options = Options::parse("fftfreq", options, &["out"])?;
+    options.build(py, default_dtype(), |dtype| frequencies("fftfreq", n.0, 1.0 / (n.0 as f64 * d), true, dtype))
+}
+
+/// The frequencies of the numbers that `rfft` answers for `n` samples `d` apart: k / (n d).
+///
+/// Dtype: float.
+#[pyfunction]
+#[pyo3(signature = (n, d=1.0, **options))]
+pub fn rfftfreq<'py>(py: Python<'py>, n: Whole, d: f64, options: Option<Keywords<'_, 'py>>) -> Object<'py> {
+    let options = Options::parse("rfftfreq", options, &["out"])?;
+    options.build(py, default_dtype(), |dtype| frequencies("rfftfreq", n.0 / 2 + 1, 1.0 / (n.0 as f64 * d), false, dtype))
 }
 
 /// `(end)`, `(start, end)` or `(start, end, step)`, each also by name; and the other keywords.

@@ -56,6 +56,8 @@ enum Out {
     Castable,
     /// That of the result.
     Same,
+    /// Those of its kind; it is made contiguous if it is resized.
+    SameKind,
     /// The same if the operands after the first are numbers, else castable ones.
     SameWithNumbers,
     /// Any: it decides in which dtype the result is computed.
@@ -185,6 +187,10 @@ fn call_into<'py>(
     if same {
         check_same_dtype(name, &out, &result)?;
     }
+    if rule == Out::SameKind {
+        check_same_kind(name, &out, &result)?;
+        return write_outputs(name, &out, &result.call_method0("contiguous")?);
+    }
     write_outputs(name, &out, &result)
 }
 
@@ -222,6 +228,16 @@ fn check_same_dtype(name: &str, out: &Bound<'_, PyAny>, result: &Bound<'_, PyAny
         (Ok(out), Ok(result)) if out.borrow().dtype() != result.borrow().dtype() => {
             let (wanted, found) = (result.borrow().dtype(), out.borrow().dtype());
             Err(PyRuntimeError::new_err(format!("{name}: expected out tensor to have dtype {wanted}, but got {found} instead")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_same_kind(name: &str, out: &Bound<'_, PyAny>, result: &Bound<'_, PyAny>) -> PyResult<()> {
+    match (out.cast::<Tensor>(), result.cast::<Tensor>()) {
+        (Ok(out), Ok(result)) if out.borrow().dtype().kind() != result.borrow().dtype().kind() => {
+            let (wanted, found) = (result.borrow().dtype(), out.borrow().dtype());
+            Err(PyRuntimeError::new_err(format!("{name}: expected out tensor to have a dtype like {wanted}, but got {found}")))
         }
         _ => Ok(()),
     }
@@ -301,7 +317,8 @@ pub fn write_output(name: &str, target: &Bound<'_, Tensor>, result: &Tensor, war
 }
 
 /// The function form of a method, or of a function. `first` says what stands first: a "tensor", a tensor or a "number" ("number
-/// beside tensor": not two of these), or "any"thing; `out` which dtypes that may have: "castable", "same", "same with numbers" or one that "decides"; None if there is no `out`.
+/// beside tensor": not two of these), or "any"thing; `out` which dtypes that may have: "castable", "same", "same kind", "same with
+/// numbers" or one that "decides"; None if there is no `out`.
 #[pyfunction]
 #[pyo3(signature = (method, *, first="tensor", out=None, second=false))]
 pub fn _function_form<'py>(
@@ -322,6 +339,7 @@ pub fn _function_form<'py>(
         None => Out::None,
         Some("same") => Out::Same,
         Some("same with numbers") => Out::SameWithNumbers,
+        Some("same kind") => Out::SameKind,
         Some("decides") => Out::Decides,
         Some(_) => Out::Castable,
     };

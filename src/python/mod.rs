@@ -115,7 +115,15 @@ mod _C {
 
     /// Discrete Fourier transforms; `ferrograd.fft` is their public face.
     #[pymodule]
-    mod _fft {}
+    mod _fft {
+        #[pymodule_export]
+        use crate::ops::fft::functions::{
+            fft, fft2, fftn, fftshift, hfft, hfft2, hfftn, ifft, ifft2, ifftn, ifftshift, ihfft, ihfft2, ihfftn, irfft, irfft2,
+            irfftn, rfft, rfft2, rfftn,
+        };
+        #[pymodule_export]
+        use crate::python::creation::{fftfreq, rfftfreq};
+    }
 
     /// Linear algebra; `ferrograd.linalg` is its public face.
     #[pymodule]

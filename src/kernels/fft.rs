@@ -1,0 +1,204 @@
+//! Discrete Fourier transforms along one dim of strided memory, computed by `rustfft` in double precision, so that its code is
+//! compiled for one type.
+//!
+//! Some lines are read into a buffer, transformed there, and written: so a dim may lie in memory in any way.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+use num_complex::Complex;
+use rustfft::{Fft, FftDirection, FftPlannerScalar};
+use smallvec::SmallVec;
+
+use super::par;
+use crate::dtype::Element;
+
+type C = Complex<f64>;
+
+/// Elements whose transform is worth a thread, and of lines that are worked on together.
+const BLOCK: usize = 4096;
+/// Lines together at least if their elements do not lie side by side, but perhaps those of different lines do.
+const NEIGHBOURS: usize = 4;
+/// Plans that are kept, at most.
+const KEPT: usize = 32;
+/// Elements that these are for, together, at most.
+const KEPT_ELEMENTS: usize = 1 << 22;
+
+/// A transform of all lines along one dim.
+pub struct Pass {
+    /// The length of the transform.
+    pub n: usize,
+    /// Whether the exponent has a minus.
+    pub forward: bool,
+    /// What results are multiplied with.
+    pub scale: f64,
+    /// What is known of the numbers.
+    pub symmetry: Symmetry,
+    /// The other dims, the last one changing fastest from line to line.
+    pub beside: SmallVec<[Beside; 5]>,
+}
+
+/// What is known of the numbers of a transform.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Symmetry {
+    /// Nothing.
+    None,
+    /// They are real before it: then `y[n - k]` is the conjugate of `y[k]`.
+    RealBefore,
+    /// They are real after it: only `x[k]` for k up to n / 2 are read, and their counterparts follow.
+    RealAfter,
+}
+
+/// A dim beside the transformed one: its size, and from one place to the next in both memories.
+pub struct Beside {
+    /// Its size.
+    pub size: usize,
+    /// Where is read from.
+    pub from: isize,
+    /// Where is written to.
+    pub to: isize,
+}
+
+/// A line in memory: its first element, from each to the next, and how many there are.
+#[derive(Clone, Copy)]
+pub struct Line<T> {
+    /// The first element of the first line.
+    pub start: *mut T,
+    /// From an element to the next one.
+    pub step: isize,
+    /// The number of elements.
+    pub len: usize,
+}
+
+// SAFETY: whoever calls `run` answers for the memory; each thread has lines of its own.
+unsafe impl<T> Sync for Line<T> {}
+
+/// A plan for transforms of length `n`; the plans used last are kept.
+fn plan(n: usize, forward: bool) -> Arc<dyn Fft<f64>> {
+    static KEPT_PLANS: Mutex<VecDeque<Arc<dyn Fft<f64>>>> = Mutex::new(VecDeque::new());
+    let direction = if forward { FftDirection::Forward } else { FftDirection::Inverse };
+    let make = || FftPlannerScalar::new().plan_fft(n, direction);
+    // Never waits: neither for another thread, nor, in the child of a fork, for one that is not there.
+    let Ok(mut kept) = KEPT_PLANS.try_lock() else { return make() };
+    let place = kept.iter().position(|plan| plan.len() == n && plan.fft_direction() == direction);
+    let plan = place.and_then(|place| kept.remove(place)).unwrap_or_else(make);
+    kept.push_front(plan.clone());
+    while kept.iter().map(|plan| plan.len()).sum::<usize>() > KEPT_ELEMENTS || kept.len() > KEPT {
+        kept.pop_back();
+    }
+    plan
+}
+
+impl Pass {
+    /// The places of some lines in both memories, relative to the first element.
+    fn places(&self, lines: Range<usize>) -> SmallVec<[(isize, isize); 64]> {
+        let place = |line: usize| {
+            let mut rest = line;
+            let (mut from, mut to) = (0, 0);
+            for dim in self.beside.iter().rev() {
+                let i = (rest % dim.size) as isize;
+                rest /= dim.size;
+                (from, to) = (from + i * dim.from, to + i * dim.to);
+            }
+            (from, to)
+        };
+        lines.map(place).collect()
+    }
+
+    /// Fills what a transform reads and memory does not hold.
+    fn complete(&self, line: &mut [C]) {
+        if self.symmetry == Symmetry::RealAfter {
+            let half = self.n / 2;
+            line[0].im = 0.0;
+            if self.n.is_multiple_of(2) {
+                line[half].im = 0.0;
+            }
+            mirror(line);
+        }
+    }
+}
+
+/// Makes the second half the conjugate of the first one.
+fn mirror(line: &mut [C]) {
+    let n = line.len();
+    for k in n / 2 + 1..n {
+        line[k] = line[n - k].conj();
+    }
+}
+
+/// Transforms all lines from one memory to another, or within one.
+///
+/// # Safety
+/// All lines must lie in memory that nobody else writes to, and those written to apart from each other, and either apart from all
+/// that is read or in the same places.
+pub unsafe fn run<A: Element, B: Element>(pass: &Pass, from: Line<A>, to: Line<B>) {
+    let n = pass.n;
+    let count: usize = pass.beside.iter().map(|dim| dim.size).product();
+    if n == 0 || count == 0 {
+        return;
+    }
+    let least = if from.step == 1 && to.step == 1 { 1 } else { NEIGHBOURS };
+    let together = (BLOCK / n).max(least).min(count);
+    let plan = plan(n, pass.forward);
+    let (from, to) = (&from, &to);
+    par::for_ranges(count.div_ceil(together), (BLOCK / (n * together)).max(1), &|blocks| {
+        let mut buffer = vec![C::default(); together * n];
+        let mut scratch = vec![C::default(); plan.get_inplace_scratch_len()];
+        for block in blocks {
+            let places = pass.places(block * together..count.min((block + 1) * together));
+            let lines = &mut buffer[..places.len() * n];
+            // SAFETY: the caller answers for the places.
+            unsafe { read(from, &places, lines, n) };
+            lines.chunks_exact_mut(n).for_each(|line| pass.complete(line));
+            plan.process_with_scratch(lines, &mut scratch);
+            if pass.symmetry == Symmetry::RealBefore {
+                lines.chunks_exact_mut(n).for_each(mirror);
+            }
+            if pass.scale != 1.0 {
+                lines.iter_mut().for_each(|v| *v *= pass.scale);
+            }
+            // SAFETY: as above.
+            unsafe { write(to, &places, lines, n) };
+        }
+    });
+}
+
+/// Reads lines from their places: one after the other if their elements lie side by side, else an element of each in turn.
+///
+/// # Safety
+/// They must lie in memory.
+unsafe fn read<A: Element>(from: &Line<A>, places: &[(isize, isize)], lines: &mut [C], n: usize) {
+    // SAFETY: the caller answers for it; lent memory may be unaligned.
+    let get = |place: isize, j: usize| unsafe { from.start.offset(place + j as isize * from.step).read_unaligned().to_c128() };
+    let len = from.len.min(n);
+    if from.step == 1 {
+        for (line, &(place, _)) in lines.chunks_exact_mut(n).zip(places) {
+            line[..len].iter_mut().enumerate().for_each(|(j, v)| *v = get(place, j));
+        }
+    } else {
+        for j in 0..len {
+            places.iter().enumerate().for_each(|(i, &(place, _))| lines[i * n + j] = get(place, j));
+        }
+    }
+}
+
+/// Writes lines to their places, likewise.
+///
+/// # Safety
+/// They must lie in memory.
+unsafe fn write<B: Element>(to: &Line<B>, places: &[(isize, isize)], lines: &[C], n: usize) {
+    // SAFETY: the caller answers for it.
+    let set =
+        |place: isize, j: usize, v: C| unsafe { to.start.offset(place + j as isize * to.step).write_unaligned(B::from_c128(v)) };
+    let len = to.len.min(n);
+    if to.step == 1 {
+        for (line, &(_, place)) in lines.chunks_exact(n).zip(places) {
+            line[..len].iter().enumerate().for_each(|(j, &v)| set(place, j, v));
+        }
+    } else {
+        for j in 0..len {
+            places.iter().enumerate().for_each(|(i, &(_, place))| set(place, j, lines[i * n + j]));
+        }
+    }
+}
