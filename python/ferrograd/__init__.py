@@ -9,6 +9,7 @@ from ferrograd._copies import copy_forms
 from ferrograd._functions import PLAIN, function_forms
 from ferrograd._size import Size
 from ferrograd import autograd, cuda, linalg, nn, random
+from ferrograd.nn._activation import rrelu
 from ferrograd.autograd import (
     enable_grad,
     inference_mode,
@@ -32,6 +33,10 @@ globals().update(
 )
 
 globals().update({name: _C._function_form(getattr(_C, name), first=first, out=out) for name, first, out in PLAIN})
+celu, celu_, rrelu_, selu, selu_, threshold_ = (
+    getattr(_C._nn, name) for name in ("celu", "celu_", "rrelu_", "selu", "selu_", "threshold_")
+)
+threshold = _C._function_form(_C._nn.threshold, out="castable")
 globals().update(copy_forms(Tensor, _C._function_form))
 
 del PLAIN, copy_forms, function_forms

@@ -1,34 +1,19 @@
-//! Activation functions.
+//! Smooth activation functions; those of straight pieces are in [`rectifier`](super::rectifier).
 
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, SQRT_2};
 
 use pyo3::prelude::*;
 
-use crate::dtype::{DType, Number, Scalar};
-use crate::error::Result;
+use crate::dtype::Scalar;
+use crate::error::{Error, Result};
 use crate::kernels::{complex, math};
 use crate::runtime_error;
+use crate::tape::without_recording;
 use crate::tensor::Tensor;
 use crate::vjp;
 
 #[pymethods]
 impl Tensor {
-    /// Each element, or 0 if it is below. NaN stays.
-    ///
-    /// Shape: any, kept. Dtype: any but bool, kept.
-    /// Derivative: 0 at 0.
-    /// Raises: RuntimeError for bools.
-    #[allow(clippy::absurd_extreme_comparisons)] // of unsigned integers
-    pub fn relu(&self) -> Result<Tensor> {
-        let x = self;
-        if x.dtype() == DType::Bool {
-            return runtime_error!("relu: bool inputs are not supported");
-        }
-        let y = crate::dispatch_reals!(x.dtype(), "relu", T =>
-            super::kernel::unary::<T, T>("relu", x, #[inline(always)] |v| if v < T::ZERO { T::ZERO } else { v }))?;
-        vjp!("relu", y, { x: |g, y| threshold_backward(g, y, 0.0) })
-    }
-
     /// The logistic function, 1 / (1 + e^-x).
     ///
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
@@ -39,15 +24,7 @@ impl Tensor {
     }
 }
 
-in_place! { relu_ relu, sigmoid_ sigmoid }
-
-/// g where x is above a threshold, else 0, in one pass. The threshold itself has derivative 0.
-pub(crate) fn threshold_backward(g: &Tensor, x: &Tensor, threshold: f64) -> Result<Tensor> {
-    let (g, x) = super::kernel::promoted(g, x)?;
-    let z = float_zip_map!("threshold_backward", g, x, move |g: T, x: T| if x <= threshold as T { 0.0 } else { g })?;
-    let x = x.save();
-    vjp!("threshold_backward", z, { g: |h| threshold_backward(h, &x, threshold) })
-}
+in_place! { sigmoid_ sigmoid }
 
 /// g y (1 - y), the derivative of the logistic function, in one pass.
 pub(crate) fn sigmoid_backward(g: &Tensor, y: &Tensor) -> Result<Tensor> {
@@ -137,16 +114,30 @@ fn gelu_curvature(x: &Tensor, normal: Normal) -> Result<Tensor> {
 #[pyfunction]
 #[pyo3(signature = (input, beta=Scalar::Int(1), threshold=Scalar::Int(20)))]
 pub fn softplus(input: &Tensor, beta: Scalar, threshold: Scalar) -> Result<Tensor> {
-    let x = input;
-    let (beta, threshold) = (beta.to_f64(), threshold.to_f64());
-    let y = crate::dispatch_floats!(x.dtype(), "softplus", T => {
+    check_float("softplus_cpu", input)?;
+    soft_plus("softplus", input, beta.to_f64(), threshold.to_f64())
+}
+
+/// The logarithm of `sigmoid`, -ln(1 + e^-x), without its underflow.
+///
+/// Shape: any, kept; the result is contiguous. Dtype: float, kept.
+/// Raises: NotImplementedError for other dtypes.
+#[pyfunction]
+pub fn logsigmoid(input: &Tensor) -> Result<Tensor> {
+    check_float("log_sigmoid_cpu", input)?;
+    soft_plus("log_sigmoid", &input.contiguous()?, -1.0, f64::INFINITY)
+}
+
+/// `softplus`; for a negative beta without a threshold it is a logarithm of `sigmoid`.
+fn soft_plus(op: &'static str, x: &Tensor, beta: f64, threshold: f64) -> Result<Tensor> {
+    let y = crate::dispatch_floats!(x.dtype(), op, T => {
         let (beta, threshold) = (beta as T, threshold as T);
-        super::kernel::unary::<T, T>("softplus", x, #[inline(always)] move |v: T| {
+        super::kernel::unary::<T, T>(op, x, #[inline(always)] move |v: T| {
             let y = math::softplus(v * beta) / beta;
             if v * beta > threshold { v } else { y }
         })
     })?;
-    vjp!("softplus", y, { x: |g| softplus_backward(g, &x, beta, threshold) })
+    vjp!(op, y, { x: |g| softplus_backward(g, &x, beta, threshold) })
 }
 
 /// g times the derivative of `softplus` at x, in one pass.
@@ -166,4 +157,190 @@ fn softplus_backward(g: &Tensor, x: &Tensor, beta: f64, threshold: f64) -> Resul
             flat.logical_not()?.choose(&((h * &g)? * bend)?, 0.0)
         }
     })
+}
+
+/// Fails for what is not a real float, as torch's kernel of this name does.
+pub(crate) fn check_float(kernel: &str, x: &Tensor) -> Result<()> {
+    if x.dtype().is_float() {
+        return Ok(());
+    }
+    Err(Error::NotImplemented(format!("\"{kernel}\" not implemented for '{}'", x.dtype().type_word())))
+}
+
+activation! {
+    /// Each element times its `sigmoid`.
+    ///
+    /// Shape: any, kept. Dtype: float or complex, kept.
+    /// Raises: NotImplementedError for other dtypes.
+    /// Source: Hendrycks and Gimpel, "Gaussian error linear units", 2016.
+    silu silu_ ()() |x| {
+        if !x.dtype().is_complex() {
+            check_float("silu_cpu", x)?;
+        }
+        let y = float_map!("silu", x, |v| v * math::sigmoid(v), complex |v| v * complex::sigmoid(v))?;
+        vjp!("silu", y, { x: |g| silu_backward(g, &x) })
+    };
+    /// x tanh(ln(1 + e^x)).
+    ///
+    /// Shape: any, kept. Dtype: float, kept.
+    /// Raises: NotImplementedError for other dtypes.
+    /// Source: Misra, "Mish: a self regularized non-monotonic activation function", 2019. With u = e^x (e^x + 2) the tangent is
+    /// u / (u + 2), which is 1 to the last digit where x is above 20.
+    mish mish_ ()() |x| {
+        check_float("mish_cpu", x)?;
+        let y = float_map!("mish", x, |v| {
+            let e = math::exp(if v > 20.0 { 20.0 } else { v });
+            let u = e * (e + 2.0);
+            v * (u / (u + 2.0))
+        })?;
+        vjp!("mish", y, { x: |g| mish_backward(g, &x) })
+    };
+    /// x, or alpha (e^x - 1) if it is below 0.
+    ///
+    /// Shape: any, kept. Dtype: float, kept.
+    /// Derivative: alpha at 0, the second 0 there.
+    /// Raises: NotImplementedError for other dtypes.
+    /// Source: Clevert, Unterthiner and Hochreiter, "Fast and accurate deep network learning by exponential linear units", 2016.
+    elu elu_ (alpha=Scalar::Float(1.0),)(alpha: Scalar) |x| {
+        let alpha = alpha.for_use_with("elu", x.dtype())?.to_f64();
+        exponential("elu", x, Exponential { alpha, scale: 1.0, input_scale: 1.0 })
+    };
+    /// `elu` with the factors that keep mean and variance: s x, or s alpha (e^x - 1) if x is below 0, with s = 1.0507... and
+    /// alpha = 1.6732...
+    ///
+    /// Shape: any, kept. Dtype: float, kept.
+    /// Derivative: s alpha at 0.
+    /// Raises: NotImplementedError for other dtypes.
+    /// Source: Klambauer et al., "Self-normalizing neural networks", 2017.
+    selu selu_ ()() |x| exponential("elu", x, SELU);
+    /// x, or alpha (e^(x / alpha) - 1) if it is below 0.
+    ///
+    /// Shape: any, kept. Dtype: float, kept.
+    /// Raises: RuntimeError if `alpha` is 0, NotImplementedError for other dtypes.
+    /// Source: Barron, "Continuously differentiable exponential linear units", 2017.
+    celu celu_ (alpha=Scalar::Float(1.0),)(alpha: Scalar) |x| {
+        let alpha = alpha.for_use_with("celu", x.dtype())?.to_f64();
+        if alpha == 0.0 {
+            return runtime_error!("celu: ZeroDivisionError: alpha cannot be 0");
+        }
+        exponential("celu", x, Exponential { alpha, scale: 1.0, input_scale: 1.0 / alpha })
+    };
+}
+
+/// g times the derivative of `silu` at x, in one pass.
+fn silu_backward(g: &Tensor, x: &Tensor) -> Result<Tensor> {
+    let (g, x) = super::kernel::promoted(g, x)?;
+    let z = float_zip_map!(
+        "silu_backward",
+        g,
+        x,
+        |g: T, x: T| {
+            let s = math::sigmoid(x);
+            g * (s * (1.0 + x * (1.0 - s)))
+        },
+        complex | g,
+        x | {
+            let s = complex::sigmoid(x);
+            g * (s * (1.0 + x * (1.0 - s))).conj()
+        }
+    )?;
+    vjp!("silu_backward", z, {
+        g: |h| silu_backward(h, &x.conj()?),
+        x: |h| {
+            let x = x.conj()?;
+            let s = x.sigmoid()?;
+            let bend = ((&s * (1.0 - &s)?)? * (((1.0 - &(&s * 2.0)?)? * &x)? + 2.0)?)?;
+            (h.conj()? * &g)?.conj()? * bend
+        }
+    })
+}
+
+/// g times the derivative of `mish` at x, in one pass.
+fn mish_backward(g: &Tensor, x: &Tensor) -> Result<Tensor> {
+    let z = float_zip_map!("mish_backward", g, x, |g: T, x: T| {
+        let e = math::exp(if x > 20.0 { 20.0 } else { x });
+        let u = e * (e + 2.0);
+        let slope = u / (u + 2.0) + x * (4.0 * e * (e + 1.0) / ((u + 2.0) * (u + 2.0)));
+        if x > 20.0 { g } else { g * slope }
+    })?;
+    vjp!("mish_backward", z, { g: |h| mish_backward(h, &x), x: |h| (h * &g)? * mish_curvature(&x)? })
+}
+
+/// The second derivative of `mish`.
+fn mish_curvature(x: &Tensor) -> Result<Tensor> {
+    let (s, t) = (x.sigmoid()?, soft_plus("softplus", x, 1.0, 20.0)?.tanh()?);
+    let bend = ((1.0 - &s)? - ((&t * &s)? * 2.0)?)?;
+    ((1.0 - &(&t * &t)?)? * &s)? * ((x * bend)? + 2.0)?
+}
+
+/// The factors of an exponential unit: scale x, or scale alpha (e^(input_scale x) - 1) where x is below 0.
+#[derive(Clone, Copy)]
+struct Exponential {
+    alpha: f64,
+    scale: f64,
+    input_scale: f64,
+}
+
+/// The factors with which a normal variable keeps its mean and variance.
+const SELU: Exponential = Exponential { alpha: SELU_ALPHA, scale: 1.050_700_987_355_480_5, input_scale: 1.0 };
+/// The slope of `selu` for large negative numbers is 0, and its limit there -scale times this.
+pub(crate) const SELU_ALPHA: f64 = 1.673_263_242_354_377_2;
+
+/// An exponential unit.
+fn exponential(op: &'static str, x: &Tensor, unit: Exponential) -> Result<Tensor> {
+    check_float("elu_cpu", x)?;
+    let y = crate::dispatch_floats!(x.dtype(), op, T => {
+        let (below, scale, input_scale) = ((unit.alpha * unit.scale) as T, unit.scale as T, unit.input_scale as T);
+        super::kernel::unary::<T, T>(op, x, #[inline(always)] move |v: T| {
+            let small = math::expm1(v * input_scale) * below;
+            if v < 0.0 { small } else { v * scale }
+        })
+    })?;
+    vjp!(op, y, { x: |g| exponential_backward(g, &x, unit) })
+}
+
+/// g times the derivative of an exponential unit at x, in one pass.
+fn exponential_backward(g: &Tensor, x: &Tensor, unit: Exponential) -> Result<Tensor> {
+    let z = float_zip_map!("elu_backward", g, x, move |g: T, x: T| {
+        let below = (unit.alpha * unit.scale) as T * unit.input_scale as T;
+        let small = g * (below * math::exp(x * unit.input_scale as T));
+        if x > 0.0 { g * unit.scale as T } else { small }
+    })?;
+    vjp!("elu_backward", z, {
+        g: |h| exponential_backward(h, &x, unit),
+        x: |h| exponential_backward(&((h * &g)? * unit.input_scale)?, &x, unit)? * x.lt(Scalar::Int(0).into())?
+    })
+}
+
+/// The two halves along a dim.
+fn halves(x: &Tensor, dim: isize) -> Result<(Tensor, Tensor)> {
+    let size = x.shape()[x.layout().dim("glu", dim)?];
+    if size % 2 != 0 {
+        return runtime_error!("glu: halving dimension must be even, but dimension {dim} is size {size}");
+    }
+    let half = (size / 2) as isize;
+    let part = |start: isize| x.narrow(dim, Scalar::Int(start as i64).into(), half);
+    Ok((part(0)?, part(half)?))
+}
+
+/// The first half along `dim` times the `sigmoid` of the second.
+///
+/// Shape: any, with an even number of elements along `dim`, of which half are left. Dtype: float, kept.
+/// Raises: RuntimeError for odd sizes and 0-d tensors, IndexError if `dim` is out of range, NotImplementedError for other dtypes.
+/// Source: Dauphin et al., "Language modeling with gated convolutional networks", 2017.
+#[pyfunction]
+#[pyo3(signature = (input, dim=-1))]
+pub fn glu(input: &Tensor, dim: isize) -> Result<Tensor> {
+    let x = input;
+    if x.rank() == 0 {
+        return runtime_error!("glu: does not support scalars because halving size must be even");
+    }
+    let (a, b) = without_recording(|| halves(x, dim))?;
+    check_float("glu_cpu", x)?;
+    let y = float_zip_map!("glu", a, b, |a: T, b: T| a * math::sigmoid(b))?;
+    vjp!("glu", y, { x: |g| {
+        let (a, b) = halves(&x, dim)?;
+        let s = b.sigmoid()?;
+        Tensor::joined("cat", &[(g * &s)?, sigmoid_backward(&(g * a)?, &s)?], x.layout().dim("glu", dim)?)
+    } })
 }

@@ -43,6 +43,47 @@ macro_rules! in_place {
     };
 }
 
+/// `name name_ (signature)(arguments) |x| op;`: a function of a tensor, also with `inplace=True`, and its in-place form.
+macro_rules! activation {
+    ($($(#[$doc:meta])* $name:ident $name_:ident ($($sig:tt)*)($($arg:ident: $ty:ty),*) |$x:ident| $body:expr;)+) => {$(
+        $(#[$doc])*
+        #[::pyo3::pyfunction]
+        #[pyo3(signature = (input, $($sig)* inplace=false))]
+        pub fn $name<'py>(
+            input: ::pyo3::Bound<'py, $crate::tensor::Tensor>,
+            $($arg: $ty,)*
+            inplace: bool,
+        ) -> ::pyo3::PyResult<::pyo3::Bound<'py, $crate::tensor::Tensor>> {
+            $crate::ops::inplace::in_place_if(inplace, stringify!($name_), input, |$x| $body)
+        }
+
+        #[doc = concat!("In place; see `", stringify!($name), "`.")]
+        #[::pyo3::pyfunction]
+        #[pyo3(signature = (input, $($sig)*))]
+        pub fn $name_<'py>(
+            input: ::pyo3::Bound<'py, $crate::tensor::Tensor>,
+            $($arg: $ty),*
+        ) -> ::pyo3::PyResult<::pyo3::Bound<'py, $crate::tensor::Tensor>> {
+            $crate::ops::inplace::in_place_if(true, stringify!($name_), input, |$x| $body)
+        }
+    )+};
+}
+
+/// What an op makes of a tensor: a new one, or the tensor itself with the result written to it.
+pub(crate) fn in_place_if<'py>(
+    inplace: bool,
+    op: &'static str,
+    input: Bound<'py, Tensor>,
+    f: impl FnOnce(&Tensor) -> Result<Tensor>,
+) -> PyResult<Bound<'py, Tensor>> {
+    if inplace {
+        view::in_place(op, &input.borrow(), false, f)?;
+        return Ok(input);
+    }
+    let y = f(&input.borrow())?;
+    y.into_pyobject(input.py())
+}
+
 impl Tensor {
     /// Copies `src`, broadcast and converted, into this memory.
     pub fn copy_from(&self, src: &Tensor) -> Result<()> {

@@ -82,7 +82,7 @@ fn draw<T: Element>(
 }
 
 /// The same by slices if the elements have no gaps between them, else one by one.
-fn draw_slice<T: Element>(
+pub(super) fn draw_slice<T: Element>(
     op: &'static str,
     parameters: [u64; 2],
     x: &Tensor,
@@ -105,7 +105,7 @@ fn draw_slice<T: Element>(
 }
 
 /// Fills `x` from a value each of `p`, which has its shape: `one` draws given that value.
-fn draw_from<P: Element, T: Element>(
+pub(super) fn draw_from<P: Element, T: Element>(
     op: &'static str,
     order: Order,
     x: &Tensor,
@@ -138,7 +138,7 @@ fn draw_from<P: Element, T: Element>(
 }
 
 /// Two parameters of a distribution, to be compared.
-fn bits(a: f64, b: f64) -> [u64; 2] {
+pub(super) fn bits(a: f64, b: f64) -> [u64; 2] {
     [a.to_bits(), b.to_bits()]
 }
 

@@ -84,6 +84,11 @@ mod _C {
     #[pymodule_export]
     use crate::ops::complex::{complex_of, imag, is_complex, polar, real};
     #[pymodule_export]
+    use crate::ops::dropout::{
+        alpha_dropout, alpha_dropout_, dropout, dropout_, feature_alpha_dropout, feature_alpha_dropout_, feature_dropout,
+        feature_dropout_, native_dropout,
+    };
+    #[pymodule_export]
     use crate::ops::join::{
         atleast_1d, atleast_2d, atleast_3d, block_diag, broadcast_tensors, cartesian_prod, combinations, meshgrid,
     };
@@ -140,13 +145,20 @@ mod _C {
     #[pymodule]
     mod _nn {
         #[pymodule_export]
-        use crate::ops::activation::{gelu, softplus};
+        use crate::ops::activation::{
+            celu, celu_, elu, elu_, gelu, glu, logsigmoid, mish, mish_, selu, selu_, silu, silu_, softplus,
+        };
         #[pymodule_export]
         use crate::ops::loss::classes::{cross_entropy, nll_loss};
         #[pymodule_export]
         use crate::ops::loss::pointwise::{binary_cross_entropy, huber_loss, mse_loss, smooth_l1_loss, soft_margin_loss};
         #[pymodule_export]
         use crate::ops::matmul::linear;
+        #[pymodule_export]
+        use crate::ops::rectifier::{
+            hardsigmoid, hardsigmoid_, hardswish, hardswish_, hardtanh, hardtanh_, leaky_relu, leaky_relu_, relu, relu_, relu6,
+            relu6_, rrelu, rrelu_, softshrink, threshold, threshold_,
+        };
         #[pymodule_export]
         use crate::ops::resample::_upsample;
         #[pymodule_export]

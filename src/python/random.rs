@@ -5,7 +5,9 @@ use std::sync::Arc;
 use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyInt, PyTuple};
+use pyo3::{Borrowed, FromPyObject};
 
+use super::arguments::type_name;
 use super::options::{Device, Options, shape_of};
 use crate::dtype::{DType, Kind, Scalar};
 use crate::error::Result;
@@ -23,6 +25,17 @@ type Object<'py> = PyResult<Bound<'py, PyAny>>;
 #[pyclass(module = "ferrograd", name = "Generator", frozen)]
 #[derive(Default)]
 pub struct GeneratorObject(Source);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Source {
+    type Error = PyErr;
+
+    fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<Source> {
+        match ob.cast::<GeneratorObject>() {
+            Ok(generator) => Ok(generator.get().0.clone()),
+            Err(_) => Err(PyTypeError::new_err(format!("expected a Generator, got {}", type_name(&ob)))),
+        }
+    }
+}
 
 /// The generator given, or that of the process.
 fn source(generator: Option<&Bound<'_, GeneratorObject>>) -> Source {

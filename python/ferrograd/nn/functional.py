@@ -4,3 +4,17 @@ from ferrograd._C._nn import *  # noqa: F403
 from ferrograd._losses import cosine_similarity, pairwise_distance  # noqa: F401
 from ferrograd.nn._losses import *  # noqa: F403
 from ferrograd.nn._resize import interpolate, upsample, upsample_bilinear, upsample_nearest
+from ferrograd.nn._activation import (
+    gelu,
+    gumbel_softmax,
+    hardshrink,
+    logsigmoid,
+    prelu,
+    sigmoid,
+    softplus,
+    softshrink,
+    softsign,
+    tanh,
+    tanhshrink,
+)
+from ferrograd.nn._dropout import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
