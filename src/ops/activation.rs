@@ -315,7 +315,7 @@ fn exponential_backward(g: &Tensor, x: &Tensor, unit: Exponential) -> Result<Ten
 /// The two halves along a dim.
 fn halves(x: &Tensor, dim: isize) -> Result<(Tensor, Tensor)> {
     let size = x.shape()[x.layout().dim("glu", dim)?];
-    if size % 2 != 0 {
+    if !size.is_multiple_of(2) {
         return runtime_error!("glu: halving dimension must be even, but dimension {dim} is size {size}");
     }
     let half = (size / 2) as isize;

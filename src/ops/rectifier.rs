@@ -8,7 +8,7 @@ use super::inplace::in_place_if;
 use super::kernel::{promoted, rare_binary};
 use super::random::{Source, draw_from};
 use super::samples::Order;
-use crate::dtype::{DType, Number, Scalar};
+use crate::dtype::{DType, Element, Number, Scalar};
 use crate::error::{Error, Result};
 use crate::runtime_error;
 use crate::tape::without_recording;
@@ -297,8 +297,9 @@ fn randomized(x: &Tensor, [lower, upper]: [Scalar; 2], training: bool, source: &
     check_float("rrelu_with_noise_out_cpu", &x)?;
     let slopes = x.empty_like(x.dtype(), MemoryFormat::Contiguous)?;
     crate::dispatch_floats!(x.dtype(), "rrelu", T => {
+        let (lower, upper) = ((lower as T).to_f64(), (upper as T).to_f64());
         draw_from("rrelu", Order::Unforeseen, &slopes, &x.detached_read()?, source, |rng, v: T| {
-            if v > 0.0 { 1.0 } else { rng.uniform(lower as T as f64, upper as T as f64) as T }
+            if v > 0.0 { 1.0 } else { rng.uniform(lower, upper) as T }
         })
     })?;
     let y = without_recording(|| x.mul(&slopes))?;
