@@ -183,8 +183,8 @@ def test_vmap():
     assert vmap(lambda x: x.sum().reshape(1))(BATCH[:0]).shape == (0, 1)
 
 
-# What as_strided reads is the memory of the whole batch (README), not that of a sample.
-@pytest.mark.parametrize("case", [case for case in CASES if case.op != "as_strided"], ids=str)
+# What as_strided reads is the memory of the whole batch (README), not that of a sample. Random numbers are drawn along the memory.
+@pytest.mark.parametrize("case", [case for case in CASES if case.op != "as_strided" and "drawn" not in case.label], ids=str)
 def test_vmap_of_every_op(case):
     """As a loop over the samples, whichever dims hold the batch, and so are the gradients of each sample.
 
