@@ -217,6 +217,21 @@ impl Pair {
     }
 }
 
+/// Several results that Python sees as one of `ferrograd.return_types`.
+pub struct Named {
+    /// The name of that type.
+    pub name: &'static str,
+    /// Its fields.
+    pub items: Vec<Tensor>,
+}
+
+impl Named {
+    /// Results under the names of a type.
+    pub fn new(name: &'static str, items: impl Into<Vec<Tensor>>) -> Named {
+        Named { name, items: items.into() }
+    }
+}
+
 /// What `max` and `min` answer.
 pub enum Extremum {
     /// A tensor.

@@ -196,7 +196,7 @@ impl Tensor {
             }
             Some(Order::Name(name)) if name == "nuc" => {
                 let all = || Dims((0..self.rank() as isize).collect());
-                return super::matrix_norm::matrix_norm(self, Order::Name(name), dim.unwrap_or_else(all), keepdim, dtype);
+                return super::linalg::matrix_norm::matrix_norm(self, Order::Name(name), dim.unwrap_or_else(all), keepdim, dtype);
             }
             Some(Order::Name(name)) => return runtime_error!("linalg.matrix_norm: Order {name} not supported."),
         };

@@ -93,6 +93,8 @@ mod _C {
         atleast_1d, atleast_2d, atleast_3d, block_diag, broadcast_tensors, cartesian_prod, combinations, meshgrid,
     };
     #[pymodule_export]
+    use crate::ops::linalg::lu::lu_unpack;
+    #[pymodule_export]
     use crate::ops::loss::pointwise::binary_cross_entropy_with_logits;
     #[pymodule_export]
     use crate::ops::pointwise::polygamma;
@@ -134,9 +136,27 @@ mod _C {
     #[pymodule]
     mod _linalg {
         #[pymodule_export]
-        use crate::ops::matrix_norm::{matrix_norm, norm, vector_norm};
+        use crate::ops::linalg::cholesky::{cholesky_ex, linalg_cholesky};
         #[pymodule_export]
-        use crate::ops::svd::svdvals;
+        use crate::ops::linalg::det::{linalg_det, linalg_slogdet};
+        #[pymodule_export]
+        use crate::ops::linalg::eig::{eigvals, eigvalsh, linalg_eig, linalg_eigh};
+        #[pymodule_export]
+        use crate::ops::linalg::ldl::{ldl_factor, ldl_factor_ex, ldl_solve};
+        #[pymodule_export]
+        use crate::ops::linalg::lu::{linalg_lu, linalg_lu_solve, lu_factor, lu_factor_ex};
+        #[pymodule_export]
+        use crate::ops::linalg::matrix_exp::linalg_matrix_exp;
+        #[pymodule_export]
+        use crate::ops::linalg::matrix_norm::{matrix_norm, norm, vector_norm};
+        #[pymodule_export]
+        use crate::ops::linalg::qr::{householder_product, linalg_qr};
+        #[pymodule_export]
+        use crate::ops::linalg::solve::{inv, inv_ex, solve, solve_ex};
+        #[pymodule_export]
+        use crate::ops::linalg::svd::svdvals;
+        #[pymodule_export]
+        use crate::ops::linalg::triangular::solve_triangular;
         #[pymodule_export]
         use crate::python::errors::LinAlgError;
     }

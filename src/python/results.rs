@@ -4,9 +4,9 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
 
-use crate::ops::arguments::{Extremum, Pair};
+use crate::ops::arguments::{Extremum, Named, Pair};
 
-impl<'py> IntoPyObject<'py> for Pair {
+impl<'py> IntoPyObject<'py> for Named {
     type Target = PyAny;
     type Output = Bound<'py, PyAny>;
     type Error = PyErr;
@@ -14,8 +14,18 @@ impl<'py> IntoPyObject<'py> for Pair {
     fn into_pyobject(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         static TYPES: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
         let types = TYPES.get_or_try_init(py, || py.import("ferrograd.return_types").map(Bound::unbind))?;
-        let items = PyTuple::new(py, [Bound::new(py, self.first)?, Bound::new(py, self.second)?])?;
-        types.bind(py).getattr(self.name)?.call1((items,))
+        let items = self.items.into_iter().map(|item| Bound::new(py, item)).collect::<PyResult<Vec<_>>>()?;
+        types.bind(py).getattr(self.name)?.call1((PyTuple::new(py, items)?,))
+    }
+}
+
+impl<'py> IntoPyObject<'py> for Pair {
+    type Target = PyAny;
+    type Output = Bound<'py, PyAny>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        Named::new(self.name, [self.first, self.second]).into_pyobject(py)
     }
 }
 

@@ -339,6 +339,11 @@ impl SavedOutput {
         SavedOutput(y.save().without_meta(), i)
     }
 
+    /// The output off the tape.
+    pub fn values(&self) -> Tensor {
+        self.0.clone()
+    }
+
     /// The output, back on its place on the tape.
     pub fn unpack(&self, node: &Arc<Node>) -> Tensor {
         self.0.clone().with_origin(node.clone(), self.1)

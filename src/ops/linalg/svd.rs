@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pyo3::prelude::*;
 
-use super::along::Target;
-use super::arguments::MemoryFormat;
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
-use crate::kernels::{par, svd, without_interpreter};
+use crate::kernels::linalg::svd;
+use crate::kernels::{par, without_interpreter};
 use crate::layout::Shape;
+use crate::ops::along::Target;
+use crate::ops::arguments::MemoryFormat;
 use crate::runtime_error;
 use crate::storage::Access;
 use crate::tape::{Node, Recorder, SavedOutput, is_recording, without_recording};

@@ -2,11 +2,11 @@
 
 use pyo3::prelude::*;
 
-use super::arguments::{Dims, Order};
-use super::norm::{check_norm_dtype, real_order};
 use crate::dtype::{DType, Scalar};
 use crate::error::Result;
 use crate::layout::Shape;
+use crate::ops::arguments::{Dims, Order};
+use crate::ops::norm::{check_norm_dtype, real_order};
 use crate::runtime_error;
 use crate::tensor::Tensor;
 
