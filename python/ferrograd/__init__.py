@@ -10,6 +10,7 @@ from ferrograd._functions import PLAIN, function_forms
 from ferrograd._size import Size
 from ferrograd import autograd, cuda, linalg, nn, random
 from ferrograd.nn._activation import rrelu
+from ferrograd.nn._normalization import _native_batch_norm_legit
 from ferrograd.autograd import (
     enable_grad,
     inference_mode,

@@ -3,6 +3,7 @@
 import builtins
 from types import SimpleNamespace
 
+from ferrograd import _C
 from ferrograd._C import _nn
 
 
@@ -51,6 +52,7 @@ def _upsample_bilinear2d_aa(input, output_size, align_corners, scales_h=None, sc
 
 
 aten = SimpleNamespace(
+    _batch_norm_with_update=_Operator(_C._batch_norm_with_update),
     _log_softmax_backward_data=_Operator(_nn._log_softmax_backward_data),
     _safe_softmax=_Operator(_nn._safe_softmax),
     _softmax_backward_data=_Operator(_nn._softmax_backward_data),

@@ -12,6 +12,7 @@ pub mod lines;
 pub mod map;
 pub mod math;
 pub mod matmul;
+pub mod normalize;
 pub mod optim;
 pub mod par;
 pub mod quotient;

@@ -28,6 +28,37 @@ pub fn permuted_strides(shape: &[usize], order: &[usize]) -> Strides {
 }
 
 impl Tensor {
+    /// The format that torch's layers keep: with channels last if the strides grow that way, else row-major.
+    pub(crate) fn layer_format(&self) -> MemoryFormat {
+        let (order, format): (&[usize], _) = match self.rank() {
+            4 => (&[1, 3, 2, 0], MemoryFormat::ChannelsLast),
+            5 => (&[1, 4, 3, 2, 0], MemoryFormat::ChannelsLast3d),
+            _ => return MemoryFormat::Contiguous,
+        };
+        let (shape, strides) = (self.shape(), self.strides());
+        let mut least = 0;
+        for &d in order {
+            let repeated = d == 0 && least == strides[1] || d == 1 && strides[1] == 0;
+            if shape[d] == 0 || strides[d] < least || repeated {
+                return MemoryFormat::Contiguous;
+            }
+            least = strides[d] * shape[d] as isize;
+        }
+        format
+    }
+
+    /// A fresh result in the memory format of `x`, of the same rank. Not recorded.
+    pub(crate) fn in_format_of(self, x: &Tensor) -> Result<Tensor> {
+        match x.layer_format() {
+            MemoryFormat::Contiguous => Ok(self),
+            format => {
+                let y = Tensor::uninitialized_strided("clone", self.shape(), self.strides_in(format)?, self.dtype())?;
+                y.write(&self)?;
+                Ok(y)
+            }
+        }
+    }
+
     /// The strides that a new tensor made from this one has.
     pub fn strides_in(&self, format: MemoryFormat) -> Result<Strides> {
         match format {

@@ -93,6 +93,11 @@ mod _C {
         atleast_1d, atleast_2d, atleast_3d, block_diag, broadcast_tensors, cartesian_prod, combinations, meshgrid,
     };
     #[pymodule_export]
+    use crate::ops::layer_norms::{
+        _batch_norm_with_update, _native_batch_norm_legit, batch_norm, group_norm, instance_norm, layer_norm, native_batch_norm,
+        native_group_norm, native_layer_norm, rms_norm,
+    };
+    #[pymodule_export]
     use crate::ops::linalg::lu::lu_unpack;
     #[pymodule_export]
     use crate::ops::loss::pointwise::binary_cross_entropy_with_logits;
