@@ -39,7 +39,7 @@ _WITHOUT_OUT = frozenset(
     diag_embed diagflat diagonal diagonal_scatter dist dsplit equal flatten flip fliplr flipud get_device hsplit index_fill index_put
     is_conj is_floating_point is_inference is_neg is_nonzero is_signed isclose isfinite isinf isnan isreal masked_fill masked_scatter moveaxis
     movedim narrow numel permute positive put ravel relu repeat_interleave reshape resolve_conj resolve_neg roll rot90 rsub select
-    select_scatter split split_with_sizes squeeze std_mean swapaxes swapdims t tensor_split tile trace transpose unbind unflatten
+    istft select_scatter split stft split_with_sizes squeeze std_mean swapaxes swapdims t tensor_split tile trace transpose unbind unflatten
     unique unique_consecutive unsafe_chunk unsafe_split unsafe_split_with_sizes unsqueeze var_mean view_as_complex view_as_real
     vsplit
     """.split()

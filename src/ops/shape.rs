@@ -84,7 +84,7 @@ impl Tensor {
         self.squeezed("squeeze.1", dims)
     }
 
-    fn squeezed(&self, op: &'static str, dims: &[usize]) -> Result<Tensor> {
+    pub(crate) fn squeezed(&self, op: &'static str, dims: &[usize]) -> Result<Tensor> {
         let x = self;
         let kept = || (0..x.rank()).filter(|d| !dims.contains(d));
         let layout = Layout {

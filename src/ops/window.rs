@@ -241,7 +241,7 @@ impl Tensor {
     }
 
     /// The sum of all windows, each at its place in zeros of `shape`.
-    fn unfold_backward(&self, shape: &[usize], dim: usize, size: usize, step: usize) -> Result<Tensor> {
+    pub(crate) fn unfold_backward(&self, shape: &[usize], dim: usize, size: usize, step: usize) -> Result<Tensor> {
         let g = self;
         let full = Tensor::zeroed("unfold_backward", shape, g.dtype())?;
         let windows = without_recording(|| full.unfolded(dim, size, step))?;

@@ -84,3 +84,51 @@ for name in ("fftshift", "ifftshift"):
         )
 
 not_differentiable("makes tensors of numbers", "fftfreq", "rfftfreq")
+
+
+def windows(x, n, hop, window, center=True):
+    """The windows of a signal, by numpy."""
+    x = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(n // 2, n // 2)], mode="reflect") if center else x
+    left = (n - len(window)) // 2
+    window = np.pad(window, (left, n - len(window) - left))
+    return np.stack([x[..., start : start + n] * window for start in range(0, x.shape[-1] - n + 1, hop)], -1)
+
+
+def overlapped(parts, hop, window, trim):
+    """The sum of windows in their places, divided by that of the squares."""
+    n, count = parts.shape[-2:]
+    total, squares = np.zeros(parts.shape[:-2] + (n + hop * (count - 1),)), np.zeros(n + hop * (count - 1))
+    for t in range(count):
+        total[..., t * hop : t * hop + n] += parts[..., t] * window
+        squares[t * hop : t * hop + n] += window**2
+    return (total / squares)[..., trim : total.shape[-1] - trim]
+
+
+for shape in ((20,), (2, 17)):
+    case(
+        "stft",
+        lambda x, window: squares(x.stft(8, 3, 6, window, return_complex=True)),
+        shape,
+        Input((6,), ((0.2, 1.0),)),
+        numpy=lambda x, window: squares_of_array(np.fft.rfft(windows(x, 8, 3, window), axis=-2)),
+    )
+    case(
+        "stft",
+        lambda x, window: squares(x.stft(6, 4, None, window, center=False, onesided=False, normalized=True, return_complex=True)),
+        shape,
+        Input((6,), ((0.2, 1.0),)),
+        numpy=lambda x, window: squares_of_array(np.fft.fft(windows(x, 6, 4, window, center=False), axis=-2, norm="ortho")),
+        label=f"{shape}_plain",
+    )
+for shape in ((4, 5, 2), (2, 4, 3, 2)):
+    for trim, keywords in ((3, {}), (0, {"center": False, "normalized": True})):
+        case(
+            "istft",
+            lambda x, window, keywords=keywords: to_complex(x).istft(6, 2, None, window, **keywords).square(),
+            shape,
+            Input((6,), ((0.5, 1.0),)),
+            numpy=lambda x, window, trim=trim: np.square(
+                overlapped(np.fft.irfft(x[..., 0] + 1j * x[..., 1], 6, axis=-2, norm=None if trim else "ortho"), 2, window, trim)
+            ),
+            label=f"{shape}_{trim}",
+        )

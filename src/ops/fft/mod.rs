@@ -5,6 +5,7 @@
 //! derivative, too. What belongs to real numbers is symmetric, and may be told by one half alone.
 
 pub mod functions;
+mod short_time;
 
 use smallvec::SmallVec;
 
