@@ -11,6 +11,8 @@ from ferrograd._size import Size
 from ferrograd import autograd, cuda, linalg, nn, random
 from ferrograd.nn._activation import rrelu
 from ferrograd.nn._normalization import _native_batch_norm_legit
+from ferrograd.nn._bilinear import bilinear
+from ferrograd.nn._embedding import embedding_renorm_
 from ferrograd.autograd import (
     enable_grad,
     inference_mode,

@@ -19,6 +19,7 @@ pub mod quotient;
 pub mod reduce;
 pub(crate) mod register;
 pub mod resample;
+pub mod rows;
 pub mod select;
 pub mod simd;
 pub mod softmax;

@@ -89,6 +89,8 @@ mod _C {
         feature_dropout_, native_dropout,
     };
     #[pymodule_export]
+    use crate::ops::embedding::{embedding, embedding_bag};
+    #[pymodule_export]
     use crate::ops::join::{
         atleast_1d, atleast_2d, atleast_3d, block_diag, broadcast_tensors, cartesian_prod, combinations, meshgrid,
     };
@@ -107,6 +109,8 @@ mod _C {
     use crate::ops::search::{bucketize, searchsorted, unravel_index};
     #[pymodule_export]
     use crate::ops::select::where_;
+    #[pymodule_export]
+    use crate::ops::shuffle::{channel_shuffle, native_channel_shuffle, pixel_shuffle, pixel_unshuffle};
     #[pymodule_export]
     use crate::ops::trapezoid::{cumulative_trapezoid, trapezoid, trapz};
     #[pymodule_export]

@@ -18,4 +18,7 @@ from ferrograd.nn._activation import (
     tanh,
     tanhshrink,
 )
+from ferrograd._C import channel_shuffle, native_channel_shuffle, pixel_shuffle, pixel_unshuffle
+from ferrograd.nn._bilinear import bilinear
+from ferrograd.nn._embedding import embedding, embedding_bag
 from ferrograd.nn._dropout import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
