@@ -8,7 +8,7 @@ use crate::dtype::Scalar;
 use crate::error::{Error, Result};
 use crate::kernels::{complex, math};
 use crate::runtime_error;
-use crate::tape::without_recording;
+use crate::tape::{is_recording, without_recording};
 use crate::tensor::Tensor;
 use crate::vjp;
 
@@ -171,11 +171,13 @@ activation! {
     /// Each element times its `sigmoid`.
     ///
     /// Shape: any, kept. Dtype: float or complex, kept.
-    /// Raises: NotImplementedError for other dtypes.
+    /// Raises: NotImplementedError for other dtypes, RuntimeError for complex ones that require a gradient, as torch.
     /// Source: Hendrycks and Gimpel, "Gaussian error linear units", 2016.
     silu silu_ ()() |x| {
         if !x.dtype().is_complex() {
             check_float("silu_cpu", x)?;
+        } else if is_recording() && x.requires_grad() {
+            return runtime_error!("silu: does not support automatic differentiation for outputs with complex dtype");
         }
         let y = float_map!("silu", x, |v| v * math::sigmoid(v), complex |v| v * complex::sigmoid(v))?;
         vjp!("silu", y, { x: |g| silu_backward(g, &x) })
@@ -201,9 +203,10 @@ activation! {
     /// Derivative: alpha at 0, the second 0 there.
     /// Raises: NotImplementedError for other dtypes.
     /// Source: Clevert, Unterthiner and Hochreiter, "Fast and accurate deep network learning by exponential linear units", 2016.
-    elu elu_ (alpha=Scalar::Float(1.0),)(alpha: Scalar) |x| {
+    elu elu_ (alpha=Scalar::Float(1.0),)(alpha: Scalar) |x, inplace| {
+        check_float("elu_cpu", x)?;
         let alpha = alpha.for_use_with("elu", x.dtype())?.to_f64();
-        exponential("elu", x, Exponential { alpha, scale: 1.0, input_scale: 1.0 })
+        exponential(if inplace { "elu.1" } else { "elu" }, x, Exponential { alpha, scale: 1.0, input_scale: 1.0 })
     };
     /// `elu` with the factors that keep mean and variance: s x, or s alpha (e^x - 1) if x is below 0, with s = 1.0507... and
     /// alpha = 1.6732...
@@ -212,45 +215,34 @@ activation! {
     /// Derivative: s alpha at 0.
     /// Raises: NotImplementedError for other dtypes.
     /// Source: Klambauer et al., "Self-normalizing neural networks", 2017.
-    selu selu_ ()() |x| exponential("elu", x, SELU);
+    selu selu_ ()() |x, inplace| exponential(if inplace { "elu.1" } else { "elu" }, x, SELU);
     /// x, or alpha (e^(x / alpha) - 1) if it is below 0.
     ///
     /// Shape: any, kept. Dtype: float, kept.
     /// Raises: RuntimeError if `alpha` is 0, NotImplementedError for other dtypes.
     /// Source: Barron, "Continuously differentiable exponential linear units", 2017.
-    celu celu_ (alpha=Scalar::Float(1.0),)(alpha: Scalar) |x| {
+    celu celu_ (alpha=Scalar::Float(1.0),)(alpha: Scalar) |x, inplace| {
+        check_float("elu_cpu", x)?;
         let alpha = alpha.for_use_with("celu", x.dtype())?.to_f64();
         if alpha == 0.0 {
             return runtime_error!("celu: ZeroDivisionError: alpha cannot be 0");
         }
-        exponential("celu", x, Exponential { alpha, scale: 1.0, input_scale: 1.0 / alpha })
+        exponential(if inplace { "celu.1" } else { "celu" }, x, Exponential { alpha, scale: 1.0, input_scale: 1.0 / alpha })
     };
 }
 
 /// g times the derivative of `silu` at x, in one pass.
 fn silu_backward(g: &Tensor, x: &Tensor) -> Result<Tensor> {
-    let (g, x) = super::kernel::promoted(g, x)?;
-    let z = float_zip_map!(
-        "silu_backward",
-        g,
-        x,
-        |g: T, x: T| {
-            let s = math::sigmoid(x);
-            g * (s * (1.0 + x * (1.0 - s)))
-        },
-        complex | g,
-        x | {
-            let s = complex::sigmoid(x);
-            g * (s * (1.0 + x * (1.0 - s))).conj()
-        }
-    )?;
+    let z = float_zip_map!("silu_backward", g, x, |g: T, x: T| {
+        let s = math::sigmoid(x);
+        g * (s * (1.0 + x * (1.0 - s)))
+    })?;
     vjp!("silu_backward", z, {
-        g: |h| silu_backward(h, &x.conj()?),
+        g: |h| silu_backward(h, &x),
         x: |h| {
-            let x = x.conj()?;
             let s = x.sigmoid()?;
             let bend = ((&s * (1.0 - &s)?)? * (((1.0 - &(&s * 2.0)?)? * &x)? + 2.0)?)?;
-            (h.conj()? * &g)?.conj()? * bend
+            (h * &g)? * bend
         }
     })
 }
@@ -261,7 +253,8 @@ fn mish_backward(g: &Tensor, x: &Tensor) -> Result<Tensor> {
         let e = math::exp(if x > 20.0 { 20.0 } else { x });
         let u = e * (e + 2.0);
         let slope = u / (u + 2.0) + x * (4.0 * e * (e + 1.0) / ((u + 2.0) * (u + 2.0)));
-        if x > 20.0 { g } else { g * slope }
+        // No number at infinity, as torch.
+        g * if x > 20.0 { 1.0 + x * 0.0 } else { slope }
     })?;
     vjp!("mish_backward", z, { g: |h| mish_backward(h, &x), x: |h| (h * &g)? * mish_curvature(&x)? })
 }

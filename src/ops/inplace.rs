@@ -43,9 +43,10 @@ macro_rules! in_place {
     };
 }
 
-/// `name name_ (signature)(arguments) |x| op;`: a function of a tensor, also with `inplace=True`, and its in-place form.
+/// `name name_ (signature)(arguments) |x| op;`: a function of a tensor, also with `inplace=True`, and its in-place form. An op that
+/// has another node in place says `|x, inplace|`.
 macro_rules! activation {
-    ($($(#[$doc:meta])* $name:ident $name_:ident ($($sig:tt)*)($($arg:ident: $ty:ty),*) |$x:ident| $body:expr;)+) => {$(
+    ($($(#[$doc:meta])* $name:ident $name_:ident ($($sig:tt)*)($($arg:ident: $ty:ty),*) |$x:ident $(, $in_place:ident)?| $body:expr;)+) => {$(
         $(#[$doc])*
         #[::pyo3::pyfunction]
         #[pyo3(signature = (input, $($sig)* inplace=false))]
@@ -54,6 +55,7 @@ macro_rules! activation {
             $($arg: $ty,)*
             inplace: bool,
         ) -> ::pyo3::PyResult<::pyo3::Bound<'py, $crate::tensor::Tensor>> {
+            $(let $in_place = inplace;)?
             $crate::ops::inplace::in_place_if(inplace, stringify!($name_), input, |$x| $body)
         }
 
@@ -64,6 +66,7 @@ macro_rules! activation {
             input: ::pyo3::Bound<'py, $crate::tensor::Tensor>,
             $($arg: $ty),*
         ) -> ::pyo3::PyResult<::pyo3::Bound<'py, $crate::tensor::Tensor>> {
+            $(let $in_place = true;)?
             $crate::ops::inplace::in_place_if(true, stringify!($name_), input, |$x| $body)
         }
     )+};

@@ -74,7 +74,7 @@ impl Tensor {
         let y = float_zip_map!("prelu_kernel", x, w, |x: T, w: T| if x > 0.0 { x } else { w * x })?;
         vjp!("prelu_kernel", y, {
             x: |g| prelu_backward(g, &x, &w),
-            w: |g| sloped("prelu_kernel_backward", &(g * &x)?, &x, BELOW_ZERO)
+            w: |g| (g * x.neg()?.relu()?)?.neg()
         })
     }
 }
@@ -97,9 +97,6 @@ struct Pieces {
     slopes: [f64; 3],
 }
 
-/// 1 up to 0, then 0.
-const BELOW_ZERO: Pieces = Pieces { ends: [0.0, f64::INFINITY], slopes: [1.0, 0.0, 0.0] };
-
 /// g times the slope at x, in one pass; 0 where the slope is. The slope itself has derivative 0.
 fn sloped(op: &'static str, g: &Tensor, x: &Tensor, pieces: Pieces) -> Result<Tensor> {
     let (g, x) = promoted(g, x)?;
@@ -112,9 +109,9 @@ fn sloped(op: &'static str, g: &Tensor, x: &Tensor, pieces: Pieces) -> Result<Te
     vjp!(op, z, { g: |h| sloped(op, h, &x, pieces) })
 }
 
-/// g where x is further than `lambd` away from 0, else 0.
+/// 0 where x is at most `lambd` away from 0, else g.
 fn shrink_backward(op: &'static str, g: &Tensor, x: &Tensor, lambd: &Tensor) -> Result<Tensor> {
-    let z = without_recording(|| x.abs()?.gt(lambd.into())?.choose(g, 0.0))?;
+    let z = without_recording(|| x.abs()?.le(lambd.into())?.choose_or(0.0, g))?;
     let (x, lambd) = (x.save(), lambd.clone());
     vjp!(op, z, { g: |h| shrink_backward(op, h, &x, &lambd) })
 }
@@ -126,7 +123,7 @@ fn prelu_backward(g: &Tensor, x: &Tensor, w: &Tensor) -> Result<Tensor> {
     let (at, same) = (x.save(), x.save());
     vjp!("prelu_kernel_backward", z, {
         g: |h| prelu_backward(h, &at, &w),
-        w: |h| sloped("prelu_kernel_backward", &(h * &g)?, &same, BELOW_ZERO)
+        w: |h| threshold_backward(&(h * &g)?, &same.neg()?, 0.0)
     })
 }
 
@@ -155,7 +152,7 @@ fn bounded(x: &Tensor, min: Scalar, max: Scalar) -> Result<Tensor> {
 }
 
 /// A value where x is at most a threshold, else x.
-fn thresholded(x: &Tensor, threshold: Scalar, value: Scalar) -> Result<Tensor> {
+fn thresholded(op: &'static str, x: &Tensor, threshold: Scalar, value: Scalar) -> Result<Tensor> {
     if matches!(x.dtype(), DType::Bool | DType::C64 | DType::C128) {
         check_float("threshold_cpu", x)?;
     }
@@ -163,7 +160,7 @@ fn thresholded(x: &Tensor, threshold: Scalar, value: Scalar) -> Result<Tensor> {
     let (threshold, value) = (constant(threshold)?, constant(value)?);
     let y = without_recording(|| x.le((&threshold).into())?.where_of(&value, &x.kept()))?;
     let threshold = threshold.scalar()?.to_f64();
-    vjp!("threshold", y, { x: |g| threshold_backward(g, &x, threshold) })
+    vjp!(op, y, { x: |g| threshold_backward(g, &x, threshold) })
 }
 
 activation! {
@@ -195,15 +192,19 @@ activation! {
     /// Shape: any, kept. Dtype: float, kept.
     /// Derivative: `negative_slope` at 0.
     /// Raises: NotImplementedError for other dtypes.
-    leaky_relu leaky_relu_ (negative_slope=Scalar::Float(0.01),)(negative_slope: Scalar) |x| {
-        leaky("leaky_relu", x, negative_slope.for_use_with("leaky_relu", x.dtype())?.to_f64())
+    leaky_relu leaky_relu_ (negative_slope=Scalar::Float(0.01),)(negative_slope: Scalar) |x, inplace| {
+        check_float("leaky_relu_cpu", x)?;
+        let op = if inplace { "leaky_relu.1" } else { "leaky_relu" };
+        leaky(op, x, negative_slope.for_use_with("leaky_relu", x.dtype())?.to_f64())
     };
     /// `value` where an element is at most `threshold`, else the element.
     ///
     /// Shape: any, kept. Dtype: real but bool, kept.
     /// Derivative: 0 up to the threshold.
     /// Raises: NotImplementedError for other dtypes, RuntimeError if a number does not fit the dtype.
-    threshold threshold_ (threshold, value,)(threshold: Scalar, value: Scalar) |x| thresholded(x, threshold, value);
+    threshold threshold_ (threshold, value,)(threshold: Scalar, value: Scalar) |x, inplace| {
+        thresholded(if inplace { "threshold.1" } else { "threshold" }, x, threshold, value)
+    };
     /// x/6 + 1/2, no further than to 0 and 1.
     ///
     /// Shape: any, kept. Dtype: float, kept.
@@ -280,7 +281,7 @@ pub fn softshrink(input: &Tensor, lambd: Scalar) -> Result<Tensor> {
 }
 
 /// `rrelu` of torch's: slopes drawn from a range in training, else the middle of the range.
-fn randomized(x: &Tensor, [lower, upper]: [Scalar; 2], training: bool, source: &Source) -> Result<Tensor> {
+fn randomized(op: &'static str, x: &Tensor, [lower, upper]: [Scalar; 2], training: bool, source: &Source) -> Result<Tensor> {
     let (lower, upper) = (lower.for_use_with("rrelu", x.dtype())?.to_f64(), upper.for_use_with("rrelu", x.dtype())?.to_f64());
     for (name, value) in [("lower", lower), ("upper", upper)] {
         if !value.is_finite() {
@@ -292,7 +293,7 @@ fn randomized(x: &Tensor, [lower, upper]: [Scalar; 2], training: bool, source: &
     }
     let x = x.contiguous()?;
     if !training {
-        return leaky("rrelu_with_noise", &x, (lower + upper) / 2.0);
+        return leaky(op, &x, (lower + upper) / 2.0);
     }
     check_float("rrelu_with_noise_out_cpu", &x)?;
     let slopes = x.empty_like(x.dtype(), MemoryFormat::Contiguous)?;
@@ -303,7 +304,7 @@ fn randomized(x: &Tensor, [lower, upper]: [Scalar; 2], training: bool, source: &
         })
     })?;
     let y = without_recording(|| x.mul(&slopes))?;
-    vjp!("rrelu_with_noise", y, { x: |g| g * &slopes })
+    vjp!(op, y, { x: |g| g * &slopes })
 }
 
 /// Each element, those below 0 times a slope: drawn from `lower` to `upper` in `training`, else the middle between them.
@@ -323,7 +324,8 @@ pub fn rrelu(
     generator: Option<Source>,
 ) -> PyResult<Bound<'_, Tensor>> {
     let source = generator.unwrap_or_default();
-    in_place_if(inplace, "rrelu_", input, |x| randomized(x, [lower, upper], training, &source))
+    let op = if inplace { "rrelu_with_noise.1" } else { "rrelu_with_noise" };
+    in_place_if(inplace, "rrelu_", input, |x| randomized(op, x, [lower, upper], training, &source))
 }
 
 /// In place; see `rrelu`.

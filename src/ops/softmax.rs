@@ -50,8 +50,8 @@ impl Tensor {
     /// Dtype: float, or any with a float `dtype`, in which it is then computed.
     #[pyo3(signature = (dim, dtype=None))]
     pub fn softmax(&self, dim: isize, dtype: Option<DType>) -> Result<Tensor> {
+        let place = self.layout().dim("softmax", dim)?;
         let x = self.softmax_input("softmax_kernel_impl", dtype)?;
-        let place = x.layout().dim("softmax", dim)?;
         let y = x.softmax_values("softmax", place, false)?;
         vjp!("softmax", y, { x: |g, y| softmax_backward(g, y, dim) })
     }
@@ -61,8 +61,8 @@ impl Tensor {
     /// Dtype: float, or any with a float `dtype`, in which it is then computed.
     #[pyo3(signature = (dim, dtype=None))]
     pub fn log_softmax(&self, dim: isize, dtype: Option<DType>) -> Result<Tensor> {
+        let place = self.layout().dim("log_softmax", dim)?;
         let x = self.softmax_input("log_softmax_kernel_impl", dtype)?;
-        let place = x.layout().dim("log_softmax", dim)?;
         let y = x.softmax_values("log_softmax", place, true)?;
         vjp!("log_softmax", y, { x: |g, y| log_softmax_backward(g, y, dim) })
     }
