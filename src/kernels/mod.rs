@@ -1,10 +1,12 @@
 //! Plain generic loops over memory. They know no tensor, no dtype enum, no error and no Python.
 
+pub mod bessel;
 pub mod complex;
 pub mod elementwise;
 pub mod fft;
 pub mod folds;
 pub mod gather;
+pub mod igamma;
 pub mod integer;
 pub mod join;
 pub mod linalg;
@@ -15,6 +17,7 @@ pub mod matmul;
 pub mod normalize;
 pub mod optim;
 pub mod par;
+pub mod polynomials;
 pub mod quotient;
 pub mod reduce;
 pub(crate) mod register;

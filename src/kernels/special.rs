@@ -126,8 +126,8 @@ fn trigamma<T: Special>(x: T) -> f64 {
     sign * (sum + series / x)
 }
 
-/// Hurwitz's zeta function, the sum over k ≥ 0 of (k + q)^−x, by Euler and Maclaurin's formula.
-fn zeta(x: f64, q: f64) -> f64 {
+/// Hurwitz's zeta function, the sum over k ≥ 0 of (k + q)^−x, by Euler and Maclaurin's formula: infinite at x = 1 and where a term is, NaN for x below.
+pub fn zeta(x: f64, q: f64) -> f64 {
     // (2k)! / B2k
     const A: [f64; 12] = [
         12.0,
@@ -155,6 +155,12 @@ fn zeta(x: f64, q: f64) -> f64 {
         }
         if x != x.floor() {
             return f64::NAN;
+        }
+        if q < -1e3 {
+            // The terms below 0, of which there may be very many, are those of another such sum, mirrored.
+            let above = q - q.floor();
+            let mirrored = zeta(x, 1.0 - above) - zeta(x, 1.0 - q);
+            return zeta(x, above) + if x % 2.0 == 0.0 { mirrored } else { -mirrored };
         }
     }
     let mut sum = q.powf(-x);
@@ -223,6 +229,64 @@ fn erfinv_f64(y: f64) -> f64 {
     x
 }
 
+/// e^x² erfc(x).
+pub fn erfcx<T: Special>(x: T) -> T {
+    let root = T::narrow(1.0 / std::f64::consts::PI.sqrt());
+    let v = x.wide();
+    if v > 5e7 {
+        return root / x;
+    }
+    if v > 50.0 {
+        // A continued fraction (Abramowitz and Stegun, 7.1.14), rounded as in torch: derivatives show the last bits.
+        let square = x * x;
+        let above = square * (square + T::narrow(4.5)) + T::TWO;
+        return root * above / (x * (square * (square + T::narrow(5.0)) + T::narrow(3.75)));
+    }
+    if v > 25.0 {
+        // The asymptotic series of erfc.
+        let r = 0.5 / (v * v);
+        let sum = (1..10).rev().fold(1.0, |sum, k| 1.0 - f64::from(2 * k - 1) * r * sum);
+        return T::narrow(sum / (v * std::f64::consts::PI.sqrt()));
+    }
+    let square = v * v;
+    let lost = v.mul_add(v, -square);
+    let power = square.exp();
+    T::narrow(if power.is_finite() { power * (1.0 + lost) * math::erfc(v) } else { power })
+}
+
+/// The logarithm of the probability that a normal variable is below x. Rounded step by step as in torch: derivatives show the last bits.
+pub fn log_ndtr<T: Special>(x: T) -> T {
+    let t = x * T::narrow(std::f64::consts::FRAC_1_SQRT_2);
+    if x < -T::ONE {
+        T::narrow((erfcx(-t) * T::HALF).wide().ln()) - t * t
+    } else {
+        T::narrow((-math::erfc(t.wide()) / 2.0).ln_1p())
+    }
+}
+
+/// What a normal variable is below with probability p, the inverse of `ndtr`: NaN outside [0, 1], infinite at the ends.
+pub fn ndtri(p: f64) -> f64 {
+    if p == 0.0 || p == 1.0 {
+        return f64::INFINITY.copysign(p - 0.5);
+    }
+    if !(0.0..=1.0).contains(&p) {
+        return f64::NAN;
+    }
+    if p > 0.1 {
+        return std::f64::consts::SQRT_2
+            * if p < 0.9 { erfinv_f64(2.0 * p - 1.0) } else { -ndtri(1.0 - p) / std::f64::consts::SQRT_2 };
+    }
+    // Newton's method for the logarithm, which is nearly a parabola, from Abramowitz and Stegun's 26.2.23.
+    let log = p.ln();
+    let t = (-2.0 * log).sqrt();
+    let mut x = (2.515517 + t * (0.802853 + t * 0.010328)) / (1.0 + t * (1.432788 + t * (0.189269 + t * 0.001308))) - t;
+    for _ in 0..3 {
+        let slope = (2.0 / std::f64::consts::PI).sqrt() / erfcx(-x * std::f64::consts::FRAC_1_SQRT_2);
+        x -= (log_ndtr(x) - log) / slope;
+    }
+    x
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -256,6 +320,50 @@ mod tests {
             let x = f64::from(i) / 10.0;
             let y = math::erf(x);
             assert!((math::erf(erfinv(y)) - y).abs() < 1e-15, "at {x}");
+        }
+    }
+
+    #[test]
+    fn normal_distribution() {
+        let cases = [
+            (erfcx as fn(f64) -> f64, -5.0, 144009798674.66104),
+            (erfcx as fn(f64) -> f64, -0.5, 1.952360489182557),
+            (erfcx as fn(f64) -> f64, 0.5, 0.6156903441929259),
+            (erfcx as fn(f64) -> f64, 2.0, 0.25539567631050575),
+            (erfcx as fn(f64) -> f64, 24.0, 0.02348754606368264),
+            (erfcx as fn(f64) -> f64, 26.0, 0.021683584850562907),
+            (erfcx as fn(f64) -> f64, 10000.0, 5.641895807268084e-05),
+            (log_ndtr as fn(f64) -> f64, -50.0, -1254.8313611394199),
+            (log_ndtr as fn(f64) -> f64, -2.0, -3.783184333682032),
+            (log_ndtr as fn(f64) -> f64, -0.9, -1.6924928065613383),
+            (log_ndtr as fn(f64) -> f64, 0.0, -0.6931471805599453),
+            (log_ndtr as fn(f64) -> f64, 3.0, -0.0013508099647481938),
+            (log_ndtr as fn(f64) -> f64, 9.0, -1.1285884059538405e-19),
+            (ndtri as fn(f64) -> f64, 1e-300, -37.0470962993612),
+            (ndtri as fn(f64) -> f64, 1e-20, -9.262340089798407),
+            (ndtri as fn(f64) -> f64, 0.01, -2.326347874040841),
+            (ndtri as fn(f64) -> f64, 0.099, -1.2872705631079415),
+            (ndtri as fn(f64) -> f64, 0.11, -1.22652812003661),
+            (ndtri as fn(f64) -> f64, 0.4, -0.2533471031357997),
+            (ndtri as fn(f64) -> f64, 0.7, 0.5244005127080407),
+            (ndtri as fn(f64) -> f64, 0.89, 1.22652812003661),
+            (ndtri as fn(f64) -> f64, 0.91, 1.3407550336902165),
+            (ndtri as fn(f64) -> f64, 0.999, 3.090232306167813),
+        ];
+        for (f, x, want) in cases {
+            assert!((f(x) - want).abs() <= 4e-14 * want.abs(), "{want} at {x}: {}", f(x));
+        }
+        assert_eq!((ndtri(0.0), ndtri(1.0), ndtri(0.5)), (f64::NEG_INFINITY, f64::INFINITY, 0.0));
+        assert!(ndtri(-0.1).is_nan() && ndtri(1.1).is_nan() && ndtri(f64::NAN).is_nan());
+    }
+
+    #[test]
+    fn zeta_far_below_zero() {
+        // By its definition the sum loses one term from one argument to the next.
+        for x in [2.0, 3.0, 4.0] {
+            let (a, b) = (zeta(x, -999.5), zeta(x, -1000.5));
+            assert!((b - a - (-1000.5f64).powf(-x)).abs() < 1e-13);
+            assert!(zeta(x, -1e15 + 0.5).is_finite());
         }
     }
 }

@@ -354,11 +354,29 @@ pub fn rare_unary(op: &'static str, x: &Tensor, f: fn(f64) -> f64) -> Result<Ten
     crate::dispatch_floats!(x.dtype(), op, T => unary::<T, T>(op, &x, move |v: T| f(v.to_f64()) as T))
 }
 
+/// [`rare_unary`] by a function for either dtype.
+pub fn rare_unary_of(op: &'static str, x: &Tensor, single: fn(f32) -> f32, double: fn(f64) -> f64) -> Result<Tensor> {
+    let x = x.to_float()?;
+    if x.dtype() == DType::F32 { unary::<f32, f32>(op, &x, single) } else { rare_unary(op, &x, double) }
+}
+
 /// y = f(a, b) over the real float dtypes, promoting and broadcasting; see [`rare_unary`].
 #[allow(dead_code)]
 pub fn rare_binary(op: &'static str, a: &Tensor, b: &Tensor, f: fn(f64, f64) -> f64) -> Result<Tensor> {
     let (a, b) = promoted_float(a, b)?;
     crate::dispatch_floats!(a.dtype(), op, T => binary::<T, T, T>(op, &a, &b, move |u: T, v: T| f(u.to_f64(), v.to_f64()) as T))
+}
+
+/// [`rare_binary`] by a function for either dtype.
+pub fn rare_binary_of(
+    op: &'static str,
+    a: &Tensor,
+    b: &Tensor,
+    single: fn(f32, f32) -> f32,
+    double: fn(f64, f64) -> f64,
+) -> Result<Tensor> {
+    let (a, b) = promoted_float(a, b)?;
+    if a.dtype() == DType::F32 { binary::<f32, f32, f32>(op, &a, &b, single) } else { rare_binary(op, &a, &b, double) }
 }
 
 /// y = f(x) over the complex dtypes. Called through a pointer and in double precision: compiled once for all functions.

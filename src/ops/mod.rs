@@ -53,6 +53,7 @@ pub mod shape;
 pub mod shuffle;
 pub mod softmax;
 pub mod sort;
+pub mod special;
 pub mod split;
 pub mod statistics;
 pub mod trapezoid;

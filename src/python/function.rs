@@ -157,7 +157,7 @@ unsafe fn call_with_keywords<'py>(
         None => return Err(PyTypeError::new_err(format!("{name}() missing 1 required positional arguments: \"input\""))),
         Some((operand, rest)) => {
             if !operand.is_instance_of::<Tensor>() {
-                let other = keywords.get_item("other")?.or(rest.first().cloned());
+                let other = keywords.get_item("other")?.or(keywords.get_item("n")?).or(rest.first().cloned());
                 *operand = number_as_tensor(name, first, operand, other.as_ref())?;
             }
         }

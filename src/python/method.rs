@@ -59,7 +59,8 @@ const DIM_OR_FLAG: [&str; 4] = ["std", "std_mean", "var", "var_mean"];
 
 /// Which of its positional arguments a method takes whole numbers for, as bits; the tensor itself counts.
 pub fn whole_numbers(name: &str, method: &Bound<'_, PyAny>) -> PyResult<u64> {
-    if DIM_OR_FLAG.contains(&name) {
+    // The degree `n` of a polynomial is any number.
+    if DIM_OR_FLAG.contains(&name) || name.contains("_polynomial_") {
         return Ok(0);
     }
     let names = argument_names(method)?;

@@ -200,7 +200,17 @@ mod _C {
 
     /// Special functions; `ferrograd.special` is their public face.
     #[pymodule]
-    mod _special {}
+    mod _special {
+        #[pymodule_export]
+        use crate::ops::special::{
+            airy_ai, bessel_j0, bessel_j1, bessel_y0, bessel_y1, chebyshev_polynomial_t, chebyshev_polynomial_u,
+            chebyshev_polynomial_v, chebyshev_polynomial_w, entr, erfcx, hermite_polynomial_h, hermite_polynomial_he, i0e, i1,
+            i1e, laguerre_polynomial_l, legendre_polynomial_p, log_ndtr, modified_bessel_i0, modified_bessel_i1,
+            modified_bessel_k0, modified_bessel_k1, ndtr, ndtri, scaled_modified_bessel_k0, scaled_modified_bessel_k1,
+            shifted_chebyshev_polynomial_t, shifted_chebyshev_polynomial_u, shifted_chebyshev_polynomial_v,
+            shifted_chebyshev_polynomial_w, spherical_bessel_j0, xlog1py, zeta,
+        };
+    }
 
     /// Steps of optimizers; `ferrograd.optim` has the optimizers.
     #[pymodule]
