@@ -48,12 +48,17 @@ del PLAIN, copy_forms, function_forms
 _LAZY = {
     "fft": "ferrograd.fft",
     "func": "ferrograd.func",
+    "masked": "ferrograd.masked",
     "ops": "ferrograd.ops",
     "optim": "ferrograd.optim",
+    "signal": "ferrograd.signal",
     "special": "ferrograd.special",
     "storage": "ferrograd.storage",
     "utils": "ferrograd.utils",
     "vmap": "ferrograd._vmap",
+    **dict.fromkeys(
+        ("bartlett_window", "blackman_window", "hamming_window", "hann_window", "kaiser_window"), "ferrograd._windows"
+    ),
 }
 
 
@@ -65,6 +70,7 @@ def __getattr__(name):
     if name not in _LAZY:
         raise AttributeError(f"module 'ferrograd' has no attribute '{name}'")
     module = importlib.import_module(_LAZY[name])
-    value = getattr(module, name) if name == "vmap" else module
+    # A function is looked up in its private module.
+    value = getattr(module, name) if "._" in _LAZY[name] else module
     globals()[name] = value
     return value

@@ -15,10 +15,10 @@ use crate::tensor::Tensor;
 use crate::vjp;
 
 impl Tensor {
-    /// The sign of each element, 0 for 0, off the tape: its derivative is 0.
+    /// The sign of each element, 0 for 0 and NaN, off the tape: its derivative is 0.
     fn signs(&self) -> Result<Tensor> {
         crate::dispatch_floats!(self.dtype(), "sgn", T => super::kernel::unary::<T, T>("sgn", &self.detached_read()?, #[inline(always)] |v| {
-            if v > 0.0 { 1.0 } else if v < 0.0 { -1.0 } else { v * 0.0 }
+            if v > 0.0 { 1.0 } else if v < 0.0 { -1.0 } else { 0.0 }
         }))
     }
 
