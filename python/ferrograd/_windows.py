@@ -14,34 +14,31 @@ import ferrograd
 __all__ = ["bartlett_window", "blackman_window", "hamming_window", "hann_window", "kaiser_window"]
 
 
-def _window(name, length, periodic, options, shape):
+def _window(name, length, periodic, shape, *, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False):
     """`shape` of the numbers of the samples and the number of the last one; windows of one sample are 1."""
     if isinstance(length, bool):
         raise TypeError(f"{name}: argument 'window_length' must be int, not bool")
     length = index(length)
     if not isinstance(periodic, bool):
         raise TypeError(f"{name}: argument 'periodic' must be bool, not {type(periodic).__name__}")
-    leaf = options.pop("requires_grad", False)
-    window = ferrograd.ones(min(length, 1), **options) if length >= 0 else None
-    if window is None:
+    if length < 0:
         raise RuntimeError(f"{name}: requires non-negative window_length, got window_length={length}")
+    window = ferrograd.ones(min(length, 1), dtype=dtype, layout=layout, device=device, pin_memory=pin_memory)
     if not (window.is_floating_point() or window.is_complex()):
         raise RuntimeError(f"{name}: expects floating point dtypes, got {window.dtype}")
     if length > 1:
-        with ferrograd.no_grad():
-            samples = ferrograd.arange(length, **{**options, "dtype": window.dtype})
-            window = shape(samples, length - 1 + periodic)
-    return window.requires_grad_(leaf)
+        window = shape(ferrograd.arange(length, dtype=window.dtype), length - 1 + periodic)
+    return window.requires_grad_(requires_grad)
 
 
 def hann_window(window_length, periodic=True, **options):
     """(1 - cos(t)) / 2, t from 0 to 2π."""
-    return _window("hann_window", window_length, periodic, options, lambda n, last: _raised_cosine(n, last, 0.5, 0.5))
+    return _window("hann_window", window_length, periodic, lambda n, last: _raised_cosine(n, last, 0.5, 0.5), **options)
 
 
 def hamming_window(window_length, periodic=True, alpha=0.54, beta=0.46, **options):
     """alpha - beta cos(t), t from 0 to 2π."""
-    return _window("hamming_window", window_length, periodic, options, lambda n, last: _raised_cosine(n, last, alpha, beta))
+    return _window("hamming_window", window_length, periodic, lambda n, last: _raised_cosine(n, last, alpha, beta), **options)
 
 
 def _raised_cosine(n, last, alpha, beta):
@@ -55,7 +52,7 @@ def blackman_window(window_length, periodic=True, **options):
         half = n * (math.pi / last)
         return (half * 4).cos() * 0.08 - (half * 2).cos() * 0.5 + 0.42
 
-    return _window("blackman_window", window_length, periodic, options, shape)
+    return _window("blackman_window", window_length, periodic, shape, **options)
 
 
 def bartlett_window(window_length, periodic=True, **options):
@@ -65,7 +62,7 @@ def bartlett_window(window_length, periodic=True, **options):
         rising = n * (2.0 / last)
         return ferrograd.where(n <= last // 2, rising, 2 - rising)
 
-    return _window("bartlett_window", window_length, periodic, options, shape)
+    return _window("bartlett_window", window_length, periodic, shape, **options)
 
 
 def kaiser_window(window_length, periodic=True, beta=12.0, **options):
@@ -75,4 +72,4 @@ def kaiser_window(window_length, periodic=True, beta=12.0, **options):
         t = (n - last / 2) / (last / 2)
         return (beta * (1 - t * t).sqrt()).i0() / ferrograd.tensor(float(beta), dtype=n.dtype).i0()
 
-    return _window("kaiser_window", window_length, periodic, options, shape)
+    return _window("kaiser_window", window_length, periodic, shape, **options)

@@ -24,9 +24,9 @@ pub fn i0e(x: f64) -> f64 {
     if x <= 8.0 { chebyshev(x / 4.0 - 1.0, &I0E_NEAR) } else { chebyshev(16.0 / x - 1.0, &I0E_FAR) / x.sqrt() }
 }
 
-/// I₀(x), NaN at infinity.
-pub fn i0(x: f64) -> f64 {
-    x.abs().exp() * i0e(x)
+/// I₀(x), NaN at infinity; infinite where e^x is too large for T, as in torch.
+pub fn i0<T: Special>(x: T) -> T {
+    T::narrow(x.wide().abs().exp()) * T::narrow(i0e(x.wide()))
 }
 
 /// e^-|x| I₁(x).
@@ -39,9 +39,9 @@ pub fn i1e(x: f64) -> f64 {
     }
 }
 
-/// I₁(x), NaN at infinity.
-pub fn i1(x: f64) -> f64 {
-    x.abs().exp() * i1e(x)
+/// I₁(x), NaN at infinity; infinite where e^|x| is too large for T, as in torch.
+pub fn i1<T: Special>(x: T) -> T {
+    T::narrow(x.wide().abs().exp()) * T::narrow(i1e(x.wide()))
 }
 
 /// What both forms of a K share: its value and whether that is already without the factor e^-x.

@@ -41,9 +41,9 @@ without_derivative! {
     /// The Bessel function of the second kind and order 1: minus infinity at 0, NaN below.
     bessel_y1 rare_unary_of(bessel::y1, bessel::y1);
     /// The modified Bessel function of the first kind and order 0; `i0` has a derivative.
-    modified_bessel_i0 rare_unary(bessel::i0);
+    modified_bessel_i0 rare_unary_of(bessel::i0, bessel::i0);
     /// The modified Bessel function of the first kind and order 1; `i1` has a derivative.
-    modified_bessel_i1 rare_unary(bessel::i1);
+    modified_bessel_i1 rare_unary_of(bessel::i1, bessel::i1);
     /// The modified Bessel function of the second kind and order 0: infinite at 0, NaN below.
     modified_bessel_k0 rare_unary(bessel::k0);
     /// The modified Bessel function of the second kind and order 1: infinite at 0, NaN below.
@@ -117,7 +117,7 @@ pub fn i0e(input: &Tensor) -> Result<Tensor> {
 #[pyo3(signature = (input))]
 pub fn i1(input: &Tensor) -> Result<Tensor> {
     let x = input;
-    let y = rare_unary("i1", x, bessel::i1)?;
+    let y = rare_unary_of("i1", x, bessel::i1, bessel::i1)?;
     vjp!("special_i1", y, { x: |g, y| {
         let (far, safe) = away_from_zero(&x)?;
         g * far.choose(&(safe.i0()? - &(y / &safe)?)?, 0.5)
@@ -284,7 +284,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn i0(&self) -> Result<Tensor> {
         let x = self;
-        let y = rare_unary("i0", x, bessel::i0)?;
+        let y = rare_unary_of("i0", x, bessel::i0, bessel::i0)?;
         vjp!("i0", y, { x: |g| g * i1(&x)? })
     }
 
