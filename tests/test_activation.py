@@ -285,3 +285,15 @@ def test_dropout_under_vmap():
     assert (same == same[0]).all() and not (different == different[0]).all()
     with pytest.raises(RuntimeError):
         ferrograd.func.vmap(F.dropout)(x)
+
+
+@pytest.mark.parametrize("shape, dim", [((3,), 0), ((40, 100), 1), ((3, 200), -1), ((70, 3), 1), ((3, 4, 70), 1), ((2, 40, 130), 1), ((), 0), ((2, 0), 1)])
+@pytest.mark.parametrize("log", [False, True])
+def test_derivatives_of_softmax_along_lines_of_all_lengths(shape, dim, log):
+    rng = np.random.default_rng(0)
+    x, g = rng.normal(size=shape), ferrograd.from_numpy(np.asarray(rng.normal(size=shape)))
+    x = ferrograd.from_numpy(np.asarray(x)).requires_grad_()
+    found = ferrograd.autograd.grad(x.log_softmax(dim) if log else x.softmax(dim), x, g)[0]
+    y = x.detach().softmax(dim)
+    want = g - y * g.sum(dim, keepdim=True) if log else y * (g - (g * y).sum(dim, keepdim=True))
+    np.testing.assert_allclose(found.numpy(), want.numpy(), rtol=1e-12, atol=1e-14)

@@ -124,6 +124,58 @@ pub unsafe fn log_loss_gradient<T: Real + Send + Sync>(
     )
 }
 
+/// Writes y (g - sum(g y)), the gradient of the softmax y, or with `log` g - exp(y) sum(g), that of its logarithm y.
+///
+/// # Safety
+/// `g` and `y` must be valid for reads and `z` for writes of all elements of the lines.
+pub unsafe fn gradient<T: Real + Send + Sync>(g: *const T, y: *const T, z: *mut T, lines: Lines, log: bool) {
+    let Lines { n, inner, .. } = lines;
+    let (g, y, z) = (g as usize, y as usize, z as usize);
+    strips(
+        lines,
+        #[inline(always)]
+        |first, _, width| {
+            // Along a line where its elements are neighbours, else along neighbouring lines.
+            let (count, step) = if inner == 1 { (if n < LANES { width } else { 1 }, n) } else { (1, 0) };
+            let (rows, width) = if inner == 1 { (1, n) } else { (n, width) };
+            for line in 0..count {
+                let start = first + line * step;
+                // SAFETY: the caller answers for all elements; these lines are worked on by one thread.
+                unsafe {
+                    let (g, y, z) = ((g as *const T).add(start), (y as *const T).add(start), (z as *mut T).add(start));
+                    let at = |k: usize, i: usize| (g.add(k * inner + i).read_unaligned(), y.add(k * inner + i).read_unaligned());
+                    let mut sums = [T::ZERO; STRIP];
+                    for k in 0..rows {
+                        for from in (0..width).step_by(STRIP) {
+                            for (i, sum) in sums.iter_mut().enumerate().take(width - from) {
+                                let (g, y) = at(k, from + i);
+                                *sum = *sum + if log { g } else { g * y };
+                            }
+                        }
+                    }
+                    if inner == 1 {
+                        let mut half = STRIP / 2;
+                        while half > 0 {
+                            (0..half).for_each(|i| sums[i] = sums[i] + sums[i + half]);
+                            half /= 2;
+                        }
+                        sums = [sums[0]; STRIP];
+                    }
+                    for k in 0..rows {
+                        for from in (0..width).step_by(STRIP) {
+                            for (i, &sum) in sums.iter().enumerate().take(width - from) {
+                                let (g, y) = at(k, from + i);
+                                let value = if log { g - math::exp(y) * sum } else { y * (g - sum) };
+                                z.add(k * inner + from + i).write_unaligned(value);
+                            }
+                        }
+                    }
+                }
+            }
+        },
+    )
+}
+
 /// Calls `body(first element, number of the first line, lines)` for strips of lines: neighbours, or short ones one behind the
 /// other, or a single long one.
 #[inline(always)]

@@ -129,9 +129,29 @@ fn sum_along(x: &Tensor, dim: isize) -> Result<Tensor> {
     x.sum(Some(Dims(smallvec::smallvec![dim])), true, None)
 }
 
+/// The values of the two functions below, in one pass.
+fn gradient(op: &'static str, g: &Tensor, y: &Tensor, dim: isize, log: bool) -> Result<Tensor> {
+    let dtype = super::kernel::result_type(&[g, y]);
+    let part = |x: &Tensor| x.detached_read()?.to_dtype(dtype)?.contiguous();
+    let (g, y) = (part(g)?, part(y)?);
+    let z = Tensor::uninitialized(op, y.shape(), dtype)?;
+    let lines = Lines::new(y.shape(), y.layout().dim(op, dim)?);
+    if y.numel() == 0 {
+        return Ok(z);
+    }
+    crate::dispatch_floats!(dtype, op, T => {
+        let _access = Access::new(&[g.storage(), y.storage()], &[]);
+        let (g, y, to) = (g.ptr::<T>() as usize, y.ptr::<T>() as usize, z.ptr::<T>() as usize);
+        // SAFETY: all are contiguous with all elements of the lines; g and y are locked, z is fresh.
+        without_interpreter(z.numel() * 2, || unsafe { kernel::gradient(g as *const T, y as *const T, to as *mut T, lines, log) });
+        Ok(())
+    })?;
+    Ok(z)
+}
+
 /// y (g - sum(g y)), the derivative of `softmax` along `dim`.
 fn softmax_backward(g: &Tensor, y: &Tensor, dim: isize) -> Result<Tensor> {
-    let z = without_recording(|| y * (g - sum_along(&(g * y)?, dim)?)?)?;
+    let z = gradient("softmax_backward_data", g, y, dim, false)?;
     vjp!("softmax_backward_data", z, {
         g: |h| softmax_backward(h, &y, dim),
         y: |h| ((h * &g)? - (h * sum_along(&(&y * &g)?, dim)?)?)? - (&g * sum_along(&(&y * h)?, dim)?)?
@@ -140,7 +160,7 @@ fn softmax_backward(g: &Tensor, y: &Tensor, dim: isize) -> Result<Tensor> {
 
 /// g - exp(y) sum(g), the derivative of `log_softmax` along `dim`.
 fn log_softmax_backward(g: &Tensor, y: &Tensor, dim: isize) -> Result<Tensor> {
-    let z = without_recording(|| g - (y.exp()? * sum_along(g, dim)?)?)?;
+    let z = gradient("log_softmax_backward_data", g, y, dim, true)?;
     vjp!("log_softmax_backward_data", z, {
         g: |h| h - sum_along(&(h * y.exp()?)?, dim)?,
         y: |h| (sum_along(&g, dim)?.neg()? * y.exp()?)? * h
