@@ -10,6 +10,7 @@ from ferrograd.autograd import no_grad
 __all__ = [
     "cosine_embedding_loss",
     "cosine_similarity",
+    "ctc_loss",
     "hinge_embedding_loss",
     "kl_div",
     "margin_ranking_loss",
@@ -72,6 +73,26 @@ def cosine_embedding_loss(input1, input2, target, margin=0.0, reduction=1):
     zeros = _C.zeros_like(cosine)
     apart = _C.where(target == -1, (cosine - margin).clamp_min(0), zeros)
     return _reduced(_C.where(target == 1, 1 - cosine, zeros) + apart, reduction)
+
+
+def _lengths(given, name):
+    """Lengths, given in a tensor or a sequence, as a list."""
+    if not isinstance(given, _C.Tensor):
+        return [int(length) for length in given]
+    if given.is_floating_point() or given.is_complex():
+        raise RuntimeError(f"ctc_loss: {name} must be integral, got {given.dtype}")
+    return given.flatten().tolist()
+
+
+def ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reduction=1, zero_infinity=False):
+    """See `ferrograd.nn.functional.ctc_loss`."""
+    lengths = _lengths(target_lengths, "target_lengths")
+    batched = log_probs.dim() == 3
+    x = log_probs if batched else log_probs.unsqueeze(1)
+    losses = _C._nn._ctc_loss(x, targets, _lengths(input_lengths, "input_lengths"), lengths, blank, zero_infinity)
+    if reduction == 1:
+        return (losses / _C.tensor([max(length, 1) for length in lengths], dtype=losses.dtype)).mean()
+    return losses.sum() if reduction == 2 else losses if batched else losses.squeeze(0)
 
 
 def triplet_margin_loss(anchor, positive, negative, margin=1.0, p=2.0, eps=1e-6, swap=False, reduction=1):

@@ -18,6 +18,7 @@ pub mod complex;
 pub mod copy;
 pub mod creation;
 pub mod diagonal;
+pub mod distance;
 pub mod dropout;
 mod dunders;
 pub mod embedding;

@@ -92,7 +92,7 @@ impl Tensor {
 }
 
 /// The gradient of a p-norm: 0 where the norm is.
-fn norm_rule(g: &Tensor, x: &Tensor, y: &Tensor, p: f64, r: &Reduction) -> Result<Tensor> {
+pub(crate) fn norm_rule(g: &Tensor, x: &Tensor, y: &Tensor, p: f64, r: &Reduction) -> Result<Tensor> {
     let sign = x.signs()?;
     let zero = |t: &Tensor| t.detached_read()?.is_zero();
     if p == 1.0 {

@@ -84,6 +84,8 @@ mod _C {
     #[pymodule_export]
     use crate::ops::complex::{complex_of, imag, is_complex, polar, real};
     #[pymodule_export]
+    use crate::ops::distance::{cdist, pdist};
+    #[pymodule_export]
     use crate::ops::dropout::{
         alpha_dropout, alpha_dropout_, dropout, dropout_, feature_alpha_dropout, feature_alpha_dropout_, feature_dropout,
         feature_dropout_, native_dropout,
@@ -179,6 +181,10 @@ mod _C {
         };
         #[pymodule_export]
         use crate::ops::loss::classes::{cross_entropy, nll_loss};
+        #[pymodule_export]
+        use crate::ops::loss::ctc::ctc_loss;
+        #[pymodule_export]
+        use crate::ops::loss::margin::{multi_margin_loss, multilabel_margin_loss};
         #[pymodule_export]
         use crate::ops::loss::pointwise::{binary_cross_entropy, huber_loss, mse_loss, smooth_l1_loss, soft_margin_loss};
         #[pymodule_export]

@@ -1,5 +1,7 @@
 """Cases of losses and distances."""
 
+import itertools
+
 import numpy as np
 
 import ferrograd
@@ -238,3 +240,171 @@ case(
     label="smooth_weighted",
 )
 case("linear_cross_entropy", lambda x, w: F.linear_cross_entropy(x, w, places([1, 0])), (2, 3), (4, 3), numpy=lambda x, w: against_probabilities(x @ w.T, np.eye(4)[[1, 0]]).mean())
+
+
+def by_margins(x, power, weight, target=(2, 0)):
+    over = np.maximum(0, 0.9 - x[[0, 1], list(target)][:, None] + x) ** power
+    over[[0, 1], list(target)] = 0
+    return (over * weight[list(target)][:, None]).mean(1)
+
+
+for power in (1, 2):
+    for reduction, reduce in REDUCTIONS.items():
+        case(
+            "multi_margin_loss",
+            lambda x, power=power, reduction=reduction: F.multi_margin_loss(
+                x, places([2, 0]), power, margin=0.9, weight=weights(x), reduction=reduction
+            ),
+            (2, 3),
+            numpy=lambda x, power=power, reduce=reduce: reduce(by_margins(x, power, WEIGHTS)),
+            label=f"{reduction}_{power}",
+        )
+case("multi_margin_loss", lambda x: F.multi_margin_loss(x[0], places(2), margin=0.9), (2, 3), numpy=lambda x: by_margins(x, 1, np.ones(3))[0])
+
+
+def by_labels(x):
+    losses = [sum(max(0, 1 - row[t] + row[c]) for t in labels for c in range(4) if c not in labels) / 4 for row, labels in zip(x, [(3, 1), (0,)])]
+    return np.array(losses)
+
+
+for reduction, reduce in REDUCTIONS.items():
+    case(
+        "multilabel_margin_loss",
+        lambda x, reduction=reduction: F.multilabel_margin_loss(x, places([[3, 1, -1, 2], [0, -1, -1, -1]]), reduction=reduction),
+        (2, 4),
+        numpy=lambda x, reduce=reduce: reduce(by_labels(x)),
+        label=reduction,
+    )
+
+
+def alignments(x, labels, steps):
+    """The negative logarithm of the sum of the probabilities of all sequences of `steps` that collapse to `labels`."""
+    odds = np.exp(x) / np.exp(x).sum(-1, keepdims=True)
+    total = 0
+    for path in itertools.product(range(x.shape[-1]), repeat=steps):
+        collapsed = [c for i, c in enumerate(path) if c and (i == 0 or path[i - 1] != c)]
+        if collapsed == labels:
+            total += np.prod([odds[i, c] for i, c in enumerate(path)])
+    return -np.log(total)
+
+
+def of_sequences(x):
+    return np.array([alignments(x[:, 0], [1, 1], 4), alignments(x[:, 1], [2], 3)])
+
+
+def sequences(x, **keywords):
+    return F.ctc_loss(x.log_softmax(-1), places([[1, 1], [2, 0]]), (4, 3), (2, 1), **keywords)
+
+
+# The gradient of the logarithms of probabilities is torch's, right after a softmax.
+case("ctc_loss", lambda x: sequences(x, reduction="none"), (4, 2, 3), numpy=of_sequences, second=False)
+case("ctc_loss", lambda x: sequences(x), (4, 2, 3), numpy=lambda x: (of_sequences(x) / [2, 1]).mean(), label="mean", second=False)
+case(
+    "ctc_loss",
+    lambda x: F.ctc_loss(x.log_softmax(-1), places([1, 2, 1]), places([4]), places([3]), reduction="sum"),
+    (4, 3),
+    numpy=lambda x: alignments(x, [1, 2, 1], 4),
+    label="unbatched",
+    second=False,
+)
+
+
+def norms(d, p):
+    return np.abs(d).max(-1) if p == np.inf else (np.abs(d) ** p).sum(-1) ** (1 / p) if p else (d != 0).sum(-1).astype(d.dtype)
+
+
+for p in (0.5, 1, 1.5, 2, 3, np.inf, 0):
+
+    def apart(a, b, p=p):
+        return norms(a[..., :, None, :] - b[..., None, :, :], p)
+
+    def rows_apart(x, p=p):
+        return apart(x, x, p)[np.triu_indices(len(x), 1)]
+
+    case("cdist", lambda a, b, p=p: ferrograd.cdist(a, b, p), (3, 2), (4, 2), numpy=apart, label=f"p{p}")
+    case("pdist", lambda x, p=p: ferrograd.pdist(x, p), (4, 3), numpy=rows_apart, label=f"p{p}")
+case("cdist", lambda a, b: ferrograd.cdist(a, b), (2, 1, 3, 11), (2, 4, 11), numpy=lambda a, b: apart(a, b, 2), label="batch")
+case(
+    "cdist",
+    lambda a, b: ferrograd.cdist(a, b, compute_mode="use_mm_for_euclid_dist"),
+    Input((2, 3, 2), ((1.0, 2.0),)),
+    Input((4, 2), ((-2.0, -1.0),)),
+    numpy=lambda a, b: apart(a, b, 2),
+    label="products",
+)
+case("cdist", lambda a, b: ferrograd.cdist(a, b.t()), (0, 3), (3, 2), numpy=lambda a, b: np.zeros((0, 2)), label="empty")
+for p, dim in [(2, 1), (3, 0), (1, -1)]:
+    case(
+        "normalize",
+        lambda x, p=p, dim=dim: F.normalize(x, p, dim),
+        Input((3, 4), APART),
+        numpy=lambda x, p=p, dim=dim: x / np.expand_dims(norms(np.moveaxis(x, dim, -1), p), dim),
+    )
+
+
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def attention(q, k, v, mask=0.0, scale=None):
+    return softmax(q @ np.swapaxes(k, -2, -1) * (q.shape[-1] ** -0.5 if scale is None else scale) + mask) @ v
+
+
+def later(x):
+    return np.where(np.tril(np.ones((3, 4))), 0, -np.inf)
+
+
+SHAPES = (2, 3, 2), (2, 4, 2), (2, 4, 5)
+VISIBLE = np.array([[True, False, True, False], [False, True, True, True], [True, True, True, True]])
+OP = "scaled_dot_product_attention"
+case(OP, F.scaled_dot_product_attention, *SHAPES, numpy=attention)
+case(OP, F.scaled_dot_product_attention, *SHAPES, (3, 4), numpy=attention, label="added")
+case(OP, lambda *x: F.scaled_dot_product_attention(*x, is_causal=True), *SHAPES, numpy=lambda *x: attention(*x, later(x)), label="causal")
+case(
+    OP,
+    lambda *x: F.scaled_dot_product_attention(*x, ferrograd.from_numpy(VISIBLE), scale=-0.7),
+    *SHAPES,
+    numpy=lambda *x: attention(*x, np.where(VISIBLE, 0, -np.inf), -0.7),
+    label="hidden",
+)
+case(
+    OP,
+    lambda *x: F.scaled_dot_product_attention(*x, enable_gqa=True),
+    (4, 3, 2),
+    (2, 4, 2),
+    (2, 4, 5),
+    numpy=lambda q, k, v: attention(q, k.repeat(2, 0), v.repeat(2, 0)),
+    label="groups",
+)
+
+
+def heads(q, k, v, projection, bias, out, out_bias, mask=0.0):
+    """Two heads of attention for (steps, batch, 4), and the mean of their weights."""
+    weights, biases = np.split(projection, 3), np.split(bias, 3)
+    q, k, v = (
+        np.stack([np.moveaxis(part, 1, 0) for part in np.split(x @ w.T + b, 2, -1)], 1)
+        for x, w, b in zip((q, k, v), weights, biases)
+    )
+    seen = softmax(q @ np.swapaxes(k, -2, -1) / np.sqrt(2) + mask)
+    joined = np.moveaxis(np.concatenate(np.moveaxis(seen @ v, 1, 0), -1), 0, 1)
+    return joined @ out.T + out_bias, seen.mean(1)
+
+
+def multi_head(q, k, v, projection, bias, out, out_bias, **keywords):
+    return F.multi_head_attention_forward(q, k, v, 4, 2, projection, bias, None, None, False, 0.0, out, out_bias, **keywords)
+
+
+HEADS = (3, 2, 4), (5, 2, 4), (5, 2, 4), (12, 4), (12,), (4, 4), (4,)
+OP = "multi_head_attention_forward"
+case(OP, lambda *x: multi_head(*x)[0], *HEADS, numpy=lambda *x: heads(*x)[0])
+case(OP, lambda *x: multi_head(*x)[1], *HEADS, numpy=lambda *x: heads(*x)[1], label="weights")
+case(OP, lambda *x: multi_head(*x, need_weights=False)[0], *HEADS, numpy=lambda *x: heads(*x)[0], label="without_weights")
+PADDING = np.array([[False, False, True, False, True], [False, True, False, False, False]])
+case(
+    OP,
+    lambda *x: multi_head(*x, key_padding_mask=ferrograd.from_numpy(PADDING))[0],
+    *HEADS,
+    numpy=lambda *x: heads(*x, mask=np.where(PADDING, -np.inf, 0)[:, None, None])[0],
+    label="padding",
+)

@@ -15,6 +15,7 @@ __all__ = [
     "binary_cross_entropy_with_logits",
     "cosine_embedding_loss",
     "cross_entropy",
+    "ctc_loss",
     "gaussian_nll_loss",
     "hinge_embedding_loss",
     "huber_loss",
@@ -23,6 +24,8 @@ __all__ = [
     "linear_cross_entropy",
     "margin_ranking_loss",
     "mse_loss",
+    "multi_margin_loss",
+    "multilabel_margin_loss",
     "multilabel_soft_margin_loss",
     "nll_loss",
     "poisson_nll_loss",
@@ -151,6 +154,18 @@ def cross_entropy(
     return _C._nn.cross_entropy(input, target, weight, number, ignore_index, label_smoothing)
 
 
+def ctc_loss(
+    log_probs, targets, input_lengths, target_lengths, blank=0, reduction="mean", zero_infinity=False
+):
+    """The negative logarithm of the probability of label sequences, summed over all ways to align them with the steps.
+
+    `log_probs` are logarithms of probabilities of classes, (steps, n, classes) or (steps, classes); `targets` are labels, (n, s)
+    or those of all samples in a row. The mean is that of the losses divided by `target_lengths`.
+    """
+    number = reduction_number(reduction)
+    return ferrograd.ctc_loss(log_probs, targets, input_lengths, target_lengths, blank, number, zero_infinity)
+
+
 def linear_cross_entropy(
     input,
     linear_weight,
@@ -270,6 +285,26 @@ def cosine_embedding_loss(input1, input2, target, margin=0, size_average=None, r
     """1 - cos where the target is 1, max(0, cos - margin) where it is -1, of the angle between vectors; or the mean or sum."""
     number = number_of(size_average, reduce, reduction)
     return ferrograd.cosine_embedding_loss(input1, input2, target, margin, number)
+
+
+def multi_margin_loss(
+    input, target, p=1, margin=1.0, weight=None, size_average=None, reduce=None, reduction="mean"
+):
+    """The mean over other classes c of max(0, margin - x_t + x_c)^p, where t is the target; or the mean or sum of these."""
+    number = number_of(size_average, reduce, reduction)
+    if p not in (1, 2):
+        raise ValueError(f"multi_margin_loss: only p == 1 and p == 2 supported, got {p}")
+    if weight is not None and weight.dim() != 1:
+        raise ValueError(f"multi_margin_loss: weight must be one-dimensional, got {weight.dim()} dimensions")
+    return _C._nn.multi_margin_loss(input, target, p, margin, weight, number)
+
+
+def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduction="mean"):
+    """The sum over targets t and other classes c of max(0, 1 - x_t + x_c), by the number of classes; or the mean or sum.
+
+    The targets of a sample are the classes before the first -1.
+    """
+    return _C._nn.multilabel_margin_loss(input, target, number_of(size_average, reduce, reduction))
 
 
 def multilabel_soft_margin_loss(input, target, weight=None, size_average=None, reduce=None, reduction="mean"):

@@ -4,6 +4,8 @@
 //! computed by recorded ops, to the same values.
 
 pub mod classes;
+pub mod ctc;
+pub mod margin;
 pub mod pointwise;
 
 use crate::dtype::DType;

@@ -1,0 +1,11 @@
+"""Vectors of length 1."""
+
+import ferrograd
+
+__all__ = ["normalize"]
+
+
+def normalize(input, p=2.0, dim=1, eps=1e-12, out=None):
+    """Vectors along `dim`, each divided by its p-norm, which counts as `eps` at least."""
+    norm = input.norm(p, dim, keepdim=True).clamp_min(eps).expand_as(input)
+    return input / norm if out is None else ferrograd.div(input, norm, out=out)
