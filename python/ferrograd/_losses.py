@@ -30,6 +30,8 @@ def kl_div(input, target, reduction=1, *, log_target=False):
     """target (ln target - input) of each element; `log_target` says that the target is given as logarithms."""
     if input.is_complex() or target.is_complex():
         raise RuntimeError("kl_div: Complex inputs not supported.")
+    if not (input.is_floating_point() and target.is_floating_point()):
+        raise RuntimeError("kl_div: Integral inputs not supported.")
     losses = target.exp() * (target - input) if log_target else target.xlogy(target) - target * input
     return _reduced(losses, reduction)
 

@@ -87,24 +87,31 @@ impl Pair {
     }
 }
 
-/// The gradient of differences, coordinates last, from that of their norms; recorded.
+/// The gradient of differences, coordinates last, from that of their norms; recorded. It is 0 where points are the same.
 fn of_differences(g: &Tensor, d: &Tensor, p: f64) -> Result<Tensor> {
-    if p == 0.0 {
-        return d.as_zeros();
+    let g = g.unsqueeze(-1)?;
+    let size = d.detached_read()?.vector_norm(p, Some(&[-1]), true, None)?;
+    if p == 0.0 || p.is_infinite() {
+        let largest = d.detached_read()?.abs()?.eq((&size).into())?.to_dtype(d.dtype())?;
+        return &g * (d.detached_read()?.sgn()? * (largest * if p == 0.0 { 0.0 } else { 1.0 })?)?;
     }
+    // Differences of 1 stand for those that are none: what is computed of these is not used, but must be finite.
+    let same = size.equals(0.0)?;
+    let d = (d.zeroed_where(&same.expand_to("cdist", d.shape())?)? + same.to_dtype(d.dtype())?)?;
     let norm = d.vector_norm(p, Some(&[-1]), true, None)?;
-    let r = Reduction::new("cdist", d, Some(&[-1]), true)?;
-    norm_rule(&g.unsqueeze(-1)?, d, &norm, p, &r)
+    let r = Reduction::new("cdist", &d, Some(&[-1]), true)?;
+    norm_rule(&g, &d, &norm, p, &r)?.zeroed_where(&same.expand_to("cdist", d.shape())?)
 }
 
 /// The gradient of the points `a` from that of their distances to `b`.
 fn gradient(g: &Tensor, a: &Tensor, b: &Tensor, distances: &Tensor, p: f64, by_products: bool) -> Result<Tensor> {
-    if is_recording() {
+    if is_recording() && !by_products {
         let d = (a.unsqueeze(-2)? - b.unsqueeze(-3)?)?;
         return of_differences(g, &d, p)?.sum(dims(-2), false, None);
     }
     if by_products {
-        let ratio = (g / distances)?.zeroed_where(&distances.equals(0.0)?)?;
+        let same = distances.detached_read()?.equals(0.0)?;
+        let ratio = (g / (distances + same.to_dtype(a.dtype())?)?)?.zeroed_where(&same)?;
         return (a * ratio.sum(dims(-1), true, None)?)? - ratio.matmul(b)?;
     }
     let pair = Pair::new("cdist", a, b)?;
@@ -162,11 +169,8 @@ pub fn cdist(x1: &Tensor, x2: &Tensor, p: f64, compute_mode: &str) -> Result<Ten
         if by_products { pair.by_products() } else { pair.distances(p) }
     })?;
     vjp!(if by_products { "euclidean_dist" } else { OP }, y, {
-        a: |g, y| gradient(g, &a, &b, &y.detached_read()?, p, by_products),
-        b: |g, y| {
-            let turned = y.detached_read()?.transpose(-2, -1)?;
-            gradient(&g.transpose(-2, -1)?, &b, &a, &turned, p, by_products)
-        }
+        a: |g, y| gradient(g, &a, &b, y, p, by_products),
+        b: |g, y| gradient(&g.transpose(-2, -1)?, &b, &a, &y.transpose(-2, -1)?, p, by_products)
     })
 }
 

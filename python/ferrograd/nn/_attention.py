@@ -52,8 +52,6 @@ def scaled_dot_product_attention(
     """
     _check_operands(query, key, value, attn_mask, is_causal)
     if enable_gqa:
-        if min(query.dim(), key.dim(), value.dim()) < 3:
-            raise RuntimeError("scaled_dot_product_attention: enable_gqa needs a dim of heads")
         key, value = _repeated(key, query.shape[-3]), _repeated(value, query.shape[-3])
     if scale is None:
         size = query.shape[-1]

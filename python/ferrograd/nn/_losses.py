@@ -236,6 +236,8 @@ def poisson_nll_loss(
 
     `full` adds Stirling's approximation of ln target! where the target is above 1.
     """
+    if reduction == "elementwise_mean":
+        raise ValueError(f"poisson_nll_loss: {reduction} is not a valid value for reduction")
     number = number_of(size_average, reduce, reduction)
     return ferrograd.poisson_nll_loss(input, target, log_input, full, eps, number)
 
@@ -250,7 +252,7 @@ def gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"
         if var < 0:
             raise ValueError("gaussian_nll_loss: var has negative entry/entries")
         var = var * ferrograd.ones_like(input)
-    elif (var < 0).any():
+    elif ferrograd.any(var < 0):
         raise ValueError("gaussian_nll_loss: var has negative entry/entries")
     if var.shape != input.shape:
         if input.shape[:-1] == var.shape:

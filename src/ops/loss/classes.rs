@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 
-use super::Reduce;
+use super::{Reduce, check_constant};
 use crate::dtype::{DType, Element, Number, Scalar};
 use crate::error::{Error, Result};
 use crate::kernels::lines::Lines;
@@ -35,6 +35,7 @@ struct Classes {
 impl Classes {
     fn new(op: &'static str, x: &Tensor, target: &Tensor, weight: Option<&Tensor>, ignore_index: i64) -> Result<Classes> {
         let (dim, count) = check_shapes(op, x, target, weight)?;
+        check_constant(op, "weight", weight)?;
         if target.dtype() != DType::I64 && !(target.dtype() == DType::U8 && x.rank() <= 2) {
             return runtime_error!("{op}: expected targets of dtype int64, got {}", target.dtype());
         }

@@ -153,7 +153,7 @@ pub fn ctc_loss(
         return runtime_error!("{OP}: expected log_probs of 3 dims, got {}", x.rank());
     };
     if !x.dtype().is_float() {
-        return runtime_error!("{OP}: not implemented for {}", x.dtype());
+        return Err(Error::NotImplemented(format!("{OP}: not implemented for {}", x.dtype())));
     }
     if !matches!(targets.dtype(), DType::I64 | DType::I32) {
         return runtime_error!("{OP}: expected targets of dtype int64 or int32, got {}", targets.dtype());

@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 
-use super::Reduce;
+use super::{Reduce, check_constant};
 use crate::dtype::{DType, Element};
 use crate::error::Result;
 use crate::ops::arguments::Dims;
@@ -79,6 +79,7 @@ pub fn multi_margin_loss(
         return runtime_error!("{OP}: inconsistent weight size, expected {classes} but got {:?}", weight.shape());
     }
     check_float(OP, x)?;
+    check_constant(OP, "weight", weight.as_deref())?;
     let labels = labels(OP, target, 0, classes)?;
     let weights = weight.map(|weight| weight.to_vec::<f64>()).transpose()?;
     // What the terms of each sample count for: nothing at its own class.

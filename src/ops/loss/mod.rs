@@ -16,7 +16,7 @@ use crate::kernels::reduce::{Erased, Loop, reduce as fold};
 use crate::kernels::{par, without_interpreter};
 use crate::ops::kernel::apply;
 use crate::storage::Access;
-use crate::tape::without_recording;
+use crate::tape::{is_recording, without_recording};
 use crate::tensor::Tensor;
 
 /// What becomes of the losses of the elements.
@@ -53,10 +53,21 @@ impl Reduce {
     }
 }
 
+/// Fails if a gradient is wanted of what has none.
+fn check_constant(op: &str, name: &str, x: Option<&Tensor>) -> Result<()> {
+    if !is_recording() || !x.is_some_and(Tensor::requires_grad) {
+        return Ok(());
+    }
+    crate::runtime_error!(
+        "The function '{op}' is not differentiable with respect to argument '{name}'. This input cannot have requires_grad True."
+    )
+}
+
 /// The losses that `body` computes from inputs of its dtype, broadcast, or their sum or mean, for which they are not stored.
 fn reduced(op: &'static str, dtype: DType, inputs: &[&Tensor], reduce: Reduce, body: Run<'_>) -> Result<Tensor> {
     let whole = |x: &&Tensor| x.is_contiguous() && x.shape() == inputs[0].shape();
-    let fits = inputs.iter().all(|x| whole(x) || x.layout().is_one_place()) && inputs[0].numel() > 0 && whole(&inputs[0]);
+    let number = |x: &&Tensor| x.rank() == 0 || x.shape() == inputs[0].shape() && x.layout().is_one_place();
+    let fits = inputs[0].numel() > 0 && whole(&inputs[0]) && inputs.iter().all(|x| whole(x) || number(x));
     if reduce == Reduce::None || !fits {
         let losses = apply(op, dtype, inputs, body)?;
         return without_recording(|| reduce.apply(losses));

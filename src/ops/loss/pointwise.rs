@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 
-use super::{Reduce, reduced};
+use super::{Reduce, check_constant, reduced};
 use crate::dtype::{DType, Element, Scalar};
 use crate::error::Result;
 use crate::kernels::elementwise::Run;
@@ -79,8 +79,8 @@ impl Bent {
     fn backward(self, g: &Tensor, x: &Tensor, t: &Tensor, factor: f64) -> Result<Tensor> {
         if is_recording() {
             let d = (x - t)?;
-            let inside = d.abs()?.lt(self.bend.into())?;
-            let slope = inside.where_of(&(&d * self.curve)?, &(d.sgn()? * self.slope)?)?;
+            let outside = d.abs()?.ge(self.bend.into())?;
+            let slope = outside.where_of(&(d.sgn()? * self.slope)?, &(&d * self.curve)?)?;
             return g * (slope * factor)?;
         }
         float_zip3_map!("smooth_l1_loss_backward", g, x, t, move |g: T, x: T, t: T| {
@@ -111,6 +111,14 @@ pub fn smooth_l1_loss(input: &Tensor, target: &Tensor, reduction: i64, beta: f64
     Bent { bend: beta, curve, slope: 1.0, shift: 0.5 * beta }.loss("smooth_l1_loss", input, target, reduction)
 }
 
+/// A result in the dtype of an operand, which must not be of a lesser kind.
+fn in_dtype_of(op: &str, y: Tensor, x: &Tensor) -> Result<Tensor> {
+    if y.dtype().kind() > x.dtype().kind() {
+        return runtime_error!("{op}: result type {} can't be cast to the desired output type {}", y.dtype(), x.dtype());
+    }
+    y.to_dtype(x.dtype())
+}
+
 /// d² / 2 of each difference d up to `delta`, else delta (|d| - delta / 2); or the mean or sum of them.
 ///
 /// Shape: broadcast. Dtype: float; promotes.
@@ -121,7 +129,11 @@ pub fn huber_loss(input: &Tensor, target: &Tensor, reduction: i64, delta: f64) -
     if delta <= 0.0 {
         return runtime_error!("huber_loss: does not support non-positive values for delta, got {delta}");
     }
-    Bent { bend: delta, curve: 1.0, slope: delta, shift: 0.5 * delta * delta }.loss("huber_loss", input, target, reduction)
+    let (a, b) = promoted(input, target)?;
+    let loss =
+        Bent { bend: delta, curve: 1.0, slope: delta, shift: 0.5 * delta * delta }.loss("huber_loss", &a, &b, reduction)?;
+    // As in torch, the result is of the dtype of the input.
+    in_dtype_of("huber_loss", loss, input)
 }
 
 /// ln(1 + e^(-t x)) of each element, or their mean or sum.
@@ -132,9 +144,13 @@ pub fn huber_loss(input: &Tensor, target: &Tensor, reduction: i64, delta: f64) -
 pub fn soft_margin_loss(input: &Tensor, target: &Tensor, reduction: i64) -> Result<Tensor> {
     const OP: &str = "soft_margin_loss";
     let reduce = Reduce::of(OP, reduction)?;
+    check_constant(OP, "target", Some(target))?;
     let (x, t) = promoted(input, target)?;
     if !x.dtype().is_float() {
         return runtime_error!("{OP}: expected a floating point input, got {}", x.dtype());
+    }
+    if input.dtype().kind() < x.dtype().kind() {
+        return runtime_error!("{OP}: result type {} can't be cast to the desired output type {}", x.dtype(), input.dtype());
     }
     let losses = crate::tape::without_recording(|| (&*x * &*t)?.neg()?.exp()?.log1p())?;
     let factor = reduce.share(losses.numel());
@@ -181,6 +197,7 @@ pub fn binary_cross_entropy(
     const OP: &str = "binary_cross_entropy";
     let reduce = Reduce::of(OP, reduction)?;
     let (x, t, weight) = (input, target, weight.as_deref());
+    check_constant(OP, "weight", weight)?;
     check_same(OP, x, &[Some(t), weight])?;
     if x.dtype().is_float() && !x.detached_read()?.between(0.0, 1.0)?.is_true_throughout()? {
         return runtime_error!("{OP}: all elements of input should be between 0 and 1");
@@ -237,6 +254,8 @@ pub fn binary_cross_entropy_with_logits(
     const OP: &str = "binary_cross_entropy_with_logits";
     let reduce = Reduce::of(OP, reduction)?;
     let (x, t) = promoted(input, target)?;
+    check_constant(OP, "weight", weight.as_deref())?;
+    check_constant(OP, "pos_weight", pos_weight.as_deref())?;
     let weight = weight.map(|w| w.detached(false));
     let pos_weight = pos_weight.map(|w| w.detached(false));
     // What ln(1 + e^-x) is multiplied by.
@@ -254,6 +273,8 @@ pub fn binary_cross_entropy_with_logits(
     }
     let rule = Logits { weight, pos_weight, factor: reduce.share(total) };
     let same = rule.clone();
+    // As in torch, the result is of the dtype of the target.
+    let y = in_dtype_of(OP, y, target)?;
     vjp!(OP, y, { x: |g| rule.to_input(g, &x, &t), t: |g| same.to_target(g, &x) })
 }
 
