@@ -121,7 +121,7 @@ def cosine_similarity(x1, x2, dim=1, eps=1e-8):
     Dtype: float; promotes.
     """
     dtype = _C.result_type(x1, x2)
-    if not (dtype.is_floating_point or dtype.is_complex):
+    if not dtype.is_floating_point:
         raise RuntimeError(f"cosine_similarity: expected common dtype to be floating point, yet common dtype is {dtype}")
     x1, x2 = _C.broadcast_tensors(x1.to(dtype), x2.to(dtype))
 

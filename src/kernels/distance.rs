@@ -68,8 +68,10 @@ impl Points<'_> {
             let mut sums = vec![0.0; self.width];
             for column in 0..self.columns {
                 let place = row * self.columns + column;
-                let (distance, g) = (distances[place], g[place]);
-                for ((sum, a), b) in sums.iter_mut().zip(a).zip(&others[column * self.width..]) {
+                let (b, g) = (&others[column * self.width..][..self.width], g[place]);
+                // One that was rounded equals no difference.
+                let distance = if norm == Norm::Largest { distance(a, b, norm) } else { distances[place] };
+                for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
                     *sum += slope(a - b, distance, norm) * g;
                 }
             }

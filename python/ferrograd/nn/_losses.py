@@ -223,7 +223,7 @@ def kl_div(input, target, size_average=None, reduce=None, reduction="mean", log_
             "'batchmean' in the next major release.",
             stacklevel=2,
         )
-    batchmean = reduction == "batchmean" and size_average is None and reduce is None
+    batchmean = reduction == "batchmean"
     number = number_of(size_average, reduce, "sum" if batchmean else reduction)
     loss = ferrograd.kl_div(input, target, number, log_target=log_target)
     return loss / input.shape[0] if batchmean and input.dim() > 0 else loss

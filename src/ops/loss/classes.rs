@@ -30,10 +30,14 @@ struct Classes {
     share: Tensor,
     /// The sum of these.
     total: f64,
+    /// Whether none counts.
+    all_ignored: bool,
 }
 
 impl Classes {
     fn new(op: &'static str, x: &Tensor, target: &Tensor, weight: Option<&Tensor>, ignore_index: i64) -> Result<Classes> {
+        // The target of one sample may have a dim.
+        let target = if x.rank() == 1 && target.shape() == [1] { &target.detached(false).view_as_shape(&[])? } else { target };
         let (dim, count) = check_shapes(op, x, target, weight)?;
         check_constant(op, "weight", weight)?;
         if target.dtype() != DType::I64 && !(target.dtype() == DType::U8 && x.rank() <= 2) {
@@ -67,7 +71,8 @@ impl Classes {
         let safe: Vec<i64> = places.iter().map(|&place| place.max(0)).collect();
         let index = Tensor::from_slice(target.shape(), &safe)?;
         let share = Tensor::from_slice(target.shape(), &shares)?.to_dtype(x.dtype())?;
-        Ok(Classes { dim, count, places, index, share, total })
+        let all_ignored = places.iter().all(|&place| place < 0);
+        Ok(Classes { dim, count, places, index, share, total, all_ignored })
     }
 
     /// The loss of each sample, of which `score` is told its number and the place of its class in the input.
@@ -115,8 +120,9 @@ struct Slope {
 
 impl Slope {
     fn new(classes: &Classes, reduce: Reduce) -> Slope {
-        let Classes { dim, count, total, .. } = *classes;
-        let total = (reduce == Reduce::Mean).then_some(total);
+        let Classes { dim, count, .. } = *classes;
+        // The mean of nothing has no gradient that would be divided.
+        let total = (reduce == Reduce::Mean && !classes.all_ignored).then_some(classes.total);
         Slope { dim, count, index: classes.index.clone(), share: classes.share.clone(), total }
     }
 
@@ -140,15 +146,13 @@ fn check_shapes(op: &str, x: &Tensor, target: &Tensor, weight: Option<&Tensor>) 
     if shape.is_empty() {
         return Err(Error::Value(format!("{op}: expected 1 or more dimensions (got 0)")));
     }
-    if shape.len() > 1 {
-        match labels.first() {
-            None => return Err(Error::Index(format!("{op}: the target of a batch has no dimensions"))),
-            Some(&batch) if batch != shape[0] => {
-                let expected = format!("expected input batch_size ({}) to match target batch_size ({batch})", shape[0]);
-                return Err(Error::Value(format!("{op}: {expected}")));
-            }
-            Some(_) => {}
-        }
+    let batch = labels.first().copied().unwrap_or(0);
+    if shape.len() > 1 && batch != shape[0] {
+        let expected = format!("expected input batch_size ({}) to match target batch_size ({batch})", shape[0]);
+        return Err(Error::Value(format!("{op}: {expected}")));
+    }
+    if shape.len() == 1 && labels.len() == 1 {
+        return Err(Error::Value(format!("{op}: for 1D input, 1D target must have size 1, but got target size: {batch}")));
     }
     let dim = (shape.len() > 1) as usize;
     let mut expected = Shape::from_slice(shape);
@@ -250,7 +254,7 @@ pub fn cross_entropy(
 ) -> Result<Tensor> {
     let reduce = Reduce::of(OP, reduction)?;
     let (x, weight) = (input, weight.as_deref());
-    if !(0.0..=1.0).contains(&label_smoothing) {
+    if label_smoothing > 1.0 {
         return runtime_error!("{OP}: label_smoothing must be between 0.0 and 1.0, got {label_smoothing}");
     }
     if x.shape() == target.shape() {
@@ -265,7 +269,7 @@ pub fn cross_entropy(
         }
         return probable_cross_entropy(x, target, weight, reduce, label_smoothing);
     }
-    if label_smoothing == 0.0 {
+    if label_smoothing <= 0.0 || label_smoothing.is_nan() {
         return class_cross_entropy(x, target, weight, reduce, ignore_index);
     }
     smooth_cross_entropy(x, target, weight, reduce, ignore_index, label_smoothing)

@@ -4,9 +4,10 @@ use pyo3::prelude::*;
 
 use super::{Reduce, check_constant, reduced};
 use crate::dtype::{DType, Element, Scalar};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernels::elementwise::Run;
 use crate::kernels::{map, math};
+use crate::layout::broadcast_shapes;
 use crate::ops::activation::softplus;
 use crate::ops::kernel::promoted;
 use crate::runtime_error;
@@ -29,7 +30,7 @@ fn count(op: &'static str, a: &Tensor, b: &Tensor) -> Result<usize> {
     if a.shape() == b.shape() {
         return Ok(a.numel());
     }
-    Ok(crate::layout::broadcast_shapes(op, a.shape(), b.shape())?.iter().product())
+    Ok(broadcast_shapes(op, a.shape(), b.shape())?.iter().product())
 }
 
 /// (x - t)² of each element, or their mean or sum.
@@ -149,10 +150,15 @@ pub fn soft_margin_loss(input: &Tensor, target: &Tensor, reduction: i64) -> Resu
     if !x.dtype().is_float() {
         return runtime_error!("{OP}: expected a floating point input, got {}", x.dtype());
     }
-    if input.dtype().kind() < x.dtype().kind() {
-        return runtime_error!("{OP}: result type {} can't be cast to the desired output type {}", x.dtype(), input.dtype());
-    }
     let losses = crate::tape::without_recording(|| (&*x * &*t)?.neg()?.exp()?.log1p())?;
+    let losses = in_dtype_of(OP, losses, input)?;
+    if losses.shape() != input.shape() {
+        return runtime_error!(
+            "{OP}: output with shape {:?} doesn't match the broadcast shape {:?}",
+            input.shape(),
+            losses.shape()
+        );
+    }
     let factor = reduce.share(losses.numel());
     let y = crate::tape::without_recording(|| reduce.apply(losses))?;
     let t = t.save();
@@ -198,11 +204,14 @@ pub fn binary_cross_entropy(
     let reduce = Reduce::of(OP, reduction)?;
     let (x, t, weight) = (input, target, weight.as_deref());
     check_constant(OP, "weight", weight)?;
-    check_same(OP, x, &[Some(t), weight])?;
+    check_same(OP, x, &[Some(t)])?;
     if x.dtype().is_float() && !x.detached_read()?.between(0.0, 1.0)?.is_true_throughout()? {
         return runtime_error!("{OP}: all elements of input should be between 0 and 1");
     }
-    let w = weight_or_one(weight, x.dtype())?.detached(false);
+    let w = match weight {
+        Some(weight) => in_dtype_of(OP, weight.detached(false), x)?.expand_to(OP, x.shape())?,
+        None => weight_or_one(None, x.dtype())?,
+    };
     let y = losses!(OP, reduce, x, t, w, |x: T, t: T, w: T| {
         let (yes, no) = (math::ln(x), math::log1p(-x));
         let (yes, no) =
@@ -213,7 +222,7 @@ pub fn binary_cross_entropy(
     let same = w.clone();
     vjp!(OP, y, {
         x: |g| bce_backward(&(g * factor)?, &x, &t, &w),
-        t: |g| (g * ((&same * factor)? * ((1.0 - &x)?.log()? - x.log()?)?)?)
+        t: |g| ((g * factor)? * &same)? * x.logit(None)?.neg()?
     })
 }
 
@@ -253,6 +262,9 @@ pub fn binary_cross_entropy_with_logits(
 ) -> Result<Tensor> {
     const OP: &str = "binary_cross_entropy_with_logits";
     let reduce = Reduce::of(OP, reduction)?;
+    if !input.dtype().is_float() {
+        return Err(Error::NotImplemented(format!("{OP}: not implemented for inputs of dtype {}", input.dtype())));
+    }
     let (x, t) = promoted(input, target)?;
     check_constant(OP, "weight", weight.as_deref())?;
     check_constant(OP, "pos_weight", pos_weight.as_deref())?;
@@ -263,15 +275,18 @@ pub fn binary_cross_entropy_with_logits(
         Some(p) => crate::tape::without_recording(|| ((p - 1.0)? * &*t)? + 1.0)?,
         None => weight_or_one(None, x.dtype())?,
     };
+    for other in [Some(&*x), Some(&turn), weight.as_ref()].into_iter().flatten() {
+        let shape = broadcast_shapes(OP, t.shape(), other.shape())?;
+        if shape.as_slice() != t.shape() {
+            return runtime_error!("{OP}: output with shape {:?} doesn't match the broadcast shape {shape:?}", t.shape());
+        }
+    }
     let early = if weight.is_some() { Reduce::None } else { reduce };
     let mut y = losses!(OP, early, x, t, turn, |x: T, t: T, turn: T| { (1.0 - t) * x + turn * math::softplus(-x) })?;
-    let mut total = count(OP, &x, &t)?;
     if let Some(w) = &weight {
-        y = (y * w)?;
-        total = y.numel();
-        y = reduce.apply(y)?;
+        y = crate::tape::without_recording(|| reduce.apply((y * w)?))?;
     }
-    let rule = Logits { weight, pos_weight, factor: reduce.share(total) };
+    let rule = Logits { weight, pos_weight, factor: reduce.share(t.numel()) };
     let same = rule.clone();
     // As in torch, the result is of the dtype of the target.
     let y = in_dtype_of(OP, y, target)?;
