@@ -252,6 +252,29 @@ def test_dtypes_of_results():
     assert F.binary_cross_entropy_with_logits(double, single).dtype == ferrograd.float32
     assert F.binary_cross_entropy(single, single, double).dtype == ferrograd.float32
     assert F.nll_loss(double, LONG.byte()).dtype == ferrograd.float64
+    assert F.hinge_embedding_loss(ONE.long(), ONE, margin=0.5, reduction="sum").dtype == ferrograd.int64
+
+
+def test_logits_and_weights_of_several_dtypes():
+    x, t, weight = random(2, 3), random(2, 3, seed=1), random(3, seed=2).detach()
+    want = F.binary_cross_entropy_with_logits(x, t, weight, pos_weight=weight)
+    slopes = gradient(want, x, t)
+    for x_single, t_single in [(True, False), (False, True), (True, True)]:
+        inputs = [(i.detach().float() if single else i.detach()).requires_grad_() for i, single in ((x, x_single), (t, t_single))]
+        y = F.binary_cross_entropy_with_logits(*inputs, weight, pos_weight=weight)
+        assert y.item() == pytest.approx(want.item(), rel=1e-5)
+        for got, slope in zip(both_gradients(y, *inputs), slopes):
+            np.testing.assert_allclose(got, slope, rtol=1e-4, atol=1e-6)
+    (g,) = both_gradients(F.binary_cross_entropy_with_logits(x, t.detach().float()), x)
+    np.testing.assert_allclose(g, gradient(F.binary_cross_entropy_with_logits(x, t), x)[0], rtol=1e-5, atol=1e-8)
+
+
+def test_gradients_of_another_dtype():
+    for loss, target in [(F.mse_loss, ONE), (F.smooth_l1_loss, ONE), (F.cross_entropy, LONG), (F.nll_loss, LONG)]:
+        x = random(2, 3, dtype=np.float32)
+        want = gradient(loss(x, target), x)[0]
+        y = loss(x, target).double()
+        np.testing.assert_allclose(ferrograd.autograd.grad(y, x, ferrograd.ones((), dtype=ferrograd.float64))[0].numpy(), want)
 
 
 def test_sequences_that_no_path_leads_to():

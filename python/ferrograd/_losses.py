@@ -47,6 +47,8 @@ def poisson_nll_loss(input, target, log_input, full, eps, reduction):
 
 def hinge_embedding_loss(input, target, margin=1.0, reduction=1):
     """`input` where the target is 1, max(0, margin - input) where it is -1, their sum elsewhere."""
+    if not (input.is_floating_point() or input.is_complex()):
+        margin = int(margin)
     zeros = _C.zeros_like(input)
     apart = _C.where(target != 1, (margin - input).clamp_min(0), zeros)
     return _reduced(apart + _C.where(target != -1, input, zeros), reduction)

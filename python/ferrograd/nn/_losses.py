@@ -64,7 +64,9 @@ def l1_loss(input, target, size_average=None, reduce=None, reduction="mean", wei
     reduction = reduction_word(size_average, reduce, reduction)
     if weight is not None:
         return _weighted((input - target).abs(), weight, input, reduction)
-    reduction_number(reduction)
+    if reduction == "elementwise_mean":
+        reduction_number(reduction)
+        reduction = "mean"
     return reduced((input - target).abs(), reduction)
 
 

@@ -351,7 +351,7 @@ fn smooth_cross_entropy(
 
 /// (softmax(x) - [the right class]) g.
 fn class_backward(g: &Tensor, x: &Tensor, norms: &Tensor, slope: &Slope) -> Result<Tensor> {
-    let g = slope.of_samples(g)?;
+    let g = slope.of_samples(g)?.to_dtype(x.dtype())?;
     if is_recording() {
         let softmax = x.softmax(slope.dim as isize, None)?;
         return (softmax * g.unsqueeze_at(slope.dim)?)? - slope.at_classes(&g)?;

@@ -63,8 +63,11 @@ fn check_constant(op: &str, name: &str, x: Option<&Tensor>) -> Result<()> {
     )
 }
 
-/// The losses that `body` computes from inputs of its dtype, broadcast, or their sum or mean, for which they are not stored.
+/// The losses that `body` computes from inputs of this dtype, broadcast, or their sum or mean, for which they are not stored.
 fn reduced(op: &'static str, dtype: DType, inputs: &[&Tensor], reduce: Reduce, body: Run<'_>) -> Result<Tensor> {
+    if let Some(other) = inputs.iter().find(|x| x.dtype() != dtype) {
+        return crate::runtime_error!("{op}: found dtype {} but expected {dtype}", other.dtype());
+    }
     let whole = |x: &&Tensor| x.is_contiguous() && x.shape() == inputs[0].shape();
     let number = |x: &&Tensor| x.rank() == 0 || x.shape() == inputs[0].shape() && x.layout().is_one_place();
     let fits = inputs[0].numel() > 0 && whole(&inputs[0]) && inputs.iter().all(|x| whole(x) || number(x));

@@ -52,6 +52,7 @@ fn mse_backward(g: &Tensor, x: &Tensor, t: &Tensor, factor: f64) -> Result<Tenso
     if is_recording() {
         return g * ((x - t)? * factor)?;
     }
+    let g = g.as_dtype(x.dtype())?;
     float_zip3_map!("mse_loss_backward", g, x, t, move |g: T, x: T, t: T| g * ((x - t) * factor as T))
 }
 
@@ -84,6 +85,7 @@ impl Bent {
             let slope = outside.where_of(&(d.sgn()? * self.slope)?, &(&d * self.curve)?)?;
             return g * (slope * factor)?;
         }
+        let g = g.as_dtype(x.dtype())?;
         float_zip3_map!("smooth_l1_loss_backward", g, x, t, move |g: T, x: T, t: T| {
             let (d, bend, slope) = (x - t, self.bend as T, self.slope as T);
             let along = if d <= -bend {
@@ -228,7 +230,7 @@ pub fn binary_cross_entropy(
 
 /// g w (x - t) / (x (1 - x)).
 fn bce_backward(g: &Tensor, x: &Tensor, t: &Tensor, w: &Tensor) -> Result<Tensor> {
-    let g = (g * w)?;
+    let g = (g * w)?.to_dtype(x.dtype())?;
     let z = float_zip3_map!("binary_cross_entropy_backward", g, x, t, |g: T, x: T, t: T| {
         let variance = (1.0 - x) * x;
         g * (x - t) / if variance < LEAST_VARIANCE as T { LEAST_VARIANCE as T } else { variance }
@@ -272,7 +274,7 @@ pub fn binary_cross_entropy_with_logits(
     let pos_weight = pos_weight.map(|w| w.detached(false));
     // What ln(1 + e^-x) is multiplied by.
     let turn = match &pos_weight {
-        Some(p) => crate::tape::without_recording(|| ((p - 1.0)? * &*t)? + 1.0)?,
+        Some(p) => crate::tape::without_recording(|| ((p - 1.0)? * &*t)? + 1.0)?.to_dtype(x.dtype())?,
         None => weight_or_one(None, x.dtype())?,
     };
     for other in [Some(&*x), Some(&turn), weight.as_ref()].into_iter().flatten() {
@@ -288,9 +290,9 @@ pub fn binary_cross_entropy_with_logits(
     }
     let rule = Logits { weight, pos_weight, factor: reduce.share(t.numel()) };
     let same = rule.clone();
+    let y = vjp!(OP, y, { x: |g| rule.to_input(g, &x, &t), t: |g| same.to_target(g, &x) })?;
     // As in torch, the result is of the dtype of the target.
-    let y = in_dtype_of(OP, y, target)?;
-    vjp!(OP, y, { x: |g| rule.to_input(g, &x, &t), t: |g| same.to_target(g, &x) })
+    in_dtype_of(OP, y, target)
 }
 
 /// What the rules of `binary_cross_entropy_with_logits` know besides its input and target.
@@ -311,7 +313,7 @@ impl Logits {
     }
 
     fn to_input(&self, g: &Tensor, x: &Tensor, t: &Tensor) -> Result<Tensor> {
-        let g = self.of_elements(g)?;
+        let g = self.of_elements(g)?.to_dtype(x.dtype())?;
         match &self.pos_weight {
             None if is_recording() => g * (x.sigmoid()? - t)?,
             None => float_zip3_map!("binary_cross_entropy_with_logits_backward", g, x, t, |g: T, x: T, t: T| g
