@@ -1,5 +1,6 @@
 """Layers and what they are made of."""
 
 from ferrograd.nn import functional
+from ferrograd.nn._vectors import PairwiseDistance
 
-__all__ = ["functional"]
+__all__ = ["PairwiseDistance", "functional"]

@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use super::{Reduce, check_constant};
 use crate::dtype::{DType, Element};
 use crate::error::Result;
+use crate::layout::{Layout, Shape};
 use crate::ops::arguments::Dims;
 use crate::runtime_error;
 use crate::tape::without_recording;
@@ -46,7 +47,7 @@ fn last(dim: isize) -> Option<Dims> {
 
 /// The losses of samples, reduced; those of one sample without a dim have none.
 fn finish(losses: Tensor, reduce: Reduce, keep: bool) -> Result<Tensor> {
-    without_recording(|| if reduce == Reduce::None && !keep { losses.view_as_shape(&[]) } else { reduce.apply(losses) })
+    if reduce == Reduce::None && !keep { Ok(losses.into_layout(Layout::contiguous(&[]))) } else { reduce.apply(losses) }
 }
 
 /// The mean over classes of w_t max(0, margin - x_t + x_c)^p, without that of the target t itself.
@@ -151,7 +152,7 @@ pub fn multilabel_margin_loss(input: &Tensor, target: &Tensor, reduction: i64) -
     }
     let losses = Tensor::from_slice(&[samples], &losses)?.to_dtype(x.dtype())?;
     let slopes = Tensor::from_slice(&[samples, classes], &slopes)?.to_dtype(x.dtype())?;
-    let (factor, shape) = (reduce.share(samples), crate::layout::Shape::from_slice(x.shape()));
+    let (factor, shape) = (reduce.share(samples), Shape::from_slice(x.shape()));
     vjp!(OP, finish(losses, reduce, target.rank() > 1)?, { x: |g| {
         let g = if g.rank() == 1 { g.unsqueeze_at(1)? } else { g.clone() };
         ((g * factor)? * &slopes)?.reshape_to(&shape)

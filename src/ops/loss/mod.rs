@@ -14,9 +14,10 @@ use crate::kernels::elementwise::{BLOCK, MAX_ARGS, Run, gather};
 use crate::kernels::folds::Sum;
 use crate::kernels::reduce::{Erased, Loop, reduce as fold};
 use crate::kernels::{par, without_interpreter};
+use crate::layout::Layout;
 use crate::ops::kernel::apply;
 use crate::storage::Access;
-use crate::tape::{is_recording, without_recording};
+use crate::tape::is_recording;
 use crate::tensor::Tensor;
 
 /// What becomes of the losses of the elements.
@@ -72,8 +73,7 @@ fn reduced(op: &'static str, dtype: DType, inputs: &[&Tensor], reduce: Reduce, b
     let number = |x: &&Tensor| x.rank() == 0 || x.shape() == inputs[0].shape() && x.layout().is_one_place();
     let fits = inputs[0].numel() > 0 && whole(&inputs[0]) && inputs.iter().all(|x| whole(x) || number(x));
     if reduce == Reduce::None || !fits {
-        let losses = apply(op, dtype, inputs, body)?;
-        return without_recording(|| reduce.apply(losses));
+        return reduce.apply(apply(op, dtype, inputs, body)?);
     }
     for x in inputs {
         x.check_saved()?;
@@ -92,10 +92,8 @@ fn reduced(op: &'static str, dtype: DType, inputs: &[&Tensor], reduce: Reduce, b
         par::for_ranges(blocks.numel(), 64, &|range| unsafe { sums(dtype, &starts[..=inputs.len()], count, range, to, body) });
     });
     drop(access);
-    without_recording(|| {
-        let sum = if blocks.numel() == 1 { blocks.view_as_shape(&[])? } else { blocks.sum(None, false, None)? };
-        if reduce == Reduce::Mean { sum / count as f64 } else { Ok(sum) }
-    })
+    let sum = if blocks.numel() == 1 { blocks.into_layout(Layout::contiguous(&[])) } else { blocks.sum(None, false, None)? };
+    if reduce == Reduce::Mean { sum / count as f64 } else { Ok(sum) }
 }
 
 /// Writes the sums of some blocks of what `body` computes. A start is an address, and whether there are elements or only one.

@@ -11,7 +11,7 @@ use crate::layout::broadcast_shapes;
 use crate::ops::activation::softplus;
 use crate::ops::kernel::promoted;
 use crate::runtime_error;
-use crate::tape::is_recording;
+use crate::tape::{is_recording, without_recording};
 use crate::tensor::Tensor;
 use crate::vjp;
 
@@ -152,7 +152,7 @@ pub fn soft_margin_loss(input: &Tensor, target: &Tensor, reduction: i64) -> Resu
     if !x.dtype().is_float() {
         return runtime_error!("{OP}: expected a floating point input, got {}", x.dtype());
     }
-    let losses = crate::tape::without_recording(|| (&*x * &*t)?.neg()?.exp()?.log1p())?;
+    let losses = without_recording(|| (&*x * &*t)?.neg()?.exp()?.log1p())?;
     let losses = in_dtype_of(OP, losses, input)?;
     if losses.shape() != input.shape() {
         return runtime_error!(
@@ -162,7 +162,7 @@ pub fn soft_margin_loss(input: &Tensor, target: &Tensor, reduction: i64) -> Resu
         );
     }
     let factor = reduce.share(losses.numel());
-    let y = crate::tape::without_recording(|| reduce.apply(losses))?;
+    let y = reduce.apply(losses)?;
     let t = t.save();
     vjp!(OP, y, { x: |g| {
         let z = (&x * &t)?.neg()?.sigmoid()?;
@@ -170,20 +170,9 @@ pub fn soft_margin_loss(input: &Tensor, target: &Tensor, reduction: i64) -> Resu
     } })
 }
 
-/// A tensor of weights in the dtype of the input, 1 if there are none.
-fn weight_or_one(weight: Option<&Tensor>, dtype: DType) -> Result<Tensor> {
-    match weight {
-        Some(weight) => Ok(weight.clone()),
-        None => Tensor::from_number_as(Scalar::Int(1), dtype),
-    }
-}
-
-/// Fails unless a tensor has the dtype of the input, if it is of one that is computed in.
-fn check_same(op: &str, x: &Tensor, others: &[Option<&Tensor>]) -> Result<()> {
-    match others.iter().flatten().find(|other| other.dtype() != x.dtype()) {
-        Some(other) => runtime_error!("{op}: found dtype {} but expected {}", other.dtype(), x.dtype()),
-        None => Ok(()),
-    }
+/// The weight of all elements where none are given.
+fn one(dtype: DType) -> Result<Tensor> {
+    Tensor::from_number_as(Scalar::Int(1), dtype)
 }
 
 /// What losses of probabilities keep of the logarithm of 0, and of the variance of a certainty.
@@ -206,13 +195,9 @@ pub fn binary_cross_entropy(
     let reduce = Reduce::of(OP, reduction)?;
     let (x, t, weight) = (input, target, weight.as_deref());
     check_constant(OP, "weight", weight)?;
-    check_same(OP, x, &[Some(t)])?;
-    if x.dtype().is_float() && !x.detached_read()?.between(0.0, 1.0)?.is_true_throughout()? {
-        return runtime_error!("{OP}: all elements of input should be between 0 and 1");
-    }
     let w = match weight {
         Some(weight) => in_dtype_of(OP, weight.detached(false), x)?.expand_to(OP, x.shape())?,
-        None => weight_or_one(None, x.dtype())?,
+        None => one(x.dtype())?,
     };
     let y = losses!(OP, reduce, x, t, w, |x: T, t: T, w: T| {
         let (yes, no) = (math::ln(x), math::log1p(-x));
@@ -220,8 +205,13 @@ pub fn binary_cross_entropy(
             (if yes < LEAST_LOG as T { LEAST_LOG as T } else { yes }, if no < LEAST_LOG as T { LEAST_LOG as T } else { no });
         ((t - 1.0) * no - t * yes) * w
     })?;
+    // Logarithms of what is no probability are NaN, and so is what is made of them.
+    let suspicious = reduce == Reduce::None || y.scalar()?.to_f64().is_nan();
+    if suspicious && !x.detached_read()?.between(0.0, 1.0)?.is_true_throughout()? {
+        return runtime_error!("{OP}: all elements of input should be between 0 and 1");
+    }
     let factor = reduce.share(x.numel());
-    let same = w.clone();
+    let (w, same) = (w.save(), w.save());
     vjp!(OP, y, {
         x: |g| bce_backward(&(g * factor)?, &x, &t, &w),
         t: |g| ((g * factor)? * &same)? * x.logit(None)?.neg()?
@@ -270,12 +260,11 @@ pub fn binary_cross_entropy_with_logits(
     let (x, t) = promoted(input, target)?;
     check_constant(OP, "weight", weight.as_deref())?;
     check_constant(OP, "pos_weight", pos_weight.as_deref())?;
-    let weight = weight.map(|w| w.detached(false));
-    let pos_weight = pos_weight.map(|w| w.detached(false));
+    let (weight, pos_weight) = (weight.map(|w| w.save()), pos_weight.map(|w| w.save()));
     // What ln(1 + e^-x) is multiplied by.
     let turn = match &pos_weight {
-        Some(p) => crate::tape::without_recording(|| ((p - 1.0)? * &*t)? + 1.0)?.to_dtype(x.dtype())?,
-        None => weight_or_one(None, x.dtype())?,
+        Some(p) => without_recording(|| ((p - 1.0)? * &*t)? + 1.0)?.to_dtype(x.dtype())?,
+        None => one(x.dtype())?,
     };
     for other in [Some(&*x), Some(&turn), weight.as_ref()].into_iter().flatten() {
         let shape = broadcast_shapes(OP, t.shape(), other.shape())?;
@@ -286,7 +275,7 @@ pub fn binary_cross_entropy_with_logits(
     let early = if weight.is_some() { Reduce::None } else { reduce };
     let mut y = losses!(OP, early, x, t, turn, |x: T, t: T, turn: T| { (1.0 - t) * x + turn * math::softplus(-x) })?;
     if let Some(w) = &weight {
-        y = crate::tape::without_recording(|| reduce.apply((y * w)?))?;
+        y = without_recording(|| reduce.apply((y * w)?))?;
     }
     let rule = Logits { weight, pos_weight, factor: reduce.share(t.numel()) };
     let same = rule.clone();
