@@ -50,6 +50,10 @@ impl Pair {
 
     /// The coordinates of both, and what a kernel makes of them: a tensor of this shape.
     fn computed(&self, shape: &[usize], body: impl Fn(Points<'_>, Target<f64>)) -> Result<Tensor> {
+        let y = Tensor::zeroed("cdist", shape, DType::F64)?;
+        if y.numel() == 0 {
+            return y.to_dtype(self.a.dtype());
+        }
         let (a, b) = (self.a.to_vec::<f64>()?, self.b.to_vec::<f64>()?);
         let rank = self.a.rank();
         let points = Points {
@@ -60,7 +64,6 @@ impl Pair {
             a: &a,
             b: &b,
         };
-        let y = Tensor::zeroed("cdist", shape, DType::F64)?;
         without_interpreter(y.numel() * points.width.max(points.columns), || body(points, Target::of(&y)));
         y.to_dtype(self.a.dtype())
     }

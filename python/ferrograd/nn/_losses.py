@@ -37,12 +37,11 @@ __all__ = [
 
 
 def _warn_of_sizes(input, target):
-    if input.shape != target.shape:
-        warnings.warn(
-            f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). This will likely lead to "
-            "incorrect results due to broadcasting. Please ensure they have the same size.",
-            stacklevel=3,
-        )
+    warnings.warn(
+        f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). This will likely lead to "
+        "incorrect results due to broadcasting. Please ensure they have the same size.",
+        stacklevel=3,
+    )
 
 
 def _weighted(losses, weight, input, reduction, by_weight=True):
@@ -60,7 +59,8 @@ def l1_loss(input, target, size_average=None, reduce=None, reduction="mean", wei
 
     Derivative: 0 where they are equal.
     """
-    _warn_of_sizes(input, target)
+    if input.shape != target.shape:
+        _warn_of_sizes(input, target)
     reduction = reduction_word(size_average, reduce, reduction)
     if weight is not None:
         return _weighted((input - target).abs(), weight, input, reduction)
@@ -72,7 +72,8 @@ def l1_loss(input, target, size_average=None, reduce=None, reduction="mean", wei
 
 def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
     """(input - target)² of each element, or their mean or sum; with weights, the mean is weighted."""
-    _warn_of_sizes(input, target)
+    if input.shape != target.shape:
+        _warn_of_sizes(input, target)
     if weight is not None:
         reduction = reduction_word(size_average, reduce, reduction)
         return _weighted((input - target).pow(2), weight, input, reduction)
@@ -81,7 +82,8 @@ def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", we
 
 def smooth_l1_loss(input, target, size_average=None, reduce=None, reduction="mean", beta=1.0):
     """d² / (2 beta) of each difference d below `beta`, else |d| - beta / 2; or their mean or sum."""
-    _warn_of_sizes(input, target)
+    if input.shape != target.shape:
+        _warn_of_sizes(input, target)
     if beta == 0.0:
         return reduced((input - target).abs(), reduction_word(size_average, reduce, reduction))
     return _C._nn.smooth_l1_loss(input, target, number_of(size_average, reduce, reduction), beta)
@@ -89,7 +91,8 @@ def smooth_l1_loss(input, target, size_average=None, reduce=None, reduction="mea
 
 def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
     """d² / 2 of each difference d up to `delta`, else delta (|d| - delta / 2); or their mean or sum."""
-    _warn_of_sizes(input, target)
+    if input.shape != target.shape:
+        _warn_of_sizes(input, target)
     if weight is not None:
         return _weighted(_C._nn.huber_loss(input, target, 0, delta), weight, input, reduction, by_weight=False)
     return _C._nn.huber_loss(input, target, reduction_number(reduction), delta)

@@ -29,6 +29,8 @@ def reduction_word(size_average, reduce, reduction):
 
 def number_of(size_average, reduce, reduction):
     """The number of a reduction that is given in either way."""
+    if size_average is None and reduce is None and reduction in _NUMBERS:
+        return _NUMBERS[reduction]
     return reduction_number(reduction_word(size_average, reduce, reduction))
 
 

@@ -222,10 +222,12 @@ fn class_cross_entropy(
     let y = crate::dispatch_floats!(x.dtype(), OP, T => {
         let _access = Access::new(&[values.storage()], &[]);
         let (from, most) = (Target::<T>::of(&values), Target::<T>::of(&norms));
-        // SAFETY: the input is contiguous and locked for reading; norms are fresh, two for each sample.
-        without_interpreter(values.numel() * 4, || unsafe {
-            kernel::norms(values.ptr::<T>(), norms.ptr::<T>(), norms.ptr::<T>().add(samples), lines);
-        });
+        if values.numel() > 0 {
+            // SAFETY: the input is contiguous and locked for reading; norms are fresh, two for each sample.
+            without_interpreter(values.numel() * 4, || unsafe {
+                kernel::norms(values.ptr::<T>(), norms.ptr::<T>(), norms.ptr::<T>().add(samples), lines);
+            });
+        }
         // SAFETY: as above; places are those of classes, within the input.
         classes.losses::<T>(OP, lines, |sample, place| unsafe {
             most.get(samples + sample) - (from.get(place) - most.get(sample))
@@ -358,6 +360,9 @@ fn class_backward(g: &Tensor, x: &Tensor, norms: &Tensor, slope: &Slope) -> Resu
     }
     let (values, g) = (x.detached_read()?.contiguous()?, g.contiguous()?);
     let y = Tensor::uninitialized("cross_entropy_backward", x.shape(), x.dtype())?;
+    if y.numel() == 0 {
+        return Ok(y);
+    }
     let lines = Lines::new(x.shape(), slope.dim);
     crate::dispatch_floats!(x.dtype(), "cross_entropy_backward", T => {
         let _access = Access::new(&[values.storage(), g.storage()], &[]);

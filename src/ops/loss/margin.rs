@@ -82,6 +82,7 @@ pub fn multi_margin_loss(
     check_float(OP, x)?;
     check_constant(OP, "weight", weight.as_deref())?;
     let labels = labels(OP, target, 0, classes)?;
+    let values = x.detached_read()?.contiguous()?;
     let weights = weight.map(|weight| weight.to_vec::<f64>()).transpose()?;
     // What the terms of each sample count for: nothing at its own class.
     let mut share = vec![0.0; samples * classes];
@@ -100,7 +101,7 @@ pub fn multi_margin_loss(
         }
     };
     let losses = without_recording(|| {
-        let over = over(&x.detached_read()?)?;
+        let over = over(&values)?;
         (if p == 1 { over } else { (&over * &over)? } * &share)?.sum(last(1), false, None)
     })?;
     let factor = reduce.share(samples);
