@@ -271,6 +271,10 @@ pub fn cross_entropy(
         }
         return probable_cross_entropy(x, target, weight, reduce, label_smoothing);
     }
+    class_dim(x)?;
+    if !x.dtype().is_float() && x.numel() > 0 {
+        return Err(Error::NotImplemented(format!("{OP}: not implemented for inputs of dtype {}", x.dtype())));
+    }
     if label_smoothing <= 0.0 || label_smoothing.is_nan() {
         return class_cross_entropy(x, target, weight, reduce, ignore_index);
     }

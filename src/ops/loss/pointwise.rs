@@ -177,7 +177,7 @@ fn one(dtype: DType) -> Result<Tensor> {
 
 /// What losses of probabilities keep of the logarithm of 0, and of the variance of a certainty.
 const LEAST_LOG: f64 = -100.0;
-const LEAST_VARIANCE: f64 = 1e-12;
+const LEAST_VARIANCE: f64 = 1e-12_f32 as f64;
 
 /// -w (t ln x + (1 - t) ln(1 - x)) of each element, or their mean or sum. Logarithms are at least -100.
 ///
