@@ -185,6 +185,8 @@ X = ferrograd.ones(2, 4)
         (RuntimeError, lambda: F.dropout1d(X[0])),
         (RuntimeError, lambda: F.gumbel_softmax(X.long())),
         (IndexError, lambda: F.gumbel_softmax(X, hard=True, dim=3)),
+        (RuntimeError, lambda: ferrograd.hardshrink(X, out=ferrograd.empty(0, dtype=ferrograd.float64))),
+        (TypeError, lambda: ferrograd.prelu(X, X[0, 0], out=X)),
         (RuntimeError, lambda: F.logsigmoid(X, out=ferrograd.empty(0, dtype=ferrograd.float64))),
     ],
 )

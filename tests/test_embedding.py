@@ -101,6 +101,16 @@ def test_shuffles_keep_channels_last():
     assert F.pixel_shuffle(x.requires_grad_(), 2).grad_fn.name() == "PixelShuffleBackward0"
 
 
+def test_sizes_that_overflow():
+    with pytest.raises(RuntimeError):
+        F.pixel_shuffle(ferrograd.empty(0, 2**40, 1), 2**31)
+    with pytest.raises(RuntimeError):
+        F.pixel_unshuffle(ferrograd.empty(2**40, 0, 0), 2**20)
+    w = ferrograd.empty(2**50, 0, requires_grad=True)
+    with pytest.raises(MemoryError):
+        ferrograd.autograd.grad(F.embedding(INDEX, w, scale_grad_by_freq=True).sum(), w)
+
+
 @pytest.mark.parametrize("shuffle", [F.pixel_shuffle, F.pixel_unshuffle, F.channel_shuffle])
 def test_shuffles_refuse(shuffle):
     x = ferrograd.ones(1, 4, 4, 4)

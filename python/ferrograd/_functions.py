@@ -38,7 +38,7 @@ _WITHOUT_OUT = frozenset(
     adjoint allclose argsort argwhere as_strided as_strided_scatter bincount broadcast_to chunk clone conj count_nonzero detach
     diag_embed diagflat diagonal diagonal_scatter dist dsplit equal flatten flip fliplr flipud get_device hsplit index_fill index_put
     is_conj is_floating_point is_inference is_neg is_nonzero is_signed isclose isfinite isinf isnan isreal masked_fill masked_scatter moveaxis
-    movedim narrow numel permute positive put ravel relu repeat_interleave reshape resolve_conj resolve_neg roll rot90 rsub select
+    movedim narrow numel permute positive prelu put ravel relu repeat_interleave reshape resolve_conj resolve_neg roll rot90 rsub select
     istft select_scatter split stft split_with_sizes squeeze std_mean swapaxes swapdims t tensor_split tile trace transpose unbind unflatten
     unique unique_consecutive unsafe_chunk unsafe_split unsafe_split_with_sizes unsqueeze var_mean view_as_complex view_as_real
     vsplit
@@ -49,7 +49,7 @@ _WITHOUT_OUT = frozenset(
 _SAME = frozenset(
     """
     abs absolute addbmm addmm addmv all amax amin any argmax argmin baddbmm bitwise_not bmm ceil conj_physical cross diag dot fix
-    float_power floor frac gather heaviside histc index_add index_copy index_reduce index_select inner isneginf isposinf
+    float_power floor frac gather hardshrink heaviside histc index_add index_copy index_reduce index_select inner isneginf isposinf
     log_softmax logcumsumexp masked_select matmul matrix_power mm msort multinomial mv nan_to_num nanquantile neg negative nonzero
     nonzero_static norm quantile renorm round scatter scatter_add scatter_reduce sgn sign signbit slice_scatter softmax take
     take_along_dim tril triu trunc vdot

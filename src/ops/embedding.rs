@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::kernels::rows::{self, Pairs};
 use crate::kernels::without_interpreter;
 use crate::runtime_error;
-use crate::storage::Access;
+use crate::storage::{Access, check_room};
 use crate::tape::{is_recording, without_recording};
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -71,10 +71,11 @@ fn products(a: &Tensor, a_rows: &[usize], b: &Tensor, b_rows: &[usize]) -> Resul
 }
 
 /// How often each row is named.
-fn counts(places: &[usize], rows: usize) -> Vec<u32> {
+fn counts(places: &[usize], rows: usize) -> Result<Vec<u32>> {
+    check_room::<u32>(rows)?;
     let mut counts = vec![0; rows];
     places.iter().for_each(|&place| counts[place] += 1);
-    counts
+    Ok(counts)
 }
 
 /// For each place of the list one over a count of its row.
@@ -85,8 +86,8 @@ fn rarity(places: &[usize], counts: &[u32], dtype: DType) -> Result<Tensor> {
 
 /// The counts that torch divides the gradients of bags by: for the n-th of the different rows that of the n-th row in sorted order,
 /// where repeated ones count each.
-fn counts_of_bags(places: &[usize], rows: usize) -> Vec<u32> {
-    let counts = counts(places, rows);
+fn counts_of_bags(places: &[usize], rows: usize) -> Result<Vec<u32>> {
+    let counts = counts(places, rows)?;
     let mut sorted = places.to_vec();
     sorted.sort_unstable();
     let mut different = sorted.clone();
@@ -95,7 +96,7 @@ fn counts_of_bags(places: &[usize], rows: usize) -> Vec<u32> {
     for (row, other) in different.into_iter().zip(sorted) {
         of_rows[row] = counts[other];
     }
-    of_rows
+    Ok(of_rows)
 }
 
 /// What both ops ask of their arguments.
@@ -134,7 +135,7 @@ pub fn embedding(weight: &Tensor, indices: &Tensor, padding_idx: i64, scale_grad
         routes.from.push(i);
         routes.to.push(place as usize);
     }
-    let shares = if scale_grad_by_freq { Some(rarity(&routes.to, &counts(&routes.to, rows), weight.dtype())?) } else { None };
+    let shares = if scale_grad_by_freq { Some(rarity(&routes.to, &counts(&routes.to, rows)?, weight.dtype())?) } else { None };
     let (reversed, routes) = (Arc::new(routes.reversed()), Arc::new(routes));
     vjp!("embedding", y, { weight: |g| {
         let g = g.reshape_to(&[count, width])?;
@@ -233,18 +234,18 @@ impl Bags {
     /// Where the largest element of each column is, for each bag.
     fn largest(&self, weight: &Tensor) -> Result<Tensor> {
         let width = weight.shape()[1];
-        let mut places = vec![0; self.sizes.len() * width];
+        let places = Tensor::zeroed("embedding_bag", &[self.sizes.len(), width], DType::I64)?;
         let x = weight.detached_read()?.contiguous()?;
         crate::dispatch_floats!(x.dtype(), "embedding_bag", T => {
             let _access = Access::new(&[x.storage()], &[]);
             let from = x.ptr::<T>() as usize;
             without_interpreter(self.routes.from.len() * width, || {
-                // SAFETY: the table is locked; rows have been checked.
-                unsafe { rows::largest(from as *const T, width, &self.routes.from, &self.ranges(), &mut places) }
+                // SAFETY: the table is locked and its rows have been checked; nobody else has seen the places.
+                unsafe { rows::largest(from as *const T, width, &self.routes.from, &self.ranges(), places.slice_mut()) }
             });
             Ok(())
         })?;
-        Tensor::from_slice(&[self.sizes.len(), width], &places)
+        Ok(places)
     }
 }
 
@@ -365,7 +366,7 @@ fn bagged(
                 let g = if mode == Mode::Mean { (g / &column)? } else { g.clone() };
                 let mut share = if weighted { Some(of_kept(&scales)?) } else { None };
                 if by_rarity {
-                    let rarity = rarity(&of_rows.routes.from, &counts_of_bags(&of_rows.rows, rows), dtype)?;
+                    let rarity = rarity(&of_rows.routes.from, &counts_of_bags(&of_rows.rows, rows)?, dtype)?;
                     share = Some(match share { Some(share) => (share * rarity)?, None => rarity });
                 }
                 summed("embedding_bag_backward", &g, &Arc::new(of_rows.routes.reversed()), rows, share.as_ref())

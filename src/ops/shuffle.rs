@@ -53,7 +53,10 @@ pub fn pixel_shuffle(input: &Tensor, upscale_factor: i64) -> Result<Tensor> {
     let b = batch.len();
     let split = [batch, &[c, r, r, height, width]].concat();
     let order: Vec<usize> = (0..b).chain([0, 3, 1, 4, 2].map(|dim| b + dim)).collect();
-    let y = rearranged(x, &split, &order, &[batch, &[c, height * r, width * r]].concat())?;
+    let (Some(height), Some(width)) = (height.checked_mul(r), width.checked_mul(r)) else {
+        return runtime_error!("pixel_shuffle: {height} x {width} pixels times {upscale_factor} are too many");
+    };
+    let y = rearranged(x, &split, &order, &[batch, &[c, height, width]].concat())?;
     vjp!("pixel_shuffle", y, { x: |g| pixel_unshuffle(g, upscale_factor) })
 }
 
