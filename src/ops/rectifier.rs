@@ -300,7 +300,7 @@ fn randomized(op: &'static str, x: &Tensor, [lower, upper]: [Scalar; 2], trainin
     crate::dispatch_floats!(x.dtype(), "rrelu", T => {
         let (lower, upper) = ((lower as T).to_f64(), (upper as T).to_f64());
         draw_from("rrelu", Order::Unforeseen, &slopes, &x.detached_read()?, source, |rng, v: T| {
-            if v > 0.0 { 1.0 } else { rng.uniform(lower, upper) as T }
+            if v <= 0.0 { rng.uniform(lower, upper) as T } else { 1.0 }
         })
     })?;
     let y = without_recording(|| x.mul(&slopes))?;
