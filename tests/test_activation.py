@@ -132,6 +132,7 @@ def test_nodes_of_in_place_forms():
 
 def test_integers():
     x = ferrograd.tensor([-9, 2, 9])
+    assert F.hardtanh(ferrograd.tensor([-7, 2, 7]) * 2**60, -(2**60) - 1, 2**60 + 1).tolist() == [-(2**60) - 1, 2**60 + 1, 2**60 + 1]
     assert F.relu6(x).tolist() == [0, 2, 6] and F.hardtanh(x, -1.9, 2.9).tolist() == [-1, 2, 2]
     assert F.threshold(x, 2.5, 7.9).tolist() == [7, 7, 9] and F.threshold(x.to(ferrograd.uint8), 3, -1).tolist() == [247, 255, 9]
     assert F.softsign(x).dtype == F.tanhshrink(x).dtype == ferrograd.float32

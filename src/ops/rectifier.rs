@@ -141,7 +141,10 @@ fn bounded(x: &Tensor, min: Scalar, max: Scalar) -> Result<Tensor> {
         return runtime_error!("hardtanh: bool inputs are not supported");
     }
     // As in torch the bounds lose their fractions beside integers.
-    let number = |value: Scalar| if x.dtype().is_inexact() { value } else { Scalar::Int(value.to_f64() as i64) };
+    let number = |value: Scalar| match value {
+        Scalar::Float(value) if !x.dtype().is_inexact() => Scalar::Int(value as i64),
+        other => other,
+    };
     let (min, max) = (number(min), number(max));
     if x.dtype() == DType::U8 && (min.to_f64() < 0.0 || max.to_f64() < 0.0) {
         return runtime_error!("hardtanh: cannot do it on an unsigned type with negative limits {min} and {max}");
