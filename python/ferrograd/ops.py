@@ -43,12 +43,12 @@ def slice(input, dim=0, start=None, end=None, step=1):
     return input[(builtins.slice(None),) * (dim % input.dim()) + (builtins.slice(start, end, step),)]
 
 
-def _upsample_bilinear2d_aa(input, output_size, align_corners, scales_h=None, scales_w=None):
-    """`interpolate` of images with the mode "bilinear" and `antialias`.
+def _upsample_bilinear2d_aa(input, output_size, align_corners, scales_h=None, scales_w=None, *, scale_factors=None):
+    """`interpolate` of images with the mode "bilinear" and `antialias`, to a size, or by `scale_factors` if that is None.
 
     Raises: RuntimeError for sizes below 1, and another number of dims.
     """
-    return _nn._upsample(input, "bilinear2d_aa", output_size, align_corners, [scales_h, scales_w])
+    return _nn._upsample(input, "bilinear2d_aa", output_size, align_corners, scale_factors or [scales_h, scales_w])
 
 
 aten = SimpleNamespace(
@@ -56,7 +56,7 @@ aten = SimpleNamespace(
     _log_softmax_backward_data=_Operator(_nn._log_softmax_backward_data),
     _safe_softmax=_Operator(_nn._safe_softmax),
     _softmax_backward_data=_Operator(_nn._softmax_backward_data),
-    _upsample_bilinear2d_aa=_Operator(_upsample_bilinear2d_aa),
+    _upsample_bilinear2d_aa=_Operator(_upsample_bilinear2d_aa, "default", "vec"),
     native_dropout_backward=_Operator(native_dropout_backward),
     slice=_Operator(slice, "Tensor"),
 )

@@ -7,6 +7,7 @@ pub mod elementwise;
 pub mod fft;
 pub mod folds;
 pub mod gather;
+pub mod grid;
 pub mod igamma;
 pub mod integer;
 pub mod join;

@@ -24,6 +24,7 @@ mod dunders;
 pub mod embedding;
 pub mod extremum;
 pub mod fft;
+pub mod grid;
 pub mod index;
 pub mod index_dim;
 pub mod join;

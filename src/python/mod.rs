@@ -93,6 +93,8 @@ mod _C {
     #[pymodule_export]
     use crate::ops::embedding::{embedding, embedding_bag};
     #[pymodule_export]
+    use crate::ops::grid::{affine_grid_generator, grid_sampler, grid_sampler_2d, grid_sampler_3d};
+    #[pymodule_export]
     use crate::ops::join::{
         atleast_1d, atleast_2d, atleast_3d, block_diag, broadcast_tensors, cartesian_prod, combinations, meshgrid,
     };

@@ -1,0 +1,89 @@
+"""Images sampled at places that a tensor names: what the cases over all ops do not show."""
+
+import numpy as np
+import pytest
+
+import ferrograd
+from ferrograd.nn import functional
+
+ones = ferrograd.ones
+
+
+@pytest.mark.parametrize(
+    "image, grid, modes, error",
+    [
+        (ones(1, 1, 3, 3), ones(1, 2, 2, 2, dtype=ferrograd.float64), (0, 0), RuntimeError),
+        (ones(1, 1, 3, 3, dtype=ferrograd.int64), ones(1, 2, 2, 2, dtype=ferrograd.int64), (0, 0), NotImplementedError),
+        (ones(1, 1, 3, 3), ones(2, 2, 2, 2), (0, 0), RuntimeError),
+        (ones(1, 1, 3, 3), ones(1, 2, 2, 3), (0, 0), RuntimeError),
+        (ones(1, 1, 3, 3), ones(1, 2, 2, 2), (7, 0), RuntimeError),
+        (ones(1, 1, 3, 3), ones(1, 2, 2, 2), (0, -1), RuntimeError),
+        (ones(1, 1, 3, 3, 3), ones(1, 2, 2, 2, 3), (2, 0), RuntimeError),
+        (ones(1, 1, 3), ones(1, 2, 1), (0, 0), RuntimeError),
+        (ones(()), ones(()), (0, 0), RuntimeError),
+        (ones(1, 1, 0, 3), ones(1, 2, 2, 2), (0, 0), RuntimeError),
+    ],
+)
+def test_bad_arguments(image, grid, modes, error):
+    with pytest.raises(error):
+        ferrograd.grid_sampler(image, grid, *modes, False)
+
+
+def test_rank_of_the_named_forms():
+    with pytest.raises(RuntimeError, match="4D"):
+        ferrograd.grid_sampler_2d(ones(1, 1, 3, 3, 3), ones(1, 2, 2, 2, 3), 0, 0, False)
+    with pytest.raises(RuntimeError, match="5D"):
+        ferrograd.grid_sampler_3d(ones(1, 1, 3, 3), ones(1, 2, 2, 2), 0, 0, False)
+
+
+def test_names_of_modes():
+    for names in (("linear", "zeros"), ("bilinear", "mirror")):
+        with pytest.raises(ValueError):
+            functional.grid_sample(ones(1, 1, 3, 3), ones(1, 2, 2, 2), *names, align_corners=False)
+
+
+def test_places_that_are_no_numbers_or_far_away():
+    x = ferrograd.arange(9.0).reshape(1, 1, 3, 3).requires_grad_()
+    for value in (np.nan, np.inf, -np.inf, 1e38, -1e38):
+        grid = ferrograd.tensor([[[[value, 0.0]]]], requires_grad=True)
+        for mode in range(3):
+            for padding in range(3):
+                y = ferrograd.grid_sampler(x, grid, mode, padding, False)
+                ferrograd.autograd.grad(y.sum(), (x, grid))
+                assert y.shape == (1, 1, 1, 1)
+
+
+def test_nothing_to_sample():
+    assert ferrograd.grid_sampler(ones(1, 0, 3, 3), ones(1, 2, 2, 2), 0, 0, False).shape == (1, 0, 2, 2)
+    assert ferrograd.grid_sampler(ones(0, 1, 3, 3), ones(0, 2, 2, 2), 0, 0, False).shape == (0, 1, 2, 2)
+    x, grid = ones(1, 1, 3, 3, requires_grad=True), ones(1, 0, 2, 2, requires_grad=True)
+    g, h = ferrograd.autograd.grad(ferrograd.grid_sampler(x, grid, 0, 0, False).sum(), (x, grid))
+    assert (g == 0).all() and h.shape == grid.shape
+
+
+def test_derivatives_at_kinks():
+    """In the middle of an element the derivative is that to the right; at a padded border it is 0."""
+    x = ferrograd.tensor([[[[0.0, 1.0, 5.0]]]])
+    grid = ferrograd.tensor([[[[0.0, 0.0], [1.0, 0.0], [-1.0, 0.0]]]], requires_grad=True)
+    slope = lambda padding: ferrograd.autograd.grad(ferrograd.grid_sampler(x, grid, 0, padding, True).sum(), grid)[0][0, 0, :, 0].tolist()
+    assert slope(1) == [4.0, 0.0, 0.0]
+    assert slope(0) == [4.0, -5.0, 1.0]
+
+
+def test_affine_grid():
+    theta = ones(1, 2, 3)
+    with pytest.warns(UserWarning, match="1.3.0"):
+        functional.affine_grid(theta, (1, 1, 2, 2))
+    with pytest.warns(UserWarning, match="unit-size"):
+        functional.affine_grid(theta, (1, 1, 1, 2), True)
+    for bad, size, error in (
+        (theta, (1, 1, 0, 2), ValueError),
+        (theta, (1, 2, 2), NotImplementedError),
+        (theta, (1, 1, 2, 2, 2), ValueError),
+        (theta.to(ferrograd.int64), (1, 1, 2, 2), ValueError),
+        ([1.0], (1, 1, 2, 2), TypeError),
+        (theta, (3, 1, 2, 2), RuntimeError),
+        (theta, (1, 1, 2**40, 2**40), RuntimeError),
+    ):
+        with pytest.raises(error):
+            functional.affine_grid(bad, size, align_corners=False)
