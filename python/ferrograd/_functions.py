@@ -35,7 +35,7 @@ _FIRST = {
 # Functions without `out`, besides those in place.
 _WITHOUT_OUT = frozenset(
     """
-    adjoint allclose argsort argwhere as_strided as_strided_scatter bincount broadcast_to chunk clone conj count_nonzero detach
+    adjoint allclose argsort argwhere as_strided as_strided_scatter bincount broadcast_to chunk clone conj corrcoef count_nonzero cov detach
     diag_embed diagflat diagonal diagonal_scatter dist dsplit equal flatten flip fliplr flipud get_device hsplit index_fill index_put
     is_conj is_floating_point is_inference is_neg is_nonzero is_signed isclose isfinite isinf isnan isreal masked_fill masked_scatter moveaxis
     movedim narrow numel permute positive prelu put ravel relu repeat_interleave reshape resolve_conj resolve_neg roll rot90 rsub select

@@ -93,6 +93,8 @@ mod _C {
     #[pymodule_export]
     use crate::ops::embedding::{embedding, embedding_bag};
     #[pymodule_export]
+    use crate::ops::float_parts::fill;
+    #[pymodule_export]
     use crate::ops::grid::{affine_grid_generator, grid_sampler, grid_sampler_2d, grid_sampler_3d};
     #[pymodule_export]
     use crate::ops::join::{
@@ -148,6 +150,8 @@ mod _C {
     /// Linear algebra; `ferrograd.linalg` is its public face.
     #[pymodule]
     mod _linalg {
+        #[pymodule_export]
+        use crate::ops::difference::cross_product;
         #[pymodule_export]
         use crate::ops::linalg::cholesky::{cholesky_ex, linalg_cholesky};
         #[pymodule_export]
