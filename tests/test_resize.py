@@ -22,6 +22,26 @@ def test_channels_last_stays():
         assert (y == functional.interpolate(x, (6, 3), mode=mode)).all()
 
 
+def test_bytes_are_rounded_after_each_dim():
+    x = image(1, 1, 2, 2, dtype=np.uint8) * 0 + ferrograd.tensor([[0, 255], [100, 7]], dtype=ferrograd.uint8)
+    across = [[0, 64, 191, 255], [100, 77, 30, 7]]
+    want = [[(a * (3 - k) + b * k + 1.5) // 3 for a, b in zip(*across)] for k in range(4)]
+    assert functional.interpolate(x, (4, 4), mode="bilinear", align_corners=False)[0, 0, [0, 3]].tolist() == across
+    assert functional.interpolate(x, (2, 4), mode="bilinear", antialias=True)[0, 0].tolist() == across
+    down = functional.interpolate(functional.interpolate(x, (2, 4), mode="bilinear"), (4, 4), mode="bilinear", align_corners=True)
+    assert down[0, 0].tolist() == want
+    assert functional.interpolate(x, (3, 3), mode="bicubic").max() == 255
+
+
+def test_gradients_of_the_nearest_go_by_the_sizes():
+    """Torch's output depends on the factor; its gradient does not where one size is the other, or twice the other."""
+    x = ferrograd.arange(6.0).reshape(1, 1, 6).requires_grad_()
+    y = functional.interpolate(x, scale_factor=1.1)
+    assert y.tolist() == [[[0, 0, 1, 2, 3, 4]]]
+    y.backward(ferrograd.arange(6.0).reshape(1, 1, 6))
+    assert x.grad.tolist() == [[[0, 1, 2, 3, 4, 5]]]
+
+
 def test_dtypes():
     x = image(1, 2, 3, 3, dtype=np.uint8)
     assert functional.interpolate(x, 6).numpy().tolist() == x.numpy().repeat(2, 2).repeat(2, 3).tolist()

@@ -322,7 +322,8 @@ def histogram(input, bins, *, range=None, weight=None, density=False):
     check_tensor(op, "input", input)
     if isinstance(bins, Tensor) and range is not None:
         raise TypeError(f"{op}(): received an invalid combination of arguments: a range beside edges of bins")
-    _real_float(op, input)
+    if not isinstance(bins, Tensor) or bins.dtype == input.dtype:
+        _real_float(op, input)
     weight = _weight_of(op, weight, input.shape, input.dtype)
     bins = bins if isinstance(bins, Tensor) else operator.index(bins)
     hist, (edges,) = _histogram_of(op, input.detach().reshape(-1, 1), [bins], range, weight, density)

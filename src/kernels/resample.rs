@@ -43,6 +43,11 @@ impl<T: Number> Table<T> {
         self.starts.push(self.places.len());
     }
 
+    /// The weights, one output's after the other's.
+    pub fn weights_mut(&mut self) -> &mut [T] {
+        &mut self.weights
+    }
+
     fn outputs(&self) -> usize {
         self.starts.len() - 1
     }

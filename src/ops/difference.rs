@@ -25,12 +25,9 @@ impl Tensor {
         if n < 0 {
             return runtime_error!("diff: order must be non-negative but got {n}");
         }
-        if n == 0 {
-            let y = self.empty_like(self.dtype(), MemoryFormat::Preserve)?;
-            y.copy_from(self)?;
-            return Ok(y);
-        }
-        let dim = self.layout().dim("diff", dim)?;
+        // As in torch, nobody asks for the dim if there is nothing to do along it.
+        let idle = n == 0 && prepend.is_none() && append.is_none();
+        let dim = if idle { 0 } else { self.layout().dim("diff", dim)? };
         for part in [prepend, append].into_iter().flatten() {
             let fits = |(d, (a, b)): (usize, (&usize, &usize))| d == dim || a == b;
             if part.rank() != self.rank() || !self.shape().iter().zip(part.shape()).enumerate().all(fits) {
@@ -40,6 +37,11 @@ impl Tensor {
                     part.shape()
                 );
             }
+        }
+        if n == 0 {
+            let y = self.empty_like(self.dtype(), MemoryFormat::Preserve)?;
+            y.copy_from(self)?;
+            return Ok(y);
         }
         let parts: Vec<Tensor> = [prepend, Some(self), append].into_iter().flatten().cloned().collect();
         let mut y = if parts.len() == 1 { self.clone() } else { Tensor::joined("cat", &parts, dim)? };

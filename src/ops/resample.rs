@@ -76,6 +76,8 @@ struct Plan {
     align_corners: bool,
     dims: Vec<Resize>,
     reversed: bool,
+    /// Whether values are those of uint8, which are rounded after each dim, and the weights with them.
+    bytes: bool,
 }
 
 impl Mode {
@@ -127,8 +129,24 @@ impl Resize {
         }
     }
 
+    /// The place that the nearest modes take, as torch finds it in gradients and with channels last: by the sizes alone if one is the
+    /// other, or twice the other, and in single precision.
+    fn nearest(&self, mode: Mode, k: usize) -> usize {
+        let step = match self.scale {
+            Some(scale) if scale > 0.0 => (1.0 / scale) as f32,
+            _ => self.from as f32 / self.to as f32,
+        };
+        match mode {
+            Mode::NearestExact => ((k as f32 + 0.5) * step) as usize,
+            _ if self.from == self.to => k,
+            _ if self.from.checked_mul(2) == Some(self.to) => k / 2,
+            _ => (k as f32 * step) as usize,
+        }
+        .min(self.from - 1)
+    }
+
     /// The inputs of every output. Numbers are rounded by `round` as if all were computed in the dtype of the tensor.
-    fn table<T: Number>(&self, mode: Mode, align_corners: bool, round: fn(f64) -> f64) -> Result<Table<T>> {
+    fn table<T: Number>(&self, mode: Mode, align_corners: bool, by_sizes: bool, round: fn(f64) -> f64) -> Result<Table<T>> {
         let (r, last) = (round, self.from.saturating_sub(1));
         let step = r(self.step(align_corners));
         let taps = match mode {
@@ -148,6 +166,7 @@ impl Resize {
         let within = |place: f64| (place.max(0.0) as usize).min(last);
         for k in 0..self.to {
             match mode {
+                Mode::Nearest | Mode::NearestExact if by_sizes => table.add(self.nearest(mode, k), T::ONE),
                 Mode::Nearest => table.add(within((r(step * k as f64) as f32).floor() as f64), T::ONE),
                 Mode::NearestExact => table.add(within((r(at(k).max(0.0) + 0.5) as f32).floor() as f64), T::ONE),
                 Mode::Linear if self.from == self.to => {
@@ -210,8 +229,9 @@ impl Plan {
         let source = x.detached_read()?;
         let mut y = if channels_last { channels_moved(&source) } else { source }.contiguous()?;
         let first = if channels_last { 1 } else { 2 };
+        let by_sizes = self.reversed || x.rank() > 3 && (channels_last || x.shape()[1] == 1);
         for (i, resize) in self.dims.iter().enumerate().rev() {
-            y = crate::dispatch_floats!(y.dtype(), name, T => self.along::<T>(&y, first + i, resize))?;
+            y = crate::dispatch_floats!(y.dtype(), name, T => self.along::<T>(&y, first + i, resize, by_sizes))?;
         }
         if channels_last {
             let mut layout = y.layout().clone();
@@ -226,7 +246,7 @@ impl Plan {
     }
 
     /// Resamples one dim of a contiguous tensor.
-    fn along<T: Number>(&self, x: &Tensor, dim: usize, resize: &Resize) -> Result<Tensor> {
+    fn along<T: Number>(&self, x: &Tensor, dim: usize, resize: &Resize, by_sizes: bool) -> Result<Tensor> {
         let round: fn(f64) -> f64 = if x.dtype() == DType::F32 { |v| v as f32 as f64 } else { |v| v };
         let mut shape = Shape::from_slice(x.shape());
         shape[dim] = if self.reversed { resize.from } else { resize.to };
@@ -234,14 +254,31 @@ impl Plan {
         if y.numel() == 0 {
             return Ok(y);
         }
-        let table = resize.table::<T>(self.kind.1, self.align_corners, round)?;
+        let mut table = resize.table::<T>(self.kind.1, self.align_corners, by_sizes, round)?;
+        let precision = if self.bytes { whole_weights(&mut table) } else { 0 };
         let table = if self.reversed { table.transposed(resize.from) } else { table };
         let lines = Lines::new(x.shape(), dim);
         let _access = Access::new(&[x.storage()], &[]);
         // SAFETY: contiguous, of this dtype, and locked; nobody else knows y, which has been made for the outputs of the table.
         without_interpreter(y.numel(), || unsafe { resample(x.slice::<T>(), y.ptr::<T>(), lines, &table) });
-        Ok(y)
+        if !self.bytes {
+            return Ok(y);
+        }
+        let unit = 2f64.powi(precision);
+        ((y + unit / 2.0)? / unit)?.floor()?.clamp(Some(0.0.into()), Some(255.0.into()))
     }
+}
+
+/// Makes the weights whole numbers, of 15 bits, by a power of 2; its exponent.
+fn whole_weights<T: Number>(table: &mut Table<T>) -> i32 {
+    let weights = table.weights_mut();
+    let largest = weights.iter().fold(0.0, |most: f64, w| most.max(w.to_f64()));
+    let precision = (0..22).find(|&bits| 0.5 + largest * 2f64.powi(bits + 1) >= 32768.0).unwrap_or(22);
+    for w in weights {
+        let scaled = w.to_f64() * 2f64.powi(precision);
+        *w = T::from_f64((scaled + 0.5f64.copysign(scaled)).trunc());
+    }
+    precision
 }
 
 /// The sizes that a dim of an image gets: given, or from factors.
@@ -273,7 +310,7 @@ fn resizes(op: &str, x: &Tensor, sizes: Option<&[isize]>, scales: &[Option<f64>]
 
 /// An image in another size: `mode` as in the name of torch's op, "bilinear2d" for `upsample_bilinear2d`.
 ///
-/// Shape: (n, c, *) to (n, c, *output_size), or by the factors in `scales` if there is no size. Dtype: float; uint8 for nearest.
+/// Shape: (n, c, *) to (n, c, *output_size), or by the factors in `scales` if there is no size. Dtype: float; also uint8 for the nearest and for images.
 /// Raises: RuntimeError for sizes below 1 and another number of dims.
 #[pyfunction]
 #[pyo3(signature = (input, mode, output_size, align_corners, scales))]
@@ -298,9 +335,11 @@ pub fn _upsample(
         );
     }
     let dims = resizes(name, x, output_size.as_deref(), scales.as_deref().unwrap_or_default())?;
-    let plan = Plan { kind, align_corners, dims, reversed: false };
-    if x.dtype() == DType::U8 && matches!(kind.1, Mode::Nearest | Mode::NearestExact) {
-        return plan.apply(&x.to_dtype(DType::F32)?)?.to_dtype(DType::U8);
+    let nearest = matches!(kind.1, Mode::Nearest | Mode::NearestExact);
+    let bytes = x.dtype() == DType::U8 && (nearest || rank == 2);
+    let plan = Plan { kind, align_corners, dims, reversed: false, bytes: bytes && !nearest };
+    if !bytes {
+        return plan.apply(x);
     }
-    plan.apply(x)
+    plan.apply(&x.to_dtype(if nearest { DType::F32 } else { DType::F64 })?)?.to_dtype(DType::U8)
 }
