@@ -49,9 +49,9 @@ pub struct Sampler {
     pub align_corners: bool,
     /// The number of dims that are sampled.
     pub rank: usize,
-    /// Their sizes; the first `rank` count.
+    /// Their sizes, behind those of dims that there are not, which are 1.
     pub sizes: [usize; 3],
-    /// Which derivative is taken in each dim.
+    /// Which derivative is taken in each of them.
     pub orders: [u8; 3],
 }
 
@@ -78,7 +78,7 @@ fn nearest<T: Float>(x: T) -> T {
     if part > T::HALF || part == T::HALF && odd { below + <T as Real>::ONE } else { below }
 }
 
-/// Elements and their weights: those of one sample, in all dims or in one.
+/// The elements that make a sample, and their weights.
 #[derive(Clone, Copy)]
 struct Taps<T> {
     count: usize,
@@ -91,15 +91,36 @@ impl<T: Float> Taps<T> {
         Taps { count: 0, places: [0; MOST], weights: [<T as Real>::ZERO; MOST] }
     }
 
-    fn add(&mut self, place: usize, weight: T) {
-        (self.places[self.count], self.weights[self.count]) = (place, weight);
-        self.count += 1;
+    fn iter(&self) -> impl Iterator<Item = (usize, T)> + '_ {
+        self.places.iter().copied().zip(self.weights.iter().copied()).take(self.count)
+    }
+}
+
+/// The same in one dim.
+#[derive(Clone, Copy)]
+struct Along<T> {
+    count: usize,
+    places: [usize; 4],
+    weights: [T; 4],
+}
+
+impl<T: Float> Along<T> {
+    fn none() -> Along<T> {
+        Along { count: 0, places: [0; 4], weights: [<T as Real>::ZERO; 4] }
     }
 
-    /// Adds a tap unless it lies outside of `size` elements.
+    /// The first element alone.
+    fn one() -> Along<T> {
+        let mut one = Along::none();
+        one.add_within(<T as Real>::ZERO, 1, <T as Real>::ONE);
+        one
+    }
+
+    /// Adds an element unless it lies outside of `size` elements.
     fn add_within(&mut self, place: T, size: usize, weight: T) {
         if place >= <T as Real>::ZERO && place < number(size) {
-            self.add(place.to_f64() as usize, weight);
+            (self.places[self.count], self.weights[self.count]) = (place.to_f64() as usize, weight);
+            self.count += 1;
         }
     }
 
@@ -165,10 +186,10 @@ fn cubic<T: Float>(x: T, order: u8) -> T {
 impl Sampler {
     /// The taps in dim `d` of a sample at `coordinate`.
     #[inline(always)]
-    fn taps_along<T: Float>(&self, d: usize, coordinate: T) -> Taps<T> {
+    fn along<T: Float>(&self, d: usize, coordinate: T) -> Along<T> {
         let (size, order) = (self.sizes[d], self.orders[d]);
         let (zero, one) = (<T as Real>::ZERO, <T as Real>::ONE);
-        let mut taps = Taps::none();
+        let mut taps = Along::none();
         let scale = number::<T>(if self.align_corners { size.saturating_sub(1) } else { size }) * T::HALF;
         let place = (coordinate + one) * scale;
         let place = if self.align_corners { place } else { place - T::HALF };
@@ -207,29 +228,33 @@ impl Sampler {
     #[inline(always)]
     fn taps<T: Float>(&self, point: &[T]) -> Taps<T> {
         let mut all = Taps::none();
-        all.add(0, <T as Real>::ONE);
-        for (d, &coordinate) in point.iter().rev().enumerate() {
-            let along = self.taps_along(d, coordinate);
-            let mut next = Taps::none();
-            for (place, weight) in all.iter() {
-                for (step, factor) in along.iter() {
-                    next.add(place * self.sizes[d] + step, weight * factor);
+        // A dim that there is not has one place.
+        let mut along = [Along::one(); 3];
+        for (i, &coordinate) in point.iter().enumerate() {
+            along[2 - i] = self.along(2 - i, coordinate);
+        }
+        let [_, height, width] = self.sizes;
+        for (z, a) in along[0].iter() {
+            for (y, b) in along[1].iter() {
+                let (row, factor) = ((z * height + y) * width, a * b);
+                for (x, c) in along[2].iter() {
+                    (all.places[all.count], all.weights[all.count]) = (row + x, factor * c);
+                    all.count += 1;
                 }
             }
-            all = next;
         }
         all
     }
 
-    /// The same, differentiated once more in dim `d`.
-    pub fn derived(&self, d: usize) -> Sampler {
+    /// The same, differentiated once more by one of the coordinates.
+    pub fn derived(&self, coordinate: usize) -> Sampler {
         let mut orders = self.orders;
-        orders[d] = orders[d].saturating_add(1);
+        orders[2 - coordinate] = orders[2 - coordinate].saturating_add(1);
         Sampler { orders, ..*self }
     }
 
     fn volume(&self) -> usize {
-        self.sizes[..self.rank].iter().product()
+        self.sizes.iter().product()
     }
 }
 
@@ -327,8 +352,8 @@ pub unsafe fn slopes<T: Float>(s: &Sampler, e: Extent, g: &[T], x: &[T], grid: &
             let at = (image * e.points + p) * s.rank;
             // SAFETY: the points of a batch are this thread's.
             let out = unsafe { out.part(at, s.rank) };
-            for (d, out) in out.iter_mut().rev().enumerate() {
-                let taps = s.derived(d).taps(&grid[at..][..s.rank]);
+            for (i, out) in out.iter_mut().enumerate() {
+                let taps = s.derived(i).taps(&grid[at..][..s.rank]);
                 *out = <T as Real>::ZERO;
                 for plane in image * e.channels..(image + 1) * e.channels {
                     let x = &x[plane * volume..][..volume];

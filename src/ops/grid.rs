@@ -56,7 +56,7 @@ fn sample(s: Sampler, x: &Tensor, grid: &Tensor) -> Result<Tensor> {
 fn spread(s: Sampler, y: &Tensor, grid: &Tensor) -> Result<Tensor> {
     let (_, op) = names(&s);
     let e = extent(y, grid);
-    let x = Tensor::zeroed(op, &shape_at(grid, e.images, e.channels, &s.sizes[..s.rank]), y.dtype())?;
+    let x = Tensor::zeroed(op, &shape_at(grid, e.images, e.channels, &s.sizes[3 - s.rank..]), y.dtype())?;
     let (ys, places) = (plain(y)?, plain(grid)?);
     crate::dispatch_floats!(y.dtype(), op, T => {
         let _access = Access::new(&[ys.storage(), places.storage()], &[]);
@@ -82,17 +82,17 @@ fn slopes(s: Sampler, g: &Tensor, x: &Tensor, grid: &Tensor) -> Result<Tensor> {
         Ok(())
     })?;
     vjp!(op, out, {
-        g: |k| over_dims(s, k, |s, k| sample(s, &x, &grid)? * k),
-        x: |k| over_dims(s, k, |s, k| spread(s, &(&g * k)?, &grid)),
-        grid: |k| over_dims(s, k, |s, k| slopes(s, &(&g * k)?, &x, &grid))
+        g: |k| over_coordinates(s, k, |s, k| sample(s, &x, &grid)? * k),
+        x: |k| over_coordinates(s, k, |s, k| spread(s, &(&g * k)?, &grid)),
+        grid: |k| over_coordinates(s, k, |s, k| slopes(s, &(&g * k)?, &x, &grid))
     })
 }
 
-/// The sum over dims of what `part` makes of the derivative by that dim and of its coordinates in `k`.
-fn over_dims(s: Sampler, k: &Tensor, part: impl Fn(Sampler, &Tensor) -> Result<Tensor>) -> Result<Tensor> {
+/// The sum over coordinates of what `part` makes of the derivative by one and of what is in `k` for it.
+fn over_coordinates(s: Sampler, k: &Tensor, part: impl Fn(Sampler, &Tensor) -> Result<Tensor>) -> Result<Tensor> {
     let last = k.rank() - 1;
-    let of_dim = |d: usize| part(s.derived(d), &k.select_at(last, s.rank - 1 - d)?.unsqueeze_at(1)?);
-    (1..s.rank).try_fold(of_dim(0)?, |sum, d| sum + of_dim(d)?)
+    let of = |i: usize| part(s.derived(i), &k.select_at(last, i)?.unsqueeze_at(1)?);
+    (1..s.rank).try_fold(of(0)?, |sum, i| sum + of(i)?)
 }
 
 fn check(rank: Option<usize>, x: &Tensor, grid: &Tensor) -> Result<()> {
@@ -140,7 +140,7 @@ fn sampled(rank: Option<usize>, x: &Tensor, grid: &Tensor, mode: isize, padding:
         _ => return runtime_error!("grid_sampler(): expected a padding_mode of 0, 1 or 2, got {padding}"),
     };
     let mut sizes = [1; 3];
-    sizes[..rank].copy_from_slice(&x.shape()[2..]);
+    sizes[3 - rank..].copy_from_slice(&x.shape()[2..]);
     sample(Sampler { mode, padding, align_corners, rank, sizes, orders: [0; 3] }, x, grid)
 }
 
