@@ -230,6 +230,7 @@ def test_segments_refuse():
         (dict(offsets=tensor([0, 3, 2, 6])), RuntimeError),
         (dict(offsets=tensor([0, 7])), RuntimeError),
         (dict(lengths=tensor([2, 9]), unsafe=True), RuntimeError),
+        (dict(lengths=tensor([2**62] * 4 + [6])), RuntimeError),
     ):
         with pytest.raises(error):
             ferrograd.segment_reduce(x, "sum", **options)

@@ -8,7 +8,7 @@ from ferrograd._C import Tensor, dtype
 from ferrograd._copies import copy_forms
 from ferrograd._functions import PLAIN, function_forms
 from ferrograd._size import Size
-from ferrograd import _contract, _segments, _statistics, autograd, cuda, linalg, nn, random
+from ferrograd import autograd, cuda, linalg, nn, random
 from ferrograd.nn._activation import rrelu
 from ferrograd.nn._normalization import _native_batch_norm_legit
 from ferrograd.nn._bilinear import bilinear
@@ -23,9 +23,9 @@ from ferrograd.autograd import (
 )
 
 from ferrograd._losses import *  # noqa: F403
-from ferrograd._contract import einsum, vander
-from ferrograd._segments import _unsafe_masked_index, _unsafe_masked_index_put_accumulate, segment_reduce
-from ferrograd._statistics import corrcoef, cov, gradient, histogramdd
+from ferrograd._contract import chain_matmul, einsum, tensordot, vander
+from ferrograd._segments import _chunk_cat, _unsafe_masked_index, _unsafe_masked_index_put_accumulate, segment_reduce
+from ferrograd._statistics import corrcoef, cov, gradient, histc, histogram, histogramdd, isin
 
 newaxis = None
 
@@ -43,14 +43,7 @@ celu, celu_, rrelu_, selu, selu_, threshold_ = (
     getattr(_C._nn, name) for name in ("celu", "celu_", "rrelu_", "selu", "selu_", "threshold_")
 )
 threshold = _C._function_form(_C._nn.threshold, out="castable")
-tensordot = _C._function_form(_contract.tensordot, first="any", out="castable")
-chain_matmul = _C._function_form(_contract.chain_matmul, first="any", out="same")
-isin = _C._function_form(_statistics.isin, first="any", out="same")
-histc, histogram = (_C._function_form(f, out="same") for f in (_statistics.histc, _statistics.histogram))
-_chunk_cat = _C._function_form(_segments._chunk_cat, first="any", out="castable")
 _segment_reduce = segment_reduce
-for _method in (corrcoef, cov, _statistics.histc, _statistics.histogram):
-    setattr(Tensor, _method.__name__, _method)
 globals().update(copy_forms(Tensor, _C._function_form))
 
 del PLAIN, copy_forms, function_forms

@@ -1,6 +1,6 @@
 """What functions written in Python ask of their arguments."""
 
-from ferrograd._C import Tensor
+from ferrograd._C import Tensor, _function_form
 
 
 def check_tensor(op, name, value):
@@ -16,3 +16,8 @@ def check_tensors(op, values):
     for i, value in enumerate(values):
         if not isinstance(value, Tensor):
             raise TypeError(f"{op}(): expected Tensor as element {i}, but got {type(value).__name__}")
+
+
+def with_out(out="same", first="any"):
+    """A function that also takes `out`: of the dtype of the result ("same"), or one that it can be cast to ("castable")."""
+    return lambda function: _function_form(function, first=first, out=out)

@@ -4,7 +4,7 @@ import operator
 from functools import lru_cache
 from math import prod
 
-from ferrograd._checks import check_tensor, check_tensors
+from ferrograd._checks import check_tensor, check_tensors, with_out
 from ferrograd import _C
 from ferrograd._C import Tensor
 
@@ -206,6 +206,7 @@ def _place(x, dim):
     return dim % rank
 
 
+@with_out("castable")
 def tensordot(a, b, dims=2):
     """The product of two tensors, summed over some dims of each: the last `dims` of `a` and the first of `b`, or those in two lists.
 
@@ -249,6 +250,7 @@ def _cheapest(sizes):
     return cut
 
 
+@with_out()
 def multi_dot(tensors):
     """The product of two or more matrices, in the order that takes the fewest multiplications.
 
@@ -282,6 +284,7 @@ def multi_dot(tensors):
     return product(0, len(matrices) - 1).view(shape)
 
 
+@with_out()
 def chain_matmul(*matrices):
     """The product of matrices, in the order that takes the fewest multiplications; see `linalg.multi_dot`.
 
@@ -296,6 +299,7 @@ def chain_matmul(*matrices):
     return matrices[0].clone() if len(matrices) == 1 else multi_dot(matrices)
 
 
+@with_out("castable")
 def vecdot(x, y, *, dim=-1):
     """The products of vectors in dim `dim`, of which those in `x` are conjugated.
 

@@ -4,7 +4,7 @@ import operator
 from math import inf, prod
 
 from ferrograd import _C
-from ferrograd._checks import check_tensor, check_tensors
+from ferrograd._checks import check_tensor, check_tensors, with_out
 
 # What a segment without elements has.
 _STARTS = {"sum": 0.0, "mean": 0.0, "prod": 1.0, "max": -inf, "min": inf}
@@ -35,6 +35,9 @@ def _lengths(op, data, lengths, offsets, axis, unsafe):
         starts = given.cumsum(axis) - given
     if given.numel() and bool((given < 0).any()):
         raise RuntimeError(f"{op}: lengths contains negative value!")
+    # Longer ones would leave the range of their sums.
+    if given.numel() and bool((given > size).any()):
+        raise RuntimeError(f"{op}: expected lengths of at most {size}, the size of dim {axis}")
     sums = given.sum(axis)
     if lengths is not None and sums.numel() and not bool(((sums <= size) if unsafe else (sums == size)).all()):
         raise RuntimeError(f"{op}: Expected all rows of lengths along axis to sum to {size}, the size of that dim")
@@ -90,6 +93,7 @@ def _reduced(data, kind, starts, lengths, axis, initial):
     return y.where(y.isnan() | ((y >= initial) if kind == "max" else (y <= initial)), initial)
 
 
+@with_out("castable")
 def _chunk_cat(tensors, dim, num_chunks):
     """Each tensor cut into `num_chunks` chunks of dim `dim`, filled up with zeros, and flattened from there on; chunks of all side by side.
 
@@ -124,6 +128,8 @@ def _chunk_cat(tensors, dim, num_chunks):
 
 def _within(x, mask, indices):
     """Indices moved into the tensor where they lie outside."""
+    check_tensor("_unsafe_masked_index", "input", x)
+    check_tensor("_unsafe_masked_index", "mask", mask)
     if mask.dtype != _C.bool:
         raise IndexError("tensors used as masks must be bool tensors")
     picked = []

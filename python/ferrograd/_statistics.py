@@ -7,7 +7,7 @@ from math import isfinite, prod
 
 from ferrograd import _C
 from ferrograd._C import Tensor
-from ferrograd._checks import check_tensor
+from ferrograd._checks import check_tensor, with_out
 from ferrograd.return_types import histogram as _histogram, histogramdd as _histogramdd
 
 
@@ -172,6 +172,7 @@ def gradient(input, *, spacing=1, dim=None, edge_order=1):
     return tuple(_along(input, d, step, edge_order) for d, step in zip(dims, steps))
 
 
+@with_out()
 def isin(elements, test_elements, *, assume_unique=False, invert=False):
     """Whether each of `elements` is among `test_elements`; whether it is not, if `invert`. One of both may be a number.
 
@@ -353,3 +354,7 @@ def histogramdd(input, bins, range=None, weight=None, density=False):
     return _histogramdd(_histogram_of(op, input.detach().reshape(-1, count), bins, range, weight, density))
 
 
+# Methods, too; as functions these also take `out`.
+for _method in (corrcoef, cov, histc, histogram):
+    setattr(Tensor, _method.__name__, _method)
+histc, histogram = (with_out(first="tensor")(_method) for _method in (histc, histogram))

@@ -3,8 +3,7 @@
 from ferrograd import _C
 from ferrograd._C import _linalg
 from ferrograd._C._linalg import LinAlgError
-from ferrograd import _contract
-from ferrograd._contract import diagonal, linalg_vander as vander
+from ferrograd._contract import diagonal, linalg_vander as vander, multi_dot, vecdot
 
 _NAMES = (
     "cholesky cholesky_ex det eig eigh eigvals eigvalsh householder_product inv inv_ex ldl_factor ldl_factor_ex ldl_solve "
@@ -18,8 +17,6 @@ globals().update(
 cross = _C._function_form(_linalg.cross, out="same")
 matrix_norm = _C._function_form(_linalg.matrix_norm, out="same")
 norm = _C._function_form(_linalg.norm, out="same")
-multi_dot = _C._function_form(_contract.multi_dot, first="any", out="same")
-vecdot = _C._function_form(_contract.vecdot, first="any", out="castable")
 vector_norm = _C._function_form(_linalg.vector_norm, out="same")
 
 __all__ = ["LinAlgError", "cross", "diagonal", "matrix_norm", "multi_dot", "norm", "vander", "vecdot", "vector_norm", *_NAMES.split()]

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 from ferrograd import _C
 from ferrograd._C import _nn
+from ferrograd._checks import check_tensor
 
 
 class _Operator:
@@ -34,6 +35,7 @@ def slice(input, dim=0, start=None, end=None, step=1):
 
     Raises: IndexError if `dim` is out of range, RuntimeError if `step` is below 1.
     """
+    check_tensor("slice", "input", input)
     if input.dim() == 0:
         raise RuntimeError("slice() cannot be applied to a 0-dim tensor.")
     if not -input.dim() <= dim < input.dim():

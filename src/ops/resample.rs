@@ -300,7 +300,7 @@ fn resizes(op: &str, x: &Tensor, sizes: Option<&[isize]>, scales: &[Option<f64>]
         };
         if from == 0 && x.numel() > 0 || to <= 0 {
             return runtime_error!(
-                "{op}: Input and output sizes should be greater than 0, but got input {spatial:?} and output {sizes:?}"
+                "{op}: Input and output sizes should be greater than 0, but got input {spatial:?} and output size {to}"
             );
         }
         Ok(Resize { from, to: to as usize, scale })
