@@ -298,7 +298,7 @@ fn resizes(op: &str, x: &Tensor, sizes: Option<&[isize]>, scales: &[Option<f64>]
             (None, Some(scale)) => (from as f64 * scale) as isize,
             (None, None) => return runtime_error!("{op}: Must specify exactly one of output_size and scale_factors"),
         };
-        if from == 0 && x.numel() > 0 || to <= 0 {
+        if to <= 0 {
             return runtime_error!(
                 "{op}: Input and output sizes should be greater than 0, but got input {spatial:?} and output size {to}"
             );

@@ -79,7 +79,9 @@ def interpolate(
 def _resized(input, mode, sizes, scales, align_corners, antialias):
     count = input.dim() - 2
     if mode == "area" and count in (1, 2, 3):
-        return getattr(_nn, f"adaptive_avg_pool{count}d")(input, sizes)
+        from ferrograd.nn import functional
+
+        return getattr(functional, f"adaptive_avg_pool{count}d")(input, sizes)
     kind = _KINDS.get((mode, count))
     if kind is None:
         raise NotImplementedError(
