@@ -1,7 +1,5 @@
 """Images in other sizes: what the cases over all ops do not show."""
 
-import warnings
-
 import numpy as np
 import pytest
 

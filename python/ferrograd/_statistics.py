@@ -99,7 +99,10 @@ def _places(op, dims, rank):
 def _along(x, dim, spacing, edge_order):
     """The derivative along one dim, of places that are `spacing` apart, or at `spacing` if that is a tensor."""
     n = x.shape[dim]
-    at = lambda i, length=1: x.narrow(dim, i % n, length)
+
+    def at(place, length=1):
+        return x.narrow(dim, place % n, length)
+
     before, center, after = at(0, n - 2), at(1, n - 2), at(2, n - 2)
     if not isinstance(spacing, Tensor):
         inner = (after - before) / (2 * spacing)
@@ -305,7 +308,7 @@ def _weight_of(op, weight, shape, dtype):
             f"{list(shape)}, but got {list(weight.shape)}"
         )
     if weight.dtype != dtype:
-        raise RuntimeError(f"{op}: if weight tensor is provided, input tensor and weight tensor should have the same dtype, {dtype}, but got {weight.dtype}")
+        raise RuntimeError(f"{op}: input tensor and weight tensor should have the same dtype, but got {dtype} and {weight.dtype}")
     return weight.detach().flatten()
 
 
