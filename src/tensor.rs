@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use pyo3::prelude::*;
@@ -43,6 +43,8 @@ struct Body {
     inference: bool,
     /// The innermost transform of a function that it was made in; of a view, that of what it shows. See [`crate::tape::level`].
     level: u64,
+    /// The innermost transform that maps whose samples it is known to depend on; 0 is none.
+    sample_of: AtomicU64,
     /// A version counter of its own, for `x.data`; otherwise the storage's counts.
     own_version: Option<Arc<AtomicU32>>,
     /// The op that made the tensor, which `meta` replaces when there is need of one.
@@ -66,6 +68,7 @@ impl Tensor {
             dtype,
             inference: mode.inference,
             level: mode.level.number,
+            sample_of: AtomicU64::new(0),
             own_version: None,
             origin: None,
             meta: OnceLock::new(),
@@ -82,6 +85,7 @@ impl Tensor {
             dtype,
             inference: *inference,
             level: *level,
+            sample_of: AtomicU64::new(self.sample_of()),
             own_version: own_version.clone(),
             origin: None,
             meta: OnceLock::new(),
@@ -109,6 +113,7 @@ impl Tensor {
             dtype,
             inference: mode.inference,
             level: mode.level.number,
+            sample_of: AtomicU64::new(0),
             own_version: None,
             origin: None,
             meta: OnceLock::new(),
@@ -215,6 +220,24 @@ impl Tensor {
         self.body.level
     }
 
+    /// The innermost transform that maps whose samples it is known to depend on; 0 is none. Known is what a sample or a derivative
+    /// rule's op of it has come to; not, for example, what a comparison answers.
+    #[inline]
+    pub fn sample_of(&self) -> u64 {
+        self.body.sample_of.load(Ordering::Relaxed)
+    }
+
+    /// Notes that it depends on samples of this transform.
+    pub(crate) fn note_sample_of(&self, map: u64) {
+        self.body.sample_of.fetch_max(map, Ordering::Relaxed);
+    }
+
+    /// Whether ops note what comes of it: to differentiate, or because it depends on a sample.
+    #[inline]
+    pub fn is_followed(&self) -> bool {
+        self.sample_of() != 0 || self.requires_grad()
+    }
+
     /// The same tensor as one that the innermost transform has made.
     pub(crate) fn at_this_level(&self) -> Tensor {
         let Body { storage, layout, contiguous, dtype, inference, own_version, origin, meta, .. } = &*self.body;
@@ -225,6 +248,7 @@ impl Tensor {
             dtype: *dtype,
             inference: *inference,
             level: mode::mode().level.number,
+            sample_of: AtomicU64::new(self.sample_of()),
             own_version: own_version.clone(),
             origin: origin.clone(),
             meta: meta.clone(),
@@ -557,6 +581,7 @@ impl Tensor {
             dtype: *dtype,
             inference: *inference,
             level: self.body.level,
+            sample_of: AtomicU64::new(other.sample_of()),
             own_version: self.body.own_version.clone(),
             origin: None,
             meta,

@@ -219,3 +219,46 @@ def test_an_error_within_a_transform_ends_it():
             transform(lambda x: 1 // 0)
         a.add_(1).requires_grad_().requires_grad_(False)
     assert a.tolist() == [2, 2, 2]
+
+
+ONE = ferrograd.ones(1, 3)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda a, x: a.copy_(x),
+        lambda a, x: a.add_(x * 2),
+        lambda a, x: a.mul_(x.sum()),
+        lambda a, x: a.add_(ferrograd.ones(3), alpha=1).add_(x[1:2]),
+        lambda a, x: a.__setitem__(0, x[0]),
+        lambda a, x: a[1:].copy_(x.view(3)[:2]),
+        lambda a, x: a.add_(ferrograd.zeros(3).add_(x)),
+        lambda a, x: a.add_(x.long()),
+        lambda a, x: a.copy_(ferrograd.func.grad(lambda y: (y * y).sum())(x)),
+        lambda a, x: ferrograd.add(x, 1, out=a),
+        lambda a, x: vmap(lambda y: a.add_(y * x).sum())(x),
+    ],
+)
+def test_what_depends_on_a_sample_is_not_written_even_if_all_samples_are_equal(write):
+    for batch in (ONE, ferrograd.ones(2, 3)):
+        for mode in (ferrograd.enable_grad, ferrograd.no_grad):
+            a = ferrograd.zeros(3)
+            with pytest.raises(RuntimeError, match="which the function has captured, is not vmapped over"), mode():
+                vmap(lambda x: (write(a, x), x.sum())[1])(batch)
+            assert a.tolist() in ([0, 0, 0], [1, 1, 1])
+
+
+def test_what_does_not_depend_on_a_sample_is_written_also_after_maps_that_have_ended():
+    leaked = []
+    vmap(lambda x: (leaked.append(x * 2), x)[1])(ONE)
+    a = ferrograd.zeros(3)
+    vmap(lambda x: (a.add_(leaked[0]), x)[1])(ONE)
+    assert a.tolist() == [2, 2, 2]
+    # Of the inner map it is captured, but what is written is the outer one's, as it is itself.
+    def outer(x):
+        own = x.clone()
+        vmap(lambda y: (own.add_(x), y)[1])(ONE)
+        return own
+
+    assert vmap(outer)(ONE).tolist() == [[2, 2, 2]]

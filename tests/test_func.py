@@ -88,9 +88,9 @@ def test_argnums_trees_and_aux():
     g, aux = grad(lambda x: (x.sum(), {"double": x * 2}), has_aux=True)(X)
     close(aux["double"], 2 * X)
     assert not aux["double"].requires_grad
-    g, (value, aux) = grad_and_value(lambda x: ((x**2).sum(), "note"), has_aux=True)(X)
+    g, (value, aux) = grad_and_value(lambda x: ((x**2).sum(), [x, (X,)]), has_aux=True)(X)
     close(g, 2 * X)
-    assert value.item() == 14 and not value.requires_grad and aux == "note"
+    assert value.item() == 14 and not value.requires_grad and aux[1][0] is X
     close(grad(lambda x, y: x.sum(), argnums=1)(X, Y), ferrograd.zeros_like(Y))
 
 
@@ -104,6 +104,11 @@ def test_argnums_trees_and_aux():
         (lambda: grad(lambda x: x.sum(), argnums=())(X), "argnums must be non-empty"),
         (lambda: grad(lambda x: x.sum(), argnums="x")(X), "argnums must be int or Tuple"),
         (lambda: grad(lambda x: x.sum(), has_aux=True)(X), "should be a tuple: \\(output, aux\\)"),
+        (lambda: grad(lambda x: (x.sum(), "note"), has_aux=True)(X), "Expected tensors as aux, got unsupported type <class 'str'>"),
+        (lambda: vjp(lambda x: (x, [x, None]), X, has_aux=True), "Expected tensors as aux"),
+        (lambda: jvp(lambda x: (x, 3), (X,), (X,), has_aux=True), "Expected tensors as aux"),
+        (lambda: jacrev(lambda x: (x, 3), has_aux=True)(X), "Expected tensors as aux"),
+        (lambda: jacfwd(lambda x: (x, 3), has_aux=True)(X), "Expected tensors as aux"),
         (lambda: grad(lambda x: x.sum())(ferrograd.arange(3)), "only Tensors of floating point"),
         (lambda: vjp(lambda x: (x, x), X)[1](X), "Expected pytree structure of cotangents"),
         (lambda: vjp(lambda x: x.long(), X), "must be floating-point or complex Tensors"),
@@ -251,8 +256,9 @@ def test_vmap_and_random_numbers():
     assert not a.equal(b)
 
 
-def randoms(x):
+def randoms(x, parameters=None):
     """Random numbers of several ops, in a certain order."""
+    parameters = x if parameters is None else parameters
     return (
         ferrograd.randn(7),
         ferrograd.rand_like(x),
@@ -264,9 +270,9 @@ def randoms(x):
         x.clone().log_normal_(),
         x.clone().random_(10),
         x.clone().geometric_(0.5),
-        ferrograd.normal(x, 2.0),
-        ferrograd.multinomial(x + 1, 2),
-        ferrograd.multinomial(x + 1, 4, replacement=True),
+        ferrograd.normal(parameters, 2.0),
+        ferrograd.multinomial(parameters + 1, 2),
+        ferrograd.multinomial(parameters + 1, 4, replacement=True),
         ferrograd.randn(()),
     )
 
@@ -310,17 +316,45 @@ def test_vmap_draws_for_all_samples_at_once(size):
 
 
 def test_vmap_draws_the_same_for_all_samples():
-    # torch refuses to draw the same numbers for different probabilities.
     xs = ferrograd.ones(3, 5)
     ferrograd.manual_seed(1)
     want = randoms(xs[0])
     state = ferrograd.get_rng_state()
     for chunk_size in (None, 2):
         ferrograd.manual_seed(1)
-        got = vmap(randoms, randomness="same", chunk_size=chunk_size)(xs)
+        got = vmap(lambda x: randoms(x, xs[0]), randomness="same", chunk_size=chunk_size)(xs)
         assert ferrograd.get_rng_state().equal(state)
         for a, b in zip(got, want):
             assert a.equal(b.expand_as(a))
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda p: ferrograd.bernoulli(p),
+        lambda p: ferrograd.zeros(5).bernoulli_(p),
+        lambda p: ferrograd.normal(p, 1.0),
+        lambda p: ferrograd.normal(0.0, p * 2),
+        lambda p: ferrograd.poisson(p[1:]),
+        lambda p: ferrograd.multinomial(p, 2),
+    ],
+)
+def test_the_same_numbers_are_not_drawn_for_parameters_of_samples(draw):
+    xs = ferrograd.full((2, 5), 0.5)
+    with pytest.raises(RuntimeError, match="same randomness is not supported with a batched tensor"):
+        vmap(draw, randomness="same")(xs)
+    assert vmap(draw, randomness="different")(xs).shape[0] == 2
+    assert vmap(lambda x: draw(xs[0]), randomness="same")(xs).shape[0] == 2
+
+
+def test_the_same_numbers_lie_in_memory_of_their_own():
+    xs = ferrograd.zeros(2, 8, 6)
+    for draw in (lambda x: x.uniform_(), lambda x: x.normal_()):
+        ferrograd.manual_seed(1)
+        want = draw(ferrograd.zeros(6, 8))
+        ferrograd.manual_seed(1)
+        got = vmap(lambda x: draw(x.clone().t()), randomness="same")(xs)
+        assert got[0].equal(want) and got[1].equal(want)
 
 
 def test_random_numbers_of_vmap_within_vmap():
@@ -594,3 +628,36 @@ def test_a_cotangent_may_be_left_out():
     close(pull((Y, None))[0], Y * Y + 1)
     with pytest.raises(RuntimeError, match="grad can be implicitly created only for scalar outputs"):
         pull((None, number(1.0)))
+
+
+def test_saved_tensor_hooks_are_refused_by_what_differentiates_backwards():
+    hooks = ferrograd.autograd.graph.saved_tensors_hooks
+    calls = {
+        "grad": lambda f: grad(f)(X),
+        "vjp": lambda f: vjp(f, X),
+        "jacrev": lambda f: jacrev(f)(X),
+        "hessian": lambda f: hessian(f)(X),
+    }
+
+    def square(x):
+        return (x * x).sum()
+
+    def hooked(f):
+        def wrapped(*args):
+            with hooks(lambda t: t, lambda t: t):
+                return f(*args)
+
+        return wrapped
+
+    for call in calls.values():
+        for refused in (lambda: call(hooked(square)), hooked(lambda: call(square))):
+            with pytest.raises(RuntimeError, match="don't yet support saved tensor hooks"):
+                refused()
+        call(square)
+    close(jvp(hooked(square), (X,), (X,))[0], square(X))
+
+
+def test_jacobians_take_no_keywords():
+    for jacobian in (jacrev, jacfwd, hessian):
+        with pytest.raises(TypeError, match="unexpected keyword"):
+            jacobian(lambda x, k=1: (x * k).sum())(X, k=2)

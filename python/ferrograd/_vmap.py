@@ -94,7 +94,7 @@ class _Batch:
     def sample(self, i):
         """The arguments of a call, as the function's own."""
         parts = [
-            x if dim is None else _autograd._of_transform(parts[i] if parts else x.select(dim, i))
+            x if dim is None else _autograd._sample(parts[i] if parts else x.select(dim, i))
             for x, dim, parts in zip(self.leaves, self.dims, self.split)
         ]
         return tree_unflatten(parts, self.spec)

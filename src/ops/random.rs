@@ -259,6 +259,7 @@ impl Tensor {
 
     /// Zeros and ones into this memory, ones with the probabilities in `p`. Not recorded.
     fn fill_bernoulli_from(&self, p: &Tensor, source: &Source) -> Result<()> {
+        samples::check_parameter(p)?;
         let p = p.detached(false).expand_to("bernoulli_", self.shape())?;
         for_floats!("bernoulli", p.dtype(), P => {
             let inside = p.to_vec::<P>()?.iter().all(|p| (0.0..=1.0).contains(p));
@@ -285,7 +286,10 @@ impl Tensor {
     /// Runs `fill` on this memory, or on a copy of the same order that then replaces it on the tape.
     fn random_in_place(&self, op: &'static str, node: &'static str, fill: impl FnOnce(&Tensor) -> Result<()>) -> Result<()> {
         in_place(op, self, false, |x| {
-            let y = if x.is_reusable() {
+            let y = if samples::is_of_same(x) {
+                // What is the same for all samples lies in memory of its own.
+                Tensor::uninitialized(op, x.shape(), x.dtype())?
+            } else if x.is_reusable() {
                 x.with_layout(x.layout().clone())
             } else {
                 x.empty_like(x.dtype(), MemoryFormat::Preserve)?
@@ -302,7 +306,7 @@ impl Tensor {
 
     /// `normal_`, for Rust callers.
     pub fn normal_in_place(&self, mean: f64, std: f64, source: &Source) -> Result<()> {
-        let contiguous = self.is_contiguous();
+        let contiguous = self.is_contiguous() || samples::is_of_same(self);
         self.random_in_place("normal_", "normal", |y| y.fill_normal("normal_", mean, std, contiguous, source))
     }
 
@@ -386,6 +390,7 @@ impl Tensor {
     /// Poisson numbers of the rates in this tensor.
     pub fn poisson_drawn(&self, source: &Source) -> Result<Tensor> {
         let x = self;
+        samples::check_parameter(x)?;
         let y = x.empty_like(x.dtype(), MemoryFormat::Contiguous)?;
         for_floats!("poisson", x.dtype(), T => {
             if x.to_vec::<T>()?.iter().any(|rate| rate.is_nan() || *rate < 0.0) {
@@ -401,6 +406,8 @@ impl Tensor {
         if std.dtype().is_complex() {
             return runtime_error!("normal expects standard deviation to be non-complex");
         }
+        samples::check_parameter(mean)?;
+        samples::check_parameter(std)?;
         let shape = crate::layout::broadcast_shapes("normal", mean.shape(), std.shape())?;
         let dtype = if mean.is_number() { std.dtype() } else { mean.dtype() };
         let y = Tensor::uninitialized("normal", &shape, dtype)?;
@@ -433,6 +440,7 @@ impl Tensor {
         if samples as usize > categories && !(replacement && categories > 0) {
             return runtime_error!("multinomial: cannot sample n_sample > prob_dist.size(-1) samples without replacement");
         }
+        samples::check_parameter(self)?;
         // Numbers are drawn in the order of the memory of a tensor like this one.
         let strides = strides_like(self.shape(), &[self]);
         let by_columns = self.rank() == 2 && strides[0] < strides[1];

@@ -92,6 +92,8 @@ impl Drawn {
 
 /// A `vmap` whose function is being called.
 struct Map {
+    /// The number of the transform.
+    number: u64,
     randomness: Randomness,
     size: usize,
     /// The sample at hand, and how many calls it has come to.
@@ -105,10 +107,10 @@ thread_local! {
     static MAPS: RefCell<Vec<Map>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Begins to map over so many samples.
-pub fn enter(randomness: Randomness, size: usize) {
+/// Begins to map over so many samples, by the transform of this number.
+pub fn enter(randomness: Randomness, size: usize, number: u64) {
     // A function is called once for no samples, too.
-    let map = Map { randomness, size: size.max(1), sample: 0, calls: 0, drawn: Vec::new() };
+    let map = Map { number, randomness, size: size.max(1), sample: 0, calls: 0, drawn: Vec::new() };
     MAPS.with_borrow_mut(|maps| maps.push(map));
 }
 
@@ -160,6 +162,20 @@ fn spread(depth: usize, count: usize, kind: &Kind, draw: &mut dyn FnMut(usize) -
         }
     };
     Ok(if different { all.part(sample * count, count) } else { all })
+}
+
+/// Whether `x` depends on samples that are to find the same random numbers.
+pub fn is_of_same(x: &Tensor) -> bool {
+    let number = x.sample_of();
+    number != 0 && MAPS.with_borrow(|maps| maps.iter().any(|map| map.number == number && map.randomness == Randomness::Same))
+}
+
+/// Fails if a parameter of a distribution depends on samples that are to find the same random numbers.
+pub fn check_parameter(x: &Tensor) -> Result<()> {
+    if is_of_same(x) {
+        return runtime_error!("vmap: same randomness is not supported with a batched tensor as parameter of the distribution");
+    }
+    Ok(())
 }
 
 fn depth() -> usize {

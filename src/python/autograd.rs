@@ -362,14 +362,15 @@ pub fn _mode() -> (bool, bool) {
 #[pyo3(signature = (randomness=None, size=0))]
 pub fn _enter_transform(randomness: Option<&str>, size: usize) -> ((u64, u64, u64), u64) {
     let transform = if randomness.is_some() { Transform::Maps } else { Transform::Differentiates };
+    let Level { number, differentiates, maps } = level::enter(transform);
+    let entered = mode::mode().level.number;
     match randomness {
         None => {}
-        Some("different") => samples::enter(Randomness::Different, size),
-        Some("same") => samples::enter(Randomness::Same, size),
-        Some(_) => samples::enter(Randomness::Error, size),
+        Some("different") => samples::enter(Randomness::Different, size, entered),
+        Some("same") => samples::enter(Randomness::Same, size, entered),
+        Some(_) => samples::enter(Randomness::Error, size, entered),
     }
-    let Level { number, differentiates, maps } = level::enter(transform);
-    ((number, differentiates, maps), mode::mode().level.number)
+    ((number, differentiates, maps), entered)
 }
 
 /// Ends a transform.
@@ -400,6 +401,20 @@ pub fn _of_transform(tensor: &Bound<'_, Tensor>) -> Tensor {
         base.frozen = None;
     }
     x
+}
+
+/// The same as an argument of the function that the innermost transform maps: a part of a batch.
+#[pyfunction]
+pub fn _sample(tensor: &Bound<'_, Tensor>) -> Tensor {
+    let x = _of_transform(tensor);
+    x.note_sample_of(mode::mode().level.maps);
+    x
+}
+
+/// The innermost transform whose samples a tensor is known to depend on; 0 is none.
+#[pyfunction]
+pub fn _sample_of(tensor: &Bound<'_, Tensor>) -> u64 {
+    tensor.borrow().sample_of()
 }
 
 /// The same elements as a result of a tensor on the tape that is no view of it. Unless it is `writable`, it is written to as little

@@ -18,7 +18,7 @@ use super::panics::internal_error;
 use crate::error::Error;
 use crate::interpreter::show;
 use crate::ops::arguments::{MemoryFormat, Operand};
-use crate::tape::level::before_output;
+use crate::tape::level::{before_output, before_value};
 use crate::tensor::Tensor;
 
 type Function = Callable<Rules>;
@@ -289,6 +289,7 @@ pub fn write_output(name: &str, target: &Bound<'_, Tensor>, result: &Tensor, war
         )));
     }
     before_output(name, &out)?;
+    before_value(name, &out, result)?;
     if out.shape() == result.shape() {
         out.write(result)?;
         out.bump_version();

@@ -129,9 +129,9 @@ mod _C {
         use crate::python::autograd::{
             _as_output, _check_saved, _current_run, _custom_node, _end_of_leaf, _end_of_sample, _enter_transform,
             _leads_to_others, _leave_transform, _mode, _of_transform, _pop_saved_hooks, _push_saved_hooks, _rebase_history,
-            _run_has_inputs, _set_history, _set_mode, _variable, PyNode, RemovableHandle, WeakNode, backward, grad,
-            increment_version, is_anomaly_check_nan_enabled, is_anomaly_enabled, is_grad_enabled, is_inference_mode_enabled,
-            queue_callback, set_anomaly_enabled,
+            _run_has_inputs, _sample, _sample_of, _set_history, _set_mode, _variable, PyNode, RemovableHandle, WeakNode,
+            backward, grad, increment_version, is_anomaly_check_nan_enabled, is_anomaly_enabled, is_grad_enabled,
+            is_inference_mode_enabled, queue_callback, set_anomaly_enabled,
         };
     }
 

@@ -130,6 +130,32 @@ fn before_captured_write(op: &str, x: &Tensor, level: Level) -> Result<()> {
     before_output(op, x)
 }
 
+/// Before `value` is written to `x`: fails if it depends on a sample of a transform that `x` was there before.
+#[inline]
+pub fn before_value(op: &str, x: &Tensor, value: &Tensor) -> Result<()> {
+    let map = value.sample_of();
+    if map == 0 {
+        return Ok(());
+    }
+    if map > x.level() && map > x.sample_of() && MAPS.with_borrow(|maps| maps.iter().any(|m| m.number == map)) {
+        return differs_by_sample(op);
+    }
+    x.note_sample_of(map);
+    Ok(())
+}
+
+fn differs_by_sample<T>(op: &str) -> Result<T> {
+    runtime_error!(
+        "vmap: {op}(self, *extra_args) is not possible because `self`, which the function has captured, is not vmapped over, but \
+         what is written to it is: it is not the same for all samples. Please use out-of-place operators, or vmap over `self`, too."
+    )
+}
+
+/// Whether a function that is being mapped has captured `x`.
+pub fn is_captured_by_map(x: &Tensor) -> bool {
+    x.level() < mode::mode().level.maps
+}
+
 /// Before a write to `x` that differentiating does not forbid, as to an `out=`.
 pub fn before_output(op: &str, x: &Tensor) -> Result<()> {
     if x.level() >= mode::mode().level.maps {
@@ -191,10 +217,7 @@ pub fn end_of_sample(last: bool) -> Result<()> {
         shown.into_iter().rev().try_for_each(|restore| restore())?;
     }
     if let Some(op) = op {
-        return runtime_error!(
-            "vmap: {op}(self, *extra_args) is not possible because `self`, which the function has captured, is not vmapped over, but \
-             what is written to it is: it is not the same for all samples. Please use out-of-place operators, or vmap over `self`, too."
-        );
+        return differs_by_sample(&op);
     }
     let _before = MAPS.with_borrow_mut(|maps| maps.last_mut().and_then(|map| map.first.replace(first.unwrap_or(left))));
     Ok(())

@@ -19,7 +19,7 @@ pub mod saved;
 pub mod view;
 
 pub use meta::{Grad, GradObject, Hook, Meta};
-pub use mode::{is_recording, without_recording};
+pub use mode::{is_following, is_recording, without_recording};
 pub use record::{Edge, Node, Recorder, SavedOutput};
 
 #[cfg(test)]

@@ -38,6 +38,13 @@ pub fn is_recording() -> bool {
     MODE.get().grad
 }
 
+/// Whether ops note what comes of their operands: they are recorded, or a function is being mapped.
+#[inline]
+pub fn is_following() -> bool {
+    let mode = MODE.get();
+    mode.grad || mode.level.maps != 0
+}
+
 /// Whether tensors made now are inference tensors.
 #[inline]
 pub fn is_inference() -> bool {

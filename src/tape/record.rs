@@ -247,16 +247,29 @@ pub type Inputs = SmallVec<[Input; 2]>;
 pub struct Recorder {
     op: &'static str,
     inputs: Inputs,
+    /// Whether a node is wanted if an input is on the tape.
+    records: bool,
+    /// The innermost transform that maps whose samples an input depends on.
+    sample_of: u64,
 }
 
 impl Recorder {
     /// For an op with this name.
     pub fn new(op: &'static str) -> Recorder {
-        Recorder { op, inputs: Inputs::new() }
+        Recorder { op, inputs: Inputs::new(), records: true, sample_of: 0 }
+    }
+
+    /// For an op that has answered `y`, which may not be recorded.
+    pub fn of(op: &'static str, y: &Tensor) -> Recorder {
+        Recorder { records: super::is_recording() && y.dtype().is_inexact(), ..Recorder::new(op) }
     }
 
     /// Adds an input; whether it wants a gradient.
     pub fn input(&mut self, x: &Tensor) -> bool {
+        self.sample_of = self.sample_of.max(x.sample_of());
+        if !self.records {
+            return false;
+        }
         let edge = x.edge();
         let wanted = edge.is_some();
         self.inputs.push(Input { edge, shape: copy_of(&x.layout().shape), dtype: x.dtype() });
@@ -269,6 +282,12 @@ impl Recorder {
     }
 
     fn place(self, y: Tensor, saves: bool, rules: Rules) -> Result<Tensor> {
+        if self.sample_of != 0 {
+            y.note_sample_of(self.sample_of);
+        }
+        if !self.inputs.iter().any(|input| input.edge.is_some()) {
+            return Ok(y);
+        }
         let node = node(self.op, 1, self.inputs, saves, rules);
         node.check_inputs()?;
         if saved::is_active() {
@@ -362,8 +381,8 @@ macro_rules! vjp {
     };
     (@all $names:tt $op:expr, $y:expr, { $($x:ident : |$g:ident $(, $out:ident)?| $rule:expr),+ }) => {{
         let y: $crate::tensor::Tensor = $y;
-        if $crate::tape::is_recording() && y.dtype().is_inexact() && (false $(|| $x.requires_grad())+) {
-            let mut recorder = $crate::tape::Recorder::new($op);
+        if $crate::tape::is_following() && (false $(|| $x.is_followed())+) {
+            let mut recorder = $crate::tape::Recorder::of($op, &y);
             let mut saves = false;
             let rules = ($($crate::vjp!(@one $names recorder, saves, y, $x, |$g $(, $out)?| $rule),)+);
             recorder.finish(y, rules, saves)

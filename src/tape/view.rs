@@ -10,7 +10,7 @@ use std::sync::Arc;
 use smallvec::smallvec;
 
 use super::frozen::{MADE_IN_INFERENCE, MADE_UNRECORDED, frozen_node, maker, refusal};
-use super::level::before_write;
+use super::level::{before_value, before_write, is_captured_by_map};
 use super::meta::Meta;
 use super::mode::Mode;
 use super::record::{COPY_SLICES, Edge, Input, Node, Rule, Rules, node};
@@ -172,8 +172,10 @@ pub fn in_place(
 ) -> Result<()> {
     check_places(x)?;
     if !begin(op, x, others_require_grad)? {
-        let result = tape::without_recording(|| f(&x.reusing()))?;
+        let captured = is_captured_by_map(x);
+        let result = tape::without_recording(|| f(&if captured { x.kept() } else { x.reusing() }))?;
         x.check_result_fits(op, &result)?;
+        before_value(op, x, &result)?;
         if !(result.storage().same(x.storage()) && result.layout() == x.layout()) {
             x.write(&result)?;
         }
@@ -183,6 +185,7 @@ pub fn in_place(
     let before = x.copied()?.with_meta_of(x);
     let result = f(&before)?;
     x.check_result_fits(op, &result)?;
+    before_value(op, x, &result)?;
     let result = result.to_dtype(x.dtype())?;
     x.write(&result)?;
     x.bump_version();
@@ -236,7 +239,9 @@ pub fn in_place_memory(op: &'static str, x: &Tensor) -> Result<()> {
 /// Writes `value`, which must broadcast to the shape of `x`, to `x`, in its dtype.
 pub fn overwrite(op: &'static str, x: &Tensor, value: &Tensor) -> Result<()> {
     value.warn_of_lost_parts(x.dtype())?;
-    if begin(op, x, value.requires_grad())? {
+    let recorded = begin(op, x, value.requires_grad())?;
+    before_value(op, x, value)?;
+    if recorded {
         let value = value.to_dtype(x.dtype())?;
         // Taken before the write: an operand may be `x` itself.
         let value = if value.storage().same(x.storage()) { value.copied()?.with_meta_of(&value) } else { value };
