@@ -505,22 +505,113 @@ def test_forward_mode_asks_jvp_first():
     y, t = ferrograd.func.jvp(Own.apply, (x,), (v,))
     assert y.tolist() == [1, 4] and t.tolist() == [20, 40]
     assert grad(t.sum(), x)[0].tolist() == [20, 20]
-    assert ferrograd.func.jacfwd(Own.apply)(x).diag().tolist() == [20, 40]
+    with pytest.raises(RuntimeError, match="does not have vmap support"):
+        ferrograd.func.jacfwd(Own.apply)(x)
+    Mapped = type("Mapped", (Own,), {"generate_vmap_rule": True})
+    assert ferrograd.func.jacfwd(Mapped.apply)(x).diag().tolist() == [20, 40]
     assert ferrograd.func.jacrev(Own.apply)(x).diag().tolist() == [2, 4]
     assert grad(Own.apply(x).sum(), x)[0].tolist() == [2, 4]
 
 
-def test_forward_mode_of_what_is_differentiable_once():
-    """The derivative in forward mode is that of the backward; it was zero, without a word."""
+def test_forward_mode_needs_jvp():
+    """That of the backward's derivative would do, but for what is differentiable once."""
     x = ferrograd.ones(2)
-    methods = {"backward": staticmethod(once_differentiable(lambda ctx, g: g * 2))}
-    Once = type("Once", (Function,), {"forward": staticmethod(lambda ctx, x: x * 2), **methods})
+    members = {
+        "forward": staticmethod(lambda x: x * 2),
+        "setup_context": staticmethod(lambda ctx, inputs, output: None),
+        "backward": staticmethod(lambda ctx, g: g * 2),
+        "generate_vmap_rule": True,
+    }
+    Double = type("Double", (Function,), members)
     for call in (
-        lambda: ferrograd.func.jvp(Once.apply, (x,), (x,)),
-        lambda: ferrograd.func.jacfwd(Once.apply)(x),
-        lambda: ferrograd.autograd.functional.jvp(Once.apply, x, x),
+        lambda: ferrograd.func.jvp(Double.apply, (x,), (x,)),
+        lambda: ferrograd.func.jacfwd(Double.apply)(x),
+        lambda: ferrograd.func.hessian(lambda x: (Double.apply(x) ** 2).sum())(x),
+        lambda: ferrograd.func.linearize(Double.apply, x),
+        lambda: ferrograd.autograd.functional.jacobian(Double.apply, x, vectorize=True, strategy="forward-mode"),
     ):
-        with pytest.raises(RuntimeError, match="once_differentiable: define jvp"):
+        with pytest.raises(NotImplementedError, match="implement the jvp function"):
             call()
+    assert ferrograd.autograd.functional.jvp(Double.apply, x, x)[1].tolist() == [2, 2]
+    Once = type("Once", (Double,), {"backward": staticmethod(once_differentiable(lambda ctx, g: g * 2))})
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        ferrograd.autograd.functional.jvp(Once.apply, x, x)
     WithJvp = type("WithJvp", (Once,), {"jvp": staticmethod(lambda ctx, t: t * 2)})
     assert ferrograd.func.jvp(WithJvp.apply, (x,), (x,))[1].tolist() == [2, 2]
+
+
+class Product(Function):
+    """x y + n, with a rule for batches."""
+
+    calls = []
+
+    @staticmethod
+    def forward(x, y, n=1):
+        return x * y + n, x + y
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs[:2])
+
+    @staticmethod
+    def backward(ctx, g, h):
+        x, y = ctx.saved_tensors
+        return g * y + h, g * x + h, None
+
+    @staticmethod
+    def vmap(info, in_dims, x, y, n):
+        Product.calls.append((info.randomness, in_dims))
+        x, y = (t if dim is None else t.movedim(dim, -1) for t, dim in zip((x, y), in_dims))
+        product, total = Product.apply(x, y, n)
+        return (product, total), (-1, product.dim() - 1)
+
+
+def test_vmap_asks_the_function_for_its_rule():
+    func = ferrograd.func
+    Product.calls.clear()
+    x, y = ferrograd.arange(6.0).view(2, 3), ferrograd.ones(3) * 2
+    product, total = func.vmap(lambda x: Product.apply(x[0], y[0]))(x)
+    assert product.tolist() == [1, 7] and total.tolist() == [2, 5]
+    assert set(Product.calls) == {("error", (0, None, None))}
+    product = func.vmap(lambda x, y: Product.apply(x[0], y, 5)[0], in_dims=(1, 0), randomness="same")(x, y)
+    assert product.tolist() == [5, 7, 9]
+    assert Product.calls[-1] == ("same", (0, 0, None))
+    # Derivatives within, around, and of what is not of a sample at all.
+    assert func.vmap(func.grad(lambda x: Product.apply(x, x)[0]))(y).tolist() == [4, 4, 4]
+    assert func.grad(lambda x: func.vmap(lambda x: Product.apply(x, x)[0])(x).sum())(y).tolist() == [4, 4, 4]
+    calls = len(Product.calls)
+    assert func.vmap(lambda x: x + Product.apply(y[0], y[0])[1])(y).tolist() == [6, 6, 6]
+    assert len(Product.calls) == calls
+    within = func.vmap(lambda a: func.vmap(lambda b: Product.apply(a, b)[0])(y))(y)
+    assert within.tolist() == [[5, 5, 5]] * 3
+
+
+def test_what_functions_need_within_transforms():
+    func, x = ferrograd.func, ferrograd.ones(2)
+    members = {"forward": staticmethod(lambda ctx, x: x * 2), "backward": staticmethod(lambda ctx, g: g * 2)}
+    Old = type("Old", (Function,), members)
+    for call in (
+        lambda: func.grad(lambda x: Old.apply(x).sum())(x),
+        lambda: func.vmap(Old.apply)(x),
+        lambda: func.vmap(lambda y: y + Old.apply(x))(x),
+        lambda: func.jvp(Old.apply, (x,), (x,)),
+    ):
+        with pytest.raises(RuntimeError, match="must override the setup_context staticmethod"):
+            call()
+    assert ferrograd.autograd.functional.jacobian(Old.apply, x).tolist() == [[2, 0], [0, 2]]
+    separate = {"forward": staticmethod(lambda x: x * 2), "setup_context": staticmethod(lambda ctx, inputs, output: None)}
+    New = type("New", (Old,), separate)
+    assert func.grad(lambda x: New.apply(x).sum())(x).tolist() == [2, 2]
+    with pytest.raises(RuntimeError, match="does not have vmap support"):
+        func.vmap(New.apply)(x)
+    assert func.vmap(type("Mapped", (New,), {"generate_vmap_rule": True}).apply)(x).tolist() == [2, 2]
+    rules = {
+        "have two returns": lambda info, in_dims, x: x,
+        "incompatible": lambda info, in_dims, x: (x, (0, 1)),
+    }
+    for text, rule in rules.items():
+        with pytest.raises(RuntimeError, match=text):
+            func.vmap(type("Wrong", (New,), {"vmap": staticmethod(rule)}).apply)(x)
+    Both = type("Both", (Product,), {"generate_vmap_rule": True})
+    with pytest.raises(RuntimeError, match="has both generate_vmap_rule=True and"):
+        func.vmap(lambda x: Both.apply(x, x)[0])(x)

@@ -6,9 +6,10 @@ from ferrograd._C import _autograd, stack, zeros, zeros_like
 
 
 class _ForwardMode(_local):
-    """Whether this thread computes a derivative along tangents."""
+    """Whether this thread computes a derivative along tangents, and whether by the ``jvp`` of functions of the user's."""
 
     on = False
+    by_jvp = False
 
 
 FORWARD_MODE = _ForwardMode()
@@ -39,14 +40,16 @@ class Tangents:
     twice backwards can be differentiated forwards.
     """
 
-    def __init__(self, outputs, inputs):
+    def __init__(self, outputs, inputs, forward=True):
+        """In `forward` mode, functions of the user's are asked for their ``jvp``, otherwise for the derivative of their backward."""
         self.outputs = outputs
         self.weights = tuple(zeros_like(y, requires_grad=True) if is_inexact(y) else None for y in outputs)
-        before, FORWARD_MODE.on = FORWARD_MODE.on, True
+        before = FORWARD_MODE.on, FORWARD_MODE.by_jvp
+        FORWARD_MODE.on, FORWARD_MODE.by_jvp = True, forward
         try:
             self.products = gradients(outputs, inputs, self.weights, create_graph=True)
         finally:
-            FORWARD_MODE.on = before
+            FORWARD_MODE.on, FORWARD_MODE.by_jvp = before
 
     def along(self, tangents, create_graph=False, retain_graph=None):
         """The derivatives of the outputs along tangents of the inputs; None for outputs that do not depend on them."""

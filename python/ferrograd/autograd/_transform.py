@@ -1,8 +1,28 @@
 """Where a function that is being transformed begins and ends."""
 
+from _thread import _local
 from contextlib import contextmanager
 
 from ferrograd._C import _autograd
+
+
+class _Active(_local):
+    """The transforms that this thread is in, the innermost last: their numbers, and what random ops do if they map."""
+
+    transforms = ()
+
+
+ACTIVE = _Active()
+
+
+@contextmanager
+def active(transforms):
+    """Within these transforms only, as far as functions of one's own can see."""
+    before, ACTIVE.transforms = ACTIVE.transforms, transforms
+    try:
+        yield
+    finally:
+        ACTIVE.transforms = before
 
 
 @contextmanager
@@ -13,6 +33,7 @@ def transform(randomness=None, size=0):
     """
     before, number = _autograd._enter_transform(randomness, size)
     try:
-        yield number
+        with active((*ACTIVE.transforms, (number, randomness))):
+            yield number
     finally:
         _autograd._leave_transform(before)

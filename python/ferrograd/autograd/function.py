@@ -2,12 +2,15 @@
 
 import functools
 import warnings
+from collections import namedtuple
 
 from ferrograd._C import Tensor, is_tensor, zeros
 from ferrograd._C import _autograd
 from ferrograd.autograd import _saved
 from ferrograd.autograd._products import FORWARD_MODE, gradients, is_inexact
+from ferrograd.autograd._transform import ACTIVE, active
 from ferrograd.autograd.grad_mode import enable_grad, no_grad
+from ferrograd.utils._pytree import flatten_like, tree_flatten, tree_unflatten
 
 __all__ = ["BackwardCFunction", "Function", "FunctionCtx", "FunctionMeta", "InplaceFunction", "once_differentiable"]
 
@@ -160,6 +163,7 @@ class Function(FunctionCtx, metaclass=FunctionMeta):
     an instance, ``Cube()(x)``; each call works on a copy of the instance.
     """
 
+    # Whether vmap may run forward on one sample after the other.
     generate_vmap_rule = False
     clear_saved_tensors_on_access = False
     boxed_grads_call = False
@@ -185,6 +189,8 @@ class Function(FunctionCtx, metaclass=FunctionMeta):
     @classmethod
     def apply(cls, *args, **kwargs):
         """Calls the operation."""
+        if ACTIVE.transforms:
+            return _apply_within(ACTIVE.transforms, cls, args, kwargs)
         return _apply(cls, cls._backward_cls(), args, kwargs)
 
     @staticmethod
@@ -209,14 +215,17 @@ class Function(FunctionCtx, metaclass=FunctionMeta):
 
     @staticmethod
     def jvp(ctx, *grad_inputs):
-        """From tangents of the inputs to those of the outputs. Called where there is no ``backward``, from which they follow."""
+        """From tangents of the inputs to those of the outputs."""
         raise NotImplementedError(
             "You must implement the jvp function for custom autograd.Function to use it with forward mode AD."
         )
 
     @staticmethod
     def vmap(info, in_dims, *args):
-        """How to run on a batch. Not called: ``vmap`` runs forward on one sample after the other."""
+        """How to run on a batch: from its size, the dims of the arguments that are mapped, and these to an output and its dims.
+
+        ``vmap`` calls it for one sample after the other, each as a batch of one.
+        """
         raise NotImplementedError(
             "To use autograd.Function with vmap, you must either override the vmap staticmethod or set generate_vmap_rule=True."
         )
@@ -240,7 +249,8 @@ def _backward_of(cls):
         raise RuntimeError(
             "Implementing both 'backward' and 'vjp' for a custom Function is not allowed. You should only implement one of them."
         )
-    if FORWARD_MODE.on and _has_jvp(cls):
+    if FORWARD_MODE.by_jvp:
+        # That of a class without one says so.
         return _transposed(cls.jvp)
     return backward if vjp is Function.vjp else vjp
 
@@ -268,20 +278,88 @@ def _transposed(jvp):
     return backward
 
 
-def _apply(cls, ctx, args, kwargs):
+VmapInfo = namedtuple("VmapInfo", ["batch_size", "randomness"])
+
+
+def _apply_within(transforms, cls, args, kwargs):
+    """Calls the operation within transforms of functions, the innermost of which is the first that sees it."""
+    if cls.setup_context is Function.setup_context:
+        raise RuntimeError(
+            "In order to use an autograd.Function with functorch transforms (vmap, grad, jvp, jacrev, ...), it must override the "
+            "setup_context staticmethod."
+        )
+    args, kwargs = _bound(cls, args, kwargs)
+    *outer, (number, randomness) = transforms
+    if any(maps for _, maps in transforms):
+        _check_vmap_support(cls)
+    if randomness is None:
+        # It is recorded once for all transforms that differentiate.
+        mapping = tuple(transform for transform in outer if transform[1])
+        with active(mapping):
+            return _apply(cls, cls._backward_cls(), args, kwargs, forward=cls.apply if mapping else cls.forward)
+    with active(tuple(outer)):
+        if not cls.generate_vmap_rule:
+            leaves, spec = tree_flatten(args)
+            dims = [0 if is_tensor(x) and _autograd._sample_of(x) >= number else None for x in leaves]
+            if 0 in dims:
+                batch = [x if dim is None else x.unsqueeze(0) for x, dim in zip(leaves, dims)]
+                info = VmapInfo(batch_size=1, randomness=randomness)
+                return _only_sample(cls.vmap(info, tree_unflatten(dims, spec), *tree_unflatten(batch, spec)))
+        return cls.apply(*args, **kwargs)
+
+
+def _check_vmap_support(cls):
+    has_rule = cls.vmap is not Function.vmap
+    if cls.generate_vmap_rule and has_rule:
+        raise RuntimeError(
+            f"You tried to vmap over {cls.__name__}, but it has both generate_vmap_rule=True and an overridden vmap staticmethod. "
+            "Please set generate_vmap_rule=False or delete the overridden vmap staticmethod to avoid ambiguity."
+        )
+    if not (cls.generate_vmap_rule or has_rule):
+        raise RuntimeError(
+            f"You tried to vmap over {cls.__name__}, but it does not have vmap support. Please override and implement the vmap "
+            "staticmethod or set generate_vmap_rule=True."
+        )
+
+
+def _only_sample(answer):
+    """The output of a ``vmap`` for a batch of one."""
+    if not (isinstance(answer, tuple) and len(answer) == 2):
+        raise RuntimeError(
+            "Expected the vmap staticmethod to have two returns, an output and out_dims with pytree structure compatible with the "
+            f"output. Got a {type(answer)} instead"
+        )
+    output, out_dims = answer
+    leaves, spec = tree_flatten(output)
+    dims = flatten_like(out_dims, spec)
+    if dims is None or not all(dim is None or isinstance(dim, int) for dim in dims):
+        raise RuntimeError(
+            "The autograd.Function's vmap staticmethod returned an incompatible (output, out_dims) tuple. Expected out_dims to be "
+            f"compatible with the structure of the output. out_dims has structure {tree_flatten(out_dims)[1]} but output has "
+            f"structure {spec}."
+        )
+    return tree_unflatten([x if dim is None else x.select(dim, 0) for x, dim in zip(leaves, dims)], spec)
+
+
+def _bound(cls, args, kwargs):
+    """Arguments with the defaults of forward."""
+    import inspect  # slow to import, and seldom needed
+
+    bound = inspect.signature(cls.forward).bind(*args, **kwargs)
+    bound.apply_defaults()
+    return bound.args, bound.kwargs
+
+
+def _apply(cls, ctx, args, kwargs, forward=None):
     separate = cls.setup_context is not Function.setup_context
     if separate:
-        import inspect  # slow to import, and seldom needed
-
-        bound = inspect.signature(cls.forward).bind(*args, **kwargs)
-        bound.apply_defaults()
-        args, kwargs = bound.args, bound.kwargs
+        args, kwargs = _bound(cls, args, kwargs)
     inputs = (*args, *kwargs.values())
     ctx.needs_input_grad = tuple(is_tensor(x) and x.requires_grad for x in inputs)
     recorded = _autograd.is_grad_enabled() and any(ctx.needs_input_grad)
     with no_grad():
         if separate:
-            output = cls.forward(*args, **kwargs)
+            output = (forward or cls.forward)(*args, **kwargs)
             cls.setup_context(ctx, args, output)
         else:
             output = cls.forward(ctx, *args, **kwargs)
@@ -404,7 +482,7 @@ def once_differentiable(fn):
     def wrapper(ctx, *args):
         if FORWARD_MODE.on:
             raise RuntimeError(
-                "the derivative in forward mode is that of the backward, which is marked with @once_differentiable: define jvp, too"
+                "the derivative along tangents is that of the backward, which is marked with @once_differentiable, if not by jvp"
             )
         with no_grad():
             outputs = fn(ctx, *args)
@@ -414,7 +492,8 @@ def once_differentiable(fn):
             return outputs
         several = isinstance(outputs, tuple)
         parts = [None if y is None else _leaf(y) for y in (outputs if several else (outputs,))]
-        parts = DelayedError.apply(*parts)
+        with active(()):
+            parts = DelayedError.apply(*parts)
         return parts if several else parts[0]
 
     return wrapper

@@ -139,7 +139,7 @@ def jvp(func, inputs, v=None, create_graph=False, strict=False):
     """
     with enable_grad():
         call = _Call("jvp", func, inputs, create_graph, strict, v, "inputs")
-        tangents = Tangents(call.outputs, call.inputs)
+        tangents = Tangents(call.outputs, call.inputs, forward=False)
         if strict:
             for i, grad in enumerate(tangents.products):
                 if grad is None:

@@ -42,6 +42,9 @@ def _without_aux(api, output, has_aux):
         return output, None
     if not (isinstance(output, tuple) and len(output) == 2):
         raise RuntimeError(f"{api}: output of function f should be a tuple: (output, aux) if has_aux is True")
+    for leaf in tree_flatten(output[1])[0]:
+        if not isinstance(leaf, Tensor):
+            raise RuntimeError(f"{api}: Expected tensors as aux, got unsupported type {type(leaf)}")
     return output
 
 
@@ -75,8 +78,8 @@ def _check_real(name, what, tree):
 def grad_and_value(func, argnums=0, has_aux=False):
     """A function that answers the gradient of `func`, which answers a number, and its value.
 
-    `argnums` says by which arguments (trees of tensors); with `has_aux`, `func` answers ``(number, anything)``, and the result
-    is ``(gradient, (number, anything))``.
+    `argnums` says by which arguments (trees of tensors); with `has_aux`, `func` answers ``(number, tensors)``, and the result
+    is ``(gradient, (number, tensors))``.
     """
     api = "grad_and_value(f)(*args)"
 
@@ -99,7 +102,7 @@ def grad_and_value(func, argnums=0, has_aux=False):
 
 
 def grad(func, argnums=0, has_aux=False):
-    """A function that answers the gradient of `func`; with `has_aux`, ``(gradient, anything)``. See ``grad_and_value``.
+    """A function that answers the gradient of `func`; with `has_aux`, ``(gradient, tensors)``. See ``grad_and_value``.
 
     >>> ferrograd.func.grad(lambda x: x.sin())(ferrograd.tensor(0.0))
     tensor(1.)
@@ -117,7 +120,7 @@ def grad(func, argnums=0, has_aux=False):
 def vjp(func, *primals, has_aux=False):
     """``(func(*primals), vjp_fn)``, where ``vjp_fn(cotangents)`` answers a tuple of gradients, one for each primal.
 
-    With `has_aux`, `func` answers ``(output, anything)``, and the result is ``(output, vjp_fn, anything)``.
+    With `has_aux`, `func` answers ``(output, tensors)``, and the result is ``(output, vjp_fn, tensors)``.
     """
     output, vjp_fn, aux = _vjp(func, primals, None, has_aux)
     return (output, vjp_fn, aux) if has_aux else (output, vjp_fn)
@@ -149,7 +152,7 @@ def jvp(func, primals, tangents, *, strict=False, has_aux=False):
     """``(func(*primals), its derivative along the tangents)``; both tuples are alike.
 
     With `strict`, an output that does not depend on the primals is an error, otherwise its derivative is zeros. With
-    `has_aux`, `func` answers ``(output, anything)``, and the result is ``(output, derivative, anything)``.
+    `has_aux`, `func` answers ``(output, tensors)``, and the result is ``(output, derivative, tensors)``.
     """
     api = "jvp(f, primals, tangents)"
     if not isinstance(primals, tuple):
@@ -222,10 +225,10 @@ def _jacobian(name, func, argnums, has_aux, rows, call=Level.call):
     """A function that answers for each output a tree, like the arguments at `argnums`, of Jacobians."""
 
     @functools.wraps(func, updated=())
-    def wrapper(*args, **kwargs):
+    def wrapper(*args):
         _check_real(name, "inputs", args)
         level = Level(args, _checked_argnums(argnums, len(args)))
-        output, aux = _without_aux(f"{name}(f)(*args)", call(level, func, kwargs), has_aux)
+        output, aux = _without_aux(f"{name}(f)(*args)", call(level, func), has_aux)
         outputs, spec = _tensors(f"{name}(f)(*args)", output)
         _check_real(name, "outputs", outputs)
         with enable_grad():
@@ -262,9 +265,9 @@ def jacfwd(func, argnums=0, has_aux=False, *, randomness="error"):
     def columns(level, outputs):
         return by_columns(outputs, level.variables, level.leads_outside(*outputs), level.own)
 
-    def call(level, func, kwargs):
+    def call(level, func):
         with transform(randomness, 1):
-            return level.call(func, kwargs, forward=True)
+            return level.call(func, forward=True)
 
     if randomness == "different":
         return _jacobian_of_calls(func, argnums, has_aux)
@@ -275,14 +278,14 @@ def _jacobian_of_calls(func, argnums, has_aux):
     """As ``jacfwd``, with a call of the function for each column."""
 
     @functools.wraps(func, updated=())
-    def wrapper(*args, **kwargs):
+    def wrapper(*args):
         _check_real("jacfwd", "inputs", args)
         level = Level(args, _checked_argnums(argnums, len(args)))
         sizes = [x.numel() for x in level.values]
         units = eye(sum(sizes)).split(sizes, 1)
 
         def column(*directions):
-            inner = jvp(lambda *xs: func(*level.arguments(xs), **kwargs), tuple(level.values), directions, has_aux=has_aux)
+            inner = jvp(lambda *xs: func(*level.arguments(xs)), tuple(level.values), directions, has_aux=has_aux)
             _check_real("jacfwd", "outputs", inner[0])
             return inner[1:] if has_aux else inner[1]
 
