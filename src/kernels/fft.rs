@@ -4,6 +4,7 @@
 //! Some lines are read into a buffer, transformed there, and written: so a dim may lie in memory in any way.
 
 use std::collections::VecDeque;
+use std::f64::consts::TAU;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
@@ -99,20 +100,93 @@ fn smallest_factor(n: usize) -> usize {
     (3..).step_by(2).take_while(|p| p * p <= n).find(|p| n.is_multiple_of(*p)).unwrap_or(n)
 }
 
-/// A plan for transforms of length `n`; the plans used last are kept.
-fn plan(n: usize, forward: bool) -> Arc<dyn Fft<f64>> {
-    static KEPT_PLANS: Mutex<VecDeque<Arc<dyn Fft<f64>>>> = Mutex::new(VecDeque::new());
-    let direction = if forward { FftDirection::Forward } else { FftDirection::Inverse };
-    let make = || new_plan(n, direction);
-    // Never waits: neither for another thread, nor, in the child of a fork, for one that is not there.
-    let Ok(mut kept) = KEPT_PLANS.try_lock() else { return make() };
-    let place = kept.iter().position(|plan| plan.len() == n && plan.fft_direction() == direction);
-    let plan = place.and_then(|place| kept.remove(place)).unwrap_or_else(make);
-    kept.push_front(plan.clone());
-    while kept.iter().map(|plan| plan.len()).sum::<usize>() > KEPT_ELEMENTS || kept.len() > KEPT {
-        kept.pop_back();
+/// How lines of length `n` are transformed.
+struct Plan {
+    n: usize,
+    fft: Arc<dyn Fft<f64>>,
+    /// exp(-2πi k / n) for k up to n / 4, if `fft` is for half as many complex numbers as there are real ones.
+    roots: Vec<C>,
+}
+
+impl Plan {
+    fn new(n: usize, direction: FftDirection, halved: bool) -> Plan {
+        let root = |k: usize| C::cis(-TAU * k as f64 / n as f64);
+        let roots = if halved { (0..=n / 4).map(root).collect() } else { Vec::new() };
+        Plan { n, fft: new_plan(if halved { n / 2 } else { n }, direction), roots }
     }
-    plan
+
+    /// A plan for lines of length `n`; those used last are kept.
+    fn get(n: usize, forward: bool, halved: bool) -> Arc<Plan> {
+        static KEPT_PLANS: Mutex<VecDeque<Arc<Plan>>> = Mutex::new(VecDeque::new());
+        let direction = if forward { FftDirection::Forward } else { FftDirection::Inverse };
+        let make = || Arc::new(Plan::new(n, direction, halved));
+        // Never waits: neither for another thread, nor, in the child of a fork, for one that is not there.
+        let Ok(mut kept) = KEPT_PLANS.try_lock() else { return make() };
+        let is_it = |plan: &Arc<Plan>| plan.n == n && plan.fft.fft_direction() == direction && plan.roots.is_empty() != halved;
+        let place = kept.iter().position(is_it);
+        let plan = place.and_then(|place| kept.remove(place)).unwrap_or_else(make);
+        kept.push_front(plan.clone());
+        while kept.iter().map(|plan| plan.n).sum::<usize>() > KEPT_ELEMENTS || kept.len() > KEPT {
+            kept.pop_back();
+        }
+        plan
+    }
+
+    /// Transforms a line of an even number of real numbers: pairs of them as complex numbers, whose transform is that of the even
+    /// places plus i times that of the odd ones. (Press et al., "Numerical Recipes", 3rd ed., section 12.3.)
+    fn real_before(&self, line: &mut [C], scratch: &mut [C]) {
+        let m = line.len() / 2;
+        for j in 0..m {
+            line[j] = C::new(line[2 * j].re, line[2 * j + 1].re);
+        }
+        self.fft.process_with_scratch(&mut line[..m], scratch);
+        let C { re, im } = line[0];
+        (line[0], line[m]) = (C::new(re + im, 0.0), C::new(re - im, 0.0));
+        for k in 1..=m / 2 {
+            let (a, b) = (line[k], line[m - k].conj());
+            let (even, odd) = ((a + b) * 0.5, (a - b) * C::new(0.0, -0.5) * self.roots[k]);
+            (line[k], line[m - k]) = (even + odd, (even - odd).conj());
+        }
+        mirror(line);
+    }
+
+    /// The same backwards.
+    fn real_after(&self, line: &mut [C], scratch: &mut [C]) {
+        let m = line.len() / 2;
+        let (first, last) = (line[0].re, line[m].re);
+        line[0] = C::new(first + last, first - last);
+        for k in 1..=m / 2 {
+            let (a, b) = (line[k], line[m - k].conj());
+            let (even, odd) = (a + b, (a - b) * self.roots[k].conj() * C::I);
+            (line[k], line[m - k]) = (even + odd, (even - odd).conj());
+        }
+        self.fft.process_with_scratch(&mut line[..m], scratch);
+        for j in (0..m).rev() {
+            let C { re, im } = line[j];
+            (line[2 * j], line[2 * j + 1]) = (C::new(re, 0.0), C::new(im, 0.0));
+        }
+    }
+
+    /// Transforms lines, one after the other in memory.
+    fn run(&self, symmetry: Symmetry, lines: &mut [C], scratch: &mut [C]) {
+        let halved = !self.roots.is_empty();
+        match symmetry {
+            Symmetry::None => self.fft.process_with_scratch(lines, scratch),
+            Symmetry::RealBefore if halved => lines.chunks_exact_mut(self.n).for_each(|line| self.real_before(line, scratch)),
+            Symmetry::RealAfter if halved => lines.chunks_exact_mut(self.n).for_each(|line| self.real_after(line, scratch)),
+            Symmetry::RealBefore => {
+                self.fft.process_with_scratch(lines, scratch);
+                lines.chunks_exact_mut(self.n).for_each(mirror);
+            }
+            Symmetry::RealAfter => {
+                for line in lines.chunks_exact_mut(self.n) {
+                    line[0].im = 0.0;
+                    mirror(line);
+                }
+                self.fft.process_with_scratch(lines, scratch);
+            }
+        }
+    }
 }
 
 impl Pass {
@@ -129,18 +203,6 @@ impl Pass {
             (from, to)
         };
         lines.map(place).collect()
-    }
-
-    /// Fills what a transform reads and memory does not hold.
-    fn complete(&self, line: &mut [C]) {
-        if self.symmetry == Symmetry::RealAfter {
-            let half = self.n / 2;
-            line[0].im = 0.0;
-            if self.n.is_multiple_of(2) {
-                line[half].im = 0.0;
-            }
-            mirror(line);
-        }
     }
 }
 
@@ -165,21 +227,17 @@ pub unsafe fn run<A: Element, B: Element>(pass: &Pass, from: Line<A>, to: Line<B
     }
     let least = if from.step == 1 && to.step == 1 { 1 } else { NEIGHBOURS };
     let together = (BLOCK / n).max(least).min(count);
-    let plan = plan(n, pass.forward);
+    let plan = Plan::get(n, pass.forward, pass.symmetry != Symmetry::None && n.is_multiple_of(2));
     let (from, to) = (&from, &to);
     par::for_ranges(count.div_ceil(together), (BLOCK / (n * together)).max(1), &|blocks| {
         let mut buffer = vec![C::default(); together * n];
-        let mut scratch = vec![C::default(); plan.get_inplace_scratch_len()];
+        let mut scratch = vec![C::default(); plan.fft.get_inplace_scratch_len()];
         for block in blocks {
             let places = pass.places(block * together..count.min((block + 1) * together));
             let lines = &mut buffer[..places.len() * n];
             // SAFETY: the caller answers for the places.
             unsafe { read(from, &places, lines, n) };
-            lines.chunks_exact_mut(n).for_each(|line| pass.complete(line));
-            plan.process_with_scratch(lines, &mut scratch);
-            if pass.symmetry == Symmetry::RealBefore {
-                lines.chunks_exact_mut(n).for_each(mirror);
-            }
+            plan.run(pass.symmetry, lines, &mut scratch);
             if pass.scale != 1.0 {
                 lines.iter_mut().for_each(|v| *v *= pass.scale);
             }

@@ -2,7 +2,8 @@
 //! after the other. The first sample that comes to a call draws, the others find there what is theirs.
 //!
 //! Limits: a sample that draws something else at a call than the first did draws for itself, and so does each in ops that draw
-//! more or less often depending on values (`poisson`), where samples have "different" numbers.
+//! more or less often depending on values (`poisson`), where samples have "different" numbers. A batch along another dim than the
+//! first is drawn for as if it were along the first.
 
 use std::cell::RefCell;
 use std::ops::Range;

@@ -4,6 +4,7 @@
 //! A tensor remembers the innermost transform that it was made in, and a view that of what it shows. The numbers of transforms
 //! grow, so what has a smaller number than a transform was there before it. Under one that differentiates it may not be written to.
 //! Under one that maps, each sample finds it as the first did, and must leave it as the first did: it is written to once for all.
+//! What is known to depend on a sample (see `Tensor::sample_of`) is not written at all.
 
 use std::cell::RefCell;
 use std::mem::take;
