@@ -220,16 +220,19 @@ impl Tensor {
         self.body.level
     }
 
-    /// The innermost transform that maps whose samples it is known to depend on; 0 is none. Known is what a sample or a derivative
-    /// rule's op of it has come to; not, for example, what a comparison answers.
+    /// The innermost transform that maps whose samples it is known to depend on; 0 is none. Known is what elementwise
+    /// ops and those with derivatives make of a sample; not, for example, an index of its largest element.
     #[inline]
     pub fn sample_of(&self) -> u64 {
         self.body.sample_of.load(Ordering::Relaxed)
     }
 
-    /// Notes that it depends on samples of this transform.
+    /// Notes, while a function is being mapped, that it depends on samples of this transform (0 is none).
+    #[inline]
     pub(crate) fn note_sample_of(&self, map: u64) {
-        self.body.sample_of.fetch_max(map, Ordering::Relaxed);
+        if map != 0 && mode::mode().level.maps != 0 {
+            self.body.sample_of.fetch_max(map, Ordering::Relaxed);
+        }
     }
 
     /// Whether ops note what comes of it: to differentiate, or because it depends on a sample.

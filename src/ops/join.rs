@@ -12,7 +12,7 @@ use crate::runtime_error;
 use crate::storage::check_room;
 use crate::storage::{Access, Storage};
 use crate::tape::record::Rule;
-use crate::tape::{Recorder, is_recording};
+use crate::tape::{Recorder, is_following, is_recording};
 use crate::tensor::Tensor;
 
 impl Tensor {
@@ -40,10 +40,10 @@ impl Tensor {
             let dim = [0, y.rank() - 1, 1, 2, 3][dim];
             write_parts(&channels_moved(&y), &moved.iter().collect::<Vec<_>>(), dim)?;
         }
-        if !(is_recording() && y.dtype().is_inexact() && parts.iter().any(Tensor::requires_grad)) {
+        if !(is_following() && parts.iter().any(Tensor::is_followed)) {
             return Ok(y);
         }
-        let mut recorder = Recorder::new(op);
+        let mut recorder = Recorder::of(op, &y);
         let mut start = 0;
         let rule = |x: &Tensor| -> Option<Rule> {
             let (from, len) = (start, if left_out(&x) { 0 } else { length(x) });
@@ -74,10 +74,10 @@ impl Tensor {
         };
         let slabs: Vec<Tensor> = parts.iter().map(slab).collect();
         write_parts(&y, &slabs.iter().collect::<Vec<_>>(), dim)?;
-        if !(is_recording() && y.dtype().is_inexact() && parts.iter().any(Tensor::requires_grad)) {
+        if !(is_following() && parts.iter().any(Tensor::is_followed)) {
             return Ok(y);
         }
-        let mut recorder = Recorder::new("stack");
+        let mut recorder = Recorder::of("stack", &y);
         let rule = |(place, x): (usize, &Tensor)| -> Option<Rule> {
             recorder.input(x).then(|| -> Rule { Box::new(move |g, _| g.select_at(dim, place)) })
         };

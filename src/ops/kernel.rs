@@ -237,6 +237,7 @@ pub(crate) fn apply(op: &'static str, dtype: DType, inputs: &[&Tensor], body: Ru
     // Nobody else can reach memory that only `y` knows.
     let fresh = y.is_unique();
     run_on(&y, fresh, inputs, body);
+    note_samples(&y, inputs);
     Ok(y)
 }
 
@@ -255,6 +256,7 @@ fn apply_to_few(dtype: DType, inputs: &[&Tensor], body: Run<'_>) -> Result<Optio
         return Ok(None);
     }
     let y = if in_place { first.with_layout(first.layout().clone()) } else { first.uninitialized_like(dtype)? };
+    note_samples(&y, inputs);
     if in_place || !inputs.iter().all(whole) {
         run_on(&y, !in_place, inputs, body);
         return Ok(Some(y));
@@ -277,6 +279,12 @@ fn meets_only_itself(x: &Tensor, other: &Tensor) -> bool {
 /// Runs `body` on y and inputs that broadcast to its shape; y must overlap none of them or be exactly one of them.
 fn apply_into(y: &Tensor, inputs: &[&Tensor], body: Run<'_>) {
     run_on(y, false, inputs, body);
+}
+
+/// Notes on what samples of a function that is being mapped `y` depends.
+#[inline]
+fn note_samples(y: &Tensor, inputs: &[&Tensor]) {
+    y.note_sample_of(inputs.iter().map(|x| x.sample_of()).fold(0, u64::max));
 }
 
 fn run_on(y: &Tensor, fresh: bool, inputs: &[&Tensor], body: Run<'_>) {

@@ -282,9 +282,7 @@ impl Recorder {
     }
 
     fn place(self, y: Tensor, saves: bool, rules: Rules) -> Result<Tensor> {
-        if self.sample_of != 0 {
-            y.note_sample_of(self.sample_of);
-        }
+        y.note_sample_of(self.sample_of);
         if !self.inputs.iter().any(|input| input.edge.is_some()) {
             return Ok(y);
         }
