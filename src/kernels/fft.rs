@@ -23,6 +23,8 @@ type C = Complex<f64>;
 const BLOCK: usize = 4096;
 /// Lines together at least if their elements do not lie side by side, but perhaps those of different lines do.
 const NEIGHBOURS: usize = 4;
+/// Lines longer than this are worked on one by one, so that buffers stay smaller than what they are for.
+const FAR: usize = 1 << 16;
 /// Plans that are kept, at most.
 const KEPT: usize = 32;
 /// Elements that these are for, together, at most.
@@ -225,7 +227,7 @@ pub unsafe fn run<A: Element, B: Element>(pass: &Pass, from: Line<A>, to: Line<B
     if n == 0 || count == 0 {
         return;
     }
-    let least = if from.step == 1 && to.step == 1 { 1 } else { NEIGHBOURS };
+    let least = if from.step == 1 && to.step == 1 || n > FAR { 1 } else { NEIGHBOURS };
     let together = (BLOCK / n).max(least).min(count);
     let plan = Plan::get(n, pass.forward, pass.symmetry != Symmetry::None && n.is_multiple_of(2));
     let (from, to) = (&from, &to);

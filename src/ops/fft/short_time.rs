@@ -94,8 +94,8 @@ impl Tensor {
             "replicate" => i.clamp(0, size - 1),
             _ => (size - 1) - ((size - 1) - i.abs()).abs(),
         };
-        let places: Vec<i64> = (-count..size + count).map(place).collect();
-        x.index_select(last as isize, &Tensor::from_slice(&[places.len()], &places)?)
+        let total = (size as usize).saturating_add(2 * count as usize);
+        x.index_select(last as isize, &Tensor::tabulate("stft", total, |i| place(i as i64 - count))?)
     }
 
     /// The windows of a signal of shape (batch, length), as one more dim. If `aligned`, the first begins where the signal does.
