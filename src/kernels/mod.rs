@@ -2,6 +2,7 @@
 
 pub mod bessel;
 pub mod complex;
+pub mod conv;
 pub mod distance;
 pub mod elementwise;
 pub mod fft;

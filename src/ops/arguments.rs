@@ -301,6 +301,23 @@ pub struct Given<T>(pub Option<T>);
 /// Some shapes.
 pub struct Shapes(pub Vec<Dims>);
 
+/// Zeros around the input of a convolution.
+#[derive(Clone)]
+pub enum Padding {
+    /// As many as these.
+    Sizes(Dims),
+    /// None.
+    Valid,
+    /// As many as keep the size.
+    Same,
+}
+
+/// A tuple or list of ints, where one int does not do.
+pub struct IntList(pub Dims);
+
+/// A tuple or list of ints, or one int for two.
+pub struct IntPair(pub Dims);
+
 /// In which order the elements of a tensor lie in memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MemoryFormat {

@@ -84,6 +84,10 @@ mod _C {
     #[pymodule_export]
     use crate::ops::complex::{complex_of, imag, is_complex, polar, real};
     #[pymodule_export]
+    use crate::ops::convolution::{
+        conv_tbc, conv_transpose1d, conv_transpose2d, conv_transpose3d, conv1d, conv2d, conv3d, convolution,
+    };
+    #[pymodule_export]
     use crate::ops::distance::{cdist, pdist};
     #[pymodule_export]
     use crate::ops::dropout::{
@@ -109,6 +113,8 @@ mod _C {
     use crate::ops::linalg::lu::lu_unpack;
     #[pymodule_export]
     use crate::ops::loss::pointwise::binary_cross_entropy_with_logits;
+    #[pymodule_export]
+    use crate::ops::pad::constant_pad_nd;
     #[pymodule_export]
     use crate::ops::pointwise::polygamma;
     #[pymodule_export]
@@ -186,6 +192,10 @@ mod _C {
             celu, celu_, elu, elu_, gelu, glu, logsigmoid, mish, mish_, selu, selu_, silu, silu_, softplus,
         };
         #[pymodule_export]
+        use crate::ops::convolution::{conv_tbc, conv_transpose1d, conv_transpose2d, conv_transpose3d, conv1d, conv2d, conv3d};
+        #[pymodule_export]
+        use crate::ops::fold::{fold, unfold};
+        #[pymodule_export]
         use crate::ops::loss::classes::{cross_entropy, nll_loss};
         #[pymodule_export]
         use crate::ops::loss::ctc::ctc_loss;
@@ -195,6 +205,8 @@ mod _C {
         use crate::ops::loss::pointwise::{binary_cross_entropy, huber_loss, mse_loss, smooth_l1_loss, soft_margin_loss};
         #[pymodule_export]
         use crate::ops::matmul::linear;
+        #[pymodule_export]
+        use crate::ops::pad::pad;
         #[pymodule_export]
         use crate::ops::rectifier::{
             hardsigmoid, hardsigmoid_, hardswish, hardswish_, hardtanh, hardtanh_, leaky_relu, leaky_relu_, relu, relu_, relu6,

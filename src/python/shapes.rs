@@ -2,12 +2,12 @@
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyInt, PyList, PyTuple};
+use pyo3::types::{PyInt, PyList, PyString, PyTuple};
 use pyo3::{Borrowed, FromPyObject};
 
 use super::arguments::type_name;
 use crate::dtype::DType;
-use crate::ops::arguments::{Dims, IntOrInts, Several, Shapes, Sizes, Tensors, ViewAs};
+use crate::ops::arguments::{Dims, IntList, IntOrInts, IntPair, Padding, Several, Shapes, Sizes, Tensors, ViewAs, Whole};
 use crate::tensor::Tensor;
 
 impl<'a, 'py> FromPyObject<'a, 'py> for Sizes {
@@ -109,6 +109,46 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Shapes {
 
     fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<Shapes> {
         ob.try_iter()?.map(|item| item?.extract::<Dims>()).collect::<PyResult<_>>().map(Shapes)
+    }
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Padding {
+    type Error = PyErr;
+
+    fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<Padding> {
+        match ob.cast::<PyString>() {
+            Err(_) => ob.extract().map(Padding::Sizes),
+            Ok(name) => match name.to_str()? {
+                "valid" => Ok(Padding::Valid),
+                "same" => Ok(Padding::Same),
+                other => {
+                    let text = format!("Invalid padding string: '{other}' (expected 'valid' or 'same')");
+                    Err(crate::error::Error::Runtime(text).into())
+                }
+            },
+        }
+    }
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for IntList {
+    type Error = PyErr;
+
+    fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<IntList> {
+        if ob.is_instance_of::<PyTuple>() || ob.is_instance_of::<PyList>() {
+            return ob.extract().map(IntList);
+        }
+        Err(PyTypeError::new_err(format!("expected a tuple of ints, got {}", type_name(&ob))))
+    }
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for IntPair {
+    type Error = PyErr;
+
+    fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<IntPair> {
+        match ob.extract::<IntList>() {
+            Ok(IntList(ints)) => Ok(IntPair(ints)),
+            Err(_) => ob.extract::<Whole>().map(|Whole(int)| IntPair(Dims(smallvec::smallvec![int, int]))),
+        }
     }
 }
 

@@ -28,6 +28,8 @@ mod pack;
 mod tests;
 mod tiles;
 
+pub(in crate::kernels) use pack::with_buffer;
+
 use crate::kernels::par;
 use crate::kernels::simd::{self, Isa};
 use std::ops::Range;

@@ -16,7 +16,7 @@ thread_local! {
 }
 
 /// Calls `body` with room for `len` numbers, uninitialised and aligned to a cache line.
-pub(super) fn with_buffer<T: Number, R>(len: usize, body: impl FnOnce(*mut T) -> R) -> R {
+pub(in crate::kernels) fn with_buffer<T: Number, R>(len: usize, body: impl FnOnce(*mut T) -> R) -> R {
     let mut buffer = BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_default();
     let lines = (len * size_of::<T>()).div_ceil(size_of::<Line>());
     if buffer.capacity() < lines {

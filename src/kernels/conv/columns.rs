@@ -1,0 +1,192 @@
+//! The matrix of windows of a group: row (channel, place in the window), column (sample, place of the window).
+
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+use super::{GRAIN, Shared, Sizes};
+use crate::kernels::matmul::Number;
+use crate::kernels::par;
+
+/// A row of the matrix: which plane of x it reads, and from where.
+struct Row {
+    channel: usize,
+    /// How far into x, along each dim, the window at place 0 reads; negative in the padding.
+    start: [isize; 3],
+    /// The places along the last dim where it does not read padding.
+    inside: Range<usize>,
+}
+
+/// How far into x, along dim `d`, the element `k` of the window at place 0 is.
+fn start(s: &Sizes, d: usize, k: usize) -> isize {
+    (k * s.dilation[d]) as isize - s.padding[d] as isize
+}
+
+/// The places along dim `d`, of `0..output`, where an element of the window that starts at `start` does not read padding.
+pub(super) fn places_inside(s: &Sizes, d: usize, start: isize) -> Range<usize> {
+    let stride = s.stride[d];
+    let low = (start.min(0).unsigned_abs()).div_ceil(stride);
+    let high = usize::try_from(s.input[d] as isize - start).map_or(0, |reach| reach.div_ceil(stride));
+    let high = high.min(s.output[d]);
+    low.min(high)..high
+}
+
+fn row(s: &Sizes, row: usize) -> Row {
+    let [depth, height, width] = s.kernel;
+    let k = [row / (height * width) % depth, row / width % height, row % width];
+    let start = [0, 1, 2].map(|d| start(s, d, k[d]));
+    Row { channel: row / s.kernel_len(), start, inside: places_inside(s, 2, start[2]) }
+}
+
+/// A run of columns that are neighbours along the last dim.
+struct Run {
+    /// Place in the block.
+    block: usize,
+    sample: usize,
+    /// Place of the windows along the first two dims.
+    outer: [usize; 2],
+    /// Places along the last dim.
+    inner: Range<usize>,
+}
+
+fn for_runs(s: &Sizes, at: &Range<usize>, mut body: impl FnMut(Run)) {
+    let [depth, height, width] = s.output;
+    let mut col = at.start;
+    while col < at.end {
+        let first = col % width;
+        let inner = first..width.min(first + (at.end - col));
+        let line = col / width;
+        let next = col + inner.len();
+        body(Run { block: col - at.start, sample: line / height / depth, outer: [line / height % depth, line % height], inner });
+        col = next;
+    }
+}
+
+/// Where in a plane of x the line is that a row reads for a run, if it is not all padding.
+fn line(s: &Sizes, row: &Row, outer: [usize; 2]) -> Option<usize> {
+    let place = |d: usize| {
+        let place = (outer[d] * s.stride[d]) as isize + row.start[d];
+        usize::try_from(place).ok().filter(|&place| place < s.input[d])
+    };
+    Some((place(0)? * s.input[1] + place(1)?) * s.input[2])
+}
+
+/// Writes a block of the matrix to `to`, rows one after the other.
+///
+/// # Safety
+/// `x` must be valid for the sizes, `to` have room for the block; zero bytes must be a zero.
+pub unsafe fn put_columns<T>(s: &Sizes, x: *const T, group: usize, rows: Range<usize>, at: Range<usize>, to: *mut T) {
+    // One loop for all types of a size.
+    // SAFETY: the same contract, for the same bytes.
+    unsafe {
+        match size_of::<T>() {
+            1 => put::<u8>(s, x.cast(), group, rows, at, to.cast()),
+            4 => put::<u32>(s, x.cast(), group, rows, at, to.cast()),
+            8 => put::<u64>(s, x.cast(), group, rows, at, to.cast()),
+            _ => put::<MaybeUninit<T>>(s, x.cast(), group, rows, at, to.cast()),
+        }
+    }
+}
+
+/// # Safety
+/// As [`put_columns`].
+unsafe fn put<T>(s: &Sizes, x: *const T, group: usize, rows: Range<usize>, at: Range<usize>, to: *mut T) {
+    let (width, plane, stride) = (at.len(), s.input_len(), s.stride[2]);
+    for (i, number) in rows.enumerate() {
+        let row = row(s, number);
+        let to = to.wrapping_add(i * width);
+        for_runs(s, &at, |run| {
+            let to = to.wrapping_add(run.block);
+            let Some(line) = line(s, &row, run.outer) else {
+                // SAFETY: the run is within the block.
+                return unsafe { to.write_bytes(0, run.inner.len()) };
+            };
+            let within = |place: usize| place.clamp(run.inner.start, run.inner.end);
+            let inside = within(row.inside.start)..within(row.inside.end);
+            let (before, count) = (inside.start - run.inner.start, inside.len());
+            // SAFETY: the run is within the block, and what it reads is within a line of x.
+            unsafe {
+                to.write_bytes(0, before);
+                to.add(before + count).write_bytes(0, run.inner.len() - before - count);
+                if count == 0 {
+                    return;
+                }
+                let channel = (run.sample * s.groups + group) * s.inputs + row.channel;
+                let first = (inside.start * stride).wrapping_add_signed(row.start[2]);
+                let (from, to) = (x.add(channel * plane + line + first), to.add(before));
+                if stride == 1 {
+                    std::ptr::copy_nonoverlapping(from, to, count);
+                } else {
+                    (0..count).for_each(|j| std::ptr::copy_nonoverlapping(from.add(j * stride), to.add(j), 1));
+                }
+            }
+        });
+    }
+}
+
+/// Adds a block of the matrix, rows one after the other, to where in x its elements come from.
+///
+/// # Safety
+/// As [`put_columns`]; no other thread may be on these channels of these samples of x.
+pub unsafe fn add_columns<T: Number>(s: &Sizes, block: *const T, group: usize, rows: Range<usize>, at: Range<usize>, x: *mut T) {
+    let (width, plane, stride) = (at.len(), s.input_len(), s.stride[2]);
+    for (i, number) in rows.enumerate() {
+        let row = row(s, number);
+        let from = block.wrapping_add(i * width);
+        for_runs(s, &at, |run| {
+            let Some(line) = line(s, &row, run.outer) else { return };
+            let inside = row.inside.start.max(run.inner.start)..row.inside.end.min(run.inner.end);
+            if inside.is_empty() {
+                return;
+            }
+            let channel = (run.sample * s.groups + group) * s.inputs + row.channel;
+            let first = (inside.start * stride).wrapping_add_signed(row.start[2]);
+            // SAFETY: the run is within the block, and its elements' places are within a line of x.
+            unsafe {
+                let from = from.add(run.block + inside.start - run.inner.start);
+                let to = x.add(channel * plane + line + first);
+                for j in 0..inside.len() {
+                    let to = to.add(j * stride);
+                    *to = (*to).plus(*from.add(j));
+                }
+            }
+        });
+    }
+}
+
+/// All windows of each sample of x (one group) as columns: `to` is (sample, row of the matrix, place of the window).
+///
+/// # Safety
+/// As [`put_columns`].
+pub unsafe fn unfold<T>(s: &Sizes, x: *const T, to: *mut T) {
+    let (rows, len) = (s.rows(), s.output_len());
+    let shared = Shared((x, to));
+    par::for_ranges(s.batch * rows, (GRAIN / len).max(1), &|range| {
+        let (x, to) = shared.get();
+        for row in range {
+            let (n, i) = (row / rows, row % rows);
+            // SAFETY: the caller's promise; a row of `to` is written by one thread.
+            unsafe { put_columns(s, x, 0, i..i + 1, n * len..(n + 1) * len, to.add(row * len)) };
+        }
+    });
+}
+
+/// The sums in x of what [`unfold`] has made of each place.
+///
+/// # Safety
+/// As [`put_columns`], but that x is written.
+pub unsafe fn fold<T: Number>(s: &Sizes, columns: *const T, x: *mut T) {
+    let (window, len, plane) = (s.kernel_len(), s.output_len(), s.input_len());
+    let shared = Shared((columns, x));
+    par::for_ranges(s.batch * s.inputs, (GRAIN / (window * len)).max(1), &|range| {
+        let (columns, x) = shared.get();
+        for channel in range {
+            let (n, c) = (channel / s.inputs, channel % s.inputs);
+            // SAFETY: the caller's promise; a channel of a sample is written by one thread.
+            unsafe {
+                std::slice::from_raw_parts_mut(x.add(channel * plane), plane).fill(T::ZERO);
+                let block = columns.add(channel * window * len);
+                add_columns(s, block, 0, c * window..(c + 1) * window, n * len..(n + 1) * len, x);
+            }
+        }
+    });
+}
