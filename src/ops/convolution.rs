@@ -15,6 +15,7 @@ use crate::kernels::without_interpreter;
 use crate::layout::{Shape, checked_numel};
 use crate::runtime_error;
 use crate::storage::Access;
+use crate::tape::without_recording;
 use crate::tensor::Tensor;
 use crate::vjp;
 
@@ -56,7 +57,13 @@ impl Form {
             return Ok(y);
         }
         if a.numel() == 0 || b.numel() == 0 {
-            y.fill(Scalar::Int(0))?;
+            match &bias {
+                Some(bias) => {
+                    let shape: Shape = std::iter::once(bias.numel()).chain((0..self.rank).map(|_| 1)).collect();
+                    y.write(&bias.view_as_shape(&shape)?)?;
+                }
+                None => y.fill(Scalar::Int(0))?,
+            }
             return Ok(y);
         }
         let s = self.sizes;
@@ -84,18 +91,15 @@ impl Form {
         done.map(|()| y)
     }
 
-    /// [`Form::values`] in the dtype and, if wanted, memory format of torch's result.
+    /// [`Form::values`] in the dtype and the order in memory of torch's result.
     fn finished(&self, of: Of, a: &Tensor, b: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
         let y = self.values(of, a, b, bias)?.to_dtype(a.dtype())?;
         let format = match self.rank {
             2 => MemoryFormat::ChannelsLast,
-            3 => MemoryFormat::ChannelsLast3d,
+            3 if y.dtype() == DType::F32 => MemoryFormat::ChannelsLast3d,
             _ => return Ok(y),
         };
-        if !is_channels_last(a) && !is_channels_last(b) {
-            return Ok(y);
-        }
-        y.to_copy(y.dtype(), format)
+        if is_channels_last(a) || is_channels_last(b) { y.to_copy(y.dtype(), format) } else { Ok(y) }
     }
 
     /// The sums of input and weight, plus a bias.
@@ -538,15 +542,38 @@ pub fn convolution(
 pub fn conv_tbc(input: &Tensor, weight: &Tensor, bias: &Tensor, pad: isize) -> Result<Tensor> {
     let op = "conv_tbc";
     let (x, w) = (input, weight);
-    if x.rank() != 3 || w.rank() != 3 || bias.rank() != 1 {
+    let (&[times, samples, inputs], &[reach, of, outputs]) = (x.shape(), w.shape()) else {
         return runtime_error!(
-            "{op}: expected input of 3 dims (time, batch, in_channel), weight of 3 (kernel, in_channel, out_channel) and bias of 1, got \
-             {:?}, {:?} and {:?}",
+            "{op}: Input must have 3 dims: time, batch, in_channel, and weight: kernel, in_channel, out_channel, got {:?} and {:?}",
             x.shape(),
+            w.shape()
+        );
+    };
+    if of != inputs || bias.shape() != [outputs] {
+        return runtime_error!(
+            "{op}: weight {:?} and bias {:?} do not fit {inputs} input channels (the last dim of the input)",
             w.shape(),
             bias.shape()
         );
     }
-    let arguments = Arguments::new(op, 1, &[1], &[pad], &[1], 1, None)?;
-    arguments.apply("convolution", &x.permuted(&[1, 2, 0])?, &w.permuted(&[2, 1, 0])?, Some(bias))?.permuted(&[2, 0, 1])
+    check_dtypes(op, x, w, Some(bias))?;
+    let places = times as i128 + 2 * pad as i128 - reach as i128 + 1;
+    if pad < 0 || places < 0 || places > isize::MAX as i128 / 4 {
+        return runtime_error!("{op}: {times} times with {pad} zeros at both ends do not fit a kernel of {reach}");
+    }
+    let (stride, dilation) = ([1; 3], [1; 3]);
+    let (input, kernel, output, padding) = ([1, 1, times], [1, 1, reach], [1, 1, places as usize], [0, 0, pad as usize]);
+    let sizes = Sizes { batch: samples, groups: 1, inputs, outputs, input, kernel, output, stride, padding, dilation };
+    let form = Form { sizes, rank: 1 };
+    let (images, kernels) = (|x: &Tensor| x.permuted(&[1, 2, 0]), |w: &Tensor| w.permuted(&[2, 1, 0]));
+    let sequences = |x: &Tensor| x.permuted(&[2, 0, 1]);
+    let y = without_recording(|| {
+        let y = form.values(Of::Output, &images(x)?, &kernels(w)?, Some(bias))?;
+        sequences(&y)?.contiguous()?.to_dtype(x.dtype())
+    })?;
+    vjp!(op, y, {
+        x: |g| sequences(&form.input(BACKWARD, &kernels(&w.conj()?)?, &images(g)?, None)?),
+        w: |g| kernels(&form.weight(&images(&x.conj()?)?, &images(g)?)?),
+        bias: |g| g.sum(Some(Dims(smallvec::smallvec![0, 1])), false, None),
+    })
 }

@@ -131,7 +131,7 @@ impl<T: Copy> Shared<T> {
 /// place); y is written, and overlaps nothing.
 pub unsafe fn output<T: Gemm>(s: &Sizes, x: *const T, w: *const T, bias: *const T, y: *mut T) {
     let (rows, cols, len) = (s.rows(), s.cols(), s.output_len());
-    if s.inputs == 1 && depthwise::suits(s) {
+    if depthwise::suits::<T>(s) {
         // SAFETY: the same contract.
         return unsafe { depthwise::output(s, x, w, bias, y) };
     }
@@ -172,7 +172,7 @@ pub unsafe fn output<T: Gemm>(s: &Sizes, x: *const T, w: *const T, bias: *const 
 /// As [`output`], but that x is written.
 pub unsafe fn input<T: Gemm>(s: &Sizes, w: *const T, y: *const T, bias: *const T, x: *mut T) {
     let (rows, len) = (s.rows(), s.output_len());
-    if s.inputs == 1 && depthwise::suits(s) {
+    if depthwise::suits::<T>(s) {
         // SAFETY: the same contract.
         return unsafe { depthwise::input(s, w, y, bias, x) };
     }
@@ -246,7 +246,7 @@ unsafe fn add_to_input<T: Gemm>(
 /// As [`output`], but that w is written.
 pub unsafe fn weight<T: Gemm>(s: &Sizes, x: *const T, y: *const T, w: *mut T) {
     let (rows, cols) = (s.rows(), s.cols());
-    if s.inputs == 1 && depthwise::suits(s) {
+    if depthwise::suits::<T>(s) {
         // SAFETY: the same contract.
         return unsafe { depthwise::weight(s, x, y, w) };
     }
