@@ -30,11 +30,12 @@ enum Of {
     Output,
 }
 
-/// A form: its sizes, and how many dims it has besides those of samples and channels.
+/// A form: its sizes, how many dims it has besides those of samples and channels, and how torch's results lie in memory.
 #[derive(Clone, Copy)]
 struct Form {
     sizes: Sizes,
     rank: usize,
+    channels_last: bool,
 }
 
 impl Form {
@@ -94,12 +95,11 @@ impl Form {
     /// [`Form::values`] in the dtype and the order in memory of torch's result.
     fn finished(&self, of: Of, a: &Tensor, b: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
         let y = self.values(of, a, b, bias)?.to_dtype(a.dtype())?;
-        let format = match self.rank {
-            2 => MemoryFormat::ChannelsLast,
-            3 if y.dtype() == DType::F32 => MemoryFormat::ChannelsLast3d,
-            _ => return Ok(y),
-        };
-        if is_channels_last(a) || is_channels_last(b) { y.to_copy(y.dtype(), format) } else { Ok(y) }
+        match self.rank {
+            _ if !self.channels_last => Ok(y),
+            2 => y.to_copy(y.dtype(), MemoryFormat::ChannelsLast),
+            _ => y.to_copy(y.dtype(), MemoryFormat::ChannelsLast3d),
+        }
     }
 
     /// The sums of input and weight, plus a bias.
@@ -287,20 +287,22 @@ impl Arguments {
         let (given, kernel) = (dims(x), dims(w));
         let mut other = [1; 3];
         for d in 3 - self.rank..3 {
-            other[d] = self.size_of_result(d, given[d], kernel[d], &given)?;
+            other[d] = self.size_of_result(d, given[d], kernel[d], x)?;
         }
         let (input, output) = if self.output_padding.is_some() { (other, given) } else { (given, other) };
         let (batch, groups) = (x.shape()[0], self.groups);
         let (outputs, inputs) = (w.shape()[0] / groups, w.shape()[1]);
         let Arguments { stride, padding, dilation, .. } = *self;
         let sizes = Sizes { batch, groups, inputs, outputs, input, kernel, output, stride, padding, dilation };
-        let form = Form { sizes, rank: self.rank };
+        // Torch has channels last in 3 dims for float32 only.
+        let channels_last = (self.rank == 2 || x.dtype() == DType::F32) && (is_channels_last(x) || is_channels_last(w));
+        let form = Form { sizes, rank: self.rank, channels_last };
         checked_numel(self.op, &form.shape(if self.output_padding.is_some() { Of::Input } else { Of::Output }))?;
         Ok(form)
     }
 
     /// The size of dim `d` of the result.
-    fn size_of_result(&self, d: usize, size: usize, kernel: usize, given: &[usize; 3]) -> Result<usize> {
+    fn size_of_result(&self, d: usize, size: usize, kernel: usize, x: &Tensor) -> Result<usize> {
         let op = self.op;
         let [stride, padding, dilation] = [self.stride[d], self.padding[d], self.dilation[d]].map(|v| v as i128);
         let (size, reach) = (size as i128, dilation * (kernel as i128 - 1) + 1);
@@ -312,21 +314,23 @@ impl Arguments {
             return runtime_error!("{op}: the sizes are too large: dimension {d} would have {padded} places with its padding");
         }
         if let Some(more) = self.output_padding {
-            if more[d] as i128 >= stride.max(dilation) {
+            let result = padded - 2 * padding;
+            // As in torch, without samples much goes.
+            let least = i128::from(x.shape()[0] > 0);
+            if least > 0 && more[d] as i128 >= stride.max(dilation) {
                 return runtime_error!(
                     "{op}: output padding must be smaller than either stride or dilation, but got output_padding {}, stride {stride}, \
                      dilation {dilation}",
                     more[d]
                 );
             }
-            if padded - 2 * padding < 1 {
+            if result < least {
                 return runtime_error!(
-                    "{op}: Given input size per channel: {:?}. Calculated output size in dimension {d}: {}. Output size is too small",
-                    &given[3 - self.rank..],
-                    padded - 2 * padding
+                    "{op}: Given input size per channel: {:?}. Calculated output size in dimension {d}: {result}. Output size is too small",
+                    &x.shape()[2..]
                 );
             }
-            return Ok((padded - 2 * padding) as usize);
+            return Ok(result as usize);
         }
         if reach > padded {
             return runtime_error!(
@@ -564,7 +568,7 @@ pub fn conv_tbc(input: &Tensor, weight: &Tensor, bias: &Tensor, pad: isize) -> R
     let (stride, dilation) = ([1; 3], [1; 3]);
     let (input, kernel, output, padding) = ([1, 1, times], [1, 1, reach], [1, 1, places as usize], [0, 0, pad as usize]);
     let sizes = Sizes { batch: samples, groups: 1, inputs, outputs, input, kernel, output, stride, padding, dilation };
-    let form = Form { sizes, rank: 1 };
+    let form = Form { sizes, rank: 1, channels_last: false };
     let (images, kernels) = (|x: &Tensor| x.permuted(&[1, 2, 0]), |w: &Tensor| w.permuted(&[2, 1, 0]));
     let sequences = |x: &Tensor| x.permuted(&[2, 0, 1]);
     let y = without_recording(|| {
