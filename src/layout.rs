@@ -63,7 +63,8 @@ pub fn is_contiguous(shape: &[usize], strides: &[isize]) -> bool {
             if stride != step {
                 return false;
             }
-            step *= size as isize;
+            // Sizes before a size of 0 may be too large to multiply.
+            step = step.wrapping_mul(size as isize);
         }
     }
     true

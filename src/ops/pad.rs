@@ -35,11 +35,11 @@ fn check_length(op: &str, pad: &[isize], rank: usize) -> Result<()> {
     Ok(())
 }
 
-/// The size of a padded dim, which must be at least `least`.
-fn padded_size(op: &str, dim: usize, size: usize, left: isize, right: isize, least: usize) -> Result<usize> {
+/// The size of a padded dim.
+fn padded_size(op: &str, dim: usize, size: usize, left: isize, right: isize) -> Result<usize> {
     let padded = size as i128 + left as i128 + right as i128;
     match usize::try_from(padded) {
-        Ok(padded) if padded >= least => Ok(padded),
+        Ok(padded) => Ok(padded),
         _ => runtime_error!(
             "{op}: size {size} of dimension {dim} with padding {left} and {right} becomes {padded}, which is too small"
         ),
@@ -65,8 +65,8 @@ impl Tensor {
         for (dim, left, right) in pairs(pad, x.rank()) {
             let size = x.shape()[dim];
             // What is cut off must be there.
-            padded_size(op, dim, size, left.min(0), right.min(0), 0)?;
-            shape[dim] = padded_size(op, dim, size, left, right, 0)?;
+            padded_size(op, dim, size, left.min(0), right.min(0))?;
+            shape[dim] = padded_size(op, dim, size, left, right)?;
         }
         let inside = x.detached_read()?;
         let kept = inside.layout().stepped(&without_ends(
@@ -191,7 +191,10 @@ pub fn pad(input: &Tensor, pad: IntList, mode: &str, value: Option<f64>) -> Resu
     let mut shape = Shape::from_slice(x.shape());
     for (dim, left, right) in pairs(pad, x.rank()) {
         check_pair(mode, x, dim, left, right)?;
-        shape[dim] = padded_size("pad", dim, x.shape()[dim], left, right, usize::from(mode.keeps_format))?;
+        shape[dim] = padded_size("pad", dim, x.shape()[dim], left, right)?;
+    }
+    if mode.keeps_format && shape[x.rank() - dims..].iter().all(|&size| size == 0) {
+        return runtime_error!("pad: a padding of {pad:?} leaves nothing of {:?}, which is too small", x.shape());
     }
     check_whole(mode, x, dims)?;
     checked_numel("pad", &shape)?;

@@ -135,7 +135,7 @@ impl<'a, 'py> FromPyObject<'a, 'py> for IntList {
 
     fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<IntList> {
         if ob.is_instance_of::<PyTuple>() || ob.is_instance_of::<PyList>() {
-            return ob.extract().map(IntList);
+            return ob.extract().map(IntList).map_err(|error: PyErr| PyTypeError::new_err(error.to_string()));
         }
         Err(PyTypeError::new_err(format!("expected a tuple of ints, got {}", type_name(&ob))))
     }
@@ -147,7 +147,10 @@ impl<'a, 'py> FromPyObject<'a, 'py> for IntPair {
     fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<IntPair> {
         match ob.extract::<IntList>() {
             Ok(IntList(ints)) => Ok(IntPair(ints)),
-            Err(_) => ob.extract::<Whole>().map(|Whole(int)| IntPair(Dims(smallvec::smallvec![int, int]))),
+            Err(_) => match ob.extract::<Whole>() {
+                Ok(Whole(int)) => Ok(IntPair(Dims(smallvec::smallvec![int, int]))),
+                Err(error) => Err(PyTypeError::new_err(error.to_string())),
+            },
         }
     }
 }
