@@ -155,6 +155,8 @@ HUGE = 2**62
         (lambda: F.unfold(X, (3,)), RuntimeError, "equals to 2, but got size 1"),
         (lambda: F.unfold(X, 9), RuntimeError, "sliding blocks"),
         (lambda: F.unfold(X, 2, padding=HUGE), RuntimeError, "too many"),
+        (lambda: F.unfold(X[:0], 1, padding=2**40), RuntimeError, "more elements than memory can hold"),
+        (lambda: F.fold(X[0], (2**40, 2**40), 1), RuntimeError, "more elements than memory can hold"),
         (lambda: F.unfold(X[0, 0], 2), IndexError, "out of range"),
         (lambda: F.unfold(X[:, :0], 2), RuntimeError, "non-zero dimensions"),
         (lambda: F.unfold(X.long(), 2), NotImplementedError, "not implemented for 'Long'"),
@@ -222,6 +224,13 @@ def test_names():
     assert {name: y.grad_fn.name() for name, y in names.items()} == {name: name for name in names}
     (g,) = ferrograd.autograd.grad(F.conv2d(x, w, groups=2).sum(), x, create_graph=True)
     assert g.grad_fn.name() == "ConvolutionBackwardBackward0"
+
+
+def test_sizes_of_nothing_may_be_huge():
+    x, w = tensor(0, 3, 4, 7), tensor(3, 3, 2, 2).requires_grad_()
+    y = F.conv_transpose2d(x, w, dilation=2**40)
+    assert y.shape == (0, 3, 2**40 + 4, 2**40 + 7)
+    assert not ferrograd.autograd.grad(y, w, ferrograd.empty(y.shape, dtype=y.dtype))[0].any()
 
 
 def test_no_channels_give_none():

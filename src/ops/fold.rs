@@ -8,7 +8,7 @@ use crate::dtype::{C128, DType, Kind};
 use crate::error::{Error, Result};
 use crate::kernels::conv::{Sizes, columns};
 use crate::kernels::without_interpreter;
-use crate::layout::Shape;
+use crate::layout::{Shape, checked_numel};
 use crate::runtime_error;
 use crate::storage::Access;
 use crate::tensor::Tensor;
@@ -49,6 +49,7 @@ impl Windows {
             }
             places[d] = (left / stride[d] as i128) as usize + 1;
         }
+        checked_numel(op, &[channels, kernel[0], kernel[1], places[0], places[1]])?;
         let of = |first: usize, [height, width]: [usize; 2]| [first, height, width];
         Ok(Sizes {
             batch,
@@ -197,7 +198,7 @@ pub fn fold(
         return runtime_error!("{op}: expected a positive output_size, but got {:?}", &output_size.0.0);
     }
     let sizes = windows.sizes(batch, rows / window, image)?;
-    if sizes.output[1].checked_mul(sizes.output[2]) != Some(places) {
+    if sizes.output_len() != places {
         return runtime_error!(
             "{op}: Given output_size={image:?}, kernel_size={:?}, dilation={:?}, padding={:?}, stride={:?}, expected size of input's \
              dimension 2 to match the calculated number of sliding blocks {} * {} = {}, but got input.size(2)={places}.",
