@@ -41,85 +41,106 @@ fn row(s: &Sizes, row: usize) -> Row {
 struct Run {
     /// Place in the block.
     block: usize,
+    /// Where in x the sample starts.
     sample: usize,
-    /// Place of the windows along the first two dims.
-    outer: [usize; 2],
+    /// Where in a plane of x its windows are along the first two dims, but for the padding.
+    outer: [isize; 2],
     /// Places along the last dim.
     inner: Range<usize>,
 }
 
-fn for_runs(s: &Sizes, at: &Range<usize>, mut body: impl FnMut(Run)) {
+/// The runs of a block; found once for all its rows, as divisions take long.
+fn runs(s: &Sizes, at: &Range<usize>) -> Vec<Run> {
     let [depth, height, width] = s.output;
+    let mut runs = Vec::with_capacity(at.len() / width + 2);
     let mut col = at.start;
     while col < at.end {
         let first = col % width;
         let inner = first..width.min(first + (at.end - col));
         let line = col / width;
-        let next = col + inner.len();
-        body(Run { block: col - at.start, sample: line / height / depth, outer: [line / height % depth, line % height], inner });
-        col = next;
+        let outer = [line / height % depth * s.stride[0], line % height * s.stride[1]].map(|place| place as isize);
+        let (block, sample) = (col - at.start, line / height / depth * s.groups * s.inputs * s.input_len());
+        col += inner.len();
+        runs.push(Run { block, sample, outer, inner });
     }
+    runs
 }
 
 /// Where in a plane of x the line is that a row reads for a run, if it is not all padding.
-fn line(s: &Sizes, row: &Row, outer: [usize; 2]) -> Option<usize> {
-    let place = |d: usize| {
-        let place = (outer[d] * s.stride[d]) as isize + row.start[d];
-        usize::try_from(place).ok().filter(|&place| place < s.input[d])
-    };
+#[inline(always)]
+fn line(s: &Sizes, row: &Row, outer: [isize; 2]) -> Option<usize> {
+    let place = |d: usize| Some((outer[d] + row.start[d]) as usize).filter(|&place| place < s.input[d]);
     Some((place(0)? * s.input[1] + place(1)?) * s.input[2])
 }
 
-/// Writes a block of the matrix to `to`, rows one after the other.
+/// Elements that are copied at a time.
+pub(super) const CHUNK: usize = 8;
+
+/// Writes a block of the matrix to `to`, rows one after the other. With `slack` there may be written up to [`CHUNK`] elements more,
+/// which is faster.
 ///
 /// # Safety
-/// `x` must be valid for the sizes, `to` have room for the block; zero bytes must be a zero.
-pub unsafe fn put_columns<T>(s: &Sizes, x: *const T, group: usize, rows: Range<usize>, at: Range<usize>, to: *mut T) {
+/// `x` must be valid for the sizes, `to` have room for the block and the slack; zero bytes must be a zero.
+pub unsafe fn put_columns<T>(
+    s: &Sizes,
+    x: *const T,
+    group: usize,
+    rows: Range<usize>,
+    at: Range<usize>,
+    to: *mut T,
+    slack: bool,
+) {
     // One loop for all types of a size.
     // SAFETY: the same contract, for the same bytes.
     unsafe {
         match size_of::<T>() {
-            1 => put::<u8>(s, x.cast(), group, rows, at, to.cast()),
-            4 => put::<u32>(s, x.cast(), group, rows, at, to.cast()),
-            8 => put::<u64>(s, x.cast(), group, rows, at, to.cast()),
-            _ => put::<MaybeUninit<T>>(s, x.cast(), group, rows, at, to.cast()),
+            1 => put::<u8>(s, x.cast(), group, rows, at, to.cast(), slack),
+            4 => put::<u32>(s, x.cast(), group, rows, at, to.cast(), slack),
+            8 => put::<u64>(s, x.cast(), group, rows, at, to.cast(), slack),
+            _ => put::<MaybeUninit<T>>(s, x.cast(), group, rows, at, to.cast(), slack),
         }
     }
 }
 
 /// # Safety
 /// As [`put_columns`].
-unsafe fn put<T>(s: &Sizes, x: *const T, group: usize, rows: Range<usize>, at: Range<usize>, to: *mut T) {
+unsafe fn put<T>(s: &Sizes, x: *const T, group: usize, rows: Range<usize>, at: Range<usize>, to: *mut T, slack: bool) {
     let (width, plane, stride) = (at.len(), s.input_len(), s.stride[2]);
+    let runs = runs(s, &at);
+    let end = s.batch * s.groups * s.inputs * plane;
     for (i, number) in rows.enumerate() {
         let row = row(s, number);
         let to = to.wrapping_add(i * width);
-        for_runs(s, &at, |run| {
+        let channel = (group * s.inputs + row.channel) * plane;
+        for run in &runs {
             let to = to.wrapping_add(run.block);
             let Some(line) = line(s, &row, run.outer) else {
                 // SAFETY: the run is within the block.
-                return unsafe { to.write_bytes(0, run.inner.len()) };
+                unsafe { to.write_bytes(0, run.inner.len()) };
+                continue;
             };
             let within = |place: usize| place.clamp(run.inner.start, run.inner.end);
-            let inside = within(row.inside.start)..within(row.inside.end);
-            let (before, count) = (inside.start - run.inner.start, inside.len());
-            // SAFETY: the run is within the block, and what it reads is within a line of x.
+            let (start, stop) = (within(row.inside.start), within(row.inside.end));
+            let (before, count) = (start - run.inner.start, stop - start);
+            let first = run.sample + channel + line + (start * stride).wrapping_add_signed(row.start[2]);
+            let (from, to_inside) = (x.wrapping_add(first), to.wrapping_add(before));
+            // SAFETY: the run is within the block, and what it reads is within a line of x, or at least within x. What is written
+            // too far is written again, or slack.
             unsafe {
-                to.write_bytes(0, before);
-                to.add(before + count).write_bytes(0, run.inner.len() - before - count);
+                (0..before).for_each(|j| to.add(j).write_bytes(0, 1));
                 if count == 0 {
-                    return;
-                }
-                let channel = (run.sample * s.groups + group) * s.inputs + row.channel;
-                let first = (inside.start * stride).wrapping_add_signed(row.start[2]);
-                let (from, to) = (x.add(channel * plane + line + first), to.add(before));
-                if stride == 1 {
-                    std::ptr::copy_nonoverlapping(from, to, count);
+                } else if stride > 1 {
+                    (0..count).for_each(|j| std::ptr::copy_nonoverlapping(from.add(j * stride), to_inside.add(j), 1));
+                } else if slack && count <= 8 * CHUNK && first + count.next_multiple_of(CHUNK) <= end {
+                    for j in (0..count).step_by(CHUNK) {
+                        std::ptr::copy_nonoverlapping(from.add(j), to_inside.add(j), CHUNK);
+                    }
                 } else {
-                    (0..count).for_each(|j| std::ptr::copy_nonoverlapping(from.add(j * stride), to.add(j), 1));
+                    std::ptr::copy_nonoverlapping(from, to_inside, count);
                 }
+                (before + count..run.inner.len()).for_each(|j| to.add(j).write_bytes(0, 1));
             }
-        });
+        }
     }
 }
 
@@ -129,27 +150,28 @@ unsafe fn put<T>(s: &Sizes, x: *const T, group: usize, rows: Range<usize>, at: R
 /// As [`put_columns`]; no other thread may be on these channels of these samples of x.
 pub unsafe fn add_columns<T: Number>(s: &Sizes, block: *const T, group: usize, rows: Range<usize>, at: Range<usize>, x: *mut T) {
     let (width, plane, stride) = (at.len(), s.input_len(), s.stride[2]);
+    let runs = runs(s, &at);
     for (i, number) in rows.enumerate() {
         let row = row(s, number);
         let from = block.wrapping_add(i * width);
-        for_runs(s, &at, |run| {
-            let Some(line) = line(s, &row, run.outer) else { return };
+        let channel = (group * s.inputs + row.channel) * plane;
+        for run in &runs {
+            let Some(line) = line(s, &row, run.outer) else { continue };
             let inside = row.inside.start.max(run.inner.start)..row.inside.end.min(run.inner.end);
             if inside.is_empty() {
-                return;
+                continue;
             }
-            let channel = (run.sample * s.groups + group) * s.inputs + row.channel;
             let first = (inside.start * stride).wrapping_add_signed(row.start[2]);
             // SAFETY: the run is within the block, and its elements' places are within a line of x.
             unsafe {
                 let from = from.add(run.block + inside.start - run.inner.start);
-                let to = x.add(channel * plane + line + first);
+                let to = x.add(run.sample + channel + line + first);
                 for j in 0..inside.len() {
                     let to = to.add(j * stride);
                     *to = (*to).plus(*from.add(j));
                 }
             }
-        });
+        }
     }
 }
 
@@ -165,7 +187,7 @@ pub unsafe fn unfold<T>(s: &Sizes, x: *const T, to: *mut T) {
         for row in range {
             let (n, i) = (row / rows, row % rows);
             // SAFETY: the caller's promise; a row of `to` is written by one thread.
-            unsafe { put_columns(s, x, 0, i..i + 1, n * len..(n + 1) * len, to.add(row * len)) };
+            unsafe { put_columns(s, x, 0, i..i + 1, n * len..(n + 1) * len, to.add(row * len), false) };
         }
     });
 }

@@ -8,14 +8,17 @@ use std::any::TypeId;
 use super::{GRAIN, Shared, Sizes};
 use crate::kernels::matmul::{Gemm, Number, with_buffer};
 use crate::kernels::par;
-use crate::kernels::vector::vectorize;
+#[cfg(target_arch = "aarch64")]
+use crate::kernels::register::neon;
+#[cfg(target_arch = "x86_64")]
+use crate::kernels::register::x86;
+use crate::kernels::register::{ADD, Vector, plain::Plain};
+use crate::kernels::simd::{self, Isa};
 
-/// Results that are computed together: two of the largest registers.
-const WIDE: usize = 32;
-/// The same where no more are left.
-const NARROW: usize = 16;
-/// Elements of a window that are summed up together.
-const TAPS: usize = 4;
+/// How far a register may reach past the end of what is of use: lanes in the largest one.
+const SLACK: usize = 16;
+/// Elements of a window that are summed up together: more chains of additions than one takes to end, and two times make 3 x 3.
+const TAPS: usize = 5;
 /// A buffer is at most so many times as large as the planes it is for: padding might be far larger.
 const MOST_PADDING: usize = 4;
 
@@ -46,18 +49,21 @@ impl Padded {
 
     /// With room for reading past the end.
     fn len(&self) -> usize {
-        self.rows[0] * self.rows[1] * self.line() + WIDE
+        self.rows[0] * self.rows[1] * self.line() + SLACK
     }
 
-    /// Where the element `k` of the first window of a line is, from the line's start.
-    fn offset(&self, s: &Sizes, k: [usize; 3]) -> usize {
-        let [d, h, w] = [0, 1, 2].map(|i| k[i] * s.dilation[i]);
-        (d * self.rows[1] + h) * self.line() + w % self.stride * self.phase + w / self.stride
+    /// Where each element of the first window of a line is, from the line's start.
+    fn offsets(&self, s: &Sizes) -> Vec<usize> {
+        let offset = |k: [usize; 3]| {
+            let [d, h, w] = [0, 1, 2].map(|i| k[i] * s.dilation[i]);
+            (d * self.rows[1] + h) * self.line() + w % self.stride * self.phase + w / self.stride
+        };
+        elements(s).map(offset).collect()
     }
 
-    /// The start of the line that the windows of a row of results begin in.
-    fn base(&self, s: &Sizes, d: usize, h: usize) -> usize {
-        (d * s.stride[0] * self.rows[1] + h * s.stride[1]) * self.line()
+    /// From the windows of a line of results to those of the next, along the first two dims.
+    fn steps(&self, s: &Sizes) -> [usize; 2] {
+        [s.stride[0] * self.rows[1] * self.line(), s.stride[1] * self.line()]
     }
 
     /// Copies a plane into the buffer.
@@ -161,49 +167,195 @@ fn elements(s: &Sizes) -> impl Iterator<Item = [usize; 3]> {
     (0..s.kernel_len()).map(move |k| [k / (height * width), k / width % height, k % width])
 }
 
-/// Writes `first` plus the sums of the taps from `from` on to `count` places of `to`, `step` apart.
+/// Lines of results of one plane, at even distances in the buffer and in the plane.
+struct Lines<'a, T> {
+    taps: &'a [Tap<T>],
+    /// What is added to each.
+    first: T,
+    count: [usize; 2],
+    from: *const T,
+    from_steps: [usize; 2],
+    to: *mut T,
+    to_steps: [usize; 2],
+    /// Results in a line, and their distance.
+    len: usize,
+    step: usize,
+}
+
+/// What a plane of y is multiplied with to get the gradient of the weights.
+struct Products<'a, T> {
+    /// What each element of the window reads in the buffer.
+    offsets: &'a [usize],
+    count: [usize; 2],
+    from: *const T,
+    from_steps: [usize; 2],
+    /// A plane of y, lines one after the other.
+    y: *const T,
+    len: usize,
+    /// The weights, to which is added.
+    w: *mut T,
+}
+
+/// The loops, which are compiled for each instruction set.
+trait Loops: Gemm {
+    /// Computes some lines.
+    ///
+    /// # Safety
+    /// The taps must read within a buffer with [`SLACK`] places more.
+    unsafe fn put_lines(lines: &Lines<'_, Self>);
+    /// Adds some products.
+    ///
+    /// # Safety
+    /// All must be valid.
+    unsafe fn add_products(products: &Products<'_, Self>);
+}
+
+macro_rules! loops {
+    ($float:ty, $avx2:ident, $avx512:ident, $neon:ident) => {
+        impl Loops for $float {
+            unsafe fn put_lines(lines: &Lines<'_, Self>) {
+                loops!(put_lines(lines), $float, $avx2, $avx512, $neon)
+            }
+            unsafe fn add_products(products: &Products<'_, Self>) {
+                loops!(add_products(products), $float, $avx2, $avx512, $neon)
+            }
+        }
+    };
+    ($body:ident($argument:ident), $float:ty, $avx2:ident, $avx512:ident, $neon:ident) => {
+        // SAFETY: the caller's promise; the processor has its instruction set.
+        unsafe {
+            match simd::isa() {
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => $body::<x86::Avx512<std::arch::x86_64::$avx512>>($argument),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => $body::<x86::Avx2<std::arch::x86_64::$avx2>>($argument),
+                #[cfg(target_arch = "aarch64")]
+                Isa::Neon => $body::<neon::Neon<std::arch::aarch64::$neon>>($argument),
+                _ => $body::<Plain<$float>>($argument),
+            }
+        }
+    };
+}
+
+loops!(f32, __m256, __m512, float32x4_t);
+loops!(f64, __m256d, __m512d, float64x2_t);
+
+/// # Safety
+/// As [`Loops::put_lines`]; the processor must have the instruction set of V.
+unsafe fn put_lines<V: Vector>(p: &Lines<'_, V::Float>) {
+    // SAFETY: the caller's promise, as for all that is called here.
+    unsafe {
+        V::run(
+            #[inline(always)]
+            || {
+                for (d, h) in (0..p.count[0]).flat_map(|d| (0..p.count[1]).map(move |h| (d, h))) {
+                    let from = p.from.add(d * p.from_steps[0] + h * p.from_steps[1]);
+                    let to = p.to.add(d * p.to_steps[0] + h * p.to_steps[1]);
+                    let mut place = 0;
+                    while place < p.len {
+                        let left = p.len - place;
+                        let (from, to) = (from.add(place), to.wrapping_add(place * p.step));
+                        place += match left.div_ceil(V::LANES) {
+                            1 => put_some::<V, 1>(p, from, to, left),
+                            2 => put_some::<V, 2>(p, from, to, left),
+                            3 => put_some::<V, 3>(p, from, to, left),
+                            _ => put_some::<V, 4>(p, from, to, left),
+                        };
+                    }
+                }
+            },
+        )
+    }
+}
+
+/// Computes N registers of a line of which `left` results are left; answers how many that are.
 ///
 /// # Safety
-/// The taps must read within a buffer with [`WIDE`] places more.
+/// As [`put_lines`].
 #[inline(always)]
-unsafe fn put_row<T: Number>(taps: &[Tap<T>], first: T, from: *const T, to: *mut T, count: usize, step: usize) {
-    let mut place = 0;
-    while place < count {
-        let left = count - place;
-        // SAFETY: the caller's promise; `to` has room for what is left.
-        unsafe {
-            let (from, to) = (from.add(place), to.wrapping_add(place * step));
-            if left > NARROW {
-                put_some::<T, WIDE>(taps, first, from, to, left.min(WIDE), step);
-                place += WIDE;
-            } else {
-                put_some::<T, NARROW>(taps, first, from, to, left, step);
-                place += NARROW;
+#[allow(clippy::needless_range_loop)] // through iterators, the compiler keeps the sums in memory
+unsafe fn put_some<V: Vector, const N: usize>(
+    p: &Lines<'_, V::Float>,
+    from: *const V::Float,
+    to: *mut V::Float,
+    left: usize,
+) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut sums = [V::splat(p.first); N];
+        for tap in p.taps {
+            let (weight, from) = (V::splat(tap.weight), from.add(tap.offset));
+            for i in 0..N {
+                sums[i] = V::load(from.add(i * V::LANES)).mul_add(weight, sums[i]);
             }
+        }
+        for i in 0..N {
+            let lanes = (left - i * V::LANES).min(V::LANES);
+            if p.step > 1 {
+                let mut all = [V::Float::ZERO; SLACK];
+                sums[i].store(all.as_mut_ptr());
+                (0..lanes).for_each(|j| *to.add((i * V::LANES + j) * p.step) = all[j]);
+            } else if lanes == V::LANES {
+                sums[i].store(to.add(i * V::LANES));
+            } else {
+                sums[i].store_masked(to.add(i * V::LANES), V::mask(lanes));
+            }
+        }
+    }
+    N * V::LANES
+}
+
+/// # Safety
+/// As [`Loops::add_products`]; the processor must have the instruction set of V.
+#[allow(clippy::needless_range_loop)] // as above
+unsafe fn add_products<V: Vector>(p: &Products<'_, V::Float>) {
+    for (i, chunk) in p.offsets.chunks(TAPS).enumerate() {
+        // Those that are missing are summed up in vain.
+        let at: [usize; TAPS] = std::array::from_fn(|t| chunk.get(t).copied().unwrap_or(0));
+        let whole = p.len - p.len % V::LANES;
+        // SAFETY: the caller's promise.
+        unsafe {
+            V::run(
+                #[inline(always)]
+                || {
+                    let mut sums = [V::zero(); TAPS];
+                    for line in 0..p.count[0] * p.count[1] {
+                        let (d, h) = (line / p.count[1], line % p.count[1]);
+                        let from = p.from.add(d * p.from_steps[0] + h * p.from_steps[1]);
+                        let y = p.y.add(line * p.len);
+                        for place in (0..whole).step_by(V::LANES) {
+                            let y = V::load(y.add(place));
+                            for t in 0..TAPS {
+                                sums[t] = V::load(from.add(at[t] + place)).mul_add(y, sums[t]);
+                            }
+                        }
+                        if whole < p.len {
+                            let mask = V::mask(p.len - whole);
+                            let y = V::load_masked(y.add(whole), mask);
+                            for t in 0..TAPS {
+                                sums[t] = V::load_masked(from.add(at[t] + whole), mask).mul_add(y, sums[t]);
+                            }
+                        }
+                    }
+                    for t in 0..chunk.len() {
+                        let w = p.w.add(i * TAPS + t);
+                        *w = (*w).plus(sums[t].join::<ADD>());
+                    }
+                },
+            )
         }
     }
 }
 
-/// # Safety
-/// As [`put_row`], for at most N places.
-#[inline(always)]
-unsafe fn put_some<T: Number, const N: usize>(taps: &[Tap<T>], first: T, from: *const T, to: *mut T, count: usize, step: usize) {
-    let mut sums = [first; N];
-    for tap in taps {
-        let from = from.wrapping_add(tap.offset);
-        for (i, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: the caller's promise.
-            *sum = sum.plus(tap.weight.times(unsafe { *from.add(i) }));
-        }
-    }
-    // SAFETY: the caller's promise.
-    unsafe {
-        if step == 1 && count == N {
-            to.cast::<[T; N]>().write(sums);
+/// Calls a function for the type of float that T is, which [`suits`] has found out.
+macro_rules! for_float {
+    ($T:ident, $body:ident($s:expr, $($address:expr),+)) => {
+        if TypeId::of::<$T>() == TypeId::of::<f32>() {
+            $body::<f32>($s, $($address.cast()),+)
         } else {
-            sums.iter().take(count).enumerate().for_each(|(i, &sum)| *to.add(i * step) = sum);
+            $body::<f64>($s, $($address.cast()),+)
         }
-    }
+    };
 }
 
 /// See [`super::output`].
@@ -211,40 +363,8 @@ unsafe fn put_some<T: Number, const N: usize>(taps: &[Tap<T>], first: T, from: *
 /// # Safety
 /// As there.
 pub(super) unsafe fn output<T: Gemm>(s: &Sizes, x: *const T, w: *const T, bias: *const T, y: *mut T) {
-    let (padded, window, len) = (Padded::new(s), s.kernel_len(), s.output_len());
-    let shared = Shared((x, w, bias, y));
-    par::for_ranges(s.batch * s.groups, (GRAIN / (len * window)).max(1), &|planes| {
-        let (x, w, bias, y) = shared.get();
-        with_buffer(padded.len(), |buffer: *mut T| {
-            let mut taps = Vec::with_capacity(window);
-            for plane in planes {
-                // SAFETY: the caller's promise; the results of a plane of x are this thread's.
-                unsafe {
-                    padded.fill(s, x.add(plane * s.input_len()), buffer);
-                    for o in 0..s.outputs {
-                        let channel = plane % s.groups * s.outputs + o;
-                        taps.clear();
-                        taps.extend(
-                            elements(s)
-                                .enumerate()
-                                .map(|(i, k)| Tap { offset: padded.offset(s, k), weight: *w.add(channel * window + i) }),
-                        );
-                        let first = if bias.is_null() { T::ZERO } else { *bias.add(channel) };
-                        let to = y.add((plane * s.outputs + o) * len);
-                        vectorize(
-                            #[inline(always)]
-                            || {
-                                for line in 0..s.output[0] * s.output[1] {
-                                    let from = buffer.add(padded.base(s, line / s.output[1], line % s.output[1]));
-                                    put_row(&taps, first, from, to.add(line * s.output[2]), s.output[2], 1);
-                                }
-                            },
-                        );
-                    }
-                }
-            }
-        });
-    });
+    // SAFETY: the same contract.
+    unsafe { for_float!(T, put_output(s, x, w, bias, y)) }
 }
 
 /// See [`super::input`].
@@ -252,16 +372,69 @@ pub(super) unsafe fn output<T: Gemm>(s: &Sizes, x: *const T, w: *const T, bias: 
 /// # Safety
 /// As there.
 pub(super) unsafe fn input<T: Gemm>(s: &Sizes, w: *const T, y: *const T, bias: *const T, x: *mut T) {
+    // SAFETY: the same contract.
+    unsafe { for_float!(T, put_input(s, w, y, bias, x)) }
+}
+
+/// See [`super::weight`].
+///
+/// # Safety
+/// As there.
+pub(super) unsafe fn weight<T: Gemm>(s: &Sizes, x: *const T, y: *const T, w: *mut T) {
+    // SAFETY: the same contract.
+    unsafe { for_float!(T, put_weight(s, x, y, w)) }
+}
+
+/// # Safety
+/// As [`output`].
+unsafe fn put_output<T: Loops>(s: &Sizes, x: *const T, w: *const T, bias: *const T, y: *mut T) {
+    let (padded, window, len) = (Padded::new(s), s.kernel_len(), s.output_len());
+    let shared = Shared((x, w, bias, y));
+    par::for_ranges(s.batch * s.groups, (GRAIN / (len * window)).max(1), &|planes| {
+        let (x, w, bias, y) = shared.get();
+        let offsets = padded.offsets(s);
+        let mut taps = Vec::with_capacity(window);
+        with_buffer(padded.len(), |buffer: *mut T| {
+            for plane in planes {
+                // SAFETY: the caller's promise; the results of a plane of x are this thread's.
+                unsafe {
+                    padded.fill(s, x.add(plane * s.input_len()), buffer);
+                    for o in 0..s.outputs {
+                        let channel = plane % s.groups * s.outputs + o;
+                        let w = w.add(channel * window);
+                        taps.clear();
+                        taps.extend(offsets.iter().enumerate().map(|(i, &offset)| Tap { offset, weight: *w.add(i) }));
+                        T::put_lines(&Lines {
+                            taps: &taps,
+                            first: if bias.is_null() { T::ZERO } else { *bias.add(channel) },
+                            count: [s.output[0], s.output[1]],
+                            from: buffer,
+                            from_steps: padded.steps(s),
+                            to: y.add((plane * s.outputs + o) * len),
+                            to_steps: [s.output[1] * s.output[2], s.output[2]],
+                            len: s.output[2],
+                            step: 1,
+                        });
+                    }
+                }
+            }
+        });
+    });
+}
+
+/// # Safety
+/// As [`input`].
+unsafe fn put_input<T: Loops>(s: &Sizes, w: *const T, y: *const T, bias: *const T, x: *mut T) {
     let (reached, window, len) = (Reached::new(s), s.kernel_len(), s.input_len());
     let shared = Shared((w, y, bias, x));
     par::for_ranges(s.batch * s.groups, (GRAIN / (s.output_len() * window)).max(1), &|planes| {
         let (w, y, bias, x) = shared.get();
-        with_buffer(reached.plane() * s.outputs + WIDE, |buffer: *mut T| {
+        with_buffer(reached.plane() * s.outputs + SLACK, |buffer: *mut T| {
             for plane in planes {
                 let group = plane % s.groups;
                 // SAFETY: the caller's promise; a plane of x is this thread's.
                 unsafe {
-                    std::slice::from_raw_parts_mut(buffer.add(reached.plane() * s.outputs), WIDE).fill(T::ZERO);
+                    std::slice::from_raw_parts_mut(buffer.add(reached.plane() * s.outputs), SLACK).fill(T::ZERO);
                     for o in 0..s.outputs {
                         let from = y.add((plane * s.outputs + o) * s.output_len());
                         reached.fill(s, from, buffer.add(o * reached.plane()));
@@ -278,7 +451,7 @@ pub(super) unsafe fn input<T: Gemm>(s: &Sizes, w: *const T, y: *const T, bias: *
 ///
 /// # Safety
 /// As [`input`], with the buffer for its plane.
-unsafe fn put_plane<T: Gemm>(s: &Sizes, reached: &Reached, w: *const T, first: T, buffer: *const T, x: *mut T) {
+unsafe fn put_plane<T: Loops>(s: &Sizes, reached: &Reached, w: *const T, first: T, buffer: *const T, x: *mut T) {
     let [depth, height, width] = s.stride;
     let mut taps = Vec::with_capacity(s.outputs * s.kernel_len());
     for phase in 0..depth * height * width {
@@ -289,7 +462,9 @@ unsafe fn put_plane<T: Gemm>(s: &Sizes, reached: &Reached, w: *const T, first: T
             let end = (s.input[d] + padding).saturating_sub(phase[d]).div_ceil(stride);
             padding.saturating_sub(phase[d]).div_ceil(stride).min(end)..end
         });
-        let place = |d: usize, window: usize| window * s.stride[d] + phase[d] - s.padding[d];
+        if windows.iter().any(|windows| windows.is_empty()) {
+            continue;
+        }
         taps.clear();
         for o in 0..s.outputs {
             for (i, k) in elements(s).enumerate() {
@@ -302,101 +477,54 @@ unsafe fn put_plane<T: Gemm>(s: &Sizes, reached: &Reached, w: *const T, first: T
                 taps.push(Tap { offset, weight: unsafe { *w.add(o * s.kernel_len() + i) } });
             }
         }
-        if windows[2].is_empty() {
-            continue;
+        let [d, h, at] = [0, 1, 2].map(|d| windows[d].start);
+        let place = |d: usize| windows[d].start * s.stride[d] + phase[d] - s.padding[d];
+        let (line, slice) = (reached.size(2), reached.size(1) * reached.size(2));
+        // SAFETY: the caller's promise; all places of these windows are within x.
+        unsafe {
+            T::put_lines(&Lines {
+                taps: &taps,
+                first,
+                count: [windows[0].len(), windows[1].len()],
+                from: buffer.add(d * slice + h * line + at),
+                from_steps: [slice, line],
+                to: x.add((place(0) * s.input[1] + place(1)) * s.input[2] + place(2)),
+                to_steps: [depth * s.input[1] * s.input[2], height * s.input[2]],
+                len: windows[2].len(),
+                step: width,
+            });
         }
-        vectorize(
-            #[inline(always)]
-            || {
-                for d in windows[0].clone() {
-                    for h in windows[1].clone() {
-                        let from = (d * reached.size(1) + h) * reached.size(2) + windows[2].start;
-                        let to = (place(0, d) * s.input[1] + place(1, h)) * s.input[2] + place(2, windows[2].start);
-                        // SAFETY: the caller's promise; all places of these windows are within x.
-                        unsafe { put_row(&taps, first, buffer.add(from), x.add(to), windows[2].len(), width) };
-                    }
-                }
-            },
-        );
     }
 }
 
-/// See [`super::weight`].
-///
 /// # Safety
-/// As there.
-pub(super) unsafe fn weight<T: Gemm>(s: &Sizes, x: *const T, y: *const T, w: *mut T) {
+/// As [`weight`].
+unsafe fn put_weight<T: Loops>(s: &Sizes, x: *const T, y: *const T, w: *mut T) {
     let (padded, window, len) = (Padded::new(s), s.kernel_len(), s.output_len());
-    let offsets: Vec<usize> = elements(s).map(|k| padded.offset(s, k)).collect();
     let shared = Shared((x, y, w));
-    par::for_ranges(s.groups, (GRAIN / (len * window * s.batch)).max(1), &|groups| {
+    par::for_ranges(s.groups * s.outputs, (GRAIN / (len * window * s.batch)).max(1), &|channels| {
         let (x, y, w) = shared.get();
+        let offsets = padded.offsets(s);
         with_buffer(padded.len(), |buffer: *mut T| {
-            for group in groups {
-                // SAFETY: the caller's promise; the weights of a group are this thread's.
+            for channel in channels {
+                // SAFETY: the caller's promise; the weights of a channel are this thread's.
                 unsafe {
-                    let w = w.add(group * s.outputs * window);
-                    std::slice::from_raw_parts_mut(w, s.outputs * window).fill(T::ZERO);
-                    for plane in (0..s.batch).map(|n| n * s.groups + group) {
-                        padded.fill(s, x.add(plane * s.input_len()), buffer);
-                        for o in 0..s.outputs {
-                            let y = y.add((plane * s.outputs + o) * len);
-                            add_products(s, &padded, &offsets, buffer, y, w.add(o * window));
-                        }
+                    let w = w.add(channel * window);
+                    std::slice::from_raw_parts_mut(w, window).fill(T::ZERO);
+                    for n in 0..s.batch {
+                        padded.fill(s, x.add((n * s.groups + channel / s.outputs) * s.input_len()), buffer);
+                        T::add_products(&Products {
+                            offsets: &offsets,
+                            count: [s.output[0], s.output[1]],
+                            from: buffer,
+                            from_steps: padded.steps(s),
+                            y: y.add((n * s.groups * s.outputs + channel) * len),
+                            len: s.output[2],
+                            w,
+                        });
                     }
                 }
             }
         });
     });
-}
-
-/// Adds the products of a plane of y with what each element of its windows reads to the weights.
-///
-/// # Safety
-/// As [`weight`].
-unsafe fn add_products<T: Gemm>(s: &Sizes, padded: &Padded, offsets: &[usize], buffer: *const T, y: *const T, w: *mut T) {
-    for (i, chunk) in offsets.chunks(TAPS).enumerate() {
-        // Those that are missing are summed up in vain.
-        let at: [usize; TAPS] = std::array::from_fn(|t| chunk.get(t).copied().unwrap_or(0));
-        let mut sums = [[T::ZERO; NARROW]; TAPS];
-        let all = &mut sums;
-        vectorize(
-            #[inline(always)]
-            move || {
-                for line in 0..s.output[0] * s.output[1] {
-                    let from = buffer.wrapping_add(padded.base(s, line / s.output[1], line % s.output[1]));
-                    // SAFETY: the caller's promise.
-                    unsafe { add_line(all, &at, from, y.add(line * s.output[2]), s.output[2]) };
-                }
-            },
-        );
-        for (t, sum) in sums.iter().enumerate().take(chunk.len()) {
-            // SAFETY: the caller's promise.
-            unsafe {
-                let w = w.add(i * TAPS + t);
-                *w = (*w).plus(sum.iter().fold(T::ZERO, |total, &sum| total.plus(sum)));
-            }
-        }
-    }
-}
-
-/// # Safety
-/// As [`add_products`], for a line of `count` places.
-#[inline(always)]
-unsafe fn add_line<T: Number>(sums: &mut [[T; NARROW]; TAPS], at: &[usize; TAPS], from: *const T, y: *const T, count: usize) {
-    let whole = count - count % NARROW;
-    for place in (0..whole).step_by(NARROW) {
-        for (sum, offset) in sums.iter_mut().zip(at) {
-            for (i, sum) in sum.iter_mut().enumerate() {
-                // SAFETY: within the buffer and the line.
-                *sum = sum.plus(unsafe { (*from.add(offset + place + i)).times(*y.add(place + i)) });
-            }
-        }
-    }
-    for (sum, offset) in sums.iter_mut().zip(at) {
-        for (i, sum) in sum.iter_mut().enumerate().take(count - whole) {
-            // SAFETY: as above.
-            *sum = sum.plus(unsafe { (*from.add(offset + whole + i)).times(*y.add(whole + i)) });
-        }
-    }
 }

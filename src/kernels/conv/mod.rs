@@ -23,7 +23,7 @@ use std::ops::Range;
 
 use super::matmul::{Gemm, MatMut, MatRef, Product, gemm, gemm_batched, with_buffer};
 use super::par;
-use columns::{add_columns, put_columns};
+use columns::{CHUNK, add_columns, put_columns};
 
 /// Bytes in a block of columns: with the block of the result about half of a second-level cache.
 const BLOCK_BYTES: usize = 384 << 10;
@@ -147,15 +147,15 @@ pub unsafe fn output<T: Gemm>(s: &Sizes, x: *const T, w: *const T, bias: *const 
         for unit in units {
             let (group, at) = (unit % s.groups, part(cols, UNIT_COLS, blocks, unit / s.groups));
             let (width, first) = (at.len(), group * s.outputs);
-            with_buffer(width * (rows.min(BLOCK_ROWS) + s.outputs), |room: *mut T| {
-                let result = room.wrapping_add(width * rows.min(BLOCK_ROWS));
+            with_buffer(width * (rows.min(BLOCK_ROWS) + s.outputs) + CHUNK, |result: *mut T| {
+                let room = result.wrapping_add(width * s.outputs);
                 for i in 0..row_blocks {
                     let part = part(rows, 1, row_blocks, i);
                     let a = MatRef { ptr: w.wrapping_add(first * rows + part.start), row_stride: rows as isize, col_stride: 1 };
                     let beta = if i == 0 { T::ZERO } else { T::ONE };
                     // SAFETY: the caller's promise; the blocks are within the buffer, and the result's part of y is this unit's.
                     unsafe {
-                        put_columns(s, x, group, part.clone(), at.clone(), room);
+                        put_columns(s, x, group, part.clone(), at.clone(), room, true);
                         gemm(product(s.outputs, part.len(), width, a, by_rows(room, width), beta, result, width));
                     }
                 }
@@ -180,6 +180,11 @@ pub unsafe fn input<T: Gemm>(s: &Sizes, w: *const T, y: *const T, bias: *const T
         // SAFETY: the same contract.
         return unsafe { pointwise(s, y, MatRef { ptr: w, row_stride: 1, col_stride: rows as isize }, bias, x, true) };
     }
+    let reach = [0, 1, 2].map(|d| (s.kernel[d] - 1) * s.dilation[d]);
+    if s.stride == [1; 3] && [0, 1, 2].iter().all(|&d| s.padding[d] <= reach[d]) {
+        // SAFETY: the same contract.
+        return unsafe { input_by_output(s, reach, w, y, bias, x) };
+    }
     // A unit of work has some channels of some samples of x to itself.
     let channels = (BLOCK_ROWS / s.kernel_len()).clamp(1, s.inputs);
     let channel_parts = s.inputs.div_ceil(channels);
@@ -199,6 +204,35 @@ pub unsafe fn input<T: Gemm>(s: &Sizes, w: *const T, y: *const T, bias: *const T
                 add_to_input(s, w, y, x, group, channels, samples);
             }
         }
+    });
+}
+
+/// [`input`] for a stride of 1: the convolution of y with the weights turned around.
+///
+/// # Safety
+/// As [`input`].
+unsafe fn input_by_output<T: Gemm>(s: &Sizes, reach: [usize; 3], w: *const T, y: *const T, bias: *const T, x: *mut T) {
+    let turned = Sizes {
+        inputs: s.outputs,
+        outputs: s.inputs,
+        input: s.output,
+        output: s.input,
+        padding: [0, 1, 2].map(|d| reach[d] - s.padding[d]),
+        ..*s
+    };
+    let window = s.kernel_len();
+    with_buffer(s.groups * s.outputs * s.rows(), |weights: *mut T| {
+        for channel in 0..s.groups * s.outputs {
+            let (group, o) = (channel / s.outputs, channel % s.outputs);
+            for i in 0..s.inputs {
+                let to = ((group * s.inputs + i) * s.outputs + o) * window;
+                let from = (channel * s.inputs + i) * window;
+                // SAFETY: within the weights, and the buffer, which is as large.
+                (0..window).for_each(|k| unsafe { *weights.add(to + k) = *w.add(from + window - 1 - k) });
+            }
+        }
+        // SAFETY: the caller's promise.
+        unsafe { output(&turned, y, weights, bias, x) };
     });
 }
 
@@ -309,12 +343,12 @@ unsafe fn sum_of_blocks<T: Gemm>(
     for block in blocks {
         let at = part(s.cols(), UNIT_COLS, of, block);
         let width = at.len();
-        with_buffer(width * (rows.len() + s.outputs), |room: *mut T| {
-            let gathered = room.wrapping_add(width * rows.len());
+        with_buffer(width * (rows.len() + s.outputs) + CHUNK, |gathered: *mut T| {
+            let room = gathered.wrapping_add(width * s.outputs);
             let windows = MatRef { ptr: room.cast_const(), row_stride: 1, col_stride: width as isize };
             // SAFETY: the caller's promise; the blocks are within the buffer.
             unsafe {
-                put_columns(s, x, group, rows.clone(), at.clone(), room);
+                put_columns(s, x, group, rows.clone(), at.clone(), room, true);
                 get_result(s, y, group * s.outputs, at, gathered);
                 gemm(product(s.outputs, width, rows.len(), by_rows(gathered, width), windows, beta, to, stride));
             }
