@@ -1,10 +1,10 @@
 //! Convolution where each group has one input channel: each element of a window is a number times a shifted plane.
 //!
-//! Planes are first copied into a buffer with their padding, so that no loop has to look for edges. Along the last dim, places that
-//! are a stride apart become neighbours there: what one element of the window reads for a row of results is contiguous.
+//! Planes are first copied into a buffer with their padding ([`planes`](super::planes)), so that no loop has to look for edges.
 
 use std::any::TypeId;
 
+use super::planes::{Padded, Reached, SLACK, elements};
 use super::{GRAIN, Shared, Sizes};
 use crate::kernels::matmul::{Gemm, Number, with_buffer};
 use crate::kernels::par;
@@ -15,8 +15,6 @@ use crate::kernels::register::x86;
 use crate::kernels::register::{ADD, Vector, plain::Plain};
 use crate::kernels::simd::{self, Isa};
 
-/// How far a register may reach past the end of what is of use: lanes in the largest one.
-const SLACK: usize = 16;
 /// Elements of a window that are summed up together: more chains of additions than one takes to end, and two times make 3 x 3.
 const TAPS: usize = 5;
 /// A buffer is at most so many times as large as the planes it is for: padding might be far larger.
@@ -29,126 +27,6 @@ struct Tap<T> {
     weight: T,
 }
 
-/// A buffer for a plane of x with its padding: rows by rows by phases by places that are a stride apart.
-struct Padded {
-    rows: [usize; 2],
-    /// Places of a phase.
-    phase: usize,
-    stride: usize,
-}
-
-impl Padded {
-    fn new(s: &Sizes) -> Padded {
-        let reach = |d: usize| (s.output[d] - 1) * s.stride[d] + (s.kernel[d] - 1) * s.dilation[d] + 1;
-        Padded { rows: [reach(0), reach(1)], phase: reach(2).div_ceil(s.stride[2]), stride: s.stride[2] }
-    }
-
-    fn line(&self) -> usize {
-        self.phase * self.stride
-    }
-
-    /// With room for reading past the end.
-    fn len(&self) -> usize {
-        self.rows[0] * self.rows[1] * self.line() + SLACK
-    }
-
-    /// Where each element of the first window of a line is, from the line's start.
-    fn offsets(&self, s: &Sizes) -> Vec<usize> {
-        let offset = |k: [usize; 3]| {
-            let [d, h, w] = [0, 1, 2].map(|i| k[i] * s.dilation[i]);
-            (d * self.rows[1] + h) * self.line() + w % self.stride * self.phase + w / self.stride
-        };
-        elements(s).map(offset).collect()
-    }
-
-    /// From the windows of a line of results to those of the next, along the first two dims.
-    fn steps(&self, s: &Sizes) -> [usize; 2] {
-        [s.stride[0] * self.rows[1] * self.line(), s.stride[1] * self.line()]
-    }
-
-    /// Copies a plane into the buffer.
-    ///
-    /// # Safety
-    /// `x` must be a plane of x, `to` have [`Padded::len`] places.
-    unsafe fn fill<T: Number>(&self, s: &Sizes, x: *const T, to: *mut T) {
-        // SAFETY: the caller's promise; what is copied is within the plane and its line of the buffer.
-        unsafe {
-            std::slice::from_raw_parts_mut(to, self.len()).fill(T::ZERO);
-            // What lies beyond the last window is left out.
-            let count = |d: usize| s.input[d].min(self.rows[d].saturating_sub(s.padding[d]));
-            for d in 0..count(0) {
-                for h in 0..count(1) {
-                    let line = (d + s.padding[0]) * self.rows[1] + h + s.padding[1];
-                    self.fill_line(s, x.add((d * s.input[1] + h) * s.input[2]), to.add(line * self.line()));
-                }
-            }
-        }
-    }
-
-    /// # Safety
-    /// As [`Padded::fill`], for a line.
-    unsafe fn fill_line<T: Number>(&self, s: &Sizes, from: *const T, to: *mut T) {
-        let (padding, stride) = (s.padding[2], self.stride);
-        for phase in 0..stride {
-            // Places i of the input with (i + padding) % stride = phase.
-            let first = (phase + stride - padding % stride) % stride;
-            let start = (first + padding) / stride;
-            let count = s.input[2].saturating_sub(first).div_ceil(stride).min(self.phase.saturating_sub(start));
-            // SAFETY: within the line.
-            unsafe {
-                let (from, to) = (from.wrapping_add(first), to.wrapping_add(phase * self.phase + start));
-                if stride == 1 {
-                    std::ptr::copy_nonoverlapping(from, to, count);
-                } else {
-                    (0..count).for_each(|j| *to.add(j) = *from.add(j * stride));
-                }
-            }
-        }
-    }
-}
-
-/// A buffer for planes of y: along each dim, as many zeros in front as windows reach back, and one place for each window that
-/// reaches a place of x.
-struct Reached {
-    back: [usize; 3],
-    windows: [usize; 3],
-}
-
-impl Reached {
-    fn new(s: &Sizes) -> Reached {
-        let dims = [0, 1, 2];
-        Reached {
-            back: dims.map(|d| (s.kernel[d] - 1) * s.dilation[d] / s.stride[d]),
-            windows: dims.map(|d| (s.input[d] - 1 + s.padding[d]) / s.stride[d] + 1),
-        }
-    }
-
-    fn size(&self, d: usize) -> usize {
-        self.back[d] + self.windows[d]
-    }
-
-    fn plane(&self) -> usize {
-        self.size(0) * self.size(1) * self.size(2)
-    }
-
-    /// # Safety
-    /// `y` must be a plane of y, `to` have [`Reached::plane`] places.
-    unsafe fn fill<T: Number>(&self, s: &Sizes, y: *const T, to: *mut T) {
-        let count = [0, 1, 2].map(|d| s.output[d].min(self.windows[d]));
-        // SAFETY: the caller's promise; the lines are within both.
-        unsafe {
-            std::slice::from_raw_parts_mut(to, self.plane()).fill(T::ZERO);
-            for d in 0..count[0] {
-                for h in 0..count[1] {
-                    let from = y.add((d * s.output[1] + h) * s.output[2]);
-                    let line = (d + self.back[0]) * self.size(1) + h + self.back[1];
-                    std::ptr::copy_nonoverlapping(from, to.add(line * self.size(2) + self.back[2]), count[2]);
-                }
-            }
-        }
-    }
-}
-
 /// Whether this is the way to compute it: of floats, and unless the padding is far larger than the rest.
 pub(super) fn suits<T: Gemm>(s: &Sizes) -> bool {
     let floats = TypeId::of::<T>() == TypeId::of::<f32>() || TypeId::of::<T>() == TypeId::of::<f64>();
@@ -159,12 +37,6 @@ pub(super) fn suits<T: Gemm>(s: &Sizes) -> bool {
     let room = MOST_PADDING * (s.input_len() + s.output_len()) + GRAIN;
     let fits = |sizes: [usize; 3]| sizes.iter().try_fold(1usize, |n, &size| n.checked_mul(size)).is_some_and(|n| n <= room);
     fits([padded.rows[0], padded.rows[1], padded.line()]) && fits([0, 1, 2].map(|d| reached.size(d)))
-}
-
-/// The elements of a window.
-fn elements(s: &Sizes) -> impl Iterator<Item = [usize; 3]> {
-    let [_, height, width] = s.kernel;
-    (0..s.kernel_len()).map(move |k| [k / (height * width), k / width % height, k % width])
 }
 
 /// Lines of results of one plane, at even distances in the buffer and in the plane.

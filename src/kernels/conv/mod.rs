@@ -10,6 +10,7 @@
 //! | `mod.rs` | the sizes, the three kernels for any groups |
 //! | `columns.rs` | the matrix of all windows of the input, a block at a time, and its transpose |
 //! | `depthwise.rs` | the three kernels where each group has one input channel |
+//! | `planes.rs` | planes with their padding in buffers, for `depthwise.rs` |
 //!
 //! A block of the matrix of windows (Chellapilla, Puri, Simard 2006, "High performance convolutional neural networks for document
 //! processing") is small enough to stay in cache between its making and its use. Blocks are cut by the sizes only, and sums are
@@ -18,6 +19,7 @@
 
 pub mod columns;
 mod depthwise;
+mod planes;
 
 use std::ops::Range;
 
