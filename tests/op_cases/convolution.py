@@ -85,6 +85,8 @@ convolution("conv2d", (2, 3, 6, 7), (3, 1, 3, 2), (3,), label="each_channel", gr
 convolution("conv2d", (2, 2, 7, 6), (4, 1, 2, 3), label="twice_each_channel", groups=2, padding=(0, 3), dilation=(2, 2))
 convolution("conv2d", (1, 4, 10, 11), (6, 2, 1, 1), (6,), label="one", groups=2)
 convolution("conv2d", (2, 2, 4, 4), (3, 2, 1, 1), (3,), label="one_strided", stride=2)
+convolution("conv2d", (2, 2, 3, 1), (3, 2, 2, 3), label="mostly_padding", padding=(1, 4), dilation=(1, 2))
+transposed_convolution("conv_transpose2d", (2, 2, 3, 1), (2, 3, 2, 3), label="mostly_padding", dilation=2)
 convolution("conv3d", (1, 2, 3, 4, 5), (3, 2, 2, 2, 3), (3,), label="plain", padding=(1, 0, 1))
 convolution("conv3d", (2, 3, 4, 4), (4, 1, 2, 1, 3), (4,), label="all", stride=(2, 1, 2), padding=1, dilation=(1, 2, 1), groups=2)
 

@@ -114,29 +114,28 @@ unsafe fn put<T>(s: &Sizes, x: *const T, group: usize, rows: Range<usize>, at: R
         let channel = (group * s.inputs + row.channel) * plane;
         for run in &runs {
             let to = to.wrapping_add(run.block);
-            let Some(line) = line(s, &row, run.outer) else {
+            let within = |place: usize| place.clamp(run.inner.start, run.inner.end);
+            let (start, stop) = (within(row.inside.start), within(row.inside.end));
+            let (before, count) = (start - run.inner.start, stop - start);
+            let Some(line) = line(s, &row, run.outer).filter(|_| count > 0) else {
                 // SAFETY: the run is within the block.
                 unsafe { to.write_bytes(0, run.inner.len()) };
                 continue;
             };
-            let within = |place: usize| place.clamp(run.inner.start, run.inner.end);
-            let (start, stop) = (within(row.inside.start), within(row.inside.end));
-            let (before, count) = (start - run.inner.start, stop - start);
             let first = run.sample + channel + line + (start * stride).wrapping_add_signed(row.start[2]);
-            let (from, to_inside) = (x.wrapping_add(first), to.wrapping_add(before));
             // SAFETY: the run is within the block, and what it reads is within a line of x, or at least within x. What is written
             // too far is written again, or slack.
             unsafe {
+                let (from, inside) = (x.add(first), to.add(before));
                 (0..before).for_each(|j| to.add(j).write_bytes(0, 1));
-                if count == 0 {
-                } else if stride > 1 {
-                    (0..count).for_each(|j| std::ptr::copy_nonoverlapping(from.add(j * stride), to_inside.add(j), 1));
+                if stride > 1 {
+                    (0..count).for_each(|j| std::ptr::copy_nonoverlapping(from.add(j * stride), inside.add(j), 1));
                 } else if slack && count <= 8 * CHUNK && first + count.next_multiple_of(CHUNK) <= end {
                     for j in (0..count).step_by(CHUNK) {
-                        std::ptr::copy_nonoverlapping(from.add(j), to_inside.add(j), CHUNK);
+                        std::ptr::copy_nonoverlapping(from.add(j), inside.add(j), CHUNK);
                     }
                 } else {
-                    std::ptr::copy_nonoverlapping(from, to_inside, count);
+                    std::ptr::copy_nonoverlapping(from, inside, count);
                 }
                 (before + count..run.inner.len()).for_each(|j| to.add(j).write_bytes(0, 1));
             }
