@@ -64,6 +64,9 @@ def test_operands_that_are_no_plain_memory():
     assert F.mse_loss(wide, ferrograd.zeros_like(wide)).item() == 2.5
     with pytest.warns(UserWarning, match="target size"):
         assert F.mse_loss(tensor([1.0]), tensor(2.0).expand(2, 3)).item() == 1.0
+    for loss in (F.mse_loss, F.l1_loss, F.smooth_l1_loss):
+        with pytest.warns(UserWarning, match="target size"):
+            assert loss(ferrograd.ones(2), tensor(2.0)).dtype == ferrograd.float64
     with pytest.warns(UserWarning, match="target size"):
         assert np.isnan(F.mse_loss(tensor([1.0]), ferrograd.zeros(0, 3)).item())
 

@@ -36,12 +36,14 @@ __all__ = [
 ]
 
 
-def _warn_of_sizes(input, target):
+def _of_one_size(input, target):
+    """Both broadcast, which torch does before they promote; warned of, as hardly ever meant."""
     warnings.warn(
         f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). This will likely lead to "
         "incorrect results due to broadcasting. Please ensure they have the same size.",
         stacklevel=3,
     )
+    return ferrograd.broadcast_tensors(input, target)
 
 
 def _weighted(losses, weight, input, reduction, by_weight=True):
@@ -59,43 +61,39 @@ def l1_loss(input, target, size_average=None, reduce=None, reduction="mean", wei
 
     Derivative: 0 where they are equal.
     """
-    if input.shape != target.shape:
-        _warn_of_sizes(input, target)
+    x, t = (input, target) if input.shape == target.shape else _of_one_size(input, target)
     reduction = reduction_word(size_average, reduce, reduction)
     if weight is not None:
-        return _weighted((input - target).abs(), weight, input, reduction)
+        return _weighted((x - t).abs(), weight, input, reduction)
     if reduction == "elementwise_mean":
         reduction_number(reduction)
         reduction = "mean"
-    return reduced((input - target).abs(), reduction)
+    return reduced((x - t).abs(), reduction)
 
 
 def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
     """(input - target)² of each element, or their mean or sum; with weights, the mean is weighted."""
-    if input.shape != target.shape:
-        _warn_of_sizes(input, target)
+    x, t = (input, target) if input.shape == target.shape else _of_one_size(input, target)
     if weight is not None:
         reduction = reduction_word(size_average, reduce, reduction)
-        return _weighted((input - target).pow(2), weight, input, reduction)
-    return _C._nn.mse_loss(input, target, number_of(size_average, reduce, reduction))
+        return _weighted((x - t).pow(2), weight, input, reduction)
+    return _C._nn.mse_loss(x, t, number_of(size_average, reduce, reduction))
 
 
 def smooth_l1_loss(input, target, size_average=None, reduce=None, reduction="mean", beta=1.0):
     """d² / (2 beta) of each difference d below `beta`, else |d| - beta / 2; or their mean or sum."""
-    if input.shape != target.shape:
-        _warn_of_sizes(input, target)
+    x, t = (input, target) if input.shape == target.shape else _of_one_size(input, target)
     if beta == 0.0:
-        return reduced((input - target).abs(), reduction_word(size_average, reduce, reduction))
-    return _C._nn.smooth_l1_loss(input, target, number_of(size_average, reduce, reduction), beta)
+        return reduced((x - t).abs(), reduction_word(size_average, reduce, reduction))
+    return _C._nn.smooth_l1_loss(x, t, number_of(size_average, reduce, reduction), beta)
 
 
 def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
     """d² / 2 of each difference d up to `delta`, else delta (|d| - delta / 2); or their mean or sum."""
-    if input.shape != target.shape:
-        _warn_of_sizes(input, target)
+    x, t = (input, target) if input.shape == target.shape else _of_one_size(input, target)
     if weight is not None:
-        return _weighted(_C._nn.huber_loss(input, target, 0, delta), weight, input, reduction, by_weight=False)
-    return _C._nn.huber_loss(input, target, reduction_number(reduction), delta)
+        return _weighted(_C._nn.huber_loss(x, t, 0, delta), weight, input, reduction, by_weight=False)
+    return _C._nn.huber_loss(x, t, reduction_number(reduction), delta)
 
 
 def soft_margin_loss(input, target, size_average=None, reduce=None, reduction="mean"):
