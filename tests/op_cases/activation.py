@@ -55,7 +55,6 @@ SELU = (1.6732632423543772848170429916717, 1.0507009873554804934193349852946)
 WIDE = ((-4.0, -3.1), (-2.9, -0.1), (0.1, 2.9), (3.1, 5.9), (6.1, 7.0))
 HALVES = ((-2.0, -0.6), (-0.4, 0.4), (0.6, 2.0))
 
-activation("relu", lambda x: np.maximum(x, 0), domain=APART)
 activation("relu6", lambda x: np.clip(x, 0, 6), domain=WIDE)
 activation("hardtanh", lambda x, low=-1.0, high=1.0: np.clip(x, low, high), domain=HALVES)
 activation("hardtanh", np.clip, -0.5, 0.5, domain=HALVES)
