@@ -260,13 +260,13 @@ pub fn binary_cross_entropy_with_logits(
     let (x, t) = promoted(input, target)?;
     check_constant(OP, "weight", weight.as_deref())?;
     check_constant(OP, "pos_weight", pos_weight.as_deref())?;
-    let (weight, pos_weight) = (weight.map(|w| w.save()), pos_weight.map(|w| w.save()));
+    let (weight, pos_weight) = (weight.as_deref(), pos_weight.as_deref());
     // What ln(1 + e^-x) is multiplied by.
-    let turn = match &pos_weight {
+    let turn = match pos_weight {
         Some(p) => without_recording(|| ((p - 1.0)? * &*t)? + 1.0)?.to_dtype(x.dtype())?,
         None => one(x.dtype())?,
     };
-    for other in [Some(&*x), Some(&turn), weight.as_ref()].into_iter().flatten() {
+    for other in [Some(&*x), Some(&turn), weight].into_iter().flatten() {
         let shape = broadcast_shapes(OP, t.shape(), other.shape())?;
         if shape.as_slice() != t.shape() {
             return runtime_error!("{OP}: output with shape {:?} doesn't match the broadcast shape {shape:?}", t.shape());
@@ -274,10 +274,12 @@ pub fn binary_cross_entropy_with_logits(
     }
     let early = if weight.is_some() { Reduce::None } else { reduce };
     let mut y = losses!(OP, early, x, t, turn, |x: T, t: T, turn: T| { (1.0 - t) * x + turn * math::softplus(-x) })?;
-    if let Some(w) = &weight {
+    if let Some(w) = weight {
         y = without_recording(|| reduce.apply((y * w)?))?;
     }
-    let rule = Logits { weight, pos_weight, factor: reduce.share(t.numel()) };
+    // Saved only now: hooks may take the memory of what is saved elsewhere.
+    let rule =
+        Logits { weight: weight.map(Tensor::save), pos_weight: pos_weight.map(Tensor::save), factor: reduce.share(t.numel()) };
     let same = rule.clone();
     let y = vjp!(OP, y, { x: |g| rule.to_input(g, &x, &t), t: |g| same.to_target(g, &x) })?;
     // As in torch, the result is of the dtype of the target.
