@@ -77,6 +77,8 @@ pub enum Error {
     /// Places (an index, a mask) that do not fit what they are used on, also in backward: the user has written to them since.
     /// RuntimeError.
     Places(String),
+    /// A derivative that is not defined for what was asked of an op. RuntimeError.
+    Undefined(String),
     /// A value out of its domain. ValueError.
     Value(String),
     /// An argument of the wrong type. TypeError.
@@ -143,6 +145,7 @@ impl fmt::Display for Error {
             Error::Runtime(text)
             | Error::Index(text)
             | Error::Places(text)
+            | Error::Undefined(text)
             | Error::Value(text)
             | Error::Type(text)
             | Error::Linalg(text)

@@ -42,6 +42,7 @@ _WITHOUT_OUT = frozenset(
     istft select_scatter split stft split_with_sizes squeeze std_mean swapaxes swapdims t tensor_split tile trace transpose unbind unflatten
     unique unique_consecutive unsafe_chunk unsafe_split unsafe_split_with_sizes unsqueeze var_mean view_as_complex view_as_real
     vsplit
+    det logdet matrix_exp pinverse
     """.split()
 )
 
@@ -53,6 +54,7 @@ _SAME = frozenset(
     log_softmax logcumsumexp masked_select matmul matrix_power mm msort multinomial mv nan_to_num nanquantile neg negative nonzero
     nonzero_static norm quantile renorm round scatter scatter_add scatter_reduce sgn sign signbit slice_scatter softmax take
     take_along_dim tril triu trunc vdot
+    inverse lu_solve ormqr
     """.split()
 )
 
@@ -70,6 +72,7 @@ PLAIN = (
     *((f"{name}_like", "tensor", None) for name in ("empty", "full", "ones", "rand", "randint", "randn", "zeros")),
     ("bucketize", "any", "same"),
     ("complex", "any", "same"),
+    ("lu_unpack", "any", "same"),
     ("polar", "any", "same"),
     ("polygamma", "any", "castable"),
     ("searchsorted", "any", "same"),

@@ -219,7 +219,7 @@ impl Pair {
 
 /// Several results that Python sees as one of `ferrograd.return_types`.
 pub struct Named {
-    /// The name of that type.
+    /// The name of that type; a plain tuple if it is empty.
     pub name: &'static str,
     /// Its fields.
     pub items: Vec<Tensor>,

@@ -173,11 +173,13 @@ mod _C {
         #[pymodule_export]
         use crate::ops::linalg::matrix_norm::{matrix_norm, norm, vector_norm};
         #[pymodule_export]
+        use crate::ops::linalg::pinv::{_pinv, lstsq};
+        #[pymodule_export]
         use crate::ops::linalg::qr::{householder_product, linalg_qr};
         #[pymodule_export]
         use crate::ops::linalg::solve::{inv, inv_ex, solve, solve_ex};
         #[pymodule_export]
-        use crate::ops::linalg::svd::svdvals;
+        use crate::ops::linalg::svd::{linalg_svd, svdvals};
         #[pymodule_export]
         use crate::ops::linalg::triangular::solve_triangular;
         #[pymodule_export]

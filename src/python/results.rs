@@ -15,7 +15,8 @@ impl<'py> IntoPyObject<'py> for Named {
         static TYPES: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
         let types = TYPES.get_or_try_init(py, || py.import("ferrograd.return_types").map(Bound::unbind))?;
         let items = self.items.into_iter().map(|item| Bound::new(py, item)).collect::<PyResult<Vec<_>>>()?;
-        types.bind(py).getattr(self.name)?.call1((PyTuple::new(py, items)?,))
+        let items = PyTuple::new(py, items)?;
+        if self.name.is_empty() { Ok(items.into_any()) } else { types.bind(py).getattr(self.name)?.call1((items,)) }
     }
 }
 

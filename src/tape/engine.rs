@@ -430,6 +430,8 @@ fn rule_error(node: &Arc<Node>, input: usize, cause: Error) -> Error {
         | Error::External(_)
         | Error::Memory { .. }
         | Error::NotImplemented(_)
+        | Error::Linalg(_)
+        | Error::Undefined(_)
         | Error::Places(_) => cause,
         cause if node.op == super::record::FROZEN_VIEW => cause,
         cause => Error::Rule { op: node.name(), input, cause: Box::new(cause) },

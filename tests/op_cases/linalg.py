@@ -1,5 +1,7 @@
 """Linear algebra. Inputs that must be regular, or positive-definite, are made so by adding to the diagonal."""
 
+import math
+
 import numpy as np
 
 import ferrograd
@@ -123,7 +125,8 @@ case("householder_product", lambda v, t: linalg.householder_product(v, t), (2, 3
 case("orgqr", lambda v, t: v.orgqr(t), (4, 3), (3,))
 for left in (True, False):
     for transpose in (True, False):
-        case("ormqr", lambda v, t, c, a=left, b=transpose: v.ormqr(t, c, a, b), (3, 3), (2,), (3, 3))
+        case("ormqr", lambda v, t, c, a=left, b=transpose: v.ormqr(t, c, a, b), (3, 3), (3,), (3, 3))
+        case("ormqr", lambda v, t, c, a=left, b=transpose: v.ormqr(t, c if a else c.mT, a, b), (2, 4, 2), (2, 2), (2, 4, 3))
 
 for op, call in (("eigvalsh", linalg.eigvalsh), ("eigh", lambda x: linalg.eigh(x)[0])):
     positive(op, call, np.linalg.eigvalsh)
@@ -143,5 +146,24 @@ def _exp(x):
 
 matrices("matrix_exp", linalg.matrix_exp, _exp, prepare=lambda x: x, np_prepare=lambda x: x)
 matrices("matrix_exp", lambda x: x.matrix_exp(), _exp)
+
+for shape in ((3, 3), (2, 4, 3), (2, 3, 4), (0, 3, 3), (3, 0)):
+    case("svd", lambda x: linalg.svd(_regular(x)).S, shape, domain=SMALL)
+    case("svd", lambda x: linalg.svd(_regular(x), full_matrices=False)[:2][0].square(), shape, domain=SMALL, label=f"{shape}-U")
+    case("svd", lambda x: linalg.svd(_regular(x), full_matrices=False).Vh.square(), shape, domain=SMALL, label=f"{shape}-V")
+    case("svd", lambda x: _regular(x).svd()[2].square(), shape, domain=SMALL, label=f"{shape}-method")
+    case("pinverse", lambda x: _regular(x).pinverse(), shape, domain=SMALL, numpy=lambda x: np.linalg.pinv(_np_regular(x)))
+    case("pinverse", lambda x: linalg.pinv(_regular(x)), shape, domain=SMALL, numpy=lambda x: np.linalg.pinv(_np_regular(x)))
+case("pinverse", lambda x, y: linalg.pinv(x @ y), (4, 2), (2, 3), numpy=lambda x, y: np.linalg.pinv(x @ y, 1e-6), second=False, label="singular")
+positive("pinverse", lambda x: linalg.pinv(x, hermitian=True), np.linalg.pinv)
+for driver in ("gels", "gelsy", "gelsd", "gelss"):
+    for a, b in (((3, 3), (3, 2)), ((2, 4, 3), (4, 2)), ((2, 3, 4), (2, 3, 2)), ((2, 3, 3), (2, 3))):
+        case("lstsq", lambda a, b, d=driver: linalg.lstsq(_regular(a), b, driver=d)[:2], a, b, domain=SMALL, label=f"{driver}-{a}-{b}")
+for n in (-2, -1, 0, 1, 2, 5):
+    matrices("matrix_power", lambda x, n=n: x.matrix_power(n), lambda x, n=n: np.linalg.matrix_power(x, n))
+for p in (None, 1, -1, 2, -2, math.inf, "fro", "nuc"):
+    matrices("norm", lambda x, p=p: linalg.cond(x, p), lambda x, p=p: np.linalg.cond(x, p), shapes=((3, 3), (2, 3, 3)), label=f"cond-{p}")
+case("inv", lambda x: linalg.tensorinv(_regular(x).reshape(2, 2, 4)), (4, 4), domain=SMALL, label="tensorinv", numpy=lambda x: np.linalg.tensorinv(_np_regular(x).reshape(2, 2, 4)))
+case("solve", lambda x, y: linalg.tensorsolve(_regular(x).reshape(2, 3, 6), y), (6, 6), (2, 3), domain=SMALL, label="tensorsolve", numpy=lambda x, y: np.linalg.tensorsolve(_np_regular(x).reshape(2, 3, 6), y))
 
 not_differentiable("has no derivative in torch; see test_decompositions.py", "geqrf", "ldl_factor", "ldl_factor_ex", "ldl_solve")

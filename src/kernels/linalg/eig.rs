@@ -33,7 +33,7 @@ pub fn eig<T: Schur>(n: usize, a: &mut [T], values: &mut [C], vectors: Option<&m
         } else {
             let vector = &mut vectors[k * n..][..n];
             eigenvector(n, k, &t, &q, vector);
-            normalize(vector, values[k].im == 0.0 && !T::IS_COMPLEX);
+            normalize(vector, values[k].im == 0.0 && !T::IS_COMPLEX, values[k].im > 0.0 && !T::IS_COMPLEX);
         }
     }
     true
@@ -84,13 +84,23 @@ fn block_start<T: Field>(n: usize, h: &mut [T], last: usize, norm: f64) -> usize
     let mut l = last;
     while l > 0 {
         let beside = h[(l - 1) * n + l - 1].taxi() + h[l * n + l].taxi();
-        if h[(l - 1) * n + l].taxi() <= EPS * if beside == 0.0 { norm } else { beside } {
+        if h[(l - 1) * n + l].taxi() <= EPS * if beside == 0.0 { norm } else { beside } && is_apart(n, h, l) {
             h[(l - 1) * n + l] = T::ZERO;
             break;
         }
         l -= 1;
     }
     l
+}
+
+/// Whether a small element before `l` may be dropped, given those around it (Ahues and Tisseur 1997, "A new deflation criterion for
+/// the QR algorithm").
+fn is_apart<T: Field>(n: usize, h: &[T], l: usize) -> bool {
+    let (corner, before) = (h[l * n + l], h[(l - 1) * n + l - 1]);
+    let (below, above) = (h[(l - 1) * n + l].taxi(), h[l * n + l - 1].taxi());
+    let (size, gap) = (corner.taxi(), (before - corner).taxi());
+    let sum = size.max(gap) + below.max(above);
+    below.min(above) * (below.max(above) / sum) <= (EPS * (size.min(gap) * (size.max(gap) / sum))).max(f64::MIN_POSITIVE / EPS)
 }
 
 impl Schur for C {
@@ -188,24 +198,45 @@ fn two_values(n: usize, l: usize, h: &mut [f64], q: &mut [f64]) -> (C, C) {
     let square = half * half + product;
     let root = square.abs().sqrt();
     if square < 0.0 {
-        let re = corner + half;
-        return (C::new(re, root), C::new(re, -root));
+        return standard_pair(n, l, h, q);
     }
     let sum = if half >= 0.0 { half + root } else { half - root };
     let first = corner + sum;
     let second = if sum == 0.0 { first } else { corner - product / sum };
     let r = below.hypot(sum);
     let (s, c) = (below / r, sum / r);
+    turn_block(n, l, h, q, c, s);
+    (h[l * n + l], h[k * n + k], h[l * n + k]) = (first, second, 0.0);
+    (C::new(first, 0.0), C::new(second, 0.0))
+}
+
+/// The complex eigenvalues of the block of two at l, whose diagonal is made of equal numbers (LAPACK's `lanv2`).
+fn standard_pair(n: usize, l: usize, h: &mut [f64], q: &mut [f64]) -> (C, C) {
+    let k = l + 1;
+    let (sum, gap) = (h[k * n + l] + h[l * n + k], h[l * n + l] - h[k * n + k]);
+    if gap != 0.0 {
+        let size = sum.hypot(gap);
+        let c = (0.5 * (1.0 + sum.abs() / size)).sqrt();
+        let s = -(0.5 * gap / (size * c)) * 1f64.copysign(sum);
+        turn_block(n, l, h, q, c, s);
+    }
+    let re = 0.5 * (h[l * n + l] + h[k * n + k]);
+    (h[l * n + l], h[k * n + k]) = (re, re);
+    let im = h[k * n + l].abs().sqrt() * h[l * n + k].abs().sqrt();
+    (C::new(re, im), C::new(re, -im))
+}
+
+/// Turns rows and columns l and l + 1.
+fn turn_block(n: usize, l: usize, h: &mut [f64], q: &mut [f64], c: f64, s: f64) {
+    let k = l + 1;
     for j in l..n {
         let (a, b) = (h[j * n + l], h[j * n + k]);
         (h[j * n + l], h[j * n + k]) = (c * a + s * b, c * b - s * a);
     }
-    turn_real_columns(&mut h[..(k + 1) * n], n, l, c, s, k + 1);
+    turn_real_columns(h, n, l, c, s, k + 1);
     if !q.is_empty() {
         turn_real_columns(q, n, l, c, s, n);
     }
-    (h[l * n + l], h[k * n + k], h[l * n + k]) = (first, second, 0.0);
-    (C::new(first, 0.0), C::new(second, 0.0))
 }
 
 fn turn_real_columns(a: &mut [f64], n: usize, l: usize, c: f64, s: f64, rows: usize) {
@@ -305,7 +336,8 @@ fn turn_three(n: usize, a: &mut [f64], u: &[f64], w: &[f64], rows: usize) {
 /// Makes a block of two of T with complex eigenvalues, the first of which is given, triangular.
 fn split_pair(n: usize, i: usize, value: C, t: &mut [C], q: &mut [C]) {
     let (x, y) = (t[(i + 1) * n + i], value - t[i * n + i]);
-    let r = x.norm().hypot(y.norm());
+    // The phase is that of LAPACK's vectors: the first element of the pair is real and positive, or the second i.
+    let r = x.norm().hypot(y.norm()).copysign(if x.norm() >= t[i * n + i + 1].norm() { x.re } else { 1.0 });
     let (c, s) = (x / r, y / r);
     turn_columns(t, n, i, c, s, i + 2);
     for j in i..n {
@@ -335,14 +367,16 @@ fn eigenvector(n: usize, k: usize, t: &[C], q: &[C], vector: &mut [C]) {
     x.iter().zip(q.chunks_exact(n)).for_each(|(&x, column)| add_multiple(vector, x, column));
 }
 
-/// Makes a vector one of length 1 whose largest element is real; all are for a real eigenvalue of a real matrix.
-fn normalize(vector: &mut [C], real: bool) {
+/// Makes a vector one of length 1 whose largest element is real; all are for a real eigenvalue of a real matrix. Of a `pair` of
+/// eigenvalues of a real matrix, it keeps the sign of its real part, if that is the larger one.
+fn normalize(vector: &mut [C], real: bool, pair: bool) {
     let size = length(vector);
     let largest = vector.iter().copied().fold(C::default(), |m, v| if v.norm() > m.norm() { v } else { m });
     if size == 0.0 || !size.is_finite() {
         return;
     }
     let phase = if real { C::new(1.0, 0.0) } else { largest.conj() / largest.norm() };
+    let phase = if pair && largest.re < 0.0 && largest.re.abs() > largest.im.abs() { -phase } else { phase };
     let place = vector.iter().position(|&v| v == largest);
     scale(vector, phase / size);
     if real {

@@ -170,11 +170,14 @@ fn subtract_product<T: Field>((m, k, n): (usize, usize, usize), a: (&[T], Part),
     unsafe { subtract_from(c.0, c.1, a, b, (m, k, n)) }
 }
 
-/// The same, with B within the slice of C, in other places.
-fn subtract_product_within<T: Field>((m, k, n): (usize, usize, usize), a: (&[T], Part), bc: &mut [T], b: Part, c: Part) {
+/// The same, with B within the slice of C.
+///
+/// # Safety
+/// B must have no element in common with C.
+unsafe fn subtract_product_within<T: Field>((m, k, n): (usize, usize, usize), a: (&[T], Part), bc: &mut [T], b: Part, c: Part) {
     b.check(bc.len(), k, n);
     let b = MatRef { ptr: bc.as_ptr().wrapping_add(b.start), row_stride: b.row as isize, col_stride: b.column as isize };
-    // SAFETY: within the slice, and apart from C by the contract of this function, which only this module's callers use.
+    // SAFETY: within the slice, and apart from C, for which the caller answers.
     unsafe { subtract_from(bc, c, a, b, (m, k, n)) }
 }
 

@@ -32,13 +32,10 @@ pub fn solve<T: Field>(triangle: Triangle<'_, T>, b: &mut [T]) {
             substitute(&block, width, upper, unit, &mut x[start..end]);
         }
         let rest = if upper { 0..start } else { end..n };
-        subtract_product_within(
-            (rest.len(), width, b.len() / n),
-            (a, Part { start: rest.start * row + start * column, row, column }),
-            b,
-            Part::at(n, start, 0),
-            Part::at(n, rest.start, 0),
-        );
+        let (done, left) = (Part::at(n, start, 0), Part::at(n, rest.start, 0));
+        let a = (a, Part { start: rest.start * row + start * column, row, column });
+        // SAFETY: the rows that are left are others than those that are done.
+        unsafe { subtract_product_within((rest.len(), width, b.len() / n), a, b, done, left) };
     }
 }
 

@@ -2,8 +2,9 @@
 
 use pyo3::prelude::*;
 
-use super::{batch, check_inexact, check_info, check_square, count, each, ints, minus, record, sides};
-use crate::error::Result;
+use super::{batch, check_inexact, check_info, check_kernel, check_square, count, each, ints, minus, record, sides};
+use crate::dtype::DType;
+use crate::error::{Error, Result};
 use crate::kernels::linalg::cholesky;
 use crate::ops::arguments::Named;
 use crate::runtime_error;
@@ -17,7 +18,7 @@ fn factor(name: &'static str, a: &Tensor, upper: bool) -> Result<[Tensor; 2]> {
     let info = ints(name, &shape)?;
     let l = without_recording(|| {
         let l = if upper { a.mh()?.by_columns()? } else { a.by_columns()? };
-        with_field!(l, T => each(count(&shape), n * n * n / 3, [&l, &info], &|[mut l, mut info]| {
+        with_field!(l, T => each(count(&shape), &[n, n, n], [&l, &info], &|[mut l, mut info]| {
             info.of()[0] = cholesky::cholesky::<T>(n, l.of());
         }));
         let l = if upper { l.mh()?.with_columns()? } else { l };
@@ -33,10 +34,9 @@ fn factor(name: &'static str, a: &Tensor, upper: bool) -> Result<[Tensor; 2]> {
 /// Source: torch's `cholesky_backward`; Murray, "Differentiation of the Cholesky decomposition", 2016.
 fn backward(l: &Tensor, g: &Tensor) -> Result<Tensor> {
     let inner = l.mh()?.matmul(g)?.tril(0)?;
-    let inner = inner.with_diagonal(&(inner.diagonal(0, -2, -1)? * 0.5)?)?;
+    let inner = (&inner + &inner.tril(-1)?.mh()?)?;
     let g = l.triangular_solved(&inner, false, false, false)?;
-    let g = l.mh()?.triangular_solved(&g, true, true, false)?;
-    (&g + &g.mh()?)? * 0.5
+    l.mh()?.triangular_solved(&g, true, true, false)? * 0.5
 }
 
 fn check_positive(op: &str, info: &Tensor) -> Result<()> {
@@ -85,7 +85,7 @@ impl Tensor {
     #[pyo3(signature = (upper=false))]
     pub fn cholesky(&self, upper: bool) -> Result<Tensor> {
         check_square("cholesky", "A", self)?;
-        check_inexact("cholesky", self)?;
+        check_kernel("cholesky", self)?;
         let [l, info] = factor("cholesky", self, upper)?;
         check_positive("cholesky", &info)?;
         Ok(l)
@@ -103,6 +103,7 @@ impl Tensor {
                 return runtime_error!("{OP}: {name} should have at least 2 dimensions, but has {} dimensions instead", x.rank());
             }
         }
+        check_kernel(OP, input2)?;
         super::solve::check_system(OP, input2, self, true)?;
         let shape = super::broadcast_batch(OP, self, input2)?;
         let (b, l) = (self.with_batch(OP, &shape)?, input2.with_batch(OP, &shape)?);
@@ -132,7 +133,17 @@ impl Tensor {
         const OP: &str = "cholesky_inverse";
         let l = self;
         check_square(OP, "A", l)?;
-        check_inexact(OP, l)?;
+        check_kernel("cholesky_inverse_out", l)?;
+        let diagonal =
+            l.detached_read()?.diagonal(0, -2, -1)?.equals(0.0)?.to_dtype(DType::I32)?.contiguous()?.to_vec::<i32>()?;
+        if let Some(i) = diagonal.iter().position(|&zero| zero != 0) {
+            let (n, element) =
+                (sides(l).0, if l.rank() > 2 { format!("(Batch element {}): ", i / sides(l).0) } else { String::new() });
+            return Err(Error::Linalg(format!(
+                "{OP}: {element}The diagonal element {} is zero, the inversion could not be completed because the input matrix is singular.",
+                i % n + 1
+            )));
+        }
         let y = without_recording(|| {
             let one = super::identity(l.shape(), l.dtype())?;
             let lower = if upper { l.mh()? } else { l.clone() };

@@ -3,77 +3,108 @@
 use pyo3::prelude::*;
 
 use super::lu::Factors;
-use super::{batch, check_inexact, check_square, complex, count, real_of, record, sides, wide};
-use crate::dtype::{DType, Scalar};
+use super::{batch, check_inexact, check_square, count, epsilon, real_of, record, sides, wide};
+use crate::dtype::{C128, DType, Scalar};
 use crate::error::Result;
 use crate::kernels::linalg::Field;
 use crate::ops::arguments::Named;
-use crate::tape::without_recording;
+use crate::tape::{is_recording, without_recording};
 use crate::tensor::Tensor;
 use crate::vjp;
 
-/// The sign (or phase) and the logarithm of the absolute value of one determinant.
-struct Determinant<T> {
-    sign: T,
-    log: f64,
+/// The sign of a number, 0 for NaN, or the phase of a complex one, of which the size is given.
+fn sign_of<T: Field>(v: T, size: f64) -> T {
+    if size == 0.0 {
+        T::ZERO
+    } else if T::IS_COMPLEX {
+        v.over(T::real(size))
+    } else if v.re().is_nan() {
+        T::ZERO
+    } else {
+        T::real(v.re().signum())
+    }
 }
 
-fn of_factors<T: Field>(n: usize, lu: &[T], pivots: &[i32]) -> (Determinant<T>, T) {
+/// A determinant, its sign and the logarithm of its absolute value.
+fn of_factors<T: Field>(n: usize, lu: &[T], pivots: &[i32]) -> (T, T, f64) {
     let exchanges = pivots.iter().enumerate().filter(|&(i, &p)| p as usize != i + 1).count();
-    let sign = T::real(if exchanges % 2 == 0 { 1.0 } else { -1.0 });
-    let (mut all, mut product) = (Determinant { sign, log: 0.0 }, sign);
+    let mut product = T::real(if exchanges % 2 == 0 { 1.0 } else { -1.0 });
+    let (mut sign, mut log) = (product, 0.0);
     for i in 0..n {
         let (v, size) = (lu[i * n + i], lu[i * n + i].size());
         product = product * v;
-        all.log += size.ln();
-        all.sign = if size == 0.0 { T::ZERO } else { all.sign * v.over(T::real(size)) };
+        log += size.ln();
+        sign = sign * sign_of(v, size);
     }
-    (all, product)
+    (product, sign, log)
 }
 
-/// Determinants, their signs and the logarithms of their absolute values, and the factors they are made of; off the tape.
-fn determinants(op: &'static str, a: &Tensor) -> Result<([Tensor; 3], Factors)> {
+/// Determinants, their signs and the logarithms of their absolute values; off the tape.
+fn determinants(op: &'static str, a: &Tensor) -> Result<[Tensor; 3]> {
     check_square(op, "A", a)?;
     check_inexact(op, a)?;
     let (shape, n) = (batch(a, 2), sides(a).0);
-    let factors = Factors::of(a)?;
+    let Factors { lu, pivots, .. } = Factors::of(a)?;
     let new = |dtype: DType| Tensor::uninitialized(op, &shape, dtype);
     let (det, sign, log) = (new(wide(a.dtype()))?, new(wide(a.dtype()))?, new(DType::F64)?);
-    let Factors { lu, pivots, .. } = &factors;
-    with_field!(lu, T => super::each(count(&shape), n, [lu, pivots, &det, &sign, &log], &|[mut lu, mut pivots, mut det, mut sign, mut log]| {
-        let (all, product) = of_factors::<T>(n, lu.of(), pivots.of());
-        (det.of()[0], sign.of()[0], log.of()[0]) = (product, all.sign, all.log);
+    with_field!(lu, T => super::each(count(&shape), &[n], [&lu, &pivots, &det, &sign, &log], &|[mut lu, mut pivots, mut det, mut sign, mut log]| {
+        (det.of()[0], sign.of()[0], log.of()[0]) = of_factors::<T>(n, lu.of(), pivots.of());
     }));
-    let outputs = [det.to_dtype(a.dtype())?, sign.to_dtype(a.dtype())?, log.to_dtype(real_of(a.dtype()))?];
-    Ok((outputs, factors))
+    Ok([det.to_dtype(a.dtype())?, sign.to_dtype(a.dtype())?, log.to_dtype(real_of(a.dtype()))?])
 }
 
-/// A determinant with its rule: g det^* A^-H, for a singular A the limit of this.
+/// A determinant with its rule: g det^* A^-H, which has a limit at singular matrices. Of these torch has no gradient but where it is
+/// to be differentiated again.
 fn det_of(op: &'static str, a: &Tensor) -> Result<Tensor> {
-    let [y, ..] = without_recording(|| determinants(op, a))?.0;
+    let [y, ..] = without_recording(|| determinants(op, a))?;
     vjp!("linalg_det", y, { a: |g, y| {
-        let scale = (g * y.conj())?;
-        let [lu, pivots] = regular_factors(&a)?;
-        let right = scale.unsqueeze(-1)?.expand_to("linalg_det", &a.shape()[..a.rank() - 1])?.diag_embed(0, -2, -1)?;
-        super::lu::linalg_lu_solve(&lu, &pivots, &right, true, true)
+        let tiny = 100.0 * epsilon(a.dtype());
+        if !is_recording() {
+            return of_regular(&a, &(g * y.conj())?, |a, right| {
+                let [lu, pivots] = regular_factors(a)?;
+                super::lu::linalg_lu_solve(&lu, &pivots, right, true, true)
+            });
+        }
+        if y.detached(false).abs()?.lt(tiny.into())?.any(None, false)?.scalar()?.truth() {
+            return of_singular(&a, g);
+        }
+        of_regular(&a, &(g * y.conj())?, |a, right| a.mh()?.solved(right))
     } })
 }
 
-/// L and U of matrices, on the tape, without zeros on the diagonal.
+/// A^-H times numbers.
+fn of_regular(a: &Tensor, scale: &Tensor, solve: impl Fn(&Tensor, &Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    let right = scale.unsqueeze(-1)?.expand_to("linalg_det", &a.shape()[..a.rank() - 1])?.diag_embed(0, -2, -1)?;
+    solve(a, &right)
+}
+
+/// The gradient of a determinant by singular values: U diag(the products of all but one of them) V^H.
+fn of_singular(a: &Tensor, g: &Tensor) -> Result<Tensor> {
+    let super::svd::Factors { u, s, vh } = a.factors(false)?;
+    let (last, n) = (s.rank() - 1, s.shape()[s.rank() - 1]);
+    let one = (s.slice_at(last, 0, 1, 1)?.as_zeros()? + 1.0)?;
+    let before = Tensor::joined("cat", &[one.clone(), s.slice_at(last, 0, n - 1, 1)?], last)?.cumprod(-1, None)?;
+    let behind = Tensor::joined("cat", &[one, s.flipped(&[last])?.slice_at(last, 0, n - 1, 1)?], last)?.cumprod(-1, None)?;
+    let others = (before * behind.flipped(&[last])?)?;
+    let phase = (g * (det_of("linalg.det", &u)? * det_of("linalg.det", &vh)?)?.conj())?;
+    let scale = (phase.unsqueeze(-1)? * others)?;
+    (u * scale.unsqueeze(-2)?)?.matmul(&vh)
+}
+
+/// L and U of matrices without zeros on the diagonal, and pivots.
 fn regular_factors(a: &Tensor) -> Result<[Tensor; 2]> {
     let [lu, pivots] = super::lu::factored_pair(a)?;
     let diagonal = lu.diagonal(0, -2, -1)?;
-    let tiny = if real_of(a.dtype()) == DType::F32 { f32::EPSILON as f64 } else { f64::EPSILON };
-    let lu = lu.with_diagonal(&diagonal.equals(0.0)?.choose_or(tiny, &diagonal)?)?;
+    let lu = lu.with_diagonal(&diagonal.equals(0.0)?.choose_or(epsilon(a.dtype()), &diagonal)?)?;
     Ok([lu, pivots])
 }
 
 /// Sign and logarithm with their rule.
 fn slogdet_of(op: &'static str, a: &Tensor) -> Result<[Tensor; 2]> {
-    let [_, sign, log] = without_recording(|| determinants(op, a))?.0;
+    let [_, sign, log] = without_recording(|| determinants(op, a))?;
     record("linalg_slogdet", &[a], &[a], [sign, log], |back| {
         let ([a], [sign, _]) = (back.saved, &*back.y) else { return Ok(vec![None]) };
-        let turn = |g: &Tensor| ((g.conj()? * sign)?.imag()? * Scalar::Complex(complex(0.0, -1.0)))?.to_dtype(a.dtype());
+        let turn = |g: &Tensor| ((g.conj()? * sign)?.imag()? * Scalar::Complex(C128::new(0.0, -1.0)))?.to_dtype(a.dtype());
         let g = match (back.g(0).filter(|_| a.dtype().is_complex()), back.g(1)) {
             (None, None) => return Ok(vec![None]),
             (None, Some(g)) => g.to_dtype(a.dtype())?,

@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 
-use super::{batch, check_inexact, check_square, count, each, identity, ints, real_of, record, sides, with};
+use super::{batch, check_inexact, check_kernel, check_square, count, each, identity, ints, real_of, record, sides, with};
 use crate::dtype::{C128, DType};
 use crate::error::{Error, Result};
 use crate::kernels::linalg::{eig, eigh};
@@ -11,27 +11,20 @@ use crate::runtime_error;
 use crate::tape::{is_recording, without_recording};
 use crate::tensor::Tensor;
 
-/// Fails for NaN and infinities, which no iteration ends with.
-fn check_finite(op: &str, a: &Tensor) -> Result<()> {
-    check_square(op, "A", a)?;
-    check_inexact(op, a)?;
-    Ok(())
-}
-
 fn check_converged(op: &str, info: &Tensor) -> Result<()> {
     super::check_info(op, info, &|code| {
-        match code {
-        2 => "The algorithm failed to converge because the input matrix contained non-finite values.".to_string(),
-        _ => "The algorithm failed to converge because the input matrix is ill-conditioned or has too many repeated eigenvalues (error \
-              code: 1)."
-            .to_string(),
-    }
+        let cause = match code {
+            2 => "contained non-finite values",
+            _ => "is ill-conditioned or has too many repeated eigenvalues (error code: 1)",
+        };
+        format!("The algorithm failed to converge because the input matrix {cause}.")
     })
 }
 
 /// The eigenvalues of Hermitian matrices in ascending order, and eigenvectors if wanted.
 fn symmetric(op: &str, a: &Tensor, uplo: &str, vectors: bool) -> Result<[Tensor; 2]> {
-    check_finite(op, a)?;
+    check_square(op, "A", a)?;
+    check_kernel("linalg_eigh", a)?;
     let upper = match uplo {
         "L" | "l" => false,
         "U" | "u" => true,
@@ -39,14 +32,23 @@ fn symmetric(op: &str, a: &Tensor, uplo: &str, vectors: bool) -> Result<[Tensor;
     };
     let (shape, n) = (batch(a, 2), sides(a).0);
     let (values, vectors) = without_recording(|| {
-        let q = if upper { a.mh()?.by_columns()? } else { a.by_columns()? };
+        let q = a.by_columns()?;
         let w = Tensor::uninitialized("linalg_eigh", &with(&shape, &[n]), DType::F64)?;
         let info = ints("linalg_eigh", &shape)?;
-        with_field!(q, T => each(count(&shape), n * n * n, [&q, &w, &info], &|[mut q, mut w, mut info]| {
+        with_field!(q, T => each(count(&shape), &[n, n, n], [&q, &w, &info], &|[mut q, mut w, mut info]| {
             use crate::kernels::linalg::Field;
-            let a = q.of::<T>();
-            let finite = (0..n).all(|j| a[j * n + j..(j + 1) * n].iter().all(|&v| Field::is_finite(v)));
-            info.of()[0] = if !finite { 2 } else { !eigh::eigh::<T>(n, a, w.of(), vectors) as i32 };
+            let (a, w) = (q.of::<T>(), w.of::<f64>());
+            let side = |j: usize| if upper { j * n..j * n + j + 1 } else { j * n + j..(j + 1) * n };
+            let all = |test: fn(T) -> bool| (0..n).all(|j| a[side(j)].iter().all(|&v| test(v)));
+            info.of()[0] = if !all(|v| !(v.re().is_nan() || v.im().is_nan())) {
+                2
+            } else if all(Field::is_finite) {
+                !eigh::eigh::<T>(n, a, w, upper, vectors) as i32
+            } else {
+                w.fill(f64::NAN);
+                a.fill(T::real(f64::NAN));
+                0
+            };
         }));
         check_converged(op, &info)?;
         Ok::<_, Error>((
@@ -81,10 +83,10 @@ fn check_phase(op: &str, inner: &Tensor) -> Result<()> {
         let imag =
             inner.detached_read()?.diagonal(0, -2, -1)?.imag()?.abs()?.to_dtype(DType::F64)?.contiguous()?.to_vec::<f64>()?;
         if imag.iter().any(|v| *v > 1e-2) {
-            return runtime_error!(
+            return Err(Error::Undefined(format!(
                 "{op}: The eigenvectors in the complex case are specified up to multiplication by e^{{i phi}}. The specified loss \
                  function depends on this quantity, so it is ill-defined."
-            );
+            )));
         }
     }
     Ok(())
@@ -92,7 +94,8 @@ fn check_phase(op: &str, inner: &Tensor) -> Result<()> {
 
 /// The complex eigenvalues of any square matrices, and eigenvectors if wanted.
 fn general(op: &str, a: &Tensor, wanted: bool) -> Result<[Tensor; 2]> {
-    check_finite(op, a)?;
+    check_square(op, "A", a)?;
+    check_inexact(op, a)?;
     let (shape, n) = (batch(a, 2), sides(a).0);
     let dtype = if matches!(real_of(a.dtype()), DType::F32) { DType::C64 } else { DType::C128 };
     let (values, vectors) = without_recording(|| {
@@ -100,18 +103,24 @@ fn general(op: &str, a: &Tensor, wanted: bool) -> Result<[Tensor; 2]> {
         let w = Tensor::uninitialized("linalg_eig", &with(&shape, &[n]), DType::C128)?;
         let v = Tensor::uninitialized("linalg_eig", &with(&shape, &[n, n]), DType::C128)?.mt()?;
         let info = ints("linalg_eig", &shape)?;
-        with_field!(x, T => each(count(&shape), 10 * n * n * n, [&x, &w, &v, &info], &|[mut a, mut w, mut v, mut info]| {
+        with_field!(x, T => each(count(&shape), &[10, n, n, n], [&x, &w, &v, &info], &|[mut a, mut w, mut v, mut info]| {
             use crate::kernels::linalg::Field;
-            let a = a.of::<T>();
-            let finite = a.iter().all(|&v| Field::is_finite(v));
+            let (a, w) = (a.of::<T>(), w.of::<C128>());
             let vectors = if wanted { Some(v.of::<C128>()) } else { None };
-            info.of()[0] = if !finite { 2 } else { !eig::eig::<T>(n, a, w.of(), vectors) as i32 };
+            info.of()[0] = if a.iter().all(|&v| Field::is_finite(v)) {
+                !eig::eig::<T>(n, a, w, vectors) as i32
+            } else {
+                w.fill(C128::new(f64::NAN, f64::NAN));
+                2
+            };
         }));
-        let values = info.to_vec::<i32>()?;
-        if values.contains(&2) {
+        let codes = info.to_vec::<i32>()?;
+        if wanted && codes.contains(&2) {
             return runtime_error!("torch.linalg.eig: input tensor should not contain infs or NaNs.");
         }
-        check_converged(op, &info)?;
+        if !codes.contains(&2) {
+            check_converged(op, &info)?;
+        }
         Ok((w.to_dtype(dtype)?, if wanted { v.to_dtype(dtype)? } else { Tensor::zeroed("linalg_eig", &[0], dtype)? }))
     })?;
     let real = !a.dtype().is_complex();
@@ -139,6 +148,11 @@ fn general(op: &str, a: &Tensor, wanted: bool) -> Result<[Tensor; 2]> {
     })
 }
 
+/// [`linalg_eigh`] of lower triangles, for other ops.
+pub(super) fn of_hermitian(op: &str, a: &Tensor) -> Result<[Tensor; 2]> {
+    symmetric(op, a, "L", true)
+}
+
 /// Eigenvalues, in no particular order, and eigenvectors, of length 1, of square matrices; complex also for real matrices.
 ///
 /// Shape: (*, n, n) to (*, n) and (*, n, n). Dtype: float or complex. Raises: RuntimeError for NaN and infinities.
@@ -150,19 +164,19 @@ pub fn linalg_eig(A: &Tensor) -> Result<Named> {
     Ok(Named::new("linalg_eig", general("linalg.eig", A, true)?))
 }
 
-/// The eigenvalues of [`linalg_eig`].
+/// The eigenvalues of [`linalg_eig`]; NaN if there are NaN or infinities.
 #[pyfunction]
 #[pyo3(signature = (A))]
 #[allow(non_snake_case)]
 pub fn eigvals(A: &Tensor) -> Result<Tensor> {
-    let [w, _] = general("linalg.eig", A, is_recording() && A.requires_grad())?;
+    let [w, _] = general("linalg.eigvals", A, is_recording() && A.requires_grad())?;
     Ok(w)
 }
 
 /// Eigenvalues, ascending, and orthonormal eigenvectors of Hermitian matrices, of which the triangle `UPLO` ("L" or "U") is read.
 ///
 /// Shape: (*, n, n) to (*, n) and (*, n, n). Dtype: float or complex; the eigenvalues are real.
-/// Raises: LinAlgError for NaN and infinities. Derivative: that of the vectors needs distinct eigenvalues.
+/// Raises: LinAlgError for NaN. Derivative: that of the vectors needs distinct eigenvalues.
 #[pyfunction(name = "eigh")]
 #[pyo3(signature = (A, UPLO="L"))]
 #[allow(non_snake_case)]

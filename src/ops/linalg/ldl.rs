@@ -22,7 +22,7 @@ fn factored(op: &str, a: &Tensor, hermitian: bool) -> Result<[Tensor; 3]> {
     let outputs = without_recording(|| {
         let x = a.tril(0)?.by_columns()?;
         let (pivots, info) = (ints("linalg_ldl_factor", &with(&shape, &[n]))?, ints("linalg_ldl_factor", &shape)?);
-        with_field!(x, T => each(count(&shape), n * n * n / 3, [&x, &pivots, &info], &|[mut a, mut pivots, mut info]| {
+        with_field!(x, T => each(count(&shape), &[n, n, n], [&x, &pivots, &info], &|[mut a, mut pivots, mut info]| {
             info.of()[0] = ldl::ldl::<T>(n, a.of(), pivots.of(), hermitian);
         }));
         Ok::<_, crate::error::Error>([x.to_dtype(a.dtype())?, pivots, info])
@@ -86,9 +86,10 @@ pub fn ldl_solve(LD: &Tensor, pivots: &Tensor, B: &Tensor, hermitian: bool) -> R
             pivots.shape()
         );
     }
-    if !matches!(pivots.dtype(), DType::I32) {
-        return runtime_error!("{OP}: Expected pivots to be integers (int32). Got {}", pivots.dtype().type_word());
+    if !matches!(pivots.dtype(), DType::U8 | DType::I8 | DType::I16 | DType::I32 | DType::I64) {
+        return runtime_error!("{OP}: Expected pivots to be integers. Got {}", pivots.dtype().type_word());
     }
+    let pivots = &pivots.detached_read()?.to_dtype(DType::I32)?;
     if let Some(p) =
         pivots.detached_read()?.contiguous()?.to_vec::<i32>()?.iter().find(|p| !(1..=n).contains(&(p.unsigned_abs() as usize)))
     {
@@ -99,7 +100,7 @@ pub fn ldl_solve(LD: &Tensor, pivots: &Tensor, B: &Tensor, hermitian: bool) -> R
         let (a, b) = (LD.with_batch(OP, &shape)?.by_columns()?, B.with_batch(OP, &shape)?.by_columns()?);
         let pivots = pivots.expand_to(OP, &with(&shape, &[n]))?.clone_in(MemoryFormat::Contiguous)?;
         if b.numel() > 0 {
-            with_field!(b, T => each(count(&shape), n * n, [&a, &pivots, &b], &|[mut a, mut pivots, mut b]| {
+            with_field!(b, T => each(count(&shape), &[n, sides(&b).0, sides(&b).1], [&a, &pivots, &b], &|[mut a, mut pivots, mut b]| {
                 ldl::solve::<T>(n, a.of(), pivots.of(), b.of(), hermitian);
             }));
         }

@@ -2,7 +2,10 @@
 
 use pyo3::prelude::*;
 
-use super::{batch, broadcast_batch, check_inexact, check_info, check_same_dtype, count, each, ints, minus, record, sides, with};
+use super::{
+    batch, broadcast_batch, check_inexact, check_info, check_kernel, check_same_dtype, count, each, ints, minus, record, sides,
+    with,
+};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
 use crate::kernels::linalg::{lu, triangular};
@@ -27,7 +30,7 @@ impl Factors {
         let k = m.min(n);
         let lu = without_recording(|| a.by_columns())?;
         let (pivots, info) = (ints("linalg_lu_factor", &with(&shape, &[k]))?, ints("linalg_lu_factor", &shape)?);
-        with_field!(lu, T => each(count(&shape), m * n * k, [&lu, &pivots, &info], &|[mut a, mut pivots, mut info]| {
+        with_field!(lu, T => each(count(&shape), &[m, n, k], [&lu, &pivots, &info], &|[mut a, mut pivots, mut info]| {
             info.of()[0] = lu::lu::<T>(m, n, a.of(), pivots.of(), true);
         }));
         Ok(Factors { lu, pivots, info })
@@ -48,11 +51,10 @@ impl Factors {
             .expand_to("linalg_solve", &with(&shape, &[n]))?
             .clone_in(crate::ops::arguments::MemoryFormat::Contiguous)?;
         let b = b.by_columns()?;
-        let work = n * count(&b.shape()[b.rank() - 2..]);
         if b.numel() == 0 {
             return Ok(b);
         }
-        with_field!(b, T => each(count(&shape), work, [&factors, &pivots, &b], &|[mut a, mut pivots, mut b]| {
+        with_field!(b, T => each(count(&shape), &[n, sides(&b).0, sides(&b).1], [&factors, &pivots, &b], &|[mut a, mut pivots, mut b]| {
             let (a, pivots, b) = (&*a.of::<T>(), pivots.of::<i32>(), b.of::<T>());
             let triangle = |upper: bool| triangular::Triangle { a, n, by_rows: adjoint, upper, unit: upper == adjoint };
             if !adjoint {
@@ -155,7 +157,7 @@ fn backward(gl: Option<&Tensor>, gu: Option<&Tensor>, p: &Tensor, l: &Tensor, u:
 
 fn check(op: &str, a: &Tensor, pivot: bool) -> Result<()> {
     super::check_matrices(op, "A", a)?;
-    check_inexact(op, a)?;
+    check_kernel("lu", a)?;
     if !pivot {
         return runtime_error!("{op}: LU without pivoting is not implemented on the CPU");
     }
@@ -370,6 +372,16 @@ pub fn lu_unpack(LU_data: &Tensor, LU_pivots: &Tensor, unpack_data: bool, unpack
 
 #[pymethods]
 impl Tensor {
+    /// L and U in one, pivots and, with `get_infos`, the number of a pivot that is zero, by the old name; see `linalg.lu_factor`.
+    #[pyo3(signature = (pivot=true, get_infos=false))]
+    pub fn lu(&self, pivot: bool, get_infos: bool) -> Result<Named> {
+        let [lu, pivots, info] = factored("linalg.lu_factor", self, pivot)?;
+        if get_infos {
+            return Ok(Named::new("_lu_with_info", [lu, pivots, info]));
+        }
+        Ok(Named::new("", [lu, pivots]))
+    }
+
     /// X with A X = self; see `linalg.lu_solve`, whose arguments are in another order.
     #[pyo3(signature = (LU_data, LU_pivots))]
     #[allow(non_snake_case)]

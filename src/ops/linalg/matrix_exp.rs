@@ -1,11 +1,11 @@
-//! The exponential of matrices.
+//! The exponential and powers of matrices.
 
 use pyo3::prelude::*;
 
 use super::lu::Factors;
 use super::{batch, check_inexact, check_square, identity, sides, wide, with};
 use crate::error::Result;
-use crate::ops::arguments::Dims;
+use crate::ops::arguments::{Dims, MemoryFormat};
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -61,7 +61,8 @@ fn pade(a: &Tensor) -> Result<Tensor> {
     let a4 = a2.bmm(&a2)?;
     let a6 = a4.bmm(&a2)?;
     let sum = |c: [f64; 3]| -> Result<Tensor> { ((&a6 * c[0])? + (&a4 * c[1])?)? + (&a2 * c[2])? };
-    let c = PADE;
+    // So that the exponential of zeros is exactly the identity.
+    let c = PADE.map(|c| c / PADE[13]);
     let odd = ((a6.bmm(&sum([c[0], c[2], c[4]])?)? + sum([c[6], c[8], c[10]])?)? + (&one * c[12])?)?;
     let even = ((a6.bmm(&sum([c[1], c[3], c[5]])?)? + sum([c[7], c[9], c[11]])?)? + (&one * c[13])?)?;
     let odd = a.bmm(&odd)?;
@@ -101,4 +102,39 @@ impl Tensor {
     pub fn matrix_exp(&self) -> Result<Tensor> {
         linalg_matrix_exp(self)
     }
+
+    /// The n-th power of square matrices; that of the inverse for negative n, the identity for 0.
+    ///
+    /// Shape: (*, n, n), kept. Dtype: float or complex, for n >= 0 any.
+    pub fn matrix_power(&self, n: isize) -> Result<Tensor> {
+        const OP: &str = "linalg.matrix_power";
+        check_square(OP, "A", self)?;
+        let mut power = n.unsigned_abs();
+        if n == 0 {
+            return power_of_zero(self);
+        }
+        let mut square = if n < 0 { super::solve::inv(self)? } else { self.clone() };
+        let mut y: Option<Tensor> = None;
+        loop {
+            if power & 1 == 1 {
+                y = Some(match y {
+                    Some(y) => y.matmul(&square)?,
+                    None => square.clone(),
+                });
+            }
+            power >>= 1;
+            match y {
+                Some(y) if power == 0 => {
+                    return if n == 1 { y.clone_in(MemoryFormat::Preserve) } else { Ok(y) };
+                }
+                _ => square = square.matmul(&square)?,
+            }
+        }
+    }
+}
+
+/// The identity as a function of matrices: all derivatives are 0.
+fn power_of_zero(x: &Tensor) -> Result<Tensor> {
+    let y = identity(x.shape(), x.dtype())?;
+    vjp!("copy", y, { x: |g| g * 0.0 })
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::along::Target;
 use super::arguments::{Dims, MemoryFormat};
-use crate::dtype::{C128, DType, Element, Scalar};
+use crate::dtype::{DType, Element, Scalar};
 use crate::error::{Error, Result};
 use crate::kernels::{par, without_interpreter};
 use crate::layout::{Shape, broadcast_shapes};
@@ -34,6 +34,7 @@ pub mod ldl;
 pub mod lu;
 pub mod matrix_exp;
 pub mod matrix_norm;
+pub mod pinv;
 pub mod qr;
 pub mod solve;
 pub mod svd;
@@ -63,10 +64,10 @@ impl Piece<'_> {
 }
 
 /// Calls `body` for each of `count` matrices with its pieces of tensors that nobody else knows yet, each a batch of equal pieces one
-/// after the other. `work` counts the multiply-adds for one.
+/// after the other. The multiply-adds for one are about the product of `work`.
 pub(crate) fn each<const N: usize>(
     count: usize,
-    work: usize,
+    work: &[usize],
     tensors: [&Tensor; N],
     body: &(dyn for<'a> Fn([Piece<'a>; N]) + Sync),
 ) {
@@ -75,6 +76,7 @@ pub(crate) fn each<const N: usize>(
     let targets = tensors.map(Target::bytes_of);
     let sizes = tensors.map(|x| x.numel() / count.max(1));
     let tensors = &tensors;
+    let work = work.iter().fold(1, |product: usize, &size| product.saturating_mul(size));
     without_interpreter(count.saturating_mul(work), || {
         par::for_ranges(count, (GRAIN / work.max(1)).max(1), &|range| {
             for number in range {
@@ -96,6 +98,11 @@ pub(crate) fn real_of(dtype: DType) -> DType {
         DType::C128 => DType::F64,
         dtype => dtype,
     }
+}
+
+/// The distance from 1 to the next number of the parts.
+pub(crate) fn epsilon(dtype: DType) -> f64 {
+    if real_of(dtype) == DType::F32 { f32::EPSILON as f64 } else { f64::EPSILON }
 }
 
 /// Rows and columns of the matrices in the last two dims.
@@ -140,6 +147,14 @@ pub(crate) fn check_square(op: &str, name: &str, x: &Tensor) -> Result<()> {
 pub(crate) fn check_inexact(op: &str, x: &Tensor) -> Result<()> {
     if !x.dtype().is_inexact() {
         return runtime_error!("{op}: Expected a floating point or complex tensor as input. Got {}", x.dtype().type_word());
+    }
+    Ok(())
+}
+
+/// The same, for ops where torch leaves it to the kernel of this name.
+pub(crate) fn check_kernel(kernel: &str, x: &Tensor) -> Result<()> {
+    if !x.dtype().is_inexact() {
+        return Err(Error::NotImplemented(format!("\"{kernel}_cpu\" not implemented for '{}'", x.dtype().type_word())));
     }
     Ok(())
 }
@@ -291,9 +306,4 @@ pub(crate) fn record_without_rule<const N: usize>(
     outputs: [Tensor; N],
 ) -> Result<[Tensor; N]> {
     record(op, inputs, &[], outputs, move |_| Err(Error::NotImplemented(format!("derivative for {op} is not implemented"))))
-}
-
-/// A number as a complex one.
-pub(crate) fn complex(re: f64, im: f64) -> C128 {
-    C128::new(re, im)
 }

@@ -2,9 +2,12 @@
 
 use pyo3::prelude::*;
 
-use super::{batch, check_inexact, check_matrices, count, each, identity, minus, record, record_without_rule, sides, wide, with};
+use super::{
+    batch, check_inexact, check_kernel, check_matrices, count, each, identity, minus, record, record_without_rule, sides, wide,
+    with,
+};
 use crate::dtype::Scalar;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernels::linalg::qr;
 use crate::ops::arguments::Named;
 use crate::runtime_error;
@@ -17,7 +20,7 @@ fn reflections(a: &Tensor) -> Result<[Tensor; 2]> {
     let k = m.min(n);
     let a = without_recording(|| a.by_columns())?;
     let taus = Tensor::uninitialized("geqrf", &with(&shape, &[k]), wide(a.dtype()))?;
-    with_field!(a, T => each(count(&shape), m * n * k, [&a, &taus], &|[mut a, mut taus]| {
+    with_field!(a, T => each(count(&shape), &[m, n, k], [&a, &taus], &|[mut a, mut taus]| {
         qr::qr::<T>(m, n, a.of(), taus.of());
     }));
     Ok([a, taus])
@@ -81,7 +84,7 @@ impl Product {
 
 /// Fails unless vectors and factors fit.
 fn check_reflections(op: &str, vectors: &Tensor, taus: &Tensor) -> Result<()> {
-    check_inexact(op, vectors)?;
+    check_kernel("orgqr", vectors)?;
     let (rank, k) = (vectors.rank(), taus.shape().last().copied().unwrap_or(0));
     if rank < 2 {
         return runtime_error!("{op}: input must have at least 2 dimensions.");
@@ -151,6 +154,17 @@ fn first_columns(vectors: &Tensor, taus: &Tensor, columns: usize) -> Result<Tens
     Product::new(vectors, taus)?.times(&identity(&shape, vectors.dtype())?, false)
 }
 
+/// Orthonormal columns (m x k) with m - k more that are orthogonal to them.
+pub(super) fn completed(q: &Tensor) -> Result<Tensor> {
+    let (m, k) = sides(q);
+    if m == k {
+        return Ok(q.clone());
+    }
+    let [vectors, taus] = reflections(q)?;
+    let more = first_columns(&vectors, &taus, m)?.strip(false, k, m - k)?.to_dtype(q.dtype())?;
+    Tensor::joined("cat", &[q.clone(), more], q.rank() - 1)
+}
+
 /// Q and R, as `mode` says.
 #[derive(Clone, Copy, PartialEq)]
 enum Mode {
@@ -212,17 +226,19 @@ fn factored(a: &Tensor, mode: Mode) -> Result<[Tensor; 2]> {
             return Ok((Tensor::zeroed("linalg.qr", &[0], a.dtype())?, r));
         }
         let columns = if mode == Mode::Complete { m } else { k };
-        Ok::<_, crate::error::Error>((first_columns(&x, &taus, columns)?.to_dtype(a.dtype())?.with_columns()?, r))
+        Ok::<_, Error>((first_columns(&x, &taus, columns)?.to_dtype(a.dtype())?.with_columns()?, r))
     })?;
     record("linalg_qr", &[a], &[], [q, r], move |back| {
         if mode == Mode::OnlyR {
-            return runtime_error!(
+            return Err(Error::Undefined(
                 "The derivative of linalg.qr depends on Q, which is not computed when mode='r'. Please use linalg.qr(A, \
                  mode='reduced') if you are going to require gradients"
-            );
+                    .into(),
+            ));
         }
         if mode == Mode::Complete && m > n {
-            return runtime_error!("The QR decomposition is not differentiable when mode='complete' and nrows > ncols");
+            let text = "The QR decomposition is not differentiable when mode='complete' and nrows > ncols";
+            return Err(Error::Undefined(text.into()));
         }
         Ok(vec![backward(&back.y[0], &back.y[1], back.g(0), back.g(1))?])
     })
@@ -263,7 +279,7 @@ impl Tensor {
     /// Shape: (*, m, n), kept, and (*, k), where k is the smaller of m and n. Dtype: float or complex. Derivative: none, as torch.
     pub fn geqrf(&self) -> Result<Named> {
         check_matrices("geqrf", "A", self)?;
-        check_inexact("geqrf", self)?;
+        check_kernel("geqrf", self)?;
         let [a, taus] = reflections(self)?;
         let outputs = [a.to_dtype(self.dtype())?, taus.to_dtype(self.dtype())?];
         Ok(Named::new("geqrf", record_without_rule("geqrf", &[self], outputs)?))
@@ -290,6 +306,11 @@ impl Tensor {
         if m != if left { rows } else { columns } {
             return runtime_error!("{OP}: other.shape[{}] must be equal to input.shape[-2]", if left { -2 } else { -1 });
         }
+        let k = tau.shape()[tau.rank() - 1];
+        if k != m.min(sides(input).1) {
+            let dim = if left { -2 } else { -1 };
+            return runtime_error!("{OP}: tau.shape[-1] must be equal to min(other.shape[{dim}], input.shape[-1]), got {k}");
+        }
         if other.dtype() != input.dtype() || batch(other, 2) != batch(input, 2) {
             return runtime_error!("{OP}: input and other must have the same dtype and batch dimensions");
         }
@@ -304,8 +325,8 @@ impl Tensor {
         let columns = sides(input).1;
         let [y] = record("ormqr", &[input, tau, other], &[input, tau, other], [y], move |back| {
             let ([input, tau, other], Some(g)) = (back.saved, back.g(0)) else { return Ok(vec![None, None, None]) };
-            if back.saved.iter().any(|x| x.numel() == 0) {
-                return Ok(vec![None, None, None]);
+            if input.numel() == 0 || tau.numel() == 0 {
+                return Ok(vec![None, None, Some(g.clone())]);
             }
             let [of_input, of_tau, of_other] = Product::new(input, tau)?.backward(&turned(other)?, &turned(g)?, adjoint)?;
             Ok(vec![Some(padded(&of_input, columns)?), Some(of_tau), Some(turned(&of_other)?)])

@@ -67,7 +67,8 @@ fn solved_matrices(a: &Tensor, b: &Tensor, left: bool, vector: bool) -> Result<[
     let (x, factors) = without_recording(|| {
         let factors = Factors::of(a)?;
         let x = factors.solve(&b.detached_read()?, left, false)?.to_dtype(b.dtype())?;
-        Ok::<_, crate::error::Error>((if vector { x.squeeze_dims(&[x.rank() - 1])? } else { x }, factors))
+        let x = if vector { x.squeeze_dims(&[x.rank() - 1])? } else { x };
+        Ok::<_, crate::error::Error>((if vector && x.rank() > 1 { x.with_columns()? } else { x }, factors))
     })?;
     let (info, factors) = (factors.info.clone(), if is_recording() { Some(factors) } else { None });
     record("linalg_solve_ex", &[a, b], &[a], [x, info], move |back| {
@@ -78,7 +79,7 @@ fn solved_matrices(a: &Tensor, b: &Tensor, left: bool, vector: bool) -> Result<[
                 a.check_saved()?;
                 factors.solve(&g.detached_read()?, left, true)?.to_dtype(g.dtype())?
             }
-            _ => solved("linalg.solve", &a.mh()?, &g, left).map(|[of_b, _]| of_b)?,
+            _ => solved_matrices(&a.mh()?, &g, left, false).map(|[of_b, _]| of_b)?,
         };
         let of_a = back.wants(0).then(|| minus(if left { of_b.matmul(&x.mh()?) } else { x.mh()?.matmul(&of_b) }));
         Ok(vec![of_a.transpose()?, Some(of_b)])

@@ -1,125 +1,89 @@
 //! Singular values and vectors of matrices, always computed in double precision.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use pyo3::prelude::*;
 
-use crate::dtype::{DType, Scalar};
+use super::{batch, check_inexact, check_matrices, count, each, identity, ints, real_of, record, sides, with};
+use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::kernels::linalg::svd;
-use crate::kernels::{par, without_interpreter};
-use crate::layout::Shape;
-use crate::ops::along::Target;
-use crate::ops::arguments::MemoryFormat;
+use crate::kernels::linalg::Field;
+use crate::kernels::linalg::svd::Svd;
+use crate::ops::arguments::Named;
 use crate::runtime_error;
-use crate::storage::Access;
-use crate::tape::{Node, Recorder, SavedOutput, is_recording, without_recording};
+use crate::tape::{is_recording, without_recording};
 use crate::tensor::Tensor;
 
-/// What matrices A are the products of: U (*, m, k), S (*, k) and V^T (*, k, n), where k is the smaller of m and n.
+/// What matrices A are the products of: U (*, m, k), S (*, k) and V^H (*, k, n), where k is the smaller of m and n.
 pub(crate) struct Factors {
-    u: Tensor,
-    s: Tensor,
-    vh: Tensor,
+    pub u: Tensor,
+    pub s: Tensor,
+    pub vh: Tensor,
 }
 
 /// Gradients of the factors, as far as there are any.
-type Gradients<'a> = &'a [Option<Tensor>];
+type Gradients = [Option<Tensor>; 3];
 
 impl Tensor {
-    /// The factors of matrices, on the tape.
-    pub(crate) fn factors(&self) -> Result<Factors> {
-        let x = self;
-        let Factors { u, s, vh } = without_recording(|| x.factors_unrecorded())?;
-        if !(is_recording() && x.requires_grad()) {
-            return Ok(Factors { u, s, vh });
-        }
-        let mut recorder = Recorder::new("linalg_svd");
-        recorder.input(x);
-        let saved = [&u, &s, &vh].into_iter().enumerate().map(|(i, y)| SavedOutput::of_several(y, i)).collect::<Vec<_>>();
-        let rule = move |grads: Gradients<'_>, _: &[bool], node: &Arc<Node>| {
-            let [u, s, vh] = [0, 1, 2].map(|i: usize| saved[i].unpack(node));
-            Ok(vec![Factors { u, s, vh }.backward(grads)?])
-        };
-        match <[Tensor; 3]>::try_from(recorder.finish_joint(vec![u, s, vh], Arc::new(rule), true)?) {
-            Ok([u, s, vh]) => Ok(Factors { u, s, vh }),
-            Err(_) => runtime_error!("linalg.svd: lost an output"),
-        }
+    /// The factors of matrices, on the tape; with `full`, U and V are square.
+    pub(crate) fn factors(&self, full: bool) -> Result<Factors> {
+        let a = self;
+        let Factors { u, s, vh } = without_recording(|| {
+            let thin = a.factors_unrecorded()?;
+            if full { thin.completed() } else { Ok(thin) }
+        })?;
+        let [u, s, vh] = record("linalg_svd", &[a], &[], [u, s, vh], |back| {
+            let [u, s, vh] = &*back.y else { return Ok(vec![None]) };
+            let k = s.shape()[s.rank() - 1];
+            // The columns that make U and V square have no say in A.
+            let thin = Factors { u: u.strip(false, 0, k)?, s: s.clone(), vh: vh.strip(true, 0, k)? };
+            let gu = back.g(0).map(|g| g.strip(false, 0, k)).transpose()?;
+            let gvh = back.g(2).map(|g| g.strip(true, 0, k)).transpose()?;
+            Ok(vec![thin.backward([gu, back.g(1).cloned(), gvh])?])
+        })?;
+        Ok(Factors { u, s, vh })
     }
 
     fn factors_unrecorded(&self) -> Result<Factors> {
-        let (dtype, rank) = (self.dtype(), self.rank());
-        let (m, n) = (self.shape()[rank - 2], self.shape()[rank - 1]);
+        let (dtype, shape, (m, n)) = (self.dtype(), batch(self, 2), sides(self));
         let (rows, k) = (m.max(n), m.min(n));
-        let x = self.detached_read()?.to_dtype(DType::F64)?;
         // The shorter side are the columns: they lie one after the other in what the kernel works on.
-        let left = if m >= n { x.mt()? } else { x }.clone_in(MemoryFormat::Contiguous)?;
-        let mut shape = Shape::from_slice(&self.shape()[..rank - 1]);
-        shape[rank - 2] = k;
-        let s = Tensor::uninitialized("linalg.svd", &shape, DType::F64)?;
-        shape.push(k);
-        let right = Tensor::uninitialized("linalg.svd", &shape, DType::F64)?;
-        let count = shape[..rank - 2].iter().product();
-        decompose(count, rows, &left, &s, &right)?;
+        let left = if m >= n { self.mt()?.by_rows()? } else { self.by_rows()? };
+        let s = Tensor::uninitialized("linalg.svd", &with(&shape, &[k]), DType::F64)?;
+        let right = Tensor::uninitialized("linalg.svd", &with(&shape, &[k, k]), left.dtype())?;
+        let info = ints("linalg.svd", &shape)?;
+        with_field!(left, T => each(count(&shape), &[rows, k, k], [&left, &s, &right, &info], &|[mut left, mut s, mut right, mut info]| {
+            let (left, s, right) = (left.of::<T>(), s.of::<f64>(), right.of::<T>());
+            info.of()[0] = if left.iter().any(|v| v.re().is_nan() || v.im().is_nan()) {
+                2
+            } else if left.iter().all(|&v| Field::is_finite(v)) {
+                !T::svd(rows, left, s, right) as i32
+            } else {
+                s.fill(f64::NAN);
+                [left, right].into_iter().for_each(|part| part.fill(T::real(f64::NAN)));
+                0
+            };
+        }));
+        check_converged(&info)?;
         let (u, vh) = if m >= n { (left.mt()?, right) } else { (right.mt()?, left) };
-        Ok(Factors { u: u.to_dtype(dtype)?, s: s.to_dtype(dtype)?, vh: vh.to_dtype(dtype)? })
+        Ok(Factors { u: u.to_dtype(dtype)?, s: s.to_dtype(real_of(dtype))?, vh: vh.to_dtype(dtype)? })
     }
 
     /// The singular values of matrices in the last two dims, descending. `op` is for messages.
     pub(crate) fn singular_values(&self, op: &str) -> Result<Tensor> {
-        if self.rank() < 2 {
-            return runtime_error!("{op}: The input tensor A must have at least 2 dimensions.");
-        }
-        self.only_real("linalg.svd")?;
-        if !self.dtype().is_float() {
-            return runtime_error!(
-                "{op}: Expected a floating point or complex tensor as input. Got {}",
-                self.dtype().type_word()
-            );
-        }
-        Ok(self.factors()?.s)
+        check_matrices(op, "A", self)?;
+        check_inexact(op, self)?;
+        Ok(self.factors(false)?.s)
     }
 }
 
-/// Decomposes each of `count` matrices: the columns in `left` become its left vectors.
-fn decompose(count: usize, rows: usize, left: &Tensor, s: &Tensor, right: &Tensor) -> Result<()> {
-    let k = s.shape().last().copied().unwrap_or(0);
-    let _access = Access::new(&[], &[left.storage(), s.storage(), right.storage()]);
-    let work = count * rows * k * k;
-    // SAFETY: contiguous, of this dtype, and locked.
-    let values = unsafe { left.slice::<f64>() };
-    if let Some(place) = values.iter().position(|v| v.is_nan()) {
-        return Err(Error::Linalg(format!(
-            "linalg.svd: (Batch element {}): The algorithm failed to converge because the input matrix contained non-finite values.",
-            place / (rows * k)
-        )));
-    }
-    let (to_left, to_s, to_right) = (Target::<f64>::of(left), Target::<f64>::of(s), Target::<f64>::of(right));
-    let failed = AtomicUsize::new(usize::MAX);
-    without_interpreter(work, || {
-        par::for_ranges(count, (10_000 / (rows * k * k).max(1)).max(1), &|range| {
-            for i in range {
-                // SAFETY: the parts of matrix i, which this thread alone works on.
-                let (left, s, right) =
-                    unsafe { (to_left.part(i * rows * k, rows * k), to_s.part(i * k, k), to_right.part(i * k * k, k * k)) };
-                if left.iter().all(|v| v.is_finite()) {
-                    if !svd::svd(rows, left, s, right) {
-                        failed.fetch_min(i, Ordering::Relaxed);
-                    }
-                } else {
-                    [left, s, right].into_iter().for_each(|part| part.fill(f64::NAN));
-                }
-            }
-        });
-    });
-    match failed.into_inner() {
-        usize::MAX => Ok(()),
-        i => Err(Error::Linalg(format!(
-            "linalg.svd: (Batch element {i}): The algorithm failed to converge because the input matrix is ill-conditioned or \
-             has too many repeated singular values."
-        ))),
-    }
+/// NaN is what LAPACK's iteration cannot end with; infinite matrices have factors of NaN.
+fn check_converged(info: &Tensor) -> Result<()> {
+    let Some(i) = info.to_vec::<i32>()?.iter().position(|&code| code != 0) else { return Ok(()) };
+    let element = if info.rank() > 0 { format!("(Batch element {i}): ") } else { String::new() };
+    let cause = match info.to_vec::<i32>()?.get(i) {
+        Some(2) => "contained non-finite values",
+        _ => "is ill-conditioned or has too many repeated singular values",
+    };
+    Err(Error::Linalg(format!("linalg.svd: {element}The algorithm failed to converge because the input matrix {cause}.")))
 }
 
 /// As a row, or a column, of matrices of scale factors.
@@ -132,33 +96,44 @@ fn column(x: &Tensor) -> Result<Tensor> {
 }
 
 fn skew(x: &Tensor) -> Result<Tensor> {
-    x - &x.mt()?
+    x - &x.mh()?
 }
 
 impl Factors {
+    /// With as many columns more as make U and V square.
+    fn completed(self) -> Result<Factors> {
+        let Factors { u, s, vh } = self;
+        Ok(Factors { u: super::qr::completed(&u)?, s, vh: super::qr::completed(&vh.mh()?)?.mh()?.with_columns()? })
+    }
+
     /// The gradient of the matrices; infinite where singular values are equal, unless it is of these alone.
     ///
     /// Source: torch's `svd_backward`; Giles, "An extended collection of matrix derivative results", 2008.
-    fn backward(&self, grads: Gradients<'_>) -> Result<Option<Tensor>> {
+    fn backward(&self, [gu, gs, gvh]: Gradients) -> Result<Option<Tensor>> {
         let Factors { u, s, vh } = self;
-        let [gu, gs, gvh] = [0, 1, 2].map(|i: usize| grads.get(i).and_then(Option::as_ref));
-        let (m, k, n) = (u.shape()[u.rank() - 2], s.shape()[s.rank() - 1], vh.shape()[vh.rank() - 1]);
+        let (m, k, n) = (sides(u).0, sides(u).1, sides(vh).1);
         if gu.is_none() && gvh.is_none() {
             let Some(gs) = gs else { return Ok(None) };
-            let product = if m >= n { u.matmul(&(column(gs)? * vh)?) } else { (u * row(gs)?)?.matmul(vh) };
+            let product = if m >= n { u.matmul(&(column(&gs)? * vh)?) } else { (u * row(&gs)?)?.matmul(vh) };
             return product.map(Some);
         }
         let squares = (s * s)?;
-        let one = Tensor::from_scalar(Scalar::Int(1), s.dtype())?.expand_to("linalg_svd", s.shape())?.diag_embed(0, -2, -1)?;
-        let gaps = ((row(&squares)? - column(&squares)?)? + one)?;
-        let turn_u = gu.map(|gu| skew(&u.mt()?.matmul(gu)?)).transpose()?;
-        let turn_v = gvh.map(|gvh| skew(&vh.matmul(&gvh.mt()?)?)).transpose()?;
-        let mut inner = match (turn_u, turn_v) {
+        let gaps = ((row(&squares)? - column(&squares)?)? + identity(&with(s.shape(), &[k]), s.dtype())?)?;
+        let turn_u = gu.as_ref().map(|gu| skew(&u.mh()?.matmul(gu)?)).transpose()?;
+        let turn_v = gvh.as_ref().map(|gvh| skew(&vh.matmul(&gvh.mh()?)?)).transpose()?;
+        check_phases(turn_u.as_ref(), turn_v.as_ref())?;
+        let mut inner = match (&turn_u, turn_v) {
             (Some(a), Some(b)) => (((a * row(s)?)? + (column(s)? * b)?)? / &gaps)?,
             (Some(a), None) => ((a / &gaps)? * row(s)?)?,
             (None, Some(b)) => (column(s)? * (b / &gaps)?)?,
             (None, None) => return Ok(None),
         };
+        if let (Some(turn), Some(_)) = (&turn_u, &gvh)
+            && u.dtype().is_complex()
+        {
+            // A phase that both vectors of a pair share moves A.
+            inner = inner.with_diagonal(&(turn.diagonal(0, -2, -1)? / (s * 2.0)?)?)?;
+        }
         if let Some(gs) = gs {
             inner = (inner + gs.diag_embed(0, -2, -1)?)?;
         }
@@ -166,18 +141,81 @@ impl Factors {
             // What of the gradient lies outside the columns of U, or of V.
             (Some(gu), _) if m > k => {
                 let outside = (gu / &row(s)?)?;
-                let inside = u.matmul(&u.mt()?.matmul(&outside)?)?;
+                let inside = u.matmul(&u.mh()?.matmul(&outside)?)?;
                 ((u.matmul(&inner)? + outside)? - inside)?.matmul(vh)
             }
             (_, Some(gvh)) if n > k => {
                 let outside = (gvh / &column(s)?)?;
-                let inside = outside.matmul(&vh.mt()?)?.matmul(vh)?;
+                let inside = outside.matmul(&vh.mh()?)?.matmul(vh)?;
                 u.matmul(&((inner.matmul(vh)? + outside)? - inside)?)
             }
             _ if m >= n => u.matmul(&inner.matmul(vh)?),
             _ => u.matmul(&inner)?.matmul(vh),
         };
         product.map(Some)
+    }
+}
+
+/// Fails if a loss depends on the phases of complex vectors, which are a matter of choice.
+fn check_phases(turn_u: Option<&Tensor>, turn_v: Option<&Tensor>) -> Result<()> {
+    let sum = match (turn_u, turn_v) {
+        (Some(a), Some(b)) => (a + b)?,
+        (Some(a), None) | (None, Some(a)) => a.clone(),
+        (None, None) => return Ok(()),
+    };
+    if is_recording() || !sum.dtype().is_complex() {
+        return Ok(());
+    }
+    let imag = sum.detached(false).diagonal(0, -2, -1)?.imag()?.abs()?.to_dtype(DType::F64)?.contiguous()?.to_vec::<f64>()?;
+    if imag.iter().any(|&v| v > 1e-2) {
+        let text = "svd_backward: The singular vectors in the complex case are specified up to multiplication by e^{i phi}. The \
+                    specified loss function depends on this phase term, making it ill-defined.";
+        return Err(Error::Undefined(text.into()));
+    }
+    Ok(())
+}
+
+fn check_driver(driver: Option<&str>) -> Result<()> {
+    match driver {
+        None => Ok(()),
+        Some(_) => {
+            runtime_error!("linalg.svd: keyword argument `driver=` is only supported on CUDA inputs with cuSOLVER backend.")
+        }
+    }
+}
+
+/// U, S and V^H of A = U diag(S) V^H, where the columns of U and of V are orthonormal, and S descends. With `full_matrices`, U and
+/// V are square.
+///
+/// Shape: (*, m, n) to (*, m, k), (*, k) and (*, k, n), where k is the smaller of m and n. Dtype: float or complex; S is real.
+/// Derivative: needs distinct singular values that are not zero; what makes U and V square has none.
+/// Raises: LinAlgError for NaN. `driver` must be None, as for torch on a CPU.
+#[pyfunction(name = "svd")]
+#[pyo3(signature = (A, full_matrices=true, *, driver=None))]
+#[allow(non_snake_case)]
+pub fn linalg_svd(A: &Tensor, full_matrices: bool, driver: Option<&str>) -> Result<Named> {
+    check_driver(driver)?;
+    check_matrices("linalg.svd", "A", A)?;
+    check_inexact("linalg.svd", A)?;
+    let Factors { u, s, vh } = A.factors(full_matrices)?;
+    Ok(Named::new("linalg_svd", [u.with_columns()?, s, vh.with_columns()?]))
+}
+
+#[pymethods]
+impl Tensor {
+    /// U, S and V of A = U diag(S) V^H, by the old name: with `some` false, U and V are square; with `compute_uv` false, they are zeros.
+    /// See `linalg.svd`.
+    #[pyo3(signature = (some=true, compute_uv=true))]
+    pub fn svd(&self, some: bool, compute_uv: bool) -> Result<Named> {
+        check_matrices("linalg.svd", "A", self)?;
+        check_inexact("linalg.svd", self)?;
+        if compute_uv {
+            let Factors { u, s, vh } = self.factors(!some)?;
+            return Ok(Named::new("svd", [u.with_columns()?, s, vh.with_columns()?.mh()?]));
+        }
+        let (m, n) = sides(self);
+        let zeros = |n: usize| Tensor::zeroed("svd", &with(&batch(self, 2), &[n, n]), self.dtype());
+        Ok(Named::new("svd", [zeros(m)?, self.factors(false)?.s, zeros(n)?.mt()?]))
     }
 }
 
@@ -189,9 +227,7 @@ impl Factors {
 #[pyfunction]
 #[pyo3(signature = (A, *, driver=None))]
 #[allow(non_snake_case)]
-pub fn svdvals(A: &Tensor, driver: Option<String>) -> Result<Tensor> {
-    if driver.is_some() {
-        return runtime_error!("linalg.svd: keyword argument `driver=` is only supported on CUDA inputs with cuSOLVER backend.");
-    }
+pub fn svdvals(A: &Tensor, driver: Option<&str>) -> Result<Tensor> {
+    check_driver(driver)?;
     A.singular_values("linalg.svd")
 }

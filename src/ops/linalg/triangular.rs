@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 
-use super::{broadcast_batch, check_inexact, check_same_dtype, check_square, count, each, minus, record, sides};
+use super::{broadcast_batch, check_kernel, check_same_dtype, check_square, count, each, minus, record, sides};
 use crate::error::Result;
 use crate::kernels::linalg::triangular::{Triangle, solve};
 use crate::ops::arguments::Named;
@@ -15,13 +15,12 @@ fn solved(a: &Tensor, b: &Tensor, upper: bool, left: bool, unit: bool) -> Result
     let (shape, n) = (super::batch(b, 2), sides(a).0);
     // X A = B is A^T X^T = B^T: what are columns there are rows here.
     let (a, b, dtype) = (a.by_columns()?, if left { b.by_columns()? } else { b.by_rows()? }, b.dtype());
-    let work = n * count(&b.shape()[b.rank() - 2..]);
     if b.numel() > 0 {
-        with_field!(b, T => each(count(&shape), work, [&a, &b], &|[mut a, mut b]| {
+        with_field!(b, T => each(count(&shape), &[n, sides(&b).0, sides(&b).1], [&a, &b], &|[mut a, mut b]| {
             solve::<T>(Triangle { a: a.of(), n, by_rows: !left, upper: upper == left, unit }, b.of());
         }));
     }
-    b.to_dtype(dtype)
+    b.to_dtype(dtype)?.with_columns()
 }
 
 impl Tensor {
@@ -49,7 +48,7 @@ fn of_a(of_b: &Tensor, x: &Tensor, upper: bool, left: bool, unit: bool) -> Resul
 
 /// Fails unless A and B fit.
 fn check(op: &'static str, a: &Tensor, b: &Tensor, left: bool) -> Result<()> {
-    check_inexact(op, a)?;
+    check_kernel("triangular_solve", a)?;
     check_same_dtype(op, a, b)?;
     check_square(op, "A", a)?;
     super::check_matrices(op, "B", b)?;
