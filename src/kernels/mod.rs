@@ -21,6 +21,7 @@ pub mod normalize;
 pub mod optim;
 pub mod par;
 pub mod polynomials;
+pub mod pool;
 pub mod quotient;
 pub mod reduce;
 pub(crate) mod register;

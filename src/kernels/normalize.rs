@@ -237,17 +237,18 @@ unsafe fn forward_group<T: Real + Element, const CHANGING: bool>(
             a.variance.add(group).write(T::from_f64(variance));
             a.rstd.add(group).write(T::from_f64(rstd));
         }
-        let (mean, rstd) = (*a.mean.add(group), *a.rstd.add(group));
+        let (mean, rstd) = (a.mean.add(group).read_unaligned(), a.rstd.add(group).read_unaligned());
         for j in 0..lines.count {
             let start = lines.first + j * lines.step;
             let (x, y) = (a.x.add(start), a.y.add(start));
             let channel = lines.channel + j * lines.next_channel;
             let (weight, bias) = (a.weight.add(channel), a.bias.add(channel));
-            let scale = if CHANGING { rstd } else { rstd * *weight };
-            let shift = if CHANGING { T::ZERO } else { *bias };
+            let scale = if CHANGING { rstd } else { rstd * weight.read_unaligned() };
+            let shift = if CHANGING { T::ZERO } else { bias.read_unaligned() };
             for i in 0..lines.length {
                 let h = (x.add(i).read_unaligned() - mean) * scale;
-                y.add(i).write(if CHANGING { h * *weight.add(i) + *bias.add(i) } else { h + shift });
+                let changed = || h * weight.add(i).read_unaligned() + bias.add(i).read_unaligned();
+                y.add(i).write(if CHANGING { changed() } else { h + shift });
             }
         }
     }
@@ -303,7 +304,8 @@ unsafe fn backward_group<T: Real + Element, const CHANGING: bool>(
     let count = (lines.count * lines.length) as f64;
     // SAFETY: the caller answers for the group's lines, channels and statistics, and for the chunk's sums.
     unsafe {
-        let (mean, rstd) = (*a.mean.add(group), *a.rstd.add(group));
+        // Memory that was lent may be unaligned.
+        let (mean, rstd) = (a.mean.add(group).read_unaligned(), a.rstd.add(group).read_unaligned());
         let get = |x: *const T, i: usize| x.add(i).read_unaligned();
         let (mut sum_u, mut sum_uh) = (0.0, 0.0);
         for j in 0..lines.count {
@@ -313,14 +315,14 @@ unsafe fn backward_group<T: Real + Element, const CHANGING: bool>(
             let weight = a.weight.add(channel);
             let [s, t] = sums(lines.length, |i| {
                 let g = get(g, i);
-                let u = if CHANGING { g * *weight.add(i) } else { g };
+                let u = if CHANGING { g * get(weight, i) } else { g };
                 [u, u * ((get(x, i) - mean) * rstd)]
             });
             if CHANGING {
                 (sum_u, sum_uh) = (s, t);
             } else {
-                sum_u += s * weight.read().to_f64();
-                sum_uh += t * weight.read().to_f64();
+                sum_u += s * get(weight, 0).to_f64();
+                sum_uh += t * get(weight, 0).to_f64();
                 let (gw, gb) = (a.gw.add(chunk + channel), a.gb.add(chunk + channel));
                 *gw = *gw + T::from_f64(t);
                 *gb = *gb + T::from_f64(s);
@@ -333,10 +335,10 @@ unsafe fn backward_group<T: Real + Element, const CHANGING: bool>(
             let (g, x, gx) = (a.g.add(start), a.x.add(start), a.gx.add(start));
             let channel = lines.channel + j * lines.next_channel;
             let (weight, gw, gb) = (a.weight.add(channel), a.gw.add(chunk + channel), a.gb.add(chunk + channel));
-            let constant = *weight;
+            let constant = get(weight, 0);
             for i in 0..lines.length {
                 let (g, h) = (get(g, i), (get(x, i) - mean) * rstd);
-                let u = g * if CHANGING { *weight.add(i) } else { constant };
+                let u = g * if CHANGING { get(weight, i) } else { constant };
                 gx.add(i).write((u - mean_u - h * mean_uh) * rstd);
                 if CHANGING {
                     let (gw, gb) = (gw.add(i), gb.add(i));

@@ -45,6 +45,7 @@ pub mod pad;
 pub mod permute;
 mod places;
 pub mod pointwise;
+pub mod pool;
 pub mod power;
 pub mod random;
 pub mod rectifier;

@@ -324,6 +324,9 @@ impl Plan {
 
     /// The gradient of the elements from those of the means and of one over the deviations.
     fn backward_of_statistics(&self, g_mean: Option<&Tensor>, g_rstd: Option<&Tensor>, x: &Tensor) -> Result<Tensor> {
+        if x.numel() == 0 {
+            return x.as_zeros();
+        }
         let x4 = self.four_dims(x)?;
         let (h, rstd) = self.standardized(&x4)?;
         let mut sum = Terms::default();

@@ -118,6 +118,10 @@ mod _C {
     #[pymodule_export]
     use crate::ops::pointwise::polygamma;
     #[pymodule_export]
+    use crate::ops::pool::adaptive::{adaptive_avg_pool1d, adaptive_max_pool1d};
+    #[pymodule_export]
+    use crate::ops::pool::sliding::{avg_pool1d, max_pool1d, max_pool1d_with_indices, max_pool2d, max_pool3d};
+    #[pymodule_export]
     use crate::ops::search::{bucketize, searchsorted, unravel_index};
     #[pymodule_export]
     use crate::ops::select::where_;
@@ -209,6 +213,12 @@ mod _C {
         use crate::ops::matmul::linear;
         #[pymodule_export]
         use crate::ops::pad::pad;
+        #[pymodule_export]
+        use crate::ops::pool::adaptive::{adaptive_avg_pool2d, adaptive_avg_pool3d, adaptive_max_pool2d, adaptive_max_pool3d};
+        #[pymodule_export]
+        use crate::ops::pool::places::{fractional_max_pool2d, fractional_max_pool3d, max_unpool2d, max_unpool3d};
+        #[pymodule_export]
+        use crate::ops::pool::sliding::{avg_pool2d, avg_pool3d, max_pool2d_with_indices, max_pool3d_with_indices};
         #[pymodule_export]
         use crate::ops::rectifier::{
             hardsigmoid, hardsigmoid_, hardswish, hardswish_, hardtanh, hardtanh_, leaky_relu, leaky_relu_, relu, relu_, relu6,

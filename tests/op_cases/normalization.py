@@ -88,3 +88,4 @@ for shape, groups in [((2, 6), 2), ((2, 6, 3), 3), ((2, 6, 2, 2), 1), ((40, 4, 3
 case("group_norm", lambda x: functional.group_norm(x, 2), Input((4, 6), transposed=True), label="plain")
 case("native_group_norm", lambda x, w, b: ferrograd.native_group_norm(x, w, b, 2, 6, 4, 3, EPS), (2, 6, 4), (6,), (6,))
 case("native_group_norm", lambda x: ferrograd.native_group_norm(x, None, None, 2, 6, 4, 3, EPS)[1:], (2, 6, 4), label="statistics")
+case("native_group_norm", lambda x: ferrograd.native_group_norm(x, None, None, 2, 0, 4, 3, EPS)[:2], (2, 0, 4), label="no_channels")

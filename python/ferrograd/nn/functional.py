@@ -8,6 +8,7 @@ from ferrograd.nn._losses import *  # noqa: F403
 from ferrograd.nn._normalization import *  # noqa: F403
 from ferrograd.nn._vectors import *  # noqa: F403
 from ferrograd.nn._grid import affine_grid, grid_sample
+from ferrograd.nn._pooling import *  # noqa: F403
 from ferrograd.nn._resize import interpolate, upsample, upsample_bilinear, upsample_nearest
 from ferrograd.nn._activation import (
     gelu,
