@@ -60,11 +60,18 @@ impl Tensor {
 
     /// A tensor over existing memory. The layout must lie within the storage.
     pub fn from_parts(storage: Storage, layout: Layout, dtype: DType) -> Tensor {
+        let contiguous = layout.is_contiguous();
+        Tensor::made_now(storage, layout, contiguous, dtype)
+    }
+
+    /// [`from_parts`](Self::from_parts) for a layout of which it is known whether it is contiguous.
+    #[inline(always)]
+    fn made_now(storage: Storage, layout: Layout, contiguous: bool, dtype: DType) -> Tensor {
         let mode = mode::mode();
         Tensor::of(Body {
             storage,
-            contiguous: layout.is_contiguous(),
             layout,
+            contiguous,
             dtype,
             inference: mode.inference,
             level: mode.level.number,
@@ -105,19 +112,8 @@ impl Tensor {
         // Dims of one element may have any stride; a new tensor has the regular one.
         let strides = if shape.contains(&1) { contiguous_strides(shape) } else { copy_of(strides) };
         let storage = Storage::uninitialized(self.numel() * dtype.size())?;
-        let mode = mode::mode();
-        Ok(Tensor::of(Body {
-            storage,
-            layout: Layout { shape: copy_of(shape), strides, offset: 0 },
-            contiguous: true,
-            dtype,
-            inference: mode.inference,
-            level: mode.level.number,
-            sample_of: AtomicU64::new(0),
-            own_version: None,
-            origin: None,
-            meta: OnceLock::new(),
-        }))
+        let layout = Layout { shape: copy_of(shape), strides, offset: 0 };
+        Ok(Tensor::made_now(storage, layout, true, dtype))
     }
 
     /// A tensor with arbitrary contents whose strides are dense in some order of dimensions.

@@ -184,26 +184,23 @@ fn strips(lines: Lines, body: impl Fn(usize, usize, usize) + Sync + Copy) {
     if n == 0 || inner == 0 {
         return;
     }
-    if inner == 1 && n < LANES {
-        return par::for_ranges(outer, (GRAIN / n).next_multiple_of(STRIP), &|range| {
-            vectorize(
-                #[inline(always)]
-                || {
-                    for first in range.clone().step_by(STRIP) {
-                        body(first * n, first, STRIP.min(range.end - first))
-                    }
-                },
-            )
-        });
-    }
+    let short = inner == 1 && n < LANES;
     let strips = inner.div_ceil(STRIP);
-    par::for_ranges(outer * strips, (GRAIN / (n * inner.min(STRIP))).max(1), &|range| {
+    let units = if short { outer.div_ceil(STRIP) } else { outer * strips };
+    let size = if short { n * STRIP } else { n * inner.min(STRIP) };
+    par::for_ranges(units, GRAIN.div_ceil(size), &|range| {
         vectorize(
             #[inline(always)]
             || {
-                for strip in range {
-                    let (block, line) = (strip / strips, strip % strips * STRIP);
-                    body(block * n * inner + line, block * inner + line, STRIP.min(inner - line))
+                for unit in range {
+                    let (block, line) = (unit / strips, unit % strips * STRIP);
+                    // One call of the body: it is compiled in full wherever it is called.
+                    let (first, number, width) = if short {
+                        (unit * STRIP * n, unit * STRIP, STRIP.min(outer - unit * STRIP))
+                    } else {
+                        (block * n * inner + line, block * inner + line, STRIP.min(inner - line))
+                    };
+                    body(first, number, width)
                 }
             },
         )

@@ -110,12 +110,11 @@ unsafe fn in_lanes<F: Fold, const LANES: usize>(fold: F, x: *const F::In, n: usi
     let whole = n / LANES;
     // SAFETY: the caller answers for n elements, of which the last row has fewer than the others.
     unsafe {
-        fold_rows(fold, x, stride, whole.min(ROWS_IN_A_ROW), |r| first + r * LANES, &mut lanes.0, far);
-        for from in (ROWS_IN_A_ROW..whole).step_by(ROWS_IN_A_ROW) {
-            let (mut others, rows) = (Lanes([fold.start(); LANES]), (whole - from).min(ROWS_IN_A_ROW));
-            fold_rows(fold, x.add(from * LANES), stride, rows, |r| first + (from + r) * LANES, &mut others.0, far);
+        for from in (0..whole).step_by(ROWS_IN_A_ROW) {
+            let (mut block, rows) = (Lanes([fold.start(); LANES]), (whole - from).min(ROWS_IN_A_ROW));
+            fold_rows(fold, x.add(from * LANES), stride, rows, |r| first + (from + r) * LANES, &mut block.0, far);
             for i in 0..LANES {
-                lanes.0[i] = fold.combine(lanes.0[i], others.0[i]);
+                lanes.0[i] = if from == 0 { block.0[i] } else { fold.combine(lanes.0[i], block.0[i]) };
             }
         }
         fold_rows(fold, x.add(whole * LANES), 0, 1, |_| first + whole * LANES, &mut lanes.0[..n % LANES], false);
