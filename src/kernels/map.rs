@@ -7,17 +7,17 @@
 
 use super::elementwise::MAX_ARGS;
 use super::math::{self, Real};
-use super::vector::{vectorize, vectorize_narrow};
+use super::vector::{single_element, vectorize, vectorize_narrow, vectorize_or_loop};
 use crate::dtype::{Element, Kind};
 
 /// Floats get the widest registers; integers do with half of them, which spares a third of the compiled loops. Complex
 /// numbers have one loop for all processors.
 #[inline(always)]
-pub fn vectorize_for<T: Element, R>(body: impl FnOnce() -> R) -> R {
+pub fn vectorize_for<T: Element, R>(body: impl FnOnce(bool) -> R) -> R {
     match const { T::DTYPE.kind() } {
-        Kind::Float => vectorize(body),
+        Kind::Float => vectorize_or_loop(body),
         Kind::Int | Kind::Bool => vectorize_narrow(body),
-        Kind::Complex => body(),
+        Kind::Complex => body(false),
     }
 }
 
@@ -28,15 +28,17 @@ pub fn loop1<T: Element, U: Element>(f: impl Fn(T) -> U + Sync + Copy) -> impl F
         let in_place = T::DTYPE.is_float() && size_of::<U>() == size_of::<T>() && p[0] == p[1];
         vectorize_for::<T, _>(
             #[inline(always)]
-            move || {
+            move |single| {
                 // SAFETY: `run` hands out addresses of n elements each.
                 unsafe {
                     if in_place {
                         for i in 0..n {
+                            single_element(single);
                             y.add(i).write_unaligned(f(y.add(i).cast::<T>().read_unaligned()))
                         }
                     } else {
                         for i in 0..n {
+                            single_element(single);
                             y.add(i).write_unaligned(f(x.add(i).read_unaligned()))
                         }
                     }
@@ -55,15 +57,17 @@ pub fn loop2<A: Element, B: Element, U: Element>(
         let in_place = A::DTYPE.is_float() && size_of::<U>() == size_of::<A>() && p[0] == p[1];
         vectorize_for::<A, _>(
             #[inline(always)]
-            move || {
+            move |single| {
                 // SAFETY: `run` hands out addresses of n elements each.
                 unsafe {
                     if in_place {
                         for i in 0..n {
+                            single_element(single);
                             y.add(i).write_unaligned(f(y.add(i).cast::<A>().read_unaligned(), b.add(i).read_unaligned()))
                         }
                     } else {
                         for i in 0..n {
+                            single_element(single);
                             y.add(i).write_unaligned(f(a.add(i).read_unaligned(), b.add(i).read_unaligned()))
                         }
                     }
@@ -121,8 +125,9 @@ pub fn loop3<A: Element, B: Element, C: Element, U: Element>(
         let (y, a, b, c): (*mut U, *const A, *const B, *const C) = (p[0].cast(), p[1].cast(), p[2].cast(), p[3].cast());
         vectorize_for::<B, _>(
             #[inline(always)]
-            move || {
+            move |single| {
                 for i in 0..n {
+                    single_element(single);
                     // SAFETY: `run` hands out addresses of n elements each.
                     unsafe {
                         let value = f(a.add(i).read_unaligned(), b.add(i).read_unaligned(), c.add(i).read_unaligned());

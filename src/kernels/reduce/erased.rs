@@ -73,7 +73,7 @@ impl<F: Fold> Erased for F {
         let (fold, acc) = (*self, acc.cast::<F::Acc>());
         vectorize_for::<F::In, _>(
             #[inline(always)]
-            move || {
+            move |_| {
                 for i in 0..runs.count {
                     let x: *const F::In = x.wrapping_offset(i as isize * runs.step).cast();
                     let first = if joined { runs.first + i * runs.n } else { runs.first };
@@ -95,7 +95,7 @@ impl<F: Fold> Erased for F {
         let fold = *self;
         vectorize_for::<F::In, _>(
             #[inline(always)]
-            move || {
+            move |_| {
                 // SAFETY: the caller answers for the places.
                 unsafe {
                     let acc = std::slice::from_raw_parts_mut(acc.cast::<F::Acc>(), width);
@@ -109,7 +109,7 @@ impl<F: Fold> Erased for F {
         let (fold, a, b) = (*self, a.cast::<F::Acc>(), b.cast::<F::Acc>());
         vectorize_for::<F::In, _>(
             #[inline(always)]
-            move || {
+            move |_| {
                 // SAFETY: the caller answers for `n` places of both.
                 (0..n).for_each(
                     #[inline(always)]
