@@ -115,6 +115,10 @@ const ROWS: usize = 64;
 unsafe fn fold_run<V: Vector, const OPERATION: u8>(x: *const V::Float, n: usize, far: bool) -> V::Float {
     // SAFETY: the caller answers for n floats.
     unsafe {
+        if OPERATION == ADD && n < 4 {
+            // One after the other, as torch adds so few: differences of such sums show in the last bit.
+            return (0..n).fold(V::Float::neutral::<ADD>(), |sum, i| x.add(i).read_unaligned().apply::<ADD>(sum));
+        }
         let neutral = V::splat(V::Float::neutral::<OPERATION>());
         let ordered = OPERATION == MAX || OPERATION == MIN;
         let (mut all, mut nan) = ([neutral; WIDTH], neutral.unordered(neutral));
