@@ -277,9 +277,23 @@ class Square(fg.autograd.Function):
         return g * 2 * x.conj()
 
 
+class SquareForwards(Square):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_forward(x)
+        return Square.forward(ctx, x)
+
+    @staticmethod
+    def jvp(ctx, tangent):
+        (x,) = ctx.saved_tensors
+        return tangent * 2 * x
+
+
 def test_custom_functions_and_checks():
     x = fg.tensor(sample()).requires_grad_()
-    assert fg.autograd.gradcheck(Square.apply, (x,), check_forward_ad=True)
+    assert fg.autograd.gradcheck(SquareForwards.apply, (x,), check_forward_ad=True)
+    with pytest.raises(NotImplementedError, match="jvp"):
+        fg.autograd.gradcheck(Square.apply, (x,), check_forward_ad=True)
     assert fg.autograd.gradcheck(lambda x: x.abs() * x, (x,), fast_mode=True) and fg.autograd.gradgradcheck(Square.apply, (x,))
     a = fg.tensor(np.arange(1.0, 4.0)).requires_grad_()
     assert fg.autograd.gradcheck(lambda a, x: fg.complex(a, a * a) * x, (a, x))

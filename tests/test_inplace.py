@@ -310,7 +310,13 @@ def test_a_kept_gradient_follows_the_tensor():
 
 
 # A number raised to a tensor is no method of its first operand.
-IN_PLACE = [c for c in CASES if hasattr(ferrograd.Tensor, c.op + "_") and c.numpy and c.label != "number_base"]
+SECOND_OPERAND = {"igamma", "igammac"}  # what their cases vary
+IN_PLACE = [
+    c
+    for c in CASES
+    if hasattr(ferrograd.Tensor, c.op) and hasattr(ferrograd.Tensor, c.op + "_") and c.numpy
+    if c.label != "number_base" and c.op not in SECOND_OPERAND
+]
 
 
 @pytest.mark.parametrize("case", IN_PLACE, ids=str)

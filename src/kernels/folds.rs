@@ -2,8 +2,9 @@
 
 use std::marker::PhantomData;
 
-use super::reduce::{Fold, Lanes, Registers, STRIP, combined, find_nan};
+use super::reduce::{Fold, Hints, Lanes, Registers, STRIP, combined, find_nan};
 use super::register;
+use super::vector::single_element;
 use crate::dtype::{Element, Number, Ordered};
 
 /// Folds of the form "map, then an associative operation", by a few expressions each.
@@ -170,14 +171,14 @@ impl<T: Ordered, O: Order> Fold for Best<T, O> {
 
     /// The value first, by a fold that vectorises, then its place.
     #[inline(always)]
-    unsafe fn run(self, x: *const T, n: usize, first: usize, far: bool) -> Place<T> {
+    unsafe fn run(self, x: *const T, n: usize, first: usize, hints: Hints) -> Place<T> {
         // SAFETY: the caller answers for n elements.
         let at = |i: usize| unsafe { x.add(i).read_unaligned() };
         if n < 16 {
             return (0..n).fold(self.start(), |acc, i| self.step(acc, at(i), first + i));
         }
         // SAFETY: as above.
-        let value = unsafe { Extreme::<T, O>(PhantomData).run(x, n, first, far) };
+        let value = unsafe { Extreme::<T, O>(PhantomData).run(x, n, first, hints) };
         let is_it = |v: T| (v == value) | (v.is_nan() & value.is_nan());
         let mut from = 0;
         const BLOCK: usize = 64;
@@ -190,13 +191,14 @@ impl<T: Ordered, O: Order> Fold for Best<T, O> {
 
     /// Values and places in arrays of their own, so that the loop vectorises.
     #[inline(always)]
-    unsafe fn rows(self, x: *const T, stride: isize, rows: usize, first: usize, acc: &mut [Place<T>]) {
+    unsafe fn rows(self, x: *const T, stride: isize, rows: usize, first: usize, acc: &mut [Place<T>], hints: Hints) {
         let width = acc.len().min(STRIP);
         let (mut values, mut places) = ([O::worst::<T>(); STRIP], [-1i32; STRIP]);
         for r in 0..rows {
             // SAFETY: the caller answers for the rows.
             let row = unsafe { x.byte_offset(r as isize * stride) };
             for i in 0..width {
+                single_element(hints.single);
                 // SAFETY: as above.
                 let value = unsafe { row.add(i).read_unaligned() };
                 let better = (places[i] < 0) | O::better(value, values[i]);
@@ -235,19 +237,21 @@ impl<T: Ordered, O: Order> Fold for Extreme<T, O> {
 
     /// In lanes, with a note of any NaN; if there was one, it is looked for.
     #[inline(always)]
-    unsafe fn run(self, x: *const T, n: usize, _: usize, _: bool) -> T {
+    unsafe fn run(self, x: *const T, n: usize, _: usize, hints: Hints) -> T {
         // SAFETY: passed on.
-        unsafe { if size_of::<T>() <= 4 && n >= 256 { extreme::<T, O, 64>(x, n) } else { extreme::<T, O, 32>(x, n) } }
+        unsafe {
+            if size_of::<T>() <= 4 && n >= 256 { extreme::<T, O, 64>(x, n, hints) } else { extreme::<T, O, 32>(x, n, hints) }
+        }
     }
 
     /// The same with a lane for each accumulator.
     #[inline(always)]
-    unsafe fn rows(self, x: *const T, stride: isize, rows: usize, _: usize, acc: &mut [T]) {
+    unsafe fn rows(self, x: *const T, stride: isize, rows: usize, _: usize, acc: &mut [T], hints: Hints) {
         let width = acc.len().min(STRIP);
         let (mut best, mut nan) = (Lanes([self.start(); STRIP]), Lanes([T::ZERO; STRIP]));
         // SAFETY: the caller answers for the rows.
         unsafe {
-            best_of_rows::<T, O>(x, stride, rows, &mut best.0[..width], &mut nan.0[..width]);
+            best_of_rows::<T, O>(x, stride, rows, &mut best.0[..width], &mut nan.0[..width], hints);
             if nan.0[..width].iter().fold(false, |found, v| found | v.truth()) {
                 return (0..rows).for_each(|r| rows_with_nan::<T, O>(x.byte_offset(r as isize * stride), acc));
             }
@@ -258,7 +262,7 @@ impl<T: Ordered, O: Order> Fold for Extreme<T, O> {
 
 /// The extreme value of `n` neighbours.
 #[inline(always)]
-unsafe fn extreme<T: Ordered, O: Order, const LANES: usize>(x: *const T, n: usize) -> T {
+unsafe fn extreme<T: Ordered, O: Order, const LANES: usize>(x: *const T, n: usize, hints: Hints) -> T {
     // SAFETY: the caller answers for n elements.
     let at = |i: usize| unsafe { x.add(i).read_unaligned() };
     if n < LANES {
@@ -267,9 +271,9 @@ unsafe fn extreme<T: Ordered, O: Order, const LANES: usize>(x: *const T, n: usiz
     let (mut best, mut nan) = (Lanes([O::worst::<T>(); LANES]), Lanes([T::ZERO; LANES]));
     // SAFETY: as above; the last row overlaps the one before it, of which there is one at least.
     unsafe {
-        best_of_rows::<T, O>(x, (LANES * size_of::<T>()) as isize, n / LANES, &mut best.0, &mut nan.0);
+        best_of_rows::<T, O>(x, (LANES * size_of::<T>()) as isize, n / LANES, &mut best.0, &mut nan.0, hints);
         if !n.is_multiple_of(LANES) {
-            best_of_rows::<T, O>(x.add(n - LANES), 0, 1, &mut best.0, &mut nan.0);
+            best_of_rows::<T, O>(x.add(n - LANES), 0, 1, &mut best.0, &mut nan.0, hints);
         }
         if const { T::DTYPE.is_float() } && nan.0.iter().fold(false, |found, v| found | v.truth()) {
             return find_nan(x, T::is_nan);
@@ -280,12 +284,20 @@ unsafe fn extreme<T: Ordered, O: Order, const LANES: usize>(x: *const T, n: usiz
 
 /// Takes rows into the best numbers so far, and sets `nan` to one in each column that has a NaN (the best is then void).
 #[inline(always)]
-unsafe fn best_of_rows<T: Ordered, O: Order>(x: *const T, stride: isize, rows: usize, best: &mut [T], nan: &mut [T]) {
+unsafe fn best_of_rows<T: Ordered, O: Order>(
+    x: *const T,
+    stride: isize,
+    rows: usize,
+    best: &mut [T],
+    nan: &mut [T],
+    hints: Hints,
+) {
     // SAFETY: the caller answers for these rows and columns.
     let at = |r: usize, i: usize| unsafe { x.byte_offset(r as isize * stride).add(i).read_unaligned() };
     let whole = rows - rows % 4;
     for r in (0..whole).step_by(4) {
         for (i, (best, nan)) in best.iter_mut().zip(nan.iter_mut()).enumerate() {
+            single_element(hints.single);
             let (a, b, c, d) = (at(r, i), at(r + 1, i), at(r + 2, i), at(r + 3, i));
             *best = O::best_number(*best, O::best_number(O::best_number(a, b), O::best_number(c, d)));
             if const { T::DTYPE.is_float() } {
@@ -296,6 +308,7 @@ unsafe fn best_of_rows<T: Ordered, O: Order>(x: *const T, stride: isize, rows: u
     }
     for r in whole..rows {
         for (i, (best, nan)) in best.iter_mut().zip(nan.iter_mut()).enumerate() {
+            single_element(hints.single);
             *best = O::best_number(*best, at(r, i));
             *nan = if at(r, i).is_nan() { T::ONE } else { *nan };
         }
@@ -411,21 +424,22 @@ impl<T: Element> Fold for Moments<T> {
 
     /// The mean, then the deviations from it; what rounding left in their sum is taken out of their squares.
     #[inline(always)]
-    unsafe fn run(self, x: *const T, n: usize, first: usize, far: bool) -> Spread {
+    unsafe fn run(self, x: *const T, n: usize, first: usize, hints: Hints) -> Spread {
         if n == 0 {
             return self.start();
         }
         // SAFETY: the caller answers for n elements.
-        let sums = unsafe { Deviations::<T> { from: 0.0, of: PhantomData }.run(x, n, first, far) };
+        let sums = unsafe { Deviations::<T> { from: 0.0, of: PhantomData }.run(x, n, first, hints) };
         let mean = sums.0 / n as f64;
         // SAFETY: as above.
-        let (sum, squares) = unsafe { Deviations::<T> { from: mean, of: PhantomData }.run(x, n, first, false) };
+        let (sum, squares) =
+            unsafe { Deviations::<T> { from: mean, of: PhantomData }.run(x, n, first, Hints { far: false, ..hints }) };
         Spread::shifted(n as f64, mean, sum, squares)
     }
 
     /// In one pass, with the first row as the shift: it loses at most log₂ of the number of rows in bits.
     #[inline(always)]
-    unsafe fn rows(self, x: *const T, stride: isize, rows: usize, first: usize, acc: &mut [Spread]) {
+    unsafe fn rows(self, x: *const T, stride: isize, rows: usize, first: usize, acc: &mut [Spread], hints: Hints) {
         let _ = first;
         let width = acc.len().min(STRIP);
         let (mut shift, mut sums, mut squares) = ([0f64; STRIP], [0f64; STRIP], [0f64; STRIP]);
@@ -437,6 +451,7 @@ impl<T: Element> Fold for Moments<T> {
         (0..width).for_each(|i| shift[i] = at(0, i));
         for r in 1..rows {
             for i in 0..width {
+                single_element(hints.single);
                 let d = at(r, i) - shift[i];
                 sums[i] += d;
                 squares[i] += d * d;

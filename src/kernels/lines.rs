@@ -4,7 +4,7 @@
 //! along the rows. Lines are independent, so threads share them; each is walked in order, whatever the threads.
 
 use super::par;
-use super::vector::vectorize;
+use super::vector::{single_element, vectorize_or_loop};
 
 /// Elements that are worth a thread.
 const GRAIN: usize = 16 * 1024;
@@ -53,9 +53,9 @@ pub fn scan<S: Copy + Send + Sync>(lines: Lines, reverse: bool, start: S, step: 
     let blocks = if inner == 1 { 1 } else { outer };
     par::for_ranges(blocks * strips, (GRAIN / (n * lines.min(most))).max(1), &|range| {
         // `move`: the stores of a step could otherwise change what it borrows.
-        vectorize(
+        vectorize_or_loop(
             #[inline(always)]
-            move || {
+            move |single| {
                 for strip in range {
                     let line = strip % strips * most;
                     let first = strip / strips * n * inner + line * apart;
@@ -65,6 +65,7 @@ pub fn scan<S: Copy + Send + Sync>(lines: Lines, reverse: bool, start: S, step: 
                         let mut states = [start; STRIP];
                         for k in (0..n).map(number) {
                             for (i, state) in states.iter_mut().enumerate().take(width) {
+                                single_element(single);
                                 *state = step(*state, first + k * inner + i, k);
                             }
                         }
@@ -72,6 +73,7 @@ pub fn scan<S: Copy + Send + Sync>(lines: Lines, reverse: bool, start: S, step: 
                         let mut states = [start; TOGETHER];
                         for k in (0..n).map(number) {
                             for (i, state) in states.iter_mut().enumerate() {
+                                single_element(single);
                                 *state = step(*state, first + i * n + k, k);
                             }
                         }

@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use super::fold::Fold;
+use super::fold::{Fold, Hints};
 use super::nest::Runs;
 use crate::kernels::map::vectorize_for;
 
@@ -73,13 +73,14 @@ impl<F: Fold> Erased for F {
         let (fold, acc) = (*self, acc.cast::<F::Acc>());
         vectorize_for::<F::In, _>(
             #[inline(always)]
-            move |_| {
+            move |single| {
+                let hints = Hints { far: runs.far, single };
                 for i in 0..runs.count {
                     let x: *const F::In = x.wrapping_offset(i as isize * runs.step).cast();
                     let first = if joined { runs.first + i * runs.n } else { runs.first };
                     // SAFETY: the caller answers for the places.
                     unsafe {
-                        let part = fold.run(x, runs.n, first, runs.far);
+                        let part = fold.run(x, runs.n, first, hints);
                         match (joined, i) {
                             (false, _) => acc.add(i).write(part),
                             (true, 0) => acc.write(part),
@@ -95,11 +96,11 @@ impl<F: Fold> Erased for F {
         let fold = *self;
         vectorize_for::<F::In, _>(
             #[inline(always)]
-            move |_| {
+            move |single| {
                 // SAFETY: the caller answers for the places.
                 unsafe {
                     let acc = std::slice::from_raw_parts_mut(acc.cast::<F::Acc>(), width);
-                    Fold::rows(fold, x.cast(), rows.stride, rows.n, rows.first, acc)
+                    Fold::rows(fold, x.cast(), rows.stride, rows.n, rows.first, acc, Hints { far: false, single })
                 }
             },
         )

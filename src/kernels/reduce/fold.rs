@@ -3,6 +3,16 @@
 use super::Registers;
 use crate::dtype::Element;
 use crate::kernels::register;
+use crate::kernels::vector::single_element;
+
+/// How a loop is to be compiled or run, whatever it computes.
+#[derive(Clone, Copy)]
+pub struct Hints {
+    /// The elements are in memory, not in a cache; see [`Runs`](super::nest::Runs).
+    pub far: bool,
+    /// See [`single_element`].
+    pub single: bool,
+}
 
 /// How values are folded: a start, a step that takes in one element, and a combination of two partial results.
 /// `combine` must be associative but for rounding, with `start` as its neutral element.
@@ -28,18 +38,18 @@ pub trait Fold: Copy + Sync {
     /// Joins two partial results.
     fn combine(self, a: Self::Acc, b: Self::Acc) -> Self::Acc;
 
-    /// Folds `n` neighbours, the first with number `first`; whether they are `far` is a hint, see [`Runs`](super::nest::Runs).
+    /// Folds `n` neighbours, the first with number `first`.
     ///
     /// # Safety
     /// `x` must be valid for reads of all of them.
     #[inline(always)]
-    unsafe fn run(self, x: *const Self::In, n: usize, first: usize, far: bool) -> Self::Acc {
+    unsafe fn run(self, x: *const Self::In, n: usize, first: usize, hints: Hints) -> Self::Acc {
         // Four registers of the widest kind; short runs overlap with the next ones.
         // SAFETY: passed on.
         unsafe {
             match (n, size_of::<Self::Acc>()) {
-                (64.., ..=4) => in_lanes::<Self, 64>(self, x, n, first, far),
-                (32.., 5..) => in_lanes::<Self, 32>(self, x, n, first, far),
+                (64.., ..=4) => in_lanes::<Self, 64>(self, x, n, first, hints),
+                (32.., 5..) => in_lanes::<Self, 32>(self, x, n, first, hints),
                 _ => (0..n).fold(self.start(), |acc, i| self.step(acc, x.add(i).read_unaligned(), first + i)),
             }
         }
@@ -51,9 +61,9 @@ pub trait Fold: Copy + Sync {
     /// # Safety
     /// `x` must be valid for reads of all rows. There are at most [`STRIP`](super::STRIP) accumulators and `ROWS` rows.
     #[inline(always)]
-    unsafe fn rows(self, x: *const Self::In, stride: isize, rows: usize, first: usize, acc: &mut [Self::Acc]) {
+    unsafe fn rows(self, x: *const Self::In, stride: isize, rows: usize, first: usize, acc: &mut [Self::Acc], hints: Hints) {
         // SAFETY: passed on.
-        unsafe { fold_rows(self, x, stride, rows, |r| first + r, acc, false) }
+        unsafe { fold_rows(self, x, stride, rows, |r| first + r, acc, Hints { far: false, ..hints }) }
     }
 }
 
@@ -66,18 +76,19 @@ unsafe fn fold_rows<F: Fold>(
     rows: usize,
     number: impl Fn(usize) -> usize,
     acc: &mut [F::Acc],
-    far: bool,
+    hints: Hints,
 ) {
     // SAFETY: the caller answers for these rows and columns.
     let at = |r: usize, i: usize| unsafe { x.byte_offset(r as isize * stride).add(i).read_unaligned() };
     // Four rows for each time an accumulator is loaded and stored.
     let whole = rows - rows % 4;
     for r in (0..whole).step_by(4) {
-        if far {
+        if hints.far {
             let ahead = x.wrapping_byte_offset(r as isize * stride).wrapping_byte_add(register::AHEAD);
             (0..4 * stride as usize).step_by(64).for_each(|byte| register::prefetch(ahead.wrapping_byte_add(byte)));
         }
         for (i, slot) in acc.iter_mut().enumerate() {
+            single_element(hints.single);
             let mut sum = *slot;
             for j in 0..4 {
                 sum = fold.step(sum, at(r + j, i), number(r + j));
@@ -87,6 +98,7 @@ unsafe fn fold_rows<F: Fold>(
     }
     for r in whole..rows {
         for (i, slot) in acc.iter_mut().enumerate() {
+            single_element(hints.single);
             *slot = fold.step(*slot, at(r, i), number(r));
         }
     }
@@ -105,19 +117,27 @@ pub struct Lanes<T, const N: usize>(pub [T; N]);
 /// A long run is cut into blocks of rows, whose accumulators are combined column by column: that costs next to nothing, keeps
 /// the memory busy, and the error of a sum grows with the length of a block and the number of blocks only.
 #[inline(always)]
-unsafe fn in_lanes<F: Fold, const LANES: usize>(fold: F, x: *const F::In, n: usize, first: usize, far: bool) -> F::Acc {
+unsafe fn in_lanes<F: Fold, const LANES: usize>(fold: F, x: *const F::In, n: usize, first: usize, hints: Hints) -> F::Acc {
     let (mut lanes, stride) = (Lanes([fold.start(); LANES]), (LANES * size_of::<F::In>()) as isize);
     let whole = n / LANES;
     // SAFETY: the caller answers for n elements, of which the last row has fewer than the others.
     unsafe {
         for from in (0..whole).step_by(ROWS_IN_A_ROW) {
             let (mut block, rows) = (Lanes([fold.start(); LANES]), (whole - from).min(ROWS_IN_A_ROW));
-            fold_rows(fold, x.add(from * LANES), stride, rows, |r| first + (from + r) * LANES, &mut block.0, far);
+            fold_rows(fold, x.add(from * LANES), stride, rows, |r| first + (from + r) * LANES, &mut block.0, hints);
             for i in 0..LANES {
                 lanes.0[i] = if from == 0 { block.0[i] } else { fold.combine(lanes.0[i], block.0[i]) };
             }
         }
-        fold_rows(fold, x.add(whole * LANES), 0, 1, |_| first + whole * LANES, &mut lanes.0[..n % LANES], false);
+        fold_rows(
+            fold,
+            x.add(whole * LANES),
+            0,
+            1,
+            |_| first + whole * LANES,
+            &mut lanes.0[..n % LANES],
+            Hints { far: false, ..hints },
+        );
     }
     combined(fold, lanes.0)
 }

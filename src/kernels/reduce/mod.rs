@@ -17,7 +17,7 @@ mod nest;
 
 pub use erased::Erased;
 pub use floats::{Registers, find_nan};
-pub use fold::{Fold, Lanes, combined};
+pub use fold::{Fold, Hints, Lanes, combined};
 pub use nest::Loop;
 
 use std::mem::MaybeUninit;
