@@ -1,5 +1,34 @@
-//! Tells the compiler which Python this is built for: `cfg(Py_GIL_DISABLED)`.
+//! Tells the compiler which Python this is built for, `cfg(Py_GIL_DISABLED)`, and the linker to keep one of equal functions.
+
+use std::env;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 fn main() {
     pyo3_build_config::use_pyo3_cfgs();
+    println!("cargo:rerun-if-changed=build.rs");
+    if links_with(FOLD) {
+        println!("cargo:rustc-cdylib-link-arg={FOLD}");
+    }
+}
+
+/// Keeps one of several functions with the same code (of integers of one size, say): 2 % of the library. An option of the linker
+/// lld, which Rust brings for Linux on x86-64.
+const FOLD: &str = "-Wl,--icf=all";
+
+/// Whether an empty library can be linked with an argument.
+fn links_with(argument: &str) -> bool {
+    let variable = |name: &str| env::var(name).unwrap_or_default();
+    let directory = variable("OUT_DIR");
+    let source = Path::new(&directory).join("empty.rs");
+    if variable("CARGO_CFG_TARGET_OS") != "linux" || std::fs::write(&source, "").is_err() {
+        return false;
+    }
+    let mut compiler = Command::new(variable("RUSTC"));
+    compiler.args(["--crate-type=cdylib", "--target", &variable("TARGET"), "--out-dir", &directory]);
+    compiler.args(["-C", &format!("link-arg={argument}")]).arg(&source).stdout(Stdio::null()).stderr(Stdio::null());
+    if let Ok(linker) = env::var("RUSTC_LINKER") {
+        compiler.args(["-C", &format!("linker={linker}")]);
+    }
+    compiler.status().is_ok_and(|status| status.success())
 }

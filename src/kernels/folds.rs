@@ -240,7 +240,11 @@ impl<T: Ordered, O: Order> Fold for Extreme<T, O> {
     unsafe fn run(self, x: *const T, n: usize, _: usize, hints: Hints) -> T {
         // SAFETY: passed on.
         unsafe {
-            if size_of::<T>() <= 4 && n >= 256 { extreme::<T, O, 64>(x, n, hints) } else { extreme::<T, O, 32>(x, n, hints) }
+            match size_of::<T>() {
+                _ if hints.single => extreme::<T, O, 8>(x, n, hints),
+                ..=4 if n >= 256 => extreme::<T, O, 64>(x, n, hints),
+                _ => extreme::<T, O, 32>(x, n, hints),
+            }
         }
     }
 

@@ -48,6 +48,8 @@ pub trait Fold: Copy + Sync {
         // SAFETY: passed on.
         unsafe {
             match (n, size_of::<Self::Acc>()) {
+                // Many lanes are long code, where they do not vectorise.
+                (8.., _) if hints.single => in_lanes::<Self, 8>(self, x, n, first, hints),
                 (64.., ..=4) => in_lanes::<Self, 64>(self, x, n, first, hints),
                 (32.., 5..) => in_lanes::<Self, 32>(self, x, n, first, hints),
                 _ => (0..n).fold(self.start(), |acc, i| self.step(acc, x.add(i).read_unaligned(), first + i)),
