@@ -64,6 +64,9 @@ _LAZY = {
     **dict.fromkeys(
         ("bartlett_window", "blackman_window", "hamming_window", "hann_window", "kaiser_window"), "ferrograd._windows"
     ),
+    **dict.fromkeys(
+        "gru gru_cell lstm lstm_cell rnn_relu rnn_relu_cell rnn_tanh rnn_tanh_cell".split(), "ferrograd.nn._recurrent"
+    ),
 }
 
 

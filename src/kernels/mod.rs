@@ -23,6 +23,7 @@ pub mod par;
 pub mod polynomials;
 pub mod pool;
 pub mod quotient;
+pub mod recurrent;
 pub mod reduce;
 pub(crate) mod register;
 pub mod resample;

@@ -49,6 +49,7 @@ pub mod pool;
 pub mod power;
 pub mod random;
 pub mod rectifier;
+pub mod recurrent;
 pub mod reduce;
 pub mod resample;
 pub mod rounding;

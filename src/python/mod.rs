@@ -225,6 +225,8 @@ mod _C {
             relu6_, rrelu, rrelu_, softshrink, threshold, threshold_,
         };
         #[pymodule_export]
+        use crate::ops::recurrent::_recurrent_layer;
+        #[pymodule_export]
         use crate::ops::resample::_upsample;
         #[pymodule_export]
         use crate::ops::search::one_hot;
