@@ -78,12 +78,12 @@ impl Tensor {
             check_lerp(wanted, w.dtype(), "weight")?;
         }
         let w = w.to_dtype(wanted)?;
-        // From the nearer end, so that weight 1 gives `end` exactly.
+        // From the nearer end, so that weight 1 gives `end` exactly; rounded once after the difference, as in torch.
         let y = if wanted.is_complex() {
             without_recording(|| a.kept() + (&w * (b - &a.kept())?)?)?
         } else {
             float_zip3_map!(op, a, b, w, |u: T, v: T, w: T| {
-                if w.abs() < 0.5 { u + w * (v - u) } else { v - (v - u) * (1.0 - w) }
+                if w.abs() < 0.5 { w.mul_add(v - u, u) } else { (w - 1.0).mul_add(v - u, v) }
             })?
         };
         vjp!(op, y, { a: |g| g * (1.0 - &w)?.conj(), b: |g| g * w.conj(), w: |g| g * (&b - &a)?.conj() })
@@ -97,10 +97,17 @@ impl Tensor {
         let dtype = result_type(&[self, tensor1, tensor2]);
         let (x, a, b) = (self.to_dtype(dtype)?, tensor1.to_dtype(dtype)?, tensor2.to_dtype(dtype)?);
         let value = value.for_use_with("addcmul", dtype)?;
-        let y = crate::dispatch_numbers!(dtype, "addcmul", T => {
-            let factor: T = value.to();
-            ternary::<T, T, T, T>("addcmul", &x, &a, &b, #[inline(always)] move |x, u, v| x.add(factor.mul(u).mul(v)))
-        })?;
+        let y = match dtype {
+            // As torch, the second product and the sum are rounded together.
+            DType::F32 | DType::F64 => {
+                let factor = value.to_f64();
+                float_zip3_map!("addcmul", x, a, b, move |x: T, u: T, v: T| (factor as T * u).mul_add(v, x))
+            }
+            _ => crate::dispatch_numbers!(dtype, "addcmul", T => {
+                let factor: T = value.to();
+                ternary::<T, T, T, T>("addcmul", &x, &a, &b, #[inline(always)] move |x, u, v| x.add(factor.mul(u).mul(v)))
+            }),
+        }?;
         vjp!("addcmul", y, { x: |g| Ok(g.clone()), a: |g| g * (&b * value)?.conj(), b: |g| g * (&a * value)?.conj() })
     }
 
