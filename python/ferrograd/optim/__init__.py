@@ -1,9 +1,49 @@
-"""Optimizers with torch's names: each step is one pass over each parameter, with the bits that torch's steps give."""
+"""Optimizers with torch's names, whose steps give torch's results; schedules of their rates; averages of parameters."""
 
-from ferrograd.optim import adam as adam, adamw as adamw, lr_scheduler as lr_scheduler, optimizer as optimizer, sgd as sgd
+import importlib
+
+from ferrograd.optim import lr_scheduler as lr_scheduler
+from ferrograd.optim._adafactor import Adafactor
+from ferrograd.optim._muon import Muon
+from ferrograd.optim.adadelta import Adadelta
+from ferrograd.optim.adagrad import Adagrad
 from ferrograd.optim.adam import Adam
+from ferrograd.optim.adamax import Adamax
 from ferrograd.optim.adamw import AdamW
+from ferrograd.optim.asgd import ASGD
+from ferrograd.optim.lbfgs import LBFGS
+from ferrograd.optim.nadam import NAdam
 from ferrograd.optim.optimizer import Optimizer
+from ferrograd.optim.radam import RAdam
+from ferrograd.optim.rmsprop import RMSprop
+from ferrograd.optim.rprop import Rprop
 from ferrograd.optim.sgd import SGD
+from ferrograd.optim.sparse_adam import SparseAdam
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer"]
+__all__ = [
+    "ASGD",
+    "LBFGS",
+    "SGD",
+    "Adadelta",
+    "Adafactor",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Muon",
+    "NAdam",
+    "Optimizer",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
+    "SparseAdam",
+    "lr_scheduler",
+    "swa_utils",
+]
+
+
+def __getattr__(name):
+    # Needs modules, which few programs that only step need.
+    if name == "swa_utils":
+        return importlib.import_module("ferrograd.optim.swa_utils")
+    raise AttributeError(f"module 'ferrograd.optim' has no attribute '{name}'")

@@ -1,16 +1,25 @@
 """Adam."""
 
 import ferrograd
-from ferrograd import Tensor
+from ferrograd import Tensor, view_as_real, zeros_like
 from ferrograd._C import _optim
-from ferrograd.optim.optimizer import Optimizer, _check_fused, _check_implementation, _closure_loss, _scalar
+from ferrograd.optim.optimizer import (
+    _ByLists,
+    _check_betas,
+    _check_fused,
+    _check_implementation,
+    _check_lr,
+    _check_not_negative,
+    _check_step,
+    _count,
+    _number,
+    _scalar,
+)
 
 __all__ = ["Adam", "adam"]
 
-_OPTIONS = ("lr", "amsgrad", "weight_decay", "eps", "maximize", "capturable", "decoupled_weight_decay")
 
-
-class Adam(Optimizer):
+class Adam(_ByLists):
     """Adam (Kingma and Ba, 2014): steps by the average of the gradient over the root of the average of its square.
 
     g = gradient + weight_decay p; m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g²;
@@ -20,6 +29,8 @@ class Adam(Optimizer):
 
     `differentiable` records the step; `foreach` and `fused` make no difference, but for what they refuse.
     """
+
+    _lists = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "step")
 
     def __init__(
         self,
@@ -43,78 +54,26 @@ class Adam(Optimizer):
         super().__init__(params, options | how | dict(decoupled_weight_decay=decoupled_weight_decay))
         _check_implementation(fused, foreach, differentiable)
 
-    def __setstate__(self, state):
-        super().__setstate__(state)
-        for group in self.param_groups:
-            for name in ("amsgrad", "maximize", "capturable", "differentiable", "decoupled_weight_decay"):
-                group.setdefault(name, False)
-            group.setdefault("foreach", None)
-            fused = group.setdefault("fused", None)
-            for p in group["params"]:
-                state = self.state.get(p)
-                if state and not isinstance(state["step"], Tensor):
-                    state["step"] = _count(float(state["step"]), fused)
+    def _begin(self, p, group):
+        if group["fused"]:
+            _check_fused(p)
+        state = {"step": _count(0.0, group["fused"]), "exp_avg": zeros_like(p), "exp_avg_sq": zeros_like(p)}
+        return state | {"max_exp_avg_sq": zeros_like(p)} if group["amsgrad"] else state
 
-    def step(self, closure=None):
-        """Changes the parameters by their gradients. `closure` computes the loss and its gradients again, and returns the loss."""
-        loss = _closure_loss(closure)
-        for group in self.param_groups:
-            lists = self._with_grad(group)
-            options = {key: group[key] for key in _OPTIONS}
-            options["beta1"], options["beta2"] = group["betas"]
-            if self.defaults["differentiable"]:
-                with ferrograd.enable_grad():
-                    adam(*lists, differentiable=group["differentiable"], **options)
-            else:
-                adam(*lists, **options)
-        return loss
-
-    def _with_grad(self, group):
-        """Lists of the parameters that have a gradient, of these, and of their state."""
-        params, grads, averages, squares, highest, steps = [], [], [], [], [], []
-        amsgrad, fused = group["amsgrad"], group["fused"]
-        for p in group["params"]:
-            grad = p.grad
-            if grad is None:
-                continue
-            params.append(p)
-            grads.append(grad)
-            state = self.state[p]
-            if not state:
-                if fused:
-                    _check_fused(p)
-                state["step"] = _count(0.0, fused)
-                state["exp_avg"] = ferrograd.zeros_like(p)
-                state["exp_avg_sq"] = ferrograd.zeros_like(p)
-                if amsgrad:
-                    state["max_exp_avg_sq"] = ferrograd.zeros_like(p)
-            averages.append(state["exp_avg"])
-            squares.append(state["exp_avg_sq"])
-            if amsgrad:
-                highest.append(state["max_exp_avg_sq"])
-            steps.append(state["step"])
-            if group["differentiable"] and steps[-1].requires_grad:
-                raise RuntimeError("`requires_grad` is not supported for `step` in differentiable mode")
-        if params and group["foreach"] and not group["capturable"] and isinstance(group["lr"], Tensor):
+    def _change(self, *lists, **options):
+        if lists[0] and options["foreach"] and isinstance(options["lr"], Tensor):
             raise RuntimeError("lr as a Tensor is not supported for capturable=False and foreach=True")
-        return params, grads, averages, squares, highest, steps
+        if options["differentiable"] and any(step.requires_grad for step in lists[-1]):
+            raise RuntimeError("`requires_grad` is not supported for `step` in differentiable mode")
+        adam(*lists, **options)
 
 
 def _check_options(lr, betas, eps, weight_decay, only_numbers):
-    if isinstance(lr, Tensor):
-        if only_numbers:
-            raise ValueError("lr as a Tensor is not supported for capturable=False and foreach=True")
-        if lr.numel() != 1:
-            raise ValueError("Tensor lr must be 1-element")
-    if not 0.0 <= lr:
-        raise ValueError(f"Invalid learning rate: {lr}")
-    if not 0.0 <= eps:
-        raise ValueError(f"Invalid epsilon value: {eps}")
-    for i in range(2):
-        if not 0.0 <= betas[i] < 1.0:
-            raise ValueError(f"Invalid beta parameter at index {i}: {betas[i]}")
-    if not 0.0 <= weight_decay:
-        raise ValueError(f"Invalid weight_decay value: {weight_decay}")
+    if only_numbers and isinstance(lr, Tensor):
+        raise ValueError("lr as a Tensor is not supported for capturable=False and foreach=True")
+    _check_lr(lr)
+    _check_not_negative(epsilon=eps, weight_decay=weight_decay)
+    _check_betas(betas)
     if not any(isinstance(betas[0], kind) and isinstance(betas[1], kind) for kind in (float, Tensor)):
         raise ValueError("betas must be either both floats or both Tensors")
     for i in range(2):
@@ -123,12 +82,6 @@ def _check_options(lr, betas, eps, weight_decay, only_numbers):
                 raise ValueError(f"betas[{i}] as a Tensor is not supported for capturable=False and foreach=True")
             if betas[i].numel() != 1:
                 raise ValueError(f"Tensor betas[{i}] must be 1-element")
-
-
-def _count(steps, fused):
-    """A number of steps, as a tensor."""
-    double = ferrograd.get_default_dtype() == ferrograd.float64 and not fused
-    return ferrograd.tensor(steps, dtype=ferrograd.float64 if double else ferrograd.float32)
 
 
 def adam(
@@ -158,9 +111,10 @@ def adam(
     """A step for parameters with these gradients and this state, all of which are lists."""
     if grad_scale is not None or found_inf is not None:
         raise RuntimeError("adam: scaled gradients are not supported")
-    if capturable and params:
-        raise AssertionError("If capturable=True, params and state_steps must be on supported devices, of which there are none.")
+    _check_step(params, state_steps, foreach, capturable, differentiable)
     lists = params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs if amsgrad else [], state_steps
+    if any(p.is_complex() for p in params):
+        lists = [[view_as_real(x) if x.is_complex() else x for x in some] for some in lists]
     tensors = isinstance(lr, Tensor) or isinstance(beta1, Tensor) or isinstance(weight_decay, Tensor)
     if not (differentiable or tensors):
         numbers = float(lr), (beta1, beta2), float(eps), float(weight_decay)
@@ -198,7 +152,7 @@ def _by_ops(lists, differentiable, *, amsgrad, beta1, beta2, lr, weight_decay, e
         step_size = lr / (1 - beta1**count)
         if amsgrad:
             v = highest.copy_(ferrograd.maximum(highest, v))
-        p.addcdiv_(m, (v.sqrt() / (1 - beta2**count) ** 0.5).add_(eps), value=-_number(step_size))
+        p.addcdiv_(m, (v.sqrt() / (1 - beta2**count) ** 0.5).add_(eps), value=_number(-step_size))
 
 
 def _recorded_change(p, m, v, highest, step, lr, beta1, beta2, eps):
@@ -209,6 +163,3 @@ def _recorded_change(p, m, v, highest, step, lr, beta1, beta2, eps):
         v = highest.copy_(ferrograd.maximum(highest.clone(), v))
     p.addcdiv_(m.clone(), (v.sqrt() / (correction2_sqrt * step_size_neg)).add_(eps / step_size_neg))
 
-
-def _number(x):
-    return x.item() if isinstance(x, Tensor) else x

@@ -277,12 +277,110 @@ def _for_parameter(param, value, options, key=None):
     return value
 
 
+# Options that states saved long ago may lack.
+_ADDED = {
+    "foreach": None,
+    "fused": None,
+    "momentum": 0,
+    **dict.fromkeys(("amsgrad", "capturable", "centered", "decoupled_weight_decay", "differentiable", "maximize"), False),
+}
+
+
+class _ByLists(Optimizer):
+    """An optimizer whose step is a function of lists: parameters that have a gradient, their gradients, and their state.
+
+    `_change` is the function, `_lists` names the tensors of the state in the order it takes them. It has all options as
+    keywords, but for those `_kept`; a pair like `betas` is given as what `_pairs` calls its halves.
+    """
+
+    _kept = ()
+    _pairs = {"betas": ("beta1", "beta2")}
+
+    def _begin(self, p, group):
+        """The state of a parameter before its first step."""
+        raise NotImplementedError
+
+    def step(self, closure=None):
+        """Changes the parameters by their gradients. `closure` computes the loss and its gradients again, and returns the loss."""
+        loss = _closure_loss(closure)
+        with ferrograd.set_grad_enabled(self.defaults.get("differentiable", False)):
+            for group in self.param_groups:
+                params, grads, states = [], [], []
+                for p in group["params"]:
+                    grad = p.grad
+                    if grad is not None:
+                        state = self.state[p]
+                        if not state:
+                            state.update(self._begin(p, group))
+                        params.append(p)
+                        grads.append(grad)
+                        states.append(state)
+                lists = [[state.get(key) for state in states] for key in self._lists]
+                self._change(params, grads, *lists, **self._options(group))
+        return loss
+
+    def _options(self, group):
+        options = {name: group[name] for name in self.defaults if name not in self._kept}
+        for pair, names in self._pairs.items():
+            if pair in options:
+                options.update(zip(names, options.pop(pair)))
+        return options
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        for group in self.param_groups:
+            for name, value in _ADDED.items():
+                if name in self.defaults and name not in self._kept:
+                    group.setdefault(name, value)
+            for p in group["params"]:
+                state = self.state.get(p, {})
+                for key in ("step", "eta", "mu", "mu_product"):
+                    if key in state and not isinstance(state[key], Tensor):
+                        state[key] = _count(float(state[key]), group.get("fused"))
+
+
+def _each(params, grads, steps, *lists, maximize=False, weight_decay=0):
+    """Each parameter, its gradient, the number of its step, which is counted up, and what else is listed.
+
+    Gradients are turned around if asked for, and decayed; complex numbers are pairs of real ones.
+    """
+    lists = [some or [None] * len(params) for some in lists]
+    for p, g, step, *state in zip(params, grads, steps, *lists, strict=True):
+        step += 1
+        if p.is_complex():
+            p, g, *state = (ferrograd.view_as_real(x) if x is not None and x.is_complex() else x for x in (p, g, *state))
+        if maximize:
+            g = -g
+        if weight_decay != 0:
+            g = g.add(p, alpha=_number(weight_decay))
+        yield p, g, step, *state
+
+
 def _closure_loss(closure):
     """What `closure` returns, computed with gradients."""
     if closure is None:
         return None
     with ferrograd.enable_grad():
         return closure()
+
+
+def _check_lr(lr):
+    if isinstance(lr, Tensor) and lr.numel() != 1:
+        raise ValueError("Tensor lr must be 1-element")
+    if not 0.0 <= lr:
+        raise ValueError(f"Invalid learning rate: {lr}")
+
+
+def _check_not_negative(**values):
+    for name, value in values.items():
+        if not 0.0 <= value:
+            raise ValueError(f"Invalid {name} value: {value}")
+
+
+def _check_betas(betas):
+    for i in range(2):
+        if not 0.0 <= betas[i] < 1.0:
+            raise ValueError(f"Invalid beta parameter at index {i}: {betas[i]}")
 
 
 def _check_implementation(fused, foreach, differentiable):
@@ -293,6 +391,16 @@ def _check_implementation(fused, foreach, differentiable):
         raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
 
 
+def _check_step(params, steps, foreach=False, capturable=False, differentiable=False):
+    """Fails for what torch's steps refuse."""
+    if not all(isinstance(step, Tensor) for step in steps):
+        raise RuntimeError("`state_steps` argument must contain a list of singleton tensors")
+    if foreach and differentiable:
+        raise AssertionError("_foreach ops don't support autograd")
+    if capturable and params:
+        raise AssertionError("If capturable=True, params and state_steps must be on supported devices, of which there are none.")
+
+
 def _check_fused(p):
     if not p.is_floating_point():
         raise RuntimeError(f"`fused=True` requires all the params to be floating point Tensors, but one is {p.dtype}")
@@ -301,3 +409,18 @@ def _check_fused(p):
 def _scalar(x):
     """A tensor of one element without dims; anything else as it is."""
     return x.squeeze() if isinstance(x, Tensor) and x.dim() else x
+
+
+def _number(x):
+    """A tensor as a number, unless the step is to be differentiated by it."""
+    if not isinstance(x, Tensor):
+        return x
+    if x.requires_grad:
+        raise TypeError("this option must be a number or a tensor that does not require grad")
+    return x.item()
+
+
+def _count(value, fused=False):
+    """A number, of steps or so, as a tensor."""
+    double = ferrograd.get_default_dtype() == ferrograd.float64 and not fused
+    return ferrograd.tensor(value, dtype=ferrograd.float64 if double else ferrograd.float32)

@@ -3,7 +3,7 @@
 import ferrograd
 from ferrograd import Tensor
 from ferrograd._C import _optim
-from ferrograd.optim.optimizer import Optimizer, _check_fused, _check_implementation, _closure_loss, _scalar
+from ferrograd.optim.optimizer import Optimizer, _check_fused, _check_implementation, _closure_loss, _number, _scalar
 
 __all__ = ["SGD", "sgd"]
 
@@ -69,7 +69,7 @@ class SGD(Optimizer):
                     _check_fused(p)
             buffers = [self.state[p].get("momentum_buffer") for p in params] if momentum != 0 else []
             options = {key: group[key] for key in ("lr", "momentum", "dampening", "weight_decay", "nesterov", "maximize")}
-            if differentiable or isinstance(group["weight_decay"], Tensor):
+            if differentiable or isinstance(group["weight_decay"], Tensor) or any(p.is_complex() for p in params):
                 with ferrograd.set_grad_enabled(differentiable):
                     _by_ops(params, grads, buffers, **options)
             else:
@@ -131,8 +131,5 @@ def _by_ops(params, grads, buffers, *, weight_decay, momentum, lr, dampening, ne
         if isinstance(lr, Tensor) and lr.requires_grad:
             p.addcmul_(g, lr, value=-1)
         else:
-            p.add_(g, alpha=-_number(lr))
+            p.add_(g, alpha=_number(-lr))
 
-
-def _number(x):
-    return x.item() if isinstance(x, Tensor) else x
