@@ -336,6 +336,27 @@ def test_functions_of_lists():
         optim.rmsprop.rmsprop([q], [q], [average], [], [], [1], **options)
 
 
+def test_other_parameters_and_state_for_a_while():
+    value, grads = values((3,))
+    p, q = parameter(value), parameter(value)
+    optimizer, other = (optim.RMSprop([x], momentum=0.9) for x in (p, q))
+    want = run(other, q, grads[:4]).copy()
+    run(optimizer, p, grads[:2])
+    before, groups, saved = p.tolist(), repr(optimizer), copy.deepcopy(optimizer.state_dict())
+    r = parameter(before)
+    with optim.swap_in_optimizer_params_and_state(optimizer, {"w": r}, saved):
+        assert (run(optimizer, r, grads[2:4]) == want).all()
+    assert p.tolist() == before and repr(optimizer) == groups and optimizer.param_groups[0]["params"] == [p]
+    assert optimizer.state[p]["step"] == 2
+    for broken in [[], {"state": [], "param_groups": []}, saved | {"param_groups": []}, saved | {"state": {7: {}}}]:
+        with pytest.raises(RuntimeError, match="requires"):
+            with optim.swap_in_optimizer_params_and_state(optimizer, {"w": r}, broken):
+                pass
+    with pytest.raises(RuntimeError, match="as many parameters"):
+        with optim.swap_in_optimizer_params_and_state(optimizer, {}, saved):
+            pass
+
+
 def rosenbrock(x):
     return (1 - x[0]) ** 2 + 100 * (x[1] - x[0] ** 2) ** 2
 

@@ -5,6 +5,7 @@ import importlib
 from ferrograd.optim import lr_scheduler as lr_scheduler
 from ferrograd.optim._adafactor import Adafactor
 from ferrograd.optim._muon import Muon
+from ferrograd.optim._stateless import swap_in_optimizer_params_and_state
 from ferrograd.optim.adadelta import Adadelta
 from ferrograd.optim.adagrad import Adagrad
 from ferrograd.optim.adam import Adam
@@ -39,6 +40,7 @@ __all__ = [
     "SparseAdam",
     "lr_scheduler",
     "swa_utils",
+    "swap_in_optimizer_params_and_state",
 ]
 
 

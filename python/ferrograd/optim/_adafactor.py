@@ -7,49 +7,6 @@ from ferrograd.optim.optimizer import _ByLists, _check_step, _count, _each, _num
 __all__ = ["Adafactor", "adafactor"]
 
 
-class Adafactor(_ByLists):
-    """Adafactor (Shazeer and Stern, 2018): keeps averages of the squares' rows and columns only, and bounds the step.
-
-    At step t: b = t^beta2_decay; of each matrix R = (1 - b) R + b rowmean(g²), C = (1 - b) C + b colmean(g²),
-    V = R C / max(mean(R), eps[0]); of a vector V = (1 - b) V + b g². u = g / max(sqrt(V), eps[0]);
-    p = p - max(eps[1], rms(p)) min(lr, 1 / sqrt(t)) u / max(1, rms(u) / d), after p has shrunk by lr weight_decay p.
-    eps[0] None is the epsilon of the dtype.
-    """
-
-    _lists = ("row_var", "col_var", "variance", "step")
-    _kept = ("differentiable",)
-    _pairs = {"eps": ("eps1", "eps2")}
-
-    def __init__(
-        self, params, lr=1e-2, beta2_decay=-0.8, eps=(None, 1e-3), d=1.0, weight_decay=0.0, *, foreach=None, maximize=False
-    ):
-        if isinstance(lr, ferrograd.Tensor) and lr.numel() != 1:
-            raise ValueError("Tensor lr must be 1-element")
-        for wrong, what in [
-            (not 0.0 <= lr, f"Learning rate should be >= 0 but is: {lr}"),
-            (not beta2_decay <= 0.0, f"beta2_decay should be <= 0 but is: {beta2_decay}"),
-            (eps[0] is not None and not 0.0 <= eps[0], f"epsilon1 should be >= 0 but is: {eps[0]}"),
-            (not 0.0 <= eps[1], f"epsilon2 should be >= 0 but is: {eps[1]}"),
-            (not 1.0 <= d, f"Clipping threshold d should be >= 1 but is: {d}"),
-            (not 0.0 <= weight_decay, f"weight_decay should be >= 0 but is: {weight_decay}"),
-        ]:
-            if wrong:
-                raise ValueError(what)
-        options = dict(lr=lr, beta2_decay=beta2_decay, eps=eps, d=d, weight_decay=weight_decay)
-        super().__init__(params, options | dict(foreach=foreach, maximize=maximize))
-
-    def _begin(self, p, group):
-        if p.is_complex():
-            raise RuntimeError("Adafactor does not support complex parameters")
-        if p.dim() < 2:
-            return {"step": _count(0.0), "variance": zeros_like(p)}
-        *rest, rows, columns = p.shape
-        return {"step": _count(0.0), "row_var": p.new_zeros([*rest, rows, 1]), "col_var": p.new_zeros([*rest, 1, columns])}
-
-    def _change(self, *lists, **options):
-        adafactor(*lists, **options)
-
-
 def adafactor(
     params,
     grads,
@@ -81,7 +38,7 @@ def adafactor(
             eps1 = ferrograd.finfo(p.dtype).eps
         count = step.item()
         weight = count**beta2_decay
-        alpha = max(eps2, _rms(p)) * min(lr, 1 / count**0.5)
+        alpha = max(eps2, p.norm(2).item() / p.numel() ** 0.5) * min(lr, 1 / count**0.5)
         if weight_decay != 0:
             p.mul_(1 - lr * weight_decay)
         if g.dim() > 1:
@@ -91,8 +48,45 @@ def adafactor(
         else:
             estimate = variance.lerp_(g * g, weight).clone()
         update = estimate.clamp_(min=eps1 * eps1).rsqrt_().mul_(g)
-        p.add_(update, alpha=_number(-alpha) / max(1.0, update.norm(2).item() / (update.numel() ** 0.5 * d)))
+        p.add_(update, alpha=_number(-alpha / max(1.0, update.norm(2).item() / (update.numel() ** 0.5 * d))))
 
 
-def _rms(x):
-    return x.norm(2).item() / x.numel() ** 0.5
+class Adafactor(_ByLists):
+    """Adafactor (Shazeer and Stern, 2018): keeps averages of the squares' rows and columns only, and bounds the step.
+
+    At step t: b = t^beta2_decay; of each matrix R = (1 - b) R + b rowmean(g²), C = (1 - b) C + b colmean(g²),
+    V = R C / max(mean(R), eps[0]); of a vector V = (1 - b) V + b g². u = g / max(sqrt(V), eps[0]);
+    p = p - max(eps[1], rms(p)) min(lr, 1 / sqrt(t)) u / max(1, rms(u) / d), after p has shrunk by lr weight_decay p.
+    eps[0] None is the epsilon of the dtype.
+    """
+
+    _change = staticmethod(adafactor)
+    _lists = ("row_var", "col_var", "variance", "step")
+    _kept = ("differentiable",)
+    _pairs = {"eps": ("eps1", "eps2")}
+
+    def __init__(
+        self, params, lr=1e-2, beta2_decay=-0.8, eps=(None, 1e-3), d=1.0, weight_decay=0.0, *, foreach=None, maximize=False
+    ):
+        if isinstance(lr, ferrograd.Tensor) and lr.numel() != 1:
+            raise ValueError("Tensor lr must be 1-element")
+        for wrong, what in [
+            (not 0.0 <= lr, f"Learning rate should be >= 0 but is: {lr}"),
+            (not beta2_decay <= 0.0, f"beta2_decay should be <= 0 but is: {beta2_decay}"),
+            (eps[0] is not None and not 0.0 <= eps[0], f"epsilon1 should be >= 0 but is: {eps[0]}"),
+            (not 0.0 <= eps[1], f"epsilon2 should be >= 0 but is: {eps[1]}"),
+            (not 1.0 <= d, f"Clipping threshold d should be >= 1 but is: {d}"),
+            (not 0.0 <= weight_decay, f"weight_decay should be >= 0 but is: {weight_decay}"),
+        ]:
+            if wrong:
+                raise ValueError(what)
+        options = dict(lr=lr, beta2_decay=beta2_decay, eps=eps, d=d, weight_decay=weight_decay)
+        super().__init__(params, options | dict(foreach=foreach, maximize=maximize))
+
+    def _begin(self, p, group):
+        if p.is_complex():
+            raise RuntimeError("Adafactor does not support complex parameters")
+        if p.dim() < 2:
+            return {"step": _count(0.0), "variance": zeros_like(p)}
+        *rest, rows, columns = p.shape
+        return {"step": _count(0.0), "row_var": p.new_zeros([*rest, rows, 1]), "col_var": p.new_zeros([*rest, 1, columns])}

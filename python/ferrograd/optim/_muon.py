@@ -8,54 +8,6 @@ from ferrograd.optim.optimizer import _ByLists, _number, _scalar
 __all__ = ["Muon", "muon"]
 
 
-class Muon(_ByLists):
-    """Muon (Jordan et al., 2024): steps by the momentum of a matrix, made nearly orthogonal. Parameters are matrices.
-
-    b = momentum b + (1 - momentum) g, u = b, or with `nesterov` momentum b + (1 - momentum) g;
-    p = (1 - lr weight_decay) p - lr' orthogonal(u). `ns_steps` steps of Newton and Schulz, X = a X + (b X Xᵀ + c (X Xᵀ)²) X with
-    `ns_coefficients` a, b, c, in bfloat16 precision, pull the singular values of u towards 1.
-    `adjust_lr_fn`: lr' is lr sqrt(max(1, rows / columns)), or with "match_rms_adamw" 0.2 lr sqrt(max(rows, columns)).
-    """
-
-    _lists = ("momentum_buffer",)
-    _kept = ("differentiable",)
-
-    def __init__(
-        self,
-        params,
-        lr=1e-3,
-        weight_decay=0.1,
-        momentum=0.95,
-        nesterov=True,
-        ns_coefficients=(3.4445, -4.775, 2.0315),
-        eps=1e-7,
-        ns_steps=5,
-        adjust_lr_fn=None,
-    ):
-        if isinstance(lr, ferrograd.Tensor) and lr.numel() != 1:
-            raise ValueError("Tensor lr must be 1-element")
-        for name, value in [("Learning rate", lr), ("momentum", momentum), ("weight decay", weight_decay)]:
-            if not 0.0 <= value:
-                raise ValueError(f"{name} should be >= 0 but is: {value}")
-        if adjust_lr_fn not in (None, "original", "match_rms_adamw"):
-            raise ValueError(f"Adjust learning rate function {adjust_lr_fn} is not supported")
-        options = dict(lr=lr, weight_decay=weight_decay, momentum=momentum, nesterov=nesterov)
-        how = dict(ns_coefficients=ns_coefficients, eps=eps, ns_steps=ns_steps, adjust_lr_fn=adjust_lr_fn)
-        super().__init__(params, options | how)
-        for group in self.param_groups:
-            for p in group["params"]:
-                if p.dim() != 2:
-                    raise ValueError(f"Muon only supports 2D parameters whereas we found a parameter with size: {p.size()}")
-
-    def _begin(self, p, group):
-        if p.is_complex():
-            raise RuntimeError("Muon does not support complex parameters")
-        return {"momentum_buffer": ferrograd.zeros_like(p.grad)}
-
-    def _change(self, *lists, **options):
-        muon(*lists, **options, has_complex=False)
-
-
 def muon(
     params,
     grads,
@@ -70,7 +22,7 @@ def muon(
     ns_steps,
     eps,
     adjust_lr_fn,
-    has_complex,
+    has_complex=False,
 ):
     """A step for matrices with these gradients and momentum buffers, all of which are lists."""
     if foreach:
@@ -113,3 +65,49 @@ def _rounded(x):
     bits = x.float().contiguous().view(ferrograd.int32)
     rounded = bits + 0x7FFF + ((bits >> 16) & 1) & -0x10000
     return ferrograd.where(x.isfinite(), rounded.view(ferrograd.float32), x.float())
+
+
+class Muon(_ByLists):
+    """Muon (Jordan et al., 2024): steps by the momentum of a matrix, made nearly orthogonal. Parameters are matrices.
+
+    b = momentum b + (1 - momentum) g, u = b, or with `nesterov` momentum b + (1 - momentum) g;
+    p = (1 - lr weight_decay) p - lr' orthogonal(u). `ns_steps` steps of Newton and Schulz, X = a X + (b X Xᵀ + c (X Xᵀ)²) X with
+    `ns_coefficients` a, b, c, in bfloat16 precision, pull the singular values of u towards 1.
+    `adjust_lr_fn`: lr' is lr sqrt(max(1, rows / columns)), or with "match_rms_adamw" 0.2 lr sqrt(max(rows, columns)).
+    """
+
+    _change = staticmethod(muon)
+    _lists = ("momentum_buffer",)
+    _kept = ("differentiable",)
+
+    def __init__(
+        self,
+        params,
+        lr=1e-3,
+        weight_decay=0.1,
+        momentum=0.95,
+        nesterov=True,
+        ns_coefficients=(3.4445, -4.775, 2.0315),
+        eps=1e-7,
+        ns_steps=5,
+        adjust_lr_fn=None,
+    ):
+        if isinstance(lr, ferrograd.Tensor) and lr.numel() != 1:
+            raise ValueError("Tensor lr must be 1-element")
+        for name, value in [("Learning rate", lr), ("momentum", momentum), ("weight decay", weight_decay)]:
+            if not 0.0 <= value:
+                raise ValueError(f"{name} should be >= 0 but is: {value}")
+        if adjust_lr_fn not in (None, "original", "match_rms_adamw"):
+            raise ValueError(f"Adjust learning rate function {adjust_lr_fn} is not supported")
+        options = dict(lr=lr, weight_decay=weight_decay, momentum=momentum, nesterov=nesterov)
+        how = dict(ns_coefficients=ns_coefficients, eps=eps, ns_steps=ns_steps, adjust_lr_fn=adjust_lr_fn)
+        super().__init__(params, options | how)
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.dim() != 2:
+                    raise ValueError(f"Muon only supports 2D parameters whereas we found a parameter with size: {p.size()}")
+
+    def _begin(self, p, group):
+        if p.is_complex():
+            raise RuntimeError("Muon does not support complex parameters")
+        return {"momentum_buffer": ferrograd.zeros_like(p.grad)}

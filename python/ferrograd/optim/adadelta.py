@@ -6,43 +6,6 @@ from ferrograd.optim.optimizer import _ByLists, _check_lr, _check_not_negative, 
 __all__ = ["Adadelta", "adadelta"]
 
 
-class Adadelta(_ByLists):
-    """Adadelta (Zeiler, 2012): steps by the gradient over the root of the average of its square, times that of the last steps.
-
-    g = gradient + weight_decay p; v = rho v + (1 - rho) g²; d = g sqrt(u + eps) / sqrt(v + eps);
-    u = rho u + (1 - rho) d²; p = p - lr d.
-    """
-
-    _lists = ("square_avg", "acc_delta", "step")
-
-    def __init__(
-        self,
-        params,
-        lr=1.0,
-        rho=0.9,
-        eps=1e-6,
-        weight_decay=0,
-        foreach=None,
-        *,
-        capturable=False,
-        maximize=False,
-        differentiable=False,
-    ):
-        _check_lr(lr)
-        if not 0.0 <= rho <= 1.0:
-            raise ValueError(f"Invalid rho value: {rho}")
-        _check_not_negative(epsilon=eps, weight_decay=weight_decay)
-        options = dict(lr=lr, rho=rho, eps=eps, weight_decay=weight_decay)
-        how = dict(maximize=maximize, capturable=capturable, foreach=foreach, differentiable=differentiable)
-        super().__init__(params, options | how)
-
-    def _begin(self, p, group):
-        return {"step": _count(0.0), "square_avg": zeros_like(p), "acc_delta": zeros_like(p)}
-
-    def _change(self, *lists, **options):
-        adadelta(*lists, **options)
-
-
 def adadelta(
     params,
     grads,
@@ -72,3 +35,38 @@ def adadelta(
         delta.div_(std).mul_(g)
         acc_delta.mul_(rho).addcmul_(delta, delta, value=1 - rho)
         p.add_(delta, alpha=_number(-lr))
+
+
+class Adadelta(_ByLists):
+    """Adadelta (Zeiler, 2012): steps by the gradient over the root of the average of its square, times that of the last steps.
+
+    g = gradient + weight_decay p; v = rho v + (1 - rho) g²; d = g sqrt(u + eps) / sqrt(v + eps);
+    u = rho u + (1 - rho) d²; p = p - lr d.
+    """
+
+    _change = staticmethod(adadelta)
+    _lists = ("square_avg", "acc_delta", "step")
+
+    def __init__(
+        self,
+        params,
+        lr=1.0,
+        rho=0.9,
+        eps=1e-6,
+        weight_decay=0,
+        foreach=None,
+        *,
+        capturable=False,
+        maximize=False,
+        differentiable=False,
+    ):
+        _check_lr(lr)
+        if not 0.0 <= rho <= 1.0:
+            raise ValueError(f"Invalid rho value: {rho}")
+        _check_not_negative(epsilon=eps, weight_decay=weight_decay)
+        options = dict(lr=lr, rho=rho, eps=eps, weight_decay=weight_decay)
+        how = dict(maximize=maximize, capturable=capturable, foreach=foreach, differentiable=differentiable)
+        super().__init__(params, options | how)
+
+    def _begin(self, p, group):
+        return {"step": _count(0.0), "square_avg": zeros_like(p), "acc_delta": zeros_like(p)}

@@ -17,6 +17,42 @@ from ferrograd.optim.optimizer import (
 __all__ = ["Adagrad", "adagrad"]
 
 
+def adagrad(
+    params,
+    grads,
+    state_sums,
+    state_steps,
+    fused=None,
+    grad_scale=None,
+    found_inf=None,
+    has_sparse_grad=False,
+    foreach=None,
+    differentiable=False,
+    has_complex=False,
+    *,
+    lr,
+    weight_decay,
+    lr_decay,
+    eps,
+    maximize,
+):
+    """A step for parameters with these gradients and this state, all of which are lists."""
+    if has_sparse_grad or grad_scale is not None or found_inf is not None:
+        raise RuntimeError("adagrad: sparse gradients and scaled gradients are not supported")
+    _check_step(params, state_steps, foreach, differentiable=differentiable)
+    if fused:
+        for p in params:
+            _check_fused(p)
+    lr = _scalar(lr)
+    lists = params, grads, state_steps, state_sums
+    for p, g, step, state_sum in _each(*lists, maximize=maximize, weight_decay=weight_decay):
+        rate = lr / (1 + (step.item() - 1) * lr_decay)
+        state_sum.addcmul_(g, g, value=1)
+        std = state_sum.sqrt()
+        std = std + eps if differentiable else std.add_(eps)
+        p.addcdiv_(g, std, value=_number(-rate))
+
+
 class Adagrad(_ByLists):
     """Adagrad (Duchi, Hazan and Singer, 2011): steps by the gradient over the root of the sum of its squares.
 
@@ -24,6 +60,7 @@ class Adagrad(_ByLists):
     lr' = lr / (1 + (t - 1) lr_decay) at step t.
     """
 
+    _change = staticmethod(adagrad)
     _lists = ("sum", "step")
     _kept = ("initial_accumulator_value",)
 
@@ -59,42 +96,3 @@ class Adagrad(_ByLists):
     def _begin(self, p, group):
         value = self.defaults["initial_accumulator_value"]
         return {"step": _count(0.0, group["fused"]), "sum": full_like(p, complex(value, value) if p.is_complex() else value)}
-
-    def _change(self, *lists, fused, **options):
-        if fused:
-            for p in lists[0]:
-                _check_fused(p)
-        adagrad(*lists, fused=fused, **options)
-
-
-def adagrad(
-    params,
-    grads,
-    state_sums,
-    state_steps,
-    fused=None,
-    grad_scale=None,
-    found_inf=None,
-    has_sparse_grad=False,
-    foreach=None,
-    differentiable=False,
-    has_complex=False,
-    *,
-    lr,
-    weight_decay,
-    lr_decay,
-    eps,
-    maximize,
-):
-    """A step for parameters with these gradients and this state, all of which are lists."""
-    if has_sparse_grad or grad_scale is not None or found_inf is not None:
-        raise RuntimeError("adagrad: sparse gradients and scaled gradients are not supported")
-    _check_step(params, state_steps, foreach, differentiable=differentiable)
-    lr = _scalar(lr)
-    lists = params, grads, state_steps, state_sums
-    for p, g, step, state_sum in _each(*lists, maximize=maximize, weight_decay=weight_decay):
-        rate = lr / (1 + (step.item() - 1) * lr_decay)
-        state_sum.addcmul_(g, g, value=1)
-        std = state_sum.sqrt()
-        std = std + eps if differentiable else std.add_(eps)
-        p.addcdiv_(g, std, value=_number(-rate))

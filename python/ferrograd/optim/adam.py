@@ -19,71 +19,6 @@ from ferrograd.optim.optimizer import (
 __all__ = ["Adam", "adam"]
 
 
-class Adam(_ByLists):
-    """Adam (Kingma and Ba, 2014): steps by the average of the gradient over the root of the average of its square.
-
-    g = gradient + weight_decay p; m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g²;
-    p = p - lr m' / (sqrt(v') + eps), where m' = m / (1 - beta1^t) and v' = v / (1 - beta2^t) at step t.
-    `decoupled_weight_decay` shrinks p by lr weight_decay p instead. `amsgrad` takes the largest v so far.
-    `maximize` turns the gradient around.
-
-    `differentiable` records the step; `foreach` and `fused` make no difference, but for what they refuse.
-    """
-
-    _lists = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "step")
-
-    def __init__(
-        self,
-        params,
-        lr=1e-3,
-        betas=(0.9, 0.999),
-        eps=1e-8,
-        weight_decay=0,
-        amsgrad=False,
-        *,
-        foreach=None,
-        maximize=False,
-        capturable=False,
-        differentiable=False,
-        fused=None,
-        decoupled_weight_decay=False,
-    ):
-        _check_options(lr, betas, eps, weight_decay, foreach and not capturable)
-        options = dict(lr=lr, betas=tuple(map(_scalar, betas)), eps=eps, weight_decay=weight_decay, amsgrad=amsgrad)
-        how = dict(maximize=maximize, foreach=foreach, capturable=capturable, differentiable=differentiable, fused=fused)
-        super().__init__(params, options | how | dict(decoupled_weight_decay=decoupled_weight_decay))
-        _check_implementation(fused, foreach, differentiable)
-
-    def _begin(self, p, group):
-        if group["fused"]:
-            _check_fused(p)
-        state = {"step": _count(0.0, group["fused"]), "exp_avg": zeros_like(p), "exp_avg_sq": zeros_like(p)}
-        return state | {"max_exp_avg_sq": zeros_like(p)} if group["amsgrad"] else state
-
-    def _change(self, *lists, **options):
-        if lists[0] and options["foreach"] and isinstance(options["lr"], Tensor):
-            raise RuntimeError("lr as a Tensor is not supported for capturable=False and foreach=True")
-        if options["differentiable"] and any(step.requires_grad for step in lists[-1]):
-            raise RuntimeError("`requires_grad` is not supported for `step` in differentiable mode")
-        adam(*lists, **options)
-
-
-def _check_options(lr, betas, eps, weight_decay, only_numbers):
-    if only_numbers and isinstance(lr, Tensor):
-        raise ValueError("lr as a Tensor is not supported for capturable=False and foreach=True")
-    _check_lr(lr)
-    _check_not_negative(epsilon=eps, weight_decay=weight_decay)
-    _check_betas(betas)
-    if not any(isinstance(betas[0], kind) and isinstance(betas[1], kind) for kind in (float, Tensor)):
-        raise ValueError("betas must be either both floats or both Tensors")
-    for i in range(2):
-        if isinstance(betas[i], Tensor):
-            if only_numbers:
-                raise ValueError(f"betas[{i}] as a Tensor is not supported for capturable=False and foreach=True")
-            if betas[i].numel() != 1:
-                raise ValueError(f"Tensor betas[{i}] must be 1-element")
-
-
 def adam(
     params,
     grads,
@@ -113,13 +48,17 @@ def adam(
         raise RuntimeError("adam: scaled gradients are not supported")
     _check_step(params, state_steps, foreach, capturable, differentiable)
     lists = params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs if amsgrad else [], state_steps
-    if any(p.is_complex() for p in params):
+    if True in map(Tensor.is_complex, params):
         lists = [[view_as_real(x) if x.is_complex() else x for x in some] for some in lists]
     tensors = isinstance(lr, Tensor) or isinstance(beta1, Tensor) or isinstance(weight_decay, Tensor)
     if not (differentiable or tensors):
         numbers = float(lr), (beta1, beta2), float(eps), float(weight_decay)
         _optim.adam(*lists, *numbers, bool(decoupled_weight_decay), bool(maximize))
         return
+    if foreach and isinstance(lr, Tensor):
+        raise RuntimeError("lr as a Tensor is not supported for capturable=False and foreach=True")
+    if differentiable and any(step.requires_grad for step in state_steps):
+        raise RuntimeError("`requires_grad` is not supported for `step` in differentiable mode")
     numbers = dict(lr=_scalar(lr), beta1=_scalar(beta1), beta2=_scalar(beta2), weight_decay=weight_decay, eps=eps)
     with ferrograd.set_grad_enabled(differentiable):
         _by_ops(lists, differentiable, amsgrad=amsgrad, maximize=maximize, decoupled=decoupled_weight_decay, **numbers)
@@ -163,3 +102,61 @@ def _recorded_change(p, m, v, highest, step, lr, beta1, beta2, eps):
         v = highest.copy_(ferrograd.maximum(highest.clone(), v))
     p.addcdiv_(m.clone(), (v.sqrt() / (correction2_sqrt * step_size_neg)).add_(eps / step_size_neg))
 
+
+class Adam(_ByLists):
+    """Adam (Kingma and Ba, 2014): steps by the average of the gradient over the root of the average of its square.
+
+    g = gradient + weight_decay p; m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g²;
+    p = p - lr m' / (sqrt(v') + eps), where m' = m / (1 - beta1^t) and v' = v / (1 - beta2^t) at step t.
+    `decoupled_weight_decay` shrinks p by lr weight_decay p instead. `amsgrad` takes the largest v so far.
+    `maximize` turns the gradient around.
+
+    `differentiable` records the step; `foreach` and `fused` make no difference, but for what they refuse.
+    """
+
+    _change = staticmethod(adam)
+    _lists = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "step")
+
+    def __init__(
+        self,
+        params,
+        lr=1e-3,
+        betas=(0.9, 0.999),
+        eps=1e-8,
+        weight_decay=0,
+        amsgrad=False,
+        *,
+        foreach=None,
+        maximize=False,
+        capturable=False,
+        differentiable=False,
+        fused=None,
+        decoupled_weight_decay=False,
+    ):
+        _check_options(lr, betas, eps, weight_decay, foreach and not capturable)
+        options = dict(lr=lr, betas=tuple(map(_scalar, betas)), eps=eps, weight_decay=weight_decay, amsgrad=amsgrad)
+        how = dict(maximize=maximize, foreach=foreach, capturable=capturable, differentiable=differentiable, fused=fused)
+        super().__init__(params, options | how | dict(decoupled_weight_decay=decoupled_weight_decay))
+        _check_implementation(fused, foreach, differentiable)
+
+    def _begin(self, p, group):
+        if group["fused"]:
+            _check_fused(p)
+        state = {"step": _count(0.0, group["fused"]), "exp_avg": zeros_like(p), "exp_avg_sq": zeros_like(p)}
+        return state | {"max_exp_avg_sq": zeros_like(p)} if group["amsgrad"] else state
+
+
+def _check_options(lr, betas, eps, weight_decay, only_numbers):
+    if only_numbers and isinstance(lr, Tensor):
+        raise ValueError("lr as a Tensor is not supported for capturable=False and foreach=True")
+    _check_lr(lr)
+    _check_not_negative(epsilon=eps, weight_decay=weight_decay)
+    _check_betas(betas)
+    if not any(isinstance(betas[0], kind) and isinstance(betas[1], kind) for kind in (float, Tensor)):
+        raise ValueError("betas must be either both floats or both Tensors")
+    for i in range(2):
+        if isinstance(betas[i], Tensor):
+            if only_numbers:
+                raise ValueError(f"betas[{i}] as a Tensor is not supported for capturable=False and foreach=True")
+            if betas[i].numel() != 1:
+                raise ValueError(f"Tensor betas[{i}] must be 1-element")

@@ -16,42 +16,6 @@ from ferrograd.optim.optimizer import (
 __all__ = ["Adamax", "adamax"]
 
 
-class Adamax(_ByLists):
-    """Adamax (Kingma and Ba, 2014): Adam with the largest gradient so far in place of the average of the squares.
-
-    g = gradient + weight_decay p; m = beta1 m + (1 - beta1) g; u = max(beta2 u, |g| + eps);
-    p = p - lr m / ((1 - beta1^t) u) at step t.
-    """
-
-    _lists = ("exp_avg", "exp_inf", "step")
-
-    def __init__(
-        self,
-        params,
-        lr=2e-3,
-        betas=(0.9, 0.999),
-        eps=1e-8,
-        weight_decay=0,
-        foreach=None,
-        *,
-        maximize=False,
-        differentiable=False,
-        capturable=False,
-    ):
-        _check_lr(lr)
-        _check_not_negative(epsilon=eps, weight_decay=weight_decay)
-        _check_betas(betas)
-        options = dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
-        how = dict(foreach=foreach, maximize=maximize, differentiable=differentiable, capturable=capturable)
-        super().__init__(params, options | how)
-
-    def _begin(self, p, group):
-        return {"step": _count(0.0), "exp_avg": zeros_like(p), "exp_inf": zeros_like(p)}
-
-    def _change(self, *lists, **options):
-        adamax(*lists, **options)
-
-
 def adamax(
     params,
     grads,
@@ -83,3 +47,37 @@ def adamax(
         else:
             maximum(last, new, out=exp_inf)
         p.addcdiv_(exp_avg, exp_inf, value=_number(-lr / (1 - beta1 ** step.item())))
+
+
+class Adamax(_ByLists):
+    """Adamax (Kingma and Ba, 2014): Adam with the largest gradient so far in place of the average of the squares.
+
+    g = gradient + weight_decay p; m = beta1 m + (1 - beta1) g; u = max(beta2 u, |g| + eps);
+    p = p - lr m / ((1 - beta1^t) u) at step t.
+    """
+
+    _change = staticmethod(adamax)
+    _lists = ("exp_avg", "exp_inf", "step")
+
+    def __init__(
+        self,
+        params,
+        lr=2e-3,
+        betas=(0.9, 0.999),
+        eps=1e-8,
+        weight_decay=0,
+        foreach=None,
+        *,
+        maximize=False,
+        differentiable=False,
+        capturable=False,
+    ):
+        _check_lr(lr)
+        _check_not_negative(epsilon=eps, weight_decay=weight_decay)
+        _check_betas(betas)
+        options = dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+        how = dict(foreach=foreach, maximize=maximize, differentiable=differentiable, capturable=capturable)
+        super().__init__(params, options | how)
+
+    def _begin(self, p, group):
+        return {"step": _count(0.0), "exp_avg": zeros_like(p), "exp_inf": zeros_like(p)}

@@ -305,18 +305,16 @@ class _ByLists(Optimizer):
         loss = _closure_loss(closure)
         with ferrograd.set_grad_enabled(self.defaults.get("differentiable", False)):
             for group in self.param_groups:
-                params, grads, states = [], [], []
+                rows = []
                 for p in group["params"]:
                     grad = p.grad
                     if grad is not None:
                         state = self.state[p]
                         if not state:
                             state.update(self._begin(p, group))
-                        params.append(p)
-                        grads.append(grad)
-                        states.append(state)
-                lists = [[state.get(key) for state in states] for key in self._lists]
-                self._change(params, grads, *lists, **self._options(group))
+                        rows.append((p, grad, *map(state.get, self._lists)))
+                if rows:
+                    self._change(*zip(*rows), **self._options(group))
         return loss
 
     def _options(self, group):
@@ -393,7 +391,7 @@ def _check_implementation(fused, foreach, differentiable):
 
 def _check_step(params, steps, foreach=False, capturable=False, differentiable=False):
     """Fails for what torch's steps refuse."""
-    if not all(isinstance(step, Tensor) for step in steps):
+    if steps and not isinstance(steps[0], Tensor):
         raise RuntimeError("`state_steps` argument must contain a list of singleton tensors")
     if foreach and differentiable:
         raise AssertionError("_foreach ops don't support autograd")

@@ -6,47 +6,6 @@ from ferrograd.optim.optimizer import _ByLists, _check_lr, _check_not_negative, 
 __all__ = ["RMSprop", "rmsprop"]
 
 
-class RMSprop(_ByLists):
-    """RMSprop (Hinton, 2012): steps by the gradient over the root of the average of its square.
-
-    g = gradient + weight_decay p; v = alpha v + (1 - alpha) g²; d = g / (sqrt(v) + eps); p = p - lr d,
-    or b = momentum b + d, p = p - lr b. `centered` takes the square of the average of g away from v.
-    """
-
-    _lists = ("square_avg", "grad_avg", "momentum_buffer", "step")
-
-    def __init__(
-        self,
-        params,
-        lr=1e-2,
-        alpha=0.99,
-        eps=1e-8,
-        weight_decay=0,
-        momentum=0,
-        centered=False,
-        capturable=False,
-        foreach=None,
-        maximize=False,
-        differentiable=False,
-    ):
-        _check_lr(lr)
-        _check_not_negative(epsilon=eps, momentum=momentum, weight_decay=weight_decay, alpha=alpha)
-        options = dict(lr=lr, momentum=momentum, alpha=alpha, eps=eps, centered=centered, weight_decay=weight_decay)
-        how = dict(capturable=capturable, foreach=foreach, maximize=maximize, differentiable=differentiable)
-        super().__init__(params, options | how)
-
-    def _begin(self, p, group):
-        state = {"step": _count(0.0), "square_avg": zeros_like(p)}
-        if group["momentum"] > 0:
-            state["momentum_buffer"] = zeros_like(p)
-        if group["centered"]:
-            state["grad_avg"] = zeros_like(p)
-        return state
-
-    def _change(self, *lists, **options):
-        rmsprop(*lists, **options)
-
-
 def rmsprop(
     params,
     grads,
@@ -82,3 +41,42 @@ def rmsprop(
             p.add_(buffer.mul_(momentum).addcdiv_(g, std), alpha=_number(-lr))
         else:
             p.addcdiv_(g, std, value=_number(-lr))
+
+
+class RMSprop(_ByLists):
+    """RMSprop (Hinton, 2012): steps by the gradient over the root of the average of its square.
+
+    g = gradient + weight_decay p; v = alpha v + (1 - alpha) g²; d = g / (sqrt(v) + eps); p = p - lr d,
+    or b = momentum b + d, p = p - lr b. `centered` takes the square of the average of g away from v.
+    """
+
+    _change = staticmethod(rmsprop)
+    _lists = ("square_avg", "grad_avg", "momentum_buffer", "step")
+
+    def __init__(
+        self,
+        params,
+        lr=1e-2,
+        alpha=0.99,
+        eps=1e-8,
+        weight_decay=0,
+        momentum=0,
+        centered=False,
+        capturable=False,
+        foreach=None,
+        maximize=False,
+        differentiable=False,
+    ):
+        _check_lr(lr)
+        _check_not_negative(epsilon=eps, momentum=momentum, weight_decay=weight_decay, alpha=alpha)
+        options = dict(lr=lr, momentum=momentum, alpha=alpha, eps=eps, centered=centered, weight_decay=weight_decay)
+        how = dict(capturable=capturable, foreach=foreach, maximize=maximize, differentiable=differentiable)
+        super().__init__(params, options | how)
+
+    def _begin(self, p, group):
+        state = {"step": _count(0.0), "square_avg": zeros_like(p)}
+        if group["momentum"] > 0:
+            state["momentum_buffer"] = zeros_like(p)
+        if group["centered"]:
+            state["grad_avg"] = zeros_like(p)
+        return state

@@ -69,7 +69,7 @@ class SGD(Optimizer):
                     _check_fused(p)
             buffers = [self.state[p].get("momentum_buffer") for p in params] if momentum != 0 else []
             options = {key: group[key] for key in ("lr", "momentum", "dampening", "weight_decay", "nesterov", "maximize")}
-            if differentiable or isinstance(group["weight_decay"], Tensor) or any(p.is_complex() for p in params):
+            if differentiable or isinstance(group["weight_decay"], Tensor) or True in map(Tensor.is_complex, params):
                 with ferrograd.set_grad_enabled(differentiable):
                     _by_ops(params, grads, buffers, **options)
             else:
