@@ -284,7 +284,8 @@ def test_state_continues(optimizer):
     # Older states count steps by numbers, and lack options.
     if "step" in saved["state"][0]:
         saved["state"][0]["step"] = 3
-        saved["param_groups"][0].pop("foreach")
+        for name in {"foreach", "momentum"} - ({"momentum"} if optimizer is optim.Muon else set()):
+            saved["param_groups"][0].pop(name, None)
         second.load_state_dict(saved)
         state = second.state_dict()
         assert state["state"][0]["step"].dtype == ferrograd.float32 and state["param_groups"][0]["foreach"] is None
@@ -414,6 +415,7 @@ def test_lbfgs_on_a_quadratic_form_of_several_parameters():
         optimizer.step(closure)
     with pytest.raises(TypeError):
         optimizer.step()
+    optim.LBFGS([x], max_iter=0).step(closure)
 
 
 def test_sparse_adam_steps_on_sparse_gradients_only():
@@ -456,6 +458,7 @@ def test_what_is_refused():
         (ValueError, lambda: optim.NAdam([p], momentum_decay=-1)),
         (ValueError, lambda: optim.Rprop([p], etas=(0.5, 0.9))),
         (ValueError, lambda: optim.LBFGS([{"params": p}, {"params": z}])),
+        (ValueError, lambda: optim.SparseAdam([p], lr=0.0)),
         (ValueError, lambda: optim.SparseAdam([z])),
     ]:
         with pytest.raises(error):

@@ -44,6 +44,10 @@ __all__ = [
 ]
 
 
+for _moved in (Adafactor, Muon, swap_in_optimizer_params_and_state):
+    _moved.__module__ = "ferrograd.optim"
+
+
 def __getattr__(name):
     # Needs modules, which few programs that only step need.
     if name == "swa_utils":

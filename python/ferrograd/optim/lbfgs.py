@@ -153,7 +153,7 @@ class LBFGS(Optimizer):
         if grad.abs().max() <= group["tolerance_grad"]:
             return first_loss
 
-        d, t, previous_grad = (state.get(key) for key in ("d", "t", "prev_flat_grad"))
+        d, t, previous_grad, previous_loss = (state.get(key) for key in ("d", "t", "prev_flat_grad", "prev_loss"))
         for n_iter in range(1, group["max_iter"] + 1):
             state["n_iter"] += 1
             if state["n_iter"] == 1:

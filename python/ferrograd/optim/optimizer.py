@@ -281,7 +281,6 @@ def _for_parameter(param, value, options, key=None):
 _ADDED = {
     "foreach": None,
     "fused": None,
-    "momentum": 0,
     **dict.fromkeys(("amsgrad", "capturable", "centered", "decoupled_weight_decay", "differentiable", "maximize"), False),
 }
 

@@ -80,3 +80,8 @@ class RMSprop(_ByLists):
         if group["centered"]:
             state["grad_avg"] = zeros_like(p)
         return state
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        for group in self.param_groups:
+            group.setdefault("momentum", 0)

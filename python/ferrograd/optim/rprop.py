@@ -68,4 +68,4 @@ class Rprop(_ByLists):
 
     def _begin(self, p, group):
         lr = float(group["lr"])
-        return {"step": _count(0.0), "prev": zeros_like(p), "step_size": full_like(p, complex(lr, lr) if p.is_complex() else lr)}
+        return {"step": _count(0.0), "prev": zeros_like(p), "step_size": full_like(p.grad, complex(lr, lr) if p.is_complex() else lr)}

@@ -1,6 +1,6 @@
 """Adam for sparse gradients, of which there are none."""
 
-from ferrograd.optim.optimizer import Optimizer, _check_betas, _closure_loss
+from ferrograd.optim.optimizer import Optimizer, _check_betas, _check_lr, _closure_loss
 
 __all__ = ["SparseAdam"]
 
@@ -9,7 +9,8 @@ class SparseAdam(Optimizer):
     """Adam for sparse gradients. As these are not supported, a step with any gradient fails; use `Adam`."""
 
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, maximize=False):
-        if not 0.0 < lr:
+        _check_lr(lr)
+        if lr == 0.0:
             raise ValueError(f"Invalid learning rate: {lr}")
         if not 0.0 < eps:
             raise ValueError(f"Invalid epsilon value: {eps}")
