@@ -1,5 +1,105 @@
-"""Handles of hooks."""
+"""Handles of hooks, and the hooks of modules that run in the backward pass."""
 
+import warnings
+
+import ferrograd
+from ferrograd import Tensor
 from ferrograd._C._autograd import RemovableHandle
+from ferrograd.autograd import Function
 
-__all__ = ["RemovableHandle"]
+__all__ = ["BackwardHook", "RemovableHandle"]
+
+
+class BackwardHookFunction(Function):
+    """The identity of several tensors: one node that sees all their gradients at once."""
+
+    @staticmethod
+    def forward(ctx, *tensors):
+        ctx.mark_non_differentiable(*[x for x in tensors if not x.requires_grad])
+        return tensors
+
+    @staticmethod
+    def backward(ctx, *grads):
+        return grads
+
+
+class BackwardHook:
+    """The full backward hooks of one call of a module, tied to nodes before its inputs and after its outputs."""
+
+    def __init__(self, module, hooks, pre_hooks):
+        self.module = module
+        self.hooks = hooks
+        self.pre_hooks = pre_hooks
+        self.grad_outputs = None
+
+    def setup_input_hook(self, args):
+        """The inputs, passed through a node whose gradients the hooks get."""
+        self.n_inputs = len(args)
+        args, self.inputs = self._through_node(args, self._on_grad_inputs)
+        return args
+
+    def setup_output_hook(self, result):
+        """The outputs, passed through a node whose gradients the pre-hooks get."""
+        outputs = result if isinstance(result, tuple) else (result,)
+        self.n_outputs = len(outputs)
+        outputs, self.outputs = self._through_node(outputs, self._on_grad_outputs)
+        return outputs if isinstance(result, tuple) else outputs[0]
+
+    @staticmethod
+    def _through_node(args, hook):
+        places = [i for i, x in enumerate(args) if isinstance(x, Tensor)]
+        if not (any(args[i].requires_grad for i in places) and ferrograd.is_grad_enabled()):
+            return args, None
+        passed = BackwardHookFunction.apply(*[args[i] for i in places])
+        next(x.grad_fn for x in passed if x.grad_fn is not None).register_hook(hook)
+        args_out = list(args)
+        for i, x in zip(places, passed):
+            args_out[i] = x
+        # A named tuple takes its fields one by one.
+        return (tuple(args_out) if type(args) is tuple else type(args)(*args_out)), places
+
+    def _on_grad_inputs(self, grad_inputs, _):
+        # The outputs got no gradient, then the module took no part.
+        if self.grad_outputs is None:
+            return None
+        grads = _spread(self.inputs, grad_inputs, self.n_inputs)
+        for hook in self.hooks:
+            out = hook(self.module, grads, self.grad_outputs)
+            if out is not None:
+                _check_count("hook", "grad_input", out, grads)
+                grads = out
+        self.grad_outputs = None
+        return tuple(grads[i] for i in self.inputs)
+
+    def _on_grad_outputs(self, _, grad_outputs):
+        grads = _spread(self.outputs, grad_outputs, self.n_outputs)
+        for hook in self.pre_hooks:
+            out = hook(self.module, grads)
+            if out is not None:
+                _check_count("pre hook", "grad_output", out, grads)
+                grads = out
+        self.grad_outputs = grads
+        if self.inputs is None:
+            warnings.warn(
+                "Full backward hook is firing when gradients are computed with respect to module outputs since no inputs require gradients.",
+                stacklevel=5,
+            )
+            for hook in self.hooks:
+                out = hook(self.module, (None,) * self.n_inputs, grads)
+                if out is not None and not (isinstance(out, tuple) and all(g is None for g in out)):
+                    raise RuntimeError(
+                        "Backward hook for Modules where no input requires gradient should always return None or None for all gradients."
+                    )
+            self.grad_outputs = None
+        return tuple(grads[i] for i in self.outputs)
+
+
+def _spread(places, values, size):
+    """A tuple with these values at these places and None at the others."""
+    found = dict(zip(places, values))
+    return tuple(found.get(i) for i in range(size))
+
+
+def _check_count(kind, what, got, expected):
+    if len(got) != len(expected):
+        raise RuntimeError(f"Backward {kind} returned an invalid number of {what}, got {len(got)}, but expected {len(expected)}")

@@ -1,0 +1,1 @@
+"""What is done to parameters and modules as a whole."""
