@@ -1,13 +1,17 @@
 """The package as a user meets it: what an import loads, and the README's example."""
 
+import copy
 import importlib.util
 import io
 import os
+import pickle
 import re
 import subprocess
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
+
+import pytest
 
 import ferrograd
 
@@ -54,3 +58,23 @@ def test_constants():
 
     assert (ferrograd.pi, ferrograd.e, ferrograd.inf) == (math.pi, math.e, math.inf) and math.isnan(ferrograd.nan)
     assert ferrograd.newaxis is None and re.match(r"\d+\.\d+", ferrograd.__version__)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        ferrograd.tanh,
+        ferrograd.cat,
+        ferrograd.celu,
+        ferrograd.where,
+        ferrograd.linalg.inv,
+        ferrograd.nn.functional.relu,
+        ferrograd.nn.functional.gelu,
+        ferrograd.nn.functional.dropout,
+    ],
+    ids=lambda function: function.__name__,
+)
+def test_functions_are_copied_and_pickled_by_name(function):
+    """Modules keep functions as what they apply, and are copied."""
+    assert copy.deepcopy(function) is function
+    assert pickle.loads(pickle.dumps(function)) is function

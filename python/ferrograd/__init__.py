@@ -1,12 +1,13 @@
 """Tensors, parallel CPU kernels and reverse-mode autograd with torch's names."""
 
+import copyreg
 from math import e, inf, nan, pi
 
 from ferrograd import _C
 from ferrograd._C import *  # noqa: F403
 from ferrograd._C import Tensor, dtype
 from ferrograd._copies import copy_forms
-from ferrograd._functions import PLAIN, function_forms
+from ferrograd._functions import PLAIN, function_forms, reduced
 from ferrograd._size import Size
 from ferrograd import autograd, cuda, linalg, nn, random
 from ferrograd.nn._activation import rrelu
@@ -47,7 +48,9 @@ threshold = _C._function_form(_C._nn.threshold, out="castable")
 _segment_reduce = segment_reduce
 globals().update(copy_forms(Tensor, _C._function_form))
 
-del PLAIN, copy_forms, function_forms
+copyreg.pickle(type(threshold), reduced)
+
+del PLAIN, copy_forms, copyreg, function_forms, reduced
 
 # What few programs need, imported when it is first named.
 _LAZY = {

@@ -1,5 +1,8 @@
 """Which methods have a function form, as `ferrograd.exp(x)` for `x.exp()`, and which take a number as first operand."""
 
+import importlib
+import sys
+
 # Methods that are methods only.
 _METHODS_ONLY = frozenset(
     """
@@ -78,6 +81,19 @@ PLAIN = (
     ("searchsorted", "any", "same"),
     ("where", "any", "same"),
 )
+
+
+def _found(module, name):
+    return getattr(importlib.import_module(module), name)
+
+
+def reduced(form):
+    """What pickle and copy need to know of a function form: where it is found."""
+    name = form.__name__
+    for module in ("ferrograd", *(f"ferrograd.{part}" for part in ("nn.functional", "special", "linalg", "fft"))):
+        if getattr(sys.modules.get(module), name, None) is form:
+            return _found, (module, name)
+    return name
 
 
 def _out_of(name):

@@ -32,6 +32,7 @@ mod shapes;
 mod size;
 
 use pyo3::prelude::*;
+use pyo3::types::PyCFunction;
 
 /// The extension module behind `ferrograd`.
 ///
@@ -276,7 +277,12 @@ mod _C {
         // Python finds modules by their full names; those within an extension are not files that it could look for.
         let modules = module.py().import("sys")?.getattr("modules")?;
         for name in ["_autograd", "_fft", "_linalg", "_nn", "_optim", "_special"] {
-            modules.set_item(format!("ferrograd._C.{name}"), module.getattr(name)?)?;
+            let (part, path) = (module.getattr(name)?, format!("ferrograd._C.{name}"));
+            // By this name functions are pickled; classes have it already.
+            for (_, function) in part.cast::<PyModule>()?.dict().iter().filter(|(_, x)| x.is_instance_of::<PyCFunction>()) {
+                function.setattr("__module__", &path)?;
+            }
+            modules.set_item(path, part)?;
         }
         Ok(())
     }
