@@ -112,6 +112,13 @@ def _added(mask, name, dtype):
     return zeros(mask.shape, dtype=dtype).masked_fill(mask, -math.inf)
 
 
+def _warn_of_mixed_masks(padding, mask, names=("key_padding_mask", "attn_mask")):
+    """For functions that the user calls: warns if one mask hides and the other is added."""
+    if padding is not None and mask is not None and padding.dtype != mask.dtype:
+        message = f"Support for mismatched {names[0]} and {names[1]} is deprecated. Use same type for both instead."
+        warnings.warn(message, stacklevel=3)
+
+
 def _projected(query, key, value, weights, bias):
     """Queries, keys and values after their linear layers; `weights` are the three, or all in one."""
     biases = (None,) * 3 if bias is None else bias.chunk(3)
@@ -169,10 +176,7 @@ def multi_head_attention_forward(
         value = key if same_values else value.unsqueeze(1)
         key_padding_mask = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
     length, batch, size = query.shape
-    if key_padding_mask is not None and attn_mask is not None and key_padding_mask.dtype != attn_mask.dtype:
-        warnings.warn(
-            "Support for mismatched key_padding_mask and attn_mask is deprecated. Use same type for both instead.", stacklevel=2
-        )
+    _warn_of_mixed_masks(key_padding_mask, attn_mask)
     key_padding_mask = _added(key_padding_mask, "key_padding_mask", query.dtype)
     if is_causal and attn_mask is None:
         raise RuntimeError(
