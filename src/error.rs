@@ -87,6 +87,9 @@ pub enum Error {
     Linalg(String),
     /// Something torch declares as not implemented. NotImplementedError.
     NotImplemented(String),
+    /// A random op that needs the values of samples which a `vmap` has yet to come to: of the transform of this number. What Python
+    /// raises, `vmap` catches.
+    OtherSamples(u64),
     /// An exception that came from Python code (a hook, say) and goes back there as it is.
     External(Box<dyn std::error::Error + Send + Sync>),
 }
@@ -150,6 +153,7 @@ impl fmt::Display for Error {
             | Error::Type(text)
             | Error::Linalg(text)
             | Error::NotImplemented(text) => f.write_str(text),
+            Error::OtherSamples(_) => f.write_str("vmap: other samples come first"),
             Error::External(cause) => write!(f, "{cause}"),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use pyo3::prelude::*;
@@ -13,6 +13,7 @@ use crate::kernels::{par, without_interpreter};
 use crate::layout::{Layout, Strides, checked_numel, contiguous_strides, copy_of};
 use crate::runtime_error;
 use crate::storage::{Access, Storage};
+use crate::tape::sample::Samples;
 use crate::tape::{Edge, Meta, Node, mode, record::short_name, saved};
 
 /// An n-dimensional array of one dtype that can take part in differentiation.
@@ -43,8 +44,8 @@ struct Body {
     inference: bool,
     /// The innermost transform of a function that it was made in; of a view, that of what it shows. See [`crate::tape::level`].
     level: u64,
-    /// The innermost transform that maps whose samples it is known to depend on; 0 is none.
-    sample_of: AtomicU64,
+    /// What it has to do with the samples of functions that are being mapped.
+    samples: Samples,
     /// A version counter of its own, for `x.data`; otherwise the storage's counts.
     own_version: Option<Arc<AtomicU32>>,
     /// The op that made the tensor, which `meta` replaces when there is need of one.
@@ -75,7 +76,7 @@ impl Tensor {
             dtype,
             inference: mode.inference,
             level: mode.level.number,
-            sample_of: AtomicU64::new(0),
+            samples: Samples::default(),
             own_version: None,
             origin: None,
             meta: OnceLock::new(),
@@ -84,7 +85,8 @@ impl Tensor {
 
     /// Another tensor over the same memory, off the tape.
     fn sharing(&self, layout: Layout, dtype: DType) -> Tensor {
-        let Body { storage, inference, level, own_version, .. } = &*self.body;
+        let Body { storage, inference, level, own_version, samples, .. } = &*self.body;
+        let samples = if samples.in_front() || layout == *self.layout() { samples.clone() } else { samples.of_view() };
         Tensor::of(Body {
             storage: storage.clone(),
             contiguous: layout.is_contiguous(),
@@ -92,7 +94,7 @@ impl Tensor {
             dtype,
             inference: *inference,
             level: *level,
-            sample_of: AtomicU64::new(self.sample_of()),
+            samples,
             own_version: own_version.clone(),
             origin: None,
             meta: OnceLock::new(),
@@ -220,15 +222,29 @@ impl Tensor {
     /// ops and those with derivatives make of a sample; not, for example, an index of its largest element.
     #[inline]
     pub fn sample_of(&self) -> u64 {
-        self.body.sample_of.load(Ordering::Relaxed)
+        self.samples().of()
+    }
+
+    /// What it has to do with the samples of functions that are being mapped.
+    #[inline]
+    pub(crate) fn samples(&self) -> &Samples {
+        &self.body.samples
     }
 
     /// Notes, while a function is being mapped, that it depends on samples of this transform (0 is none).
     #[inline]
     pub(crate) fn note_sample_of(&self, map: u64) {
         if map != 0 && mode::mode().level.maps != 0 {
-            self.body.sample_of.fetch_max(map, Ordering::Relaxed);
+            self.samples().note(map);
         }
+    }
+
+    /// Notes, while a function is being mapped, that it has been made of nothing but numbers, or as this one.
+    pub(crate) fn note_made_of(&self, example: Option<&Tensor>) {
+        if mode::mode().level.maps != 0 && example.is_none_or(|x| x.samples().is_none()) {
+            self.samples().note_none();
+        }
+        self.note_sample_of(example.map_or(0, Tensor::sample_of));
     }
 
     /// Whether ops note what comes of it: to differentiate, or because it depends on a sample.
@@ -238,7 +254,7 @@ impl Tensor {
     }
 
     /// The same tensor as one that the innermost transform has made.
-    pub(crate) fn at_this_level(&self) -> Tensor {
+    pub(crate) fn at_this_level(&self, samples: Samples) -> Tensor {
         let Body { storage, layout, contiguous, dtype, inference, own_version, origin, meta, .. } = &*self.body;
         Tensor::of(Body {
             storage: storage.clone(),
@@ -247,7 +263,7 @@ impl Tensor {
             dtype: *dtype,
             inference: *inference,
             level: mode::mode().level.number,
-            sample_of: AtomicU64::new(self.sample_of()),
+            samples,
             own_version: own_version.clone(),
             origin: origin.clone(),
             meta: meta.clone(),
@@ -580,7 +596,7 @@ impl Tensor {
             dtype: *dtype,
             inference: *inference,
             level: self.body.level,
-            sample_of: AtomicU64::new(other.sample_of()),
+            samples: other.body.samples.clone(),
             own_version: self.body.own_version.clone(),
             origin: None,
             meta,

@@ -332,7 +332,7 @@ def test_vmap_draws_the_same_for_all_samples():
     "draw",
     [
         lambda p: ferrograd.bernoulli(p),
-        lambda p: ferrograd.zeros(5).bernoulli_(p),
+        lambda p: ferrograd.zeros_like(p).bernoulli_(p),
         lambda p: ferrograd.normal(p, 1.0),
         lambda p: ferrograd.normal(0.0, p * 2),
         lambda p: ferrograd.poisson(p[1:]),
@@ -396,11 +396,159 @@ def test_samples_that_draw_otherwise_than_the_first():
     """They draw for themselves: what they ask for is what they get."""
 
     def f(x):
-        a = ferrograd.rand(3) if x.sum() < 5 else ferrograd.empty(3).uniform_(5, 6)
+        a = ferrograd.rand(3) if x.sum() < 5 else ferrograd.rand(3) + 5
         return a, ferrograd.poisson(x), ferrograd.randint(0, 10, (2,) if x.sum() < 5 else (1,)).sum()
 
     (a, b), p, n = vmap(f, randomness="different")(BATCH)
     assert (a < 1).all() and (b >= 5).all() and p.shape == BATCH.shape and n.shape == (2,)
+
+
+IN_BATCHES = {
+    "uniform_": lambda x: x.uniform_(),
+    "normal_": lambda x: x.normal_(),
+    "of a part": lambda x: x[..., 1:].normal_(),
+    "rand_like": ferrograd.rand_like,
+    "randn_like": ferrograd.randn_like,
+    "like a sum": lambda x: ferrograd.randint_like(x + x, 50),
+    "like a function": lambda x: ferrograd.rand_like(x.sin().transpose(-1, -2)),
+    "a copy": lambda x: x.clone().exponential_(),
+    "zeros": lambda x: ferrograd.zeros_like(x).normal_(),
+    "given probabilities": lambda x: x.clone().bernoulli_(x / 100),
+    "bernoulli": lambda x: ferrograd.bernoulli(x / 100),
+    "contiguous": lambda x: x.contiguous().uniform_(),
+}
+
+
+@pytest.mark.parametrize("draw", IN_BATCHES.values(), ids=IN_BATCHES.keys())
+@pytest.mark.parametrize("dim", [0, 1, 2])
+def test_random_numbers_of_a_batch_lie_in_the_order_of_its_memory(draw, dim):
+    batch = ferrograd.arange(84.0).view(3, 4, 7)
+    ferrograd.manual_seed(1)
+    want = draw(batch.clone().movedim(dim, 0))
+    state = ferrograd.get_rng_state()
+    ferrograd.manual_seed(1)
+    got = vmap(draw, in_dims=dim, randomness="different")(batch.clone())
+    assert got.equal(want) and ferrograd.get_rng_state().equal(state)
+
+
+@pytest.mark.parametrize("outer, inner", [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1)])
+def test_random_numbers_of_batches_of_batches_lie_in_the_order_of_their_memory(outer, inner):
+    batch = ferrograd.arange(120.0).view(2, 3, 4, 5)
+    for draw in (ferrograd.rand_like, lambda x: ferrograd.rand_like(x + x), lambda x: ferrograd.rand_like(x.sin().t())):
+        ferrograd.manual_seed(1)
+        numbers = ferrograd.rand_like(batch).movedim(outer, 0).movedim(inner + 1, 1)
+        want = numbers if draw(batch[0, 0]).shape == batch.shape[2:] else numbers.transpose(-1, -2)
+        ferrograd.manual_seed(1)
+        got = vmap(vmap(draw, in_dims=inner, randomness="different"), in_dims=outer, randomness="different")(batch)
+        assert got.equal(want)
+
+
+def test_dropout_of_a_batch_draws_in_the_order_of_its_dims():
+    batch = ferrograd.ones(3, 4, 7)
+    for dim in range(3):
+        ferrograd.manual_seed(1)
+        want = ferrograd.nn.functional.dropout(batch.movedim(dim, 0).contiguous().transpose(1, 2).contiguous())
+        ferrograd.manual_seed(1)
+        got = vmap(lambda x: ferrograd.nn.functional.dropout(x.t()), in_dims=dim, randomness="different")(batch)
+        assert got.equal(want)
+
+
+def test_random_numbers_that_depend_on_the_values_of_all_samples():
+    """How much `poisson` draws depends on the rates, so those of all samples must be known before one goes on."""
+
+    def f(x):
+        return ferrograd.poisson(x), ferrograd.rand(x.shape), ferrograd.poisson(x * 2), ferrograd.rand(x.shape)
+
+    xs = ferrograd.arange(40.0).view(8, 5)
+    for chunk_size in (None, 1, 3):
+        step = chunk_size or 8
+        ferrograd.manual_seed(1)
+        want = [ferrograd.cat(parts) for parts in zip(*(f(xs[i : i + step]) for i in range(0, 8, step)))]
+        state = ferrograd.get_rng_state()
+        ferrograd.manual_seed(1)
+        got = vmap(f, randomness="different", chunk_size=chunk_size)(xs)
+        assert ferrograd.get_rng_state().equal(state)
+        assert all(a.equal(b) for a, b in zip(got, want))
+    ferrograd.manual_seed(1)
+    want = f(xs.view(4, 2, 5))
+    for outer, inner in ((0, 0), (1, 0)):
+        ferrograd.manual_seed(1)
+        nested = vmap(vmap(f, in_dims=inner, randomness="different"), in_dims=outer, randomness="different")
+        got = nested(xs.view(4, 2, 5).movedim(0, outer))
+        assert all(a.equal(b) for a, b in zip(got, want))
+
+
+def test_rates_that_are_the_same_for_all_samples():
+    rates, xs = ferrograd.arange(5.0), ferrograd.zeros(3, 5)
+    ferrograd.manual_seed(1)
+    want = ferrograd.poisson(rates.expand(3, 5))
+    ferrograd.manual_seed(1)
+    assert vmap(lambda x: x + ferrograd.poisson(rates), randomness="different")(xs).equal(want)
+    ferrograd.manual_seed(1)
+    want = ferrograd.poisson(rates)
+    ferrograd.manual_seed(1)
+    assert vmap(lambda x: x + ferrograd.poisson(rates), randomness="same")(xs).equal(want.expand(3, 5))
+
+
+def test_what_samples_do_before_they_are_gone_through_again_is_undone():
+    captured, calls = ferrograd.zeros(()), []
+
+    def f(x):
+        calls.append(1)
+        captured.add_(1)
+        x.mul_(2)
+        return ferrograd.poisson(x) * 0 + x
+
+    xs = ferrograd.arange(6.0).view(3, 2)
+    want = xs * 2
+    version = xs._version
+    assert vmap(f, randomness="different")(xs).equal(want) and xs.equal(want) and captured.item() == 1
+    assert len(calls) > 3 and xs._version <= version + 3
+
+    leaf = ferrograd.arange(6.0).view(3, 2).requires_grad_()
+    ys = leaf * 1
+    vmap(f, randomness="different")(ys).sum().backward()
+    close(leaf.grad, ferrograd.full((3, 2), 2.0))
+
+
+def test_an_exception_while_samples_wait_for_others():
+    def f(x):
+        y = ferrograd.poisson(x)
+        if x.sum() > 5:
+            raise ValueError("a sample")
+        return y
+
+    with pytest.raises(ValueError, match="a sample"):
+        vmap(f, randomness="different")(BATCH.abs() + 1)
+    xs = ferrograd.tensor([0.0, 1.0])
+    with pytest.raises(RuntimeError, match="all must come to the same calls"):
+        vmap(lambda x: ferrograd.poisson(x) if x > 0 else x, randomness="different")(xs)
+    assert vmap(ferrograd.poisson, randomness="different")(xs).shape == (2,)
+
+
+CAPTURED = ferrograd.zeros(3)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x: ferrograd.zeros(3),
+        lambda x: ferrograd.empty(3),
+        lambda x: ferrograd.tensor([1.0, 2.0, 3.0]),
+        lambda x: ferrograd.arange(3.0),
+        lambda x: ferrograd.zeros(2, 3)[0],
+        lambda x: ferrograd.ones_like(ferrograd.zeros(3)),
+        lambda x: CAPTURED,
+        lambda x: CAPTURED.view(3),
+    ],
+)
+def test_different_numbers_need_a_tensor_that_depends_on_the_sample(make):
+    for draw in (lambda x: x.normal_(), lambda x: x.bernoulli_(0.5), lambda x: x.random_()):
+        with pytest.raises(RuntimeError, match="Cannot ask for different inplace randomness on an unbatched tensor"):
+            vmap(lambda x: (draw(make(x)), x)[1], randomness="different")(BATCH)
+        assert vmap(lambda x: (draw(make(x)), x)[1], randomness="same")(BATCH).equal(BATCH)
+        for like in (ferrograd.zeros_like, lambda x: x.new_empty(3), lambda x: ferrograd.rand(3), lambda x: make(x) + x):
+            assert vmap(lambda x: draw(like(x)), randomness="different")(BATCH).shape == (2, 3)
 
 
 def test_random_numbers_of_a_generator_of_ones_own():

@@ -82,7 +82,11 @@ class _Batch:
         self.size = sizes[0]
         if self.size == 0:
             self.leaves = [x if dim is None else _one_sample_of_zeros(x, dim) for x, dim in zip(self.leaves, self.dims)]
-        # One op for all samples where they are recorded; elsewhere views that may be written to.
+        self.strides = [None if dim is None else x.stride(dim) for x, dim in zip(self.leaves, self.dims)]
+        self.take_apart()
+
+    def take_apart(self):
+        """One op for all samples where they are recorded; elsewhere they are views that may be written to."""
         self.split = [x.unbind(dim) if dim is not None and x.requires_grad else None for x, dim in zip(self.leaves, self.dims)]
 
     def chunks(self, chunk_size):
@@ -94,8 +98,8 @@ class _Batch:
     def sample(self, i):
         """The arguments of a call, as the function's own."""
         parts = [
-            x if dim is None else _autograd._sample(parts[i] if parts else x.select(dim, i))
-            for x, dim, parts in zip(self.leaves, self.dims, self.split)
+            x if dim is None else _autograd._sample(parts[i] if parts else x.select(dim, i), stride)
+            for x, dim, parts, stride in zip(self.leaves, self.dims, self.split, self.strides)
         ]
         return tree_unflatten(parts, self.spec)
 
@@ -106,11 +110,37 @@ class _Batch:
         for chunk in self.chunks(chunk_size):
             if state is not None:
                 set_rng_state(state)
-            with transform(randomness, len(chunk)):
-                for i in chunk:
-                    answers.append(func(*self.sample(i), **kwargs))
-                    _autograd._end_of_sample(i + 1 == chunk.stop)
+            with transform(randomness, len(chunk)) as number:
+                if randomness == "different":
+                    self.keep(chunk)
+                while (found := self.pass_through(chunk, func, kwargs, number)) is None:
+                    _autograd._again()
+                    self.take_apart()
+                answers += found
         return answers
+
+    def keep(self, chunk):
+        """Keeps these samples, in case that they are written to and gone through once more."""
+        for x, dim in zip(self.leaves, self.dims):
+            if dim is not None:
+                _autograd._keep_batch(x, x.detach().narrow(dim, chunk.start, len(chunk)))
+
+    def pass_through(self, chunk, func, kwargs, number):
+        """What the function answers for these samples. None if some were broken off: where random numbers depend on the values of
+        all samples, all must have come before one goes on."""
+        answers, broken_off = [], False
+        for i in chunk:
+            try:
+                answers.append(func(*self.sample(i), **kwargs))
+            except _autograd.OtherSamples as samples:
+                if samples.args != (number,):
+                    raise
+                broken_off = True
+            if broken_off:
+                _autograd._forget_sample()
+            else:
+                _autograd._end_of_sample(i + 1 == chunk.stop)
+        return None if broken_off else answers
 
 
 def _one_sample_of_zeros(x, dim):

@@ -213,6 +213,7 @@ pub struct Pair {
 impl Pair {
     /// Values and indices.
     pub fn new(name: &'static str, values: Tensor, indices: Tensor) -> Pair {
+        indices.note_sample_of(values.sample_of());
         Pair { name, first: values, second: indices }
     }
 }

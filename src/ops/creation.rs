@@ -1,6 +1,7 @@
 //! New tensors: constants, ranges, identity matrices, and copies in another dtype or order.
 
 use super::arguments::MemoryFormat;
+use super::batch_order;
 use super::kernel::{fill, strides_like};
 use crate::dtype::{DType, Element, Kind, Scalar};
 use crate::error::{Error, Result};
@@ -70,7 +71,12 @@ impl Tensor {
 
     /// A tensor of this shape with arbitrary contents.
     pub fn empty_like(&self, dtype: DType, format: MemoryFormat) -> Result<Tensor> {
-        Tensor::uninitialized_strided("empty_like", self.shape(), self.strides_in(format)?, dtype)
+        let y = Tensor::uninitialized_strided("empty_like", self.shape(), self.strides_in(format)?, dtype)?;
+        y.note_sample_of(self.sample_of());
+        if format == MemoryFormat::Preserve || !self.samples().in_front() {
+            batch_order::note(&y, &[self]);
+        }
+        Ok(y)
     }
 
     /// A copy in another dtype and order.

@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use super::arguments::{MemoryFormat, Several};
 use super::inplace::in_place_if;
 use super::random::{Source, bits, draw_slice};
+use super::samples;
 use crate::dtype::{DType, Element, Scalar};
 use crate::error::{Error, Result};
 use crate::layout::Shape;
@@ -33,6 +34,7 @@ enum By {
 /// For each element of `x`, or each channel, a number: `kept` with probability `1 - p`, else 0.
 fn noise(x: &Tensor, unit: Unit, p: f64, kept: f64) -> Result<Tensor> {
     let noise = match unit {
+        Unit::Element if samples::is_mapped() => Tensor::uninitialized("dropout", x.shape(), x.dtype())?,
         Unit::Element => x.empty_like(x.dtype(), MemoryFormat::Preserve)?,
         Unit::Channel if x.rank() < 2 => {
             return runtime_error!("dropout of features requires at least 2 dimensions in the input, got {}", x.rank());

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use smallvec::SmallVec;
 
+use super::batch_order;
 use crate::dtype::{C64, C128, DType, Element, Promotion, Scalar};
 use crate::error::{Error, Result};
 use crate::kernels::elementwise::{Arg, BLOCK, Loop, MAX_ARGS, Run, run};
@@ -175,11 +176,22 @@ fn output(op: &'static str, shape: &[usize], dtype: DType, inputs: &[&Tensor]) -
 
 /// Dense strides in the order of the operands' strides, the first operand deciding where it can.
 pub(crate) fn strides_like(shape: &[usize], inputs: &[&Tensor]) -> Strides {
-    let rank = shape.len();
     let expanded: SmallVec<[Strides; 4]> = inputs.iter().map(|x| x.layout().expand_strides(shape)).collect();
+    let mut strides: Strides = contiguous_strides(shape);
+    let mut step = 1isize;
+    for d in order_like(shape, &expanded) {
+        strides[d] = step;
+        step *= shape[d].max(1) as isize;
+    }
+    strides
+}
+
+/// The dims, the innermost first, in the order of the operands' strides, the first operand deciding where it can.
+pub(crate) fn order_like(shape: &[usize], operands: &[Strides]) -> SmallVec<[usize; 5]> {
+    let rank = shape.len();
     // Negative if dim a is inside dim b, by the first operand that can tell.
     let inside = |a: usize, b: usize| -> i32 {
-        for strides in &expanded {
+        for strides in operands {
             let (s, t) = (strides[a], strides[b]);
             if s == 0 || t == 0 {
                 continue;
@@ -208,13 +220,7 @@ pub(crate) fn strides_like(shape: &[usize], inputs: &[&Tensor]) -> Strides {
             }
         }
     }
-    let mut strides: Strides = contiguous_strides(shape);
-    let mut step = 1isize;
-    for d in order {
-        strides[d] = step;
-        step *= shape[d].max(1) as isize;
-    }
-    strides
+    order
 }
 
 /// A new tensor of this dtype that `body` computes from inputs, broadcast; the loop must be for their dtypes.
@@ -284,7 +290,11 @@ fn apply_into(y: &Tensor, inputs: &[&Tensor], body: Run<'_>) {
 /// Notes on what samples of a function that is being mapped `y` depends.
 #[inline]
 fn note_samples(y: &Tensor, inputs: &[&Tensor]) {
-    y.note_sample_of(inputs.iter().map(|x| x.sample_of()).fold(0, u64::max));
+    let map = inputs.iter().map(|x| x.sample_of()).fold(0, u64::max);
+    if map != 0 {
+        y.note_sample_of(map);
+        batch_order::note(y, inputs);
+    }
 }
 
 fn run_on(y: &Tensor, fresh: bool, inputs: &[&Tensor], body: Run<'_>) {
@@ -460,6 +470,7 @@ impl Tensor {
         } else {
             Tensor::uninitialized_strided("clone", self.shape(), strides_like(self.shape(), &[self]), self.dtype())?
         };
+        batch_order::note(&y, &[self]);
         y.write(self)?;
         Ok(y)
     }

@@ -11,6 +11,7 @@ pub mod aliases;
 mod along;
 pub mod arguments;
 pub mod arithmetic;
+pub mod batch_order;
 pub mod bitwise;
 pub mod clamp;
 pub mod compare;

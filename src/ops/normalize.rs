@@ -148,6 +148,7 @@ impl Plan {
     pub fn record(&self, x: &Tensor, affine: Affine<'_>, values: &Normalized, outputs: Vec<Tensor>) -> Result<Vec<Tensor>> {
         let mut recorder = Recorder::new(self.op);
         let on_tape = [x].into_iter().chain(affine.each()).fold(false, |on, input| recorder.input(input) | on);
+        recorder.note_samples(&outputs);
         if !(is_recording() && on_tape) {
             return Ok(outputs);
         }

@@ -31,6 +31,8 @@ pub struct Places {
     list: SmallVec<[Index; 2]>,
     /// What the indices broadcast to.
     shape: Shape,
+    /// The innermost transform that maps whose samples they depend on.
+    sample_of: u64,
 }
 
 impl Places {
@@ -44,12 +46,14 @@ impl Places {
             Err(Error::Index(format!("index {place} is out of bounds for dimension {dim} with size {size}")))
         };
         let places = index.to_vec::<i64>()?.iter().map(wrap).collect::<Result<Arc<[usize]>>>()?;
+        self.sample_of = self.sample_of.max(index.sample_of());
         self.add(Index { dim, sizes: Shape::from_slice(&[size]), places, shape: index.shape().into() })
     }
 
     /// Indexes as many dims as a mask has by the places where it is not zero.
     pub fn add_mask(&mut self, dim: usize, mask: &Tensor) -> Result<()> {
         let flags = mask.to_vec::<crate::dtype::Bool>()?;
+        self.sample_of = self.sample_of.max(mask.sample_of());
         let places: Arc<[usize]> = flags.iter().enumerate().filter(|(_, flag)| flag.get()).map(|(place, _)| place).collect();
         let shape = Shape::from_slice(&[places.len()]);
         self.add(Index { dim, sizes: mask.shape().into(), places, shape })
@@ -195,6 +199,7 @@ impl Tensor {
                 by_size!(x.dtype(), W => gather::take::<W>(to as *mut W, from as *const W, &kernel_places));
             });
         }
+        y.note_sample_of(places.sample_of);
         let (shape, places) = (Shape::from_slice(x.shape()), places.clone());
         vjp!(op, y, { x: |g| g.put_back(&shape, &places) })
     }

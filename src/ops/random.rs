@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::arguments::MemoryFormat;
+use super::batch_order;
 use super::kernel::strides_like;
 use super::samples::{self, Order};
 use crate::dtype::{DType, Element, Scalar};
@@ -104,36 +105,17 @@ pub(super) fn draw_slice<T: Element>(
     })
 }
 
-/// Fills `x` from a value each of `p`, which has its shape: `one` draws given that value.
-pub(super) fn draw_from<P: Element, T: Element>(
+/// A tensor like `x`, contiguous, of what `one` draws given each of its values, which say how much is drawn.
+pub(super) fn draw_from<T: Element>(
     op: &'static str,
-    order: Order,
     x: &Tensor,
-    p: &Tensor,
     source: &Source,
-    one: impl Fn(&mut Generator, P) -> T + Sync,
-) -> Result<()> {
-    // The same values in x's order, so that both can be walked along the memory.
-    let ordered = x.empty_like(p.dtype(), MemoryFormat::Preserve)?;
-    ordered.write(p)?;
-    let numel = x.numel();
-    let _access = Access::new(&[ordered.storage()], &[x.storage()]);
-    let mut values = Vec::with_capacity(numel);
-    // SAFETY: fresh memory of this dtype; x is locked for writing.
-    unsafe { along_memory(&ordered, &mut |slot| values.push(slot.cast::<P>().read_unaligned())) };
-    samples::with(op, order, x, source, |rng| {
-        let mut values = values.iter();
-        without_interpreter(numel, || {
-            let mut put = |slot: *mut u8| {
-                if let Some(&value) = values.next() {
-                    // SAFETY: the address of an element of x, which is locked for writing.
-                    unsafe { slot.cast::<T>().write_unaligned(one(rng, value)) }
-                }
-            };
-            // SAFETY: x is locked for writing, and of this dtype.
-            unsafe { along_memory(x, &mut put) }
-        });
-        Ok(())
+    one: impl Fn(&mut Generator, T) -> T + Sync,
+) -> Result<Tensor> {
+    samples::with_values(op, &x.detached(false), &mut |x| {
+        let mut drawn = x.to_vec::<T>()?;
+        without_interpreter(drawn.len(), || source.with(|rng| drawn.iter_mut().for_each(|value| *value = one(rng, *value))));
+        Tensor::from_slice(x.shape(), &drawn)
     })
 }
 
@@ -266,9 +248,9 @@ impl Tensor {
             if !inside {
                 return runtime_error!("bernoulli: expected all probabilities to be between 0 and 1");
             }
-            crate::dispatch_ordered!(self.dtype(), "bernoulli_", T => {
-                draw_from("bernoulli", Order::Together, self, &p, source, |rng, p: P| T::from_i64(rng.bernoulli_from(p) as i64))
-            })
+            let uniform = self.empty_like(p.dtype(), MemoryFormat::Preserve)?;
+            draw("bernoulli", [0; 2], &uniform, source, |rng| rng.rand::<P>())?;
+            self.write(&uniform.lt((&p).into())?)
         })
     }
 
@@ -285,6 +267,7 @@ impl Tensor {
 
     /// Runs `fill` on this memory, or on a copy of the same order that then replaces it on the tape.
     fn random_in_place(&self, op: &'static str, node: &'static str, fill: impl FnOnce(&Tensor) -> Result<()>) -> Result<()> {
+        samples::check_in_place(op, self)?;
         in_place(op, self, false, |x| {
             let y = if samples::is_of_same(x) {
                 // What is the same for all samples lies in memory of its own.
@@ -306,7 +289,7 @@ impl Tensor {
 
     /// `normal_`, for Rust callers.
     pub fn normal_in_place(&self, mean: f64, std: f64, source: &Source) -> Result<()> {
-        let contiguous = self.is_contiguous() || samples::is_of_same(self);
+        let contiguous = batch_order::is_contiguous(self) || samples::is_of_same(self);
         self.random_in_place("normal_", "normal", |y| y.fill_normal("normal_", mean, std, contiguous, source))
     }
 
@@ -382,7 +365,7 @@ impl Tensor {
     /// Zeros and ones, ones with the probabilities in this tensor.
     pub fn bernoulli_drawn(&self, source: &Source) -> Result<Tensor> {
         let x = self;
-        let y = x.empty_like(x.dtype(), MemoryFormat::Contiguous)?;
+        let y = Tensor::uninitialized("bernoulli", x.shape(), x.dtype())?;
         y.fill_bernoulli_from(x, source)?;
         vjp!("bernoulli", y, { x: |g| g * 0.0 })
     }
@@ -391,12 +374,11 @@ impl Tensor {
     pub fn poisson_drawn(&self, source: &Source) -> Result<Tensor> {
         let x = self;
         samples::check_parameter(x)?;
-        let y = x.empty_like(x.dtype(), MemoryFormat::Contiguous)?;
-        for_floats!("poisson", x.dtype(), T => {
+        let y = for_floats!("poisson", x.dtype(), T => {
             if x.to_vec::<T>()?.iter().any(|rate| rate.is_nan() || *rate < 0.0) {
                 return runtime_error!("invalid Poisson rate, expected rate to be non-negative");
             }
-            draw_from("poisson", Order::Unforeseen, &y, &x.detached(false), source, |rng, rate: T| <T as Real>::from_f64(rng.poisson(Element::to_f64(rate))))
+            draw_from("poisson", x, source, |rng, rate: T| <T as Real>::from_f64(rng.poisson(Element::to_f64(rate))))
         })?;
         vjp!("poisson", y, { x: |g| g * 0.0 })
     }
@@ -475,6 +457,8 @@ impl Tensor {
         crate::storage::check_room::<i64>(n)?;
         let y = Tensor::uninitialized("randperm", &[n], DType::I64)?;
         let order = samples::with("randperm", Order::Apart, &y, source, |rng| Ok(random::randperm(rng, n)))?;
-        Tensor::from_slice(&[n], &order)?.to_dtype(dtype)
+        let order = Tensor::from_slice(&[n], &order)?.to_dtype(dtype)?;
+        samples::note_drawn(&order);
+        Ok(order)
     }
 }

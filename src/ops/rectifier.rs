@@ -3,11 +3,10 @@
 use pyo3::prelude::*;
 
 use super::activation::check_float;
-use super::arguments::{Dims, MemoryFormat, Sizes};
+use super::arguments::{Dims, Sizes};
 use super::inplace::in_place_if;
 use super::kernel::{promoted, rare_binary};
 use super::random::{Source, draw_from};
-use super::samples::Order;
 use crate::dtype::{DType, Element, Number, Scalar};
 use crate::error::{Error, Result};
 use crate::runtime_error;
@@ -299,12 +298,9 @@ fn randomized(op: &'static str, x: &Tensor, [lower, upper]: [Scalar; 2], trainin
         return leaky(op, &x, (lower + upper) / 2.0);
     }
     check_float("rrelu_with_noise_out_cpu", &x)?;
-    let slopes = x.empty_like(x.dtype(), MemoryFormat::Contiguous)?;
-    crate::dispatch_floats!(x.dtype(), "rrelu", T => {
+    let slopes = crate::dispatch_floats!(x.dtype(), "rrelu", T => {
         let (lower, upper) = ((lower as T).to_f64(), (upper as T).to_f64());
-        draw_from("rrelu", Order::Unforeseen, &slopes, &x.detached_read()?, source, |rng, v: T| {
-            if v <= 0.0 { rng.uniform(lower, upper) as T } else { 1.0 }
-        })
+        draw_from("rrelu", &x, source, |rng, v: T| if v <= 0.0 { rng.uniform(lower, upper) as T } else { 1.0 })
     })?;
     let y = without_recording(|| x.mul(&slopes))?;
     vjp!(op, y, { x: |g| g * &slopes })

@@ -128,6 +128,7 @@ pub fn reduced_shape(shape: &[usize], dims: &[usize]) -> Shape {
 /// Folds into fresh contiguous outputs, to which `put` writes; `x` must be of the dtype that is folded.
 fn fold_into(x: &Tensor, dims: &[usize], fold: &dyn Erased, outputs: &[&Tensor], put: Put<'_>) -> Result<()> {
     x.check_saved()?;
+    outputs.iter().for_each(|y| y.note_sample_of(x.sample_of()));
     let steps = outputs[0].strides();
     let (mut kept, mut reduced) = (SmallVec::<[Loop; 5]>::new(), SmallVec::<[Loop; 5]>::new());
     if dims.len() == x.rank() && x.is_contiguous() {

@@ -1,22 +1,24 @@
 //! Random numbers under `vmap`: each call of a random op draws for all samples at once, as in torch, though samples come one
 //! after the other. The first sample that comes to a call draws, the others find there what is theirs.
 //!
-//! Limits: a sample that draws something else at a call than the first did draws for itself, and so does each in ops that draw
-//! more or less often depending on values (`poisson`), where samples have "different" numbers. A batch along another dim than the
-//! first is drawn for as if it were along the first.
+//! What draws more or less often depending on values needs those of all samples: the samples that come to it first are broken off
+//! (`Error::OtherSamples`), and all are gone through once more when the last has come. A sample that draws something else at a call
+//! than the first did draws for itself.
 
 use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::batch_order;
 use super::kernel::strides_like;
 use super::random::Source;
 use crate::dtype::DType;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::layout::{Layout, Shape, Strides};
 use crate::random::Generator;
 use crate::runtime_error;
 use crate::tape::mode;
+use crate::tape::sample::{BatchStride, Samples};
 use crate::tensor::Tensor;
 
 /// What random ops do in the function of a `vmap`.
@@ -37,8 +39,6 @@ pub enum Order {
     Together,
     /// By a call for each. (In maps within maps that makes a difference: the inner one's samples are the outer ones' calls.)
     Apart,
-    /// More or less often depending on values, which only the sample knows.
-    Unforeseen,
 }
 
 /// What a call draws but for the sample: which numbers, where to.
@@ -60,7 +60,7 @@ impl Kind {
 /// What a call has drawn, for so many samples.
 #[derive(Clone)]
 enum Drawn {
-    /// The numbers, with samples along the first dim.
+    /// The numbers, with the samples of each map along a dim in front.
     Numbers(Tensor),
     /// Where the generator was before each sample.
     States(Arc<[Generator]>, Range<usize>),
@@ -77,17 +77,25 @@ impl Drawn {
         Drawn::States(states.clone(), 0..states.len())
     }
 
-    /// A run of samples.
-    fn part(&self, start: usize, count: usize) -> Drawn {
+    /// What is for one of `size` samples.
+    fn part(&self, sample: usize, size: usize) -> Drawn {
         match self {
-            Drawn::Numbers(x) => {
-                let Layout { shape, strides, offset } = x.layout();
-                let (mut shape, offset) = (shape.clone(), offset.wrapping_add_signed(start as isize * strides[0]));
-                shape[0] = count;
-                Drawn::Numbers(x.with_layout(Layout { shape, strides: strides.clone(), offset }))
+            Drawn::Numbers(x) => Drawn::Numbers(x.sample(sample)),
+            Drawn::States(all, range) => {
+                let count = range.len() / size;
+                let start = range.start + sample * count;
+                Drawn::States(all.clone(), start..start + count)
             }
-            Drawn::States(all, range) => Drawn::States(all.clone(), range.start + start..range.start + start + count),
         }
+    }
+}
+
+impl Tensor {
+    /// What lies at this place of the first dim. Not recorded.
+    fn sample(&self, place: usize) -> Tensor {
+        let Layout { shape, strides, offset } = self.layout();
+        let offset = offset.wrapping_add_signed(place as isize * strides[0]);
+        self.with_layout(Layout { shape: shape[1..].into(), strides: strides[1..].into(), offset })
     }
 }
 
@@ -102,6 +110,10 @@ struct Map {
     calls: usize,
     /// What has been drawn at each call.
     drawn: Vec<(Kind, Drawn)>,
+    /// The values that are known of the samples that have come to a call that needs those of all.
+    values: Vec<Option<Tensor>>,
+    /// How much had been drawn when the samples were last gone through from the first one on; nothing yet for the first time.
+    before: Option<usize>,
 }
 
 thread_local! {
@@ -111,7 +123,8 @@ thread_local! {
 /// Begins to map over so many samples, by the transform of this number.
 pub fn enter(randomness: Randomness, size: usize, number: u64) {
     // A function is called once for no samples, too.
-    let map = Map { number, randomness, size: size.max(1), sample: 0, calls: 0, drawn: Vec::new() };
+    let map =
+        Map { number, randomness, size: size.max(1), sample: 0, calls: 0, drawn: Vec::new(), values: Vec::new(), before: None };
     MAPS.with_borrow_mut(|maps| maps.push(map));
 }
 
@@ -124,45 +137,98 @@ pub fn next() {
     });
 }
 
+/// Goes back to the first sample of the innermost map. Fails if the samples, gone through again, have come no further.
+pub fn again() -> Result<()> {
+    let further = MAPS.with_borrow_mut(|maps| {
+        maps.last_mut().is_none_or(|map| {
+            (map.sample, map.calls) = (0, 0);
+            let drawn = map.drawn.len();
+            map.before.replace(drawn).is_none_or(|before| before < drawn)
+        })
+    });
+    if further {
+        return Ok(());
+    }
+    runtime_error!(
+        "vmap: some samples draw random numbers that depend on values, others do not. Under randomness='different' all must come to \
+         the same calls of random ops"
+    )
+}
+
 /// Ends the innermost map.
 pub fn leave() {
     let _ended = MAPS.with_borrow_mut(Vec::pop);
 }
 
-/// What a call draws for `count` samples of the maps from `depth` on, counted from the outermost.
-fn spread(depth: usize, count: usize, kind: &Kind, draw: &mut dyn FnMut(usize) -> Result<Drawn>) -> Result<Drawn> {
-    let map = MAPS.with_borrow_mut(|maps| {
-        let map = depth.checked_sub(1).and_then(|i| maps.get_mut(i))?;
-        map.calls += 1;
-        Some((map.randomness, map.size, map.sample, map.drawn.get(map.calls - 1).cloned()))
-    });
-    let Some((randomness, size, sample, known)) = map else { return draw(count) };
-    let different = match randomness {
-        Randomness::Different => true,
-        Randomness::Same => false,
-        Randomness::Error => {
+/// A call of a random op by a sample: what is known of its map, and of what has been drawn at this call.
+struct Call {
+    map: u64,
+    randomness: Randomness,
+    size: usize,
+    sample: usize,
+    known: Option<(Kind, Drawn)>,
+}
+
+impl Call {
+    /// The call in the map at this depth, counted from 1, the outermost; none at depth 0.
+    fn at(depth: usize) -> Result<Option<Call>> {
+        let call = MAPS.with_borrow_mut(|maps| {
+            let map = depth.checked_sub(1).and_then(|i| maps.get_mut(i))?;
+            map.calls += 1;
+            let (randomness, known) = (map.randomness, map.drawn.get(map.calls - 1).cloned());
+            Some(Call { map: map.number, randomness, size: map.size, sample: map.sample, known })
+        });
+        if call.as_ref().is_some_and(|call| call.randomness == Randomness::Error) {
             return runtime_error!(
                 "vmap: called random operation while in randomness error mode. Please either use the 'same' or 'different' \
                  randomness flags on vmap or perform the randomness operation out of vmap"
             );
         }
-    };
-    let all = match known {
-        Some((other, drawn)) if other == *kind => drawn,
-        Some(_) => return spread(depth - 1, count, kind, draw),
+        Ok(call)
+    }
+
+    fn is_different(&self) -> bool {
+        self.randomness == Randomness::Different
+    }
+
+    /// What is for this sample of what has been drawn for all.
+    fn own(&self, all: Drawn) -> Drawn {
+        if self.is_different() { all.part(self.sample, self.size) } else { all }
+    }
+}
+
+/// Keeps what has been drawn at the call at hand of the map at this depth.
+fn keep(depth: usize, kind: &Kind, drawn: &Drawn) {
+    MAPS.with_borrow_mut(|maps| maps[depth - 1].drawn.push((kind.clone(), drawn.clone())));
+}
+
+/// What a call draws for the samples of the maps from `depth` on; `within` are the maps further in, by number and size.
+fn spread(
+    depth: usize,
+    within: &[BatchStride],
+    kind: &Kind,
+    draw: &mut dyn FnMut(&[BatchStride]) -> Result<Drawn>,
+) -> Result<Drawn> {
+    let Some(call) = Call::at(depth)? else { return draw(within) };
+    let all = match &call.known {
+        Some((other, drawn)) if other == kind => drawn.clone(),
+        Some(_) => return spread(depth - 1, within, kind, draw),
         None => {
-            let drawn = match (different, kind.order) {
+            let drawn = match (call.is_different(), kind.order) {
                 (true, Order::Apart) => {
-                    Drawn::joined((0..size).map(|_| spread(depth - 1, count, kind, draw)).collect::<Result<_>>()?)
+                    Drawn::joined((0..call.size).map(|_| spread(depth - 1, within, kind, draw)).collect::<Result<_>>()?)
                 }
-                (true, _) => spread(depth - 1, count * size, kind, draw)?,
-                (false, _) => spread(depth - 1, count, kind, draw)?,
+                (true, Order::Together) => {
+                    let maps: Vec<BatchStride> = std::iter::once((call.map, call.size)).chain(within.iter().copied()).collect();
+                    spread(depth - 1, &maps, kind, draw)?
+                }
+                (false, _) => spread(depth - 1, within, kind, draw)?,
             };
-            MAPS.with_borrow_mut(|maps| maps[depth - 1].drawn.push((kind.clone(), drawn.clone())));
+            keep(depth, kind, &drawn);
             drawn
         }
     };
-    Ok(if different { all.part(sample * count, count) } else { all })
+    Ok(call.own(all))
 }
 
 /// Whether `x` depends on samples that are to find the same random numbers.
@@ -179,8 +245,50 @@ pub fn check_parameter(x: &Tensor) -> Result<()> {
     Ok(())
 }
 
+/// Whether a function is being mapped.
+pub fn is_mapped() -> bool {
+    depth() > 0
+}
+
 fn depth() -> usize {
     if mode::mode().level.maps == 0 { 0 } else { MAPS.with_borrow(Vec::len) }
+}
+
+/// What a sample of the innermost map has to do with it, whose samples lie `stride` elements apart: it is a part of `batch`.
+pub fn of_sample(batch: &Tensor, stride: usize) -> Samples {
+    let of = batch.samples().clone();
+    of.note(mode::mode().level.maps);
+    let map = MAPS.with_borrow(|maps| {
+        let differ = maps.iter().any(|map| map.randomness == Randomness::Different);
+        maps.last().filter(|_| differ).map(|map| map.number)
+    });
+    match map {
+        Some(map) => of.with_strides(of.strides().iter().copied().chain([(map, stride)]).collect(), false),
+        None => of,
+    }
+}
+
+/// Notes that `x` has been drawn, and is not the same for all samples that find "different" numbers.
+pub fn note_drawn(x: &Tensor) {
+    let different = |map: &&Map| map.randomness == Randomness::Different;
+    if depth() > 0
+        && let Some(map) = MAPS.with_borrow(|maps| maps.iter().rfind(different).map(|map| map.number))
+    {
+        x.note_sample_of(map);
+    }
+}
+
+/// Before `op` draws in place: fails if samples are to find different numbers in a tensor that is the same for all.
+pub fn check_in_place(op: &str, x: &Tensor) -> Result<()> {
+    let same_for_all = |map: &Map| x.samples().is_none() || (x.level() < map.number && x.sample_of() < map.number);
+    let fails = |map: &Map| map.randomness == Randomness::Different && same_for_all(map);
+    if depth() > 0 && MAPS.with_borrow(|maps| maps.iter().any(fails)) {
+        return runtime_error!(
+            "vmap: {op}: Cannot ask for different inplace randomness on an unbatched tensor: it has room for the numbers of one sample \
+             only. Draw into a tensor that depends on the sample, or out of place"
+        );
+    }
+    Ok(())
 }
 
 /// Fills `x` by `fill`, which `what` and the parameters say all of.
@@ -189,17 +297,18 @@ pub fn fill(what: &'static str, parameters: [u64; 2], x: &Tensor, mut fill: impl
     if depth == 0 {
         return fill(x);
     }
-    let drawn = spread(depth, 1, &Kind::of(what, Order::Together, parameters, x), &mut |count| {
-        let shape: Shape = [count].iter().chain(x.shape()).copied().collect();
-        let strides = if x.layout().is_dense() { x.strides().into() } else { strides_like(x.shape(), &[x]) };
-        let strides: Strides = [x.numel() as isize].into_iter().chain(strides).collect();
-        let all = Tensor::uninitialized_strided("vmap", &shape, strides, x.dtype())?;
+    let drawn = spread(depth, &[], &Kind::of(what, Order::Together, parameters, x), &mut |maps| {
+        let dense = if x.layout().is_dense() { x.strides().into() } else { strides_like(x.shape(), &[x]) };
+        let shape: Shape = maps.iter().map(|&(_, size)| size).chain(x.shape().iter().copied()).collect();
+        let all = Tensor::uninitialized_strided("vmap", &shape, batch_order::strides(x, maps, &dense), x.dtype())?;
         fill(&all)?;
         Ok(Drawn::Numbers(all))
     })?;
-    let Drawn::Numbers(rows) = drawn else { return fill(x) };
-    let Layout { shape, strides, offset } = rows.layout();
-    x.write(&rows.with_layout(Layout { shape: shape[1..].into(), strides: strides[1..].into(), offset: *offset }))
+    note_drawn(x);
+    match drawn {
+        Drawn::Numbers(numbers) => x.write(&numbers),
+        Drawn::States(..) => fill(x),
+    }
 }
 
 /// Runs `draw` with the generator, for values like those of `x`.
@@ -211,23 +320,62 @@ pub fn with<R>(
     mut draw: impl FnMut(&mut Generator) -> Result<R>,
 ) -> Result<R> {
     let depth = depth();
-    let apart =
-        order == Order::Unforeseen && MAPS.with_borrow(|maps| maps.iter().all(|map| map.randomness == Randomness::Different));
-    if depth == 0 || apart {
+    if depth == 0 {
         return source.with(draw);
     }
-    let drawn = spread(depth, 1, &Kind::of(what, order, [0; 2], x), &mut |count| {
+    let drawn = spread(depth, &[], &Kind::of(what, order, [0; 2], x), &mut |maps| {
         let state = |_| {
             source.with(|rng| {
                 let before = rng.clone();
                 draw(rng).map(|_| before)
             })
         };
-        let states = (0..count).map(state).collect::<Result<Arc<[Generator]>>>()?;
-        Ok(Drawn::States(states, 0..count))
+        let count = maps.iter().map(|(_, size)| size).product();
+        Ok(Drawn::States((0..count).map(state).collect::<Result<_>>()?, 0..count))
     })?;
     match drawn {
         Drawn::States(states, range) => draw(&mut states[range.start].clone()),
         Drawn::Numbers(_) => source.with(draw),
     }
+}
+
+/// What `draw` makes of the values of `x`, where it depends on them how much is drawn: of those of all samples in one call.
+pub fn with_values(what: &'static str, x: &Tensor, draw: &mut dyn FnMut(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    let depth = depth();
+    if depth == 0 {
+        return draw(x);
+    }
+    let y = of_all(depth, what, x, draw)?;
+    // What is kept for other samples is not to be written to.
+    let own = y.copied()?;
+    note_drawn(&own);
+    Ok(own)
+}
+
+fn of_all(depth: usize, what: &'static str, x: &Tensor, draw: &mut dyn FnMut(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    let Some(call) = Call::at(depth)? else { return draw(x) };
+    let kind = Kind::of(what, Order::Together, [0; 2], x);
+    let all = match &call.known {
+        Some((other, Drawn::Numbers(all))) if *other == kind => all.clone(),
+        Some(_) => return of_all(depth - 1, what, x, draw),
+        None => {
+            let values = if call.is_different() { values_of_all(depth, &call, x)? } else { x.clone() };
+            let all = of_all(depth - 1, what, &values, draw)?;
+            keep(depth, &kind, &Drawn::Numbers(all.clone()));
+            all
+        }
+    };
+    Ok(if call.is_different() { all.sample(call.sample) } else { all })
+}
+
+/// The values of all samples, along a dim in front. Fails if not all have come to this call.
+fn values_of_all(depth: usize, call: &Call, x: &Tensor) -> Result<Tensor> {
+    let mut values = MAPS.with_borrow_mut(|maps| std::mem::take(&mut maps[depth - 1].values));
+    values.resize_with(call.size, || None);
+    values[call.sample] = Some(x.copied()?);
+    if let Some(all) = values.iter().cloned().collect::<Option<Vec<Tensor>>>() {
+        return Tensor::stacked(&all, 0);
+    }
+    MAPS.with_borrow_mut(|maps| maps[depth - 1].values = values);
+    Err(Error::OtherSamples(call.map))
 }

@@ -29,6 +29,7 @@ use crate::ops::samples::{self, Randomness};
 use crate::tape::frozen::ONE_OF_SEVERAL;
 use crate::tape::level::{self, Level, Transform};
 use crate::tape::mode::{self, Mode, ModeGuard};
+use crate::tape::sample::Samples;
 use crate::tape::{Grad, GradObject, Meta};
 use crate::tensor::Tensor;
 
@@ -389,10 +390,34 @@ pub fn _end_of_sample(last: bool) -> crate::error::Result<()> {
     level::end_of_sample(last)
 }
 
+/// Before the first sample of the innermost transform that maps: keeps the part of a batch that is mapped over.
+#[pyfunction]
+pub fn _keep_batch(batch: &Tensor, part: &Tensor) -> crate::error::Result<()> {
+    level::keep_batch(batch, part)
+}
+
+/// After a sample of the innermost transform that maps, if all are to be gone through once more.
+#[pyfunction]
+pub fn _forget_sample() -> crate::error::Result<()> {
+    samples::next();
+    level::forget_sample()
+}
+
+/// Before that.
+#[pyfunction]
+pub fn _again() -> crate::error::Result<()> {
+    samples::again()?;
+    level::again()
+}
+
 /// A tensor as one that the innermost transform has made: its function may write to it.
 #[pyfunction]
-pub fn _of_transform(tensor: &Bound<'_, Tensor>) -> Tensor {
-    let x = tensor.borrow().at_this_level();
+pub fn _of_transform(tensor: &Tensor) -> Tensor {
+    of_transform(tensor, tensor.samples().clone())
+}
+
+fn of_transform(tensor: &Tensor, samples: Samples) -> Tensor {
+    let x = tensor.at_this_level(samples);
     // One of several views of a batch is written to like a view of its own.
     if let Some(meta) = x.meta()
         && let Some(base) = meta.lock().base.as_deref_mut()
@@ -403,12 +428,11 @@ pub fn _of_transform(tensor: &Bound<'_, Tensor>) -> Tensor {
     x
 }
 
-/// The same as an argument of the function that the innermost transform maps: a part of a batch.
+/// The same as an argument of the function that the innermost transform maps: a part of a batch, the samples of which lie `stride`
+/// elements apart.
 #[pyfunction]
-pub fn _sample(tensor: &Bound<'_, Tensor>) -> Tensor {
-    let x = _of_transform(tensor);
-    x.note_sample_of(mode::mode().level.maps);
-    x
+pub fn _sample(tensor: &Tensor, stride: usize) -> Tensor {
+    of_transform(tensor, samples::of_sample(tensor, stride))
 }
 
 /// The innermost transform whose samples a tensor is known to depend on; 0 is none.

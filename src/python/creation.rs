@@ -81,9 +81,8 @@ fn like<'py>(
     make: impl FnOnce(&Tensor, DType, MemoryFormat) -> Result<Tensor>,
 ) -> Object<'py> {
     let options = Options::parse(op, options, &["memory_format"])?;
-    let x = input.borrow().clone();
     let format = options.memory_format.unwrap_or(MemoryFormat::Preserve);
-    options.build(input.py(), x.dtype(), |dtype| make(&x, dtype, format))
+    options.build_like(input, |x, dtype| make(x, dtype, format))
 }
 
 /// A tensor with arbitrary contents, of the shape, dtype and order in memory of `input`.
@@ -424,47 +423,51 @@ impl Tensor {
 
     /// A tensor with arbitrary contents, of this dtype unless one is given.
     #[pyo3(signature = (*size, **options))]
-    fn new_empty<'py>(&self, size: &Bound<'py, PyTuple>, options: Option<Keywords<'_, 'py>>) -> Object<'py> {
+    fn new_empty<'py>(this: &Bound<'py, Tensor>, size: &Bound<'py, PyTuple>, options: Option<Keywords<'_, 'py>>) -> Object<'py> {
         let options = Options::parse("new_empty", options, &["size"])?;
         let shape = options.shape(size)?;
-        options.build(size.py(), self.dtype(), |dtype| Tensor::uninitialized("new_empty", &shape, dtype))
+        options.build_like(this, |_, dtype| Tensor::uninitialized("new_empty", &shape, dtype))
     }
 
     /// A tensor of zeros, of this dtype unless one is given.
     #[pyo3(signature = (*size, **options))]
-    fn new_zeros<'py>(&self, size: &Bound<'py, PyTuple>, options: Option<Keywords<'_, 'py>>) -> Object<'py> {
+    fn new_zeros<'py>(this: &Bound<'py, Tensor>, size: &Bound<'py, PyTuple>, options: Option<Keywords<'_, 'py>>) -> Object<'py> {
         let options = Options::parse("new_zeros", options, &["size"])?;
         let shape = options.shape(size)?;
-        options.build(size.py(), self.dtype(), |dtype| Tensor::full("new_zeros", &shape, Scalar::Int(0), dtype))
+        options.build_like(this, |_, dtype| Tensor::full("new_zeros", &shape, Scalar::Int(0), dtype))
     }
 
     /// A tensor of ones, of this dtype unless one is given.
     #[pyo3(signature = (*size, **options))]
-    fn new_ones<'py>(&self, size: &Bound<'py, PyTuple>, options: Option<Keywords<'_, 'py>>) -> Object<'py> {
+    fn new_ones<'py>(this: &Bound<'py, Tensor>, size: &Bound<'py, PyTuple>, options: Option<Keywords<'_, 'py>>) -> Object<'py> {
         let options = Options::parse("new_ones", options, &["size"])?;
         let shape = options.shape(size)?;
-        options.build(size.py(), self.dtype(), |dtype| Tensor::full("new_ones", &shape, Scalar::Int(1), dtype))
+        options.build_like(this, |_, dtype| Tensor::full("new_ones", &shape, Scalar::Int(1), dtype))
     }
 
     /// A tensor of one number, of this dtype unless one is given.
     #[pyo3(signature = (size, fill_value, **options))]
-    fn new_full<'py>(&self, size: &Bound<'py, PyAny>, fill_value: Scalar, options: Option<Keywords<'_, 'py>>) -> Object<'py> {
+    fn new_full<'py>(
+        this: &Bound<'py, Tensor>,
+        size: &Bound<'py, PyAny>,
+        fill_value: Scalar,
+        options: Option<Keywords<'_, 'py>>,
+    ) -> Object<'py> {
         let options = Options::parse("new_full", options, &[])?;
         let shape = shape_of(&size_list("new_full", size)?)?;
-        options.build(size.py(), self.dtype(), |dtype| Tensor::full("new_full", &shape, fill_value, dtype))
+        options.build_like(this, |_, dtype| Tensor::full("new_full", &shape, fill_value, dtype))
     }
 
     /// A tensor with arbitrary contents and the given strides, of this dtype unless one is given.
     #[pyo3(signature = (size, stride, **options))]
     fn new_empty_strided<'py>(
-        &self,
-        py: Python<'py>,
+        this: &Bound<'py, Tensor>,
         size: Dims,
         stride: Dims,
         options: Option<Keywords<'_, 'py>>,
     ) -> Object<'py> {
         let options = Options::parse("new_empty_strided", options, &[])?;
         let shape = shape_of(&size)?;
-        options.build(py, self.dtype(), |dtype| Tensor::empty_strided(&shape, Strides::from_slice(&stride), dtype))
+        options.build_like(this, |_, dtype| Tensor::empty_strided(&shape, Strides::from_slice(&stride), dtype))
     }
 }

@@ -198,7 +198,9 @@ fn element(ob: &Bound<'_, PyAny>, wanted: Option<DType>) -> PyResult<(Scalar, DT
 pub fn tensor<'py>(data: &Bound<'py, PyAny>, options: Option<&Bound<'py, PyDict>>) -> PyResult<Bound<'py, Tensor>> {
     let options = Options::parse_only("tensor", options, &["dtype", "device", "requires_grad", "pin_memory"])?;
     warn_of_tensor(data, "tensor(sourceTensor)")?;
-    leaf_object(data.py(), tensor_of(data, options.dtype)?, options.requires_grad)
+    let x = tensor_of(data, options.dtype)?;
+    x.note_made_of(None);
+    leaf_object(data.py(), x, options.requires_grad)
 }
 
 /// Warns that a tensor is copied by way of a constructor.

@@ -1,11 +1,20 @@
 //! Which Python exception an error is: torch's class for each.
 
-use pyo3::exceptions::{PyIndexError, PyMemoryError, PyNotImplementedError, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{
+    PyBaseException, PyIndexError, PyMemoryError, PyNotImplementedError, PyRuntimeError, PyTypeError, PyValueError,
+};
 use pyo3::prelude::*;
 
 use crate::error::Error;
 
 pyo3::create_exception!(ferrograd.linalg, LinAlgError, PyRuntimeError, "A matrix that cannot be decomposed.");
+
+pyo3::create_exception!(
+    ferrograd,
+    OtherSamples,
+    PyBaseException,
+    "Breaks off a sample of a `vmap` until the others have come as far."
+);
 
 impl From<Error> for PyErr {
     fn from(error: Error) -> PyErr {
@@ -16,6 +25,7 @@ impl From<Error> for PyErr {
             Error::Linalg(_) => LinAlgError::new_err(text),
             Error::Value(_) => PyValueError::new_err(text),
             Error::Type(_) => PyTypeError::new_err(text),
+            Error::OtherSamples(map) => OtherSamples::new_err(map),
             Error::NotImplemented(_) | Error::DType { .. } => PyNotImplementedError::new_err(text),
             Error::External(cause) => match cause.downcast::<PyErr>() {
                 Ok(exception) => *exception,

@@ -189,6 +189,18 @@ impl<'py> Options<'py> {
         Ok(shape_of(&dims)?)
     }
 
+    /// Makes a tensor after the example of `x`, in the dtype asked for or that of `x`.
+    pub fn build_like<'a>(
+        self,
+        x: &Bound<'a, Tensor>,
+        make: impl FnOnce(&Tensor, DType) -> Result<Tensor>,
+    ) -> PyResult<Bound<'a, PyAny>> {
+        let example = x.borrow().clone();
+        let y = make(&example, self.dtype.unwrap_or(example.dtype()))?;
+        y.note_made_of(Some(&example));
+        Ok(leaf_object(x.py(), y, self.requires_grad)?.into_any())
+    }
+
     /// Makes the tensor, in the dtype asked for (else that of `out`, else `default`), and puts it where it is to go.
     pub fn build(
         self,
@@ -198,6 +210,7 @@ impl<'py> Options<'py> {
     ) -> PyResult<Bound<'py, PyAny>> {
         let Some(out) = self.out else {
             let x = make(self.dtype.unwrap_or(default))?;
+            x.note_made_of(None);
             return Ok(leaf_object(py, x, self.requires_grad)?.into_any());
         };
         let target = out.borrow().dtype();

@@ -13,6 +13,7 @@ use crate::dtype::{DType, Kind, Scalar};
 use crate::error::Result;
 use crate::fork::Mutex;
 use crate::ops::arguments::{Dims, MemoryFormat, Operand, Whole};
+use crate::ops::batch_order;
 use crate::ops::default_dtype;
 use crate::ops::random::Source;
 use crate::random::Generator;
@@ -199,7 +200,9 @@ pub fn rand_like<'py>(input: &Bound<'py, Tensor>, options: Option<Keywords<'_, '
 #[pyfunction]
 #[pyo3(signature = (input, **options))]
 pub fn randn_like<'py>(input: &Bound<'py, Tensor>, options: Option<Keywords<'_, 'py>>) -> Object<'py> {
-    random_like("randn_like", input, options, |y, source| y.fill_normal("randn_like", 0.0, 1.0, y.is_contiguous(), source))
+    random_like("randn_like", input, options, |y, source| {
+        y.fill_normal("randn_like", 0.0, 1.0, batch_order::is_contiguous(y), source)
+    })
 }
 
 /// Integers from `low` (0) up to but not including `high`: `randint(high, size)`, `randint(low, high, size)`.

@@ -52,11 +52,19 @@ struct Written {
 }
 
 impl Written {
-    fn undo(self) -> Result<()> {
+    /// A tensor as it is; of its memory, what `x`, which may be a part, shows.
+    fn now(op: &str, whole: &Tensor, x: &Tensor) -> Result<Written> {
+        let meta = whole.meta_or_new();
+        let meta = meta.lock().base.as_ref().map_or_else(|| meta.clone(), |base| base.meta.clone());
+        let place = (meta.clone(), meta.node());
+        Ok(Written { op: op.to_string(), x: x.clone(), before: x.detached(false).copied()?, version: x.version(), place })
+    }
+
+    fn undo(&self) -> Result<()> {
         self.x.detached(false).write(&self.before)?;
         self.x.set_version(self.version);
-        let (meta, node) = self.place;
-        let _later = std::mem::replace(&mut meta.lock().node, node);
+        let (meta, node) = &self.place;
+        let _later = std::mem::replace(&mut meta.lock().node, node.clone());
         Ok(())
     }
 }
@@ -69,6 +77,8 @@ struct Map {
     number: u64,
     written: Vec<Written>,
     shown: Vec<Restore>,
+    /// What samples are parts of, as it was before the first.
+    batches: Vec<Written>,
     /// Tensors that the first sample has written to, and what it has left there.
     first: Option<Vec<(Tensor, Tensor)>>,
 }
@@ -79,13 +89,16 @@ thread_local! {
 
 /// Begins a transform on this thread; answers what `leave` needs to end it.
 pub fn enter(transform: Transform) -> Level {
-    static NUMBERS: AtomicU64 = AtomicU64::new(1);
+    // 0 and 1 are none: see `Samples`.
+    static NUMBERS: AtomicU64 = AtomicU64::new(2);
     let before = mode::mode();
     let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
     let level = match transform {
         Transform::Differentiates => Level { number, differentiates: number, ..before.level },
         Transform::Maps => {
-            MAPS.with_borrow_mut(|maps| maps.push(Map { number, written: Vec::new(), shown: Vec::new(), first: None }));
+            MAPS.with_borrow_mut(|maps| {
+                maps.push(Map { number, written: Vec::new(), shown: Vec::new(), batches: Vec::new(), first: None })
+            });
             Level { number, maps: number, ..before.level }
         }
     };
@@ -166,16 +179,7 @@ pub fn before_output(op: &str, x: &Tensor) -> Result<()> {
     let count = MAPS.with_borrow(|maps| maps.iter().filter(|map| is_new(map)).count());
     let mut written = Vec::with_capacity(count);
     for _ in 0..count {
-        let meta = x.meta_or_new();
-        let meta = meta.lock().base.as_ref().map_or_else(|| meta.clone(), |base| base.meta.clone());
-        let place = (meta.clone(), meta.node());
-        written.push(Written {
-            op: op.to_string(),
-            x: x.clone(),
-            before: x.detached(false).copied()?,
-            version: x.version(),
-            place,
-        });
+        written.push(Written::now(op, x, x)?);
     }
     MAPS.with_borrow_mut(|maps| {
         for (map, written) in maps.iter_mut().filter(|map| is_new(map)).zip(written) {
@@ -214,13 +218,47 @@ pub fn end_of_sample(last: bool) -> Result<()> {
     };
     let op = different.map(|i| written.get(i).map_or_else(|| "an in-place op".to_string(), |w| w.op.clone()));
     if op.is_some() || !last {
-        written.into_iter().rev().try_for_each(Written::undo)?;
-        shown.into_iter().rev().try_for_each(|restore| restore())?;
+        undo(&written, &shown)?;
     }
     if let Some(op) = op {
         return differs_by_sample(&op);
     }
     let _before = MAPS.with_borrow_mut(|maps| maps.last_mut().and_then(|map| map.first.replace(first.unwrap_or(left))));
+    Ok(())
+}
+
+fn undo(written: &[Written], shown: &[Restore]) -> Result<()> {
+    written.iter().rev().try_for_each(Written::undo)?;
+    shown.iter().rev().try_for_each(|restore| restore())
+}
+
+/// Before the first sample of the innermost transform that maps: keeps `part` of a batch, for [`again`].
+pub fn keep_batch(batch: &Tensor, part: &Tensor) -> Result<()> {
+    let kept = Written::now("", batch, part)?;
+    MAPS.with_borrow_mut(|maps| {
+        if let Some(map) = maps.last_mut() {
+            map.batches.push(kept);
+        }
+    });
+    Ok(())
+}
+
+/// After a sample of the innermost transform that maps that was broken off, or comes to be again: makes all ready for the next one.
+pub fn forget_sample() -> Result<()> {
+    let state = MAPS.with_borrow_mut(|maps| maps.last_mut().map(|map| (take(&mut map.written), take(&mut map.shown))));
+    state.map_or(Ok(()), |(written, shown)| undo(&written, &shown))
+}
+
+/// Before all samples of the innermost transform that maps are gone through once more.
+pub fn again() -> Result<()> {
+    let state = MAPS.with_borrow_mut(|maps| maps.last_mut().map(|map| (take(&mut map.batches), map.first.take())));
+    let Some((batches, _first)) = state else { return Ok(()) };
+    batches.iter().filter(|batch| batch.x.version() != batch.version).try_for_each(Written::undo)?;
+    MAPS.with_borrow_mut(|maps| {
+        if let Some(map) = maps.last_mut() {
+            map.batches = batches;
+        }
+    });
     Ok(())
 }
 

@@ -15,6 +15,7 @@ pub mod mode;
 pub mod reach;
 pub mod record;
 pub mod requests;
+pub mod sample;
 pub mod saved;
 pub mod view;
 

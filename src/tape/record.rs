@@ -294,6 +294,11 @@ impl Recorder {
         Ok(y.with_origin(node, 0))
     }
 
+    /// Notes on what samples of a function that is being mapped these depend, which may not be recorded.
+    pub fn note_samples(&self, outputs: &[Tensor]) {
+        outputs.iter().for_each(|y| y.note_sample_of(self.sample_of));
+    }
+
     /// Makes the node of an op with several outputs, or with one rule for all inputs.
     /// Outputs that are not floating point stay off the tape.
     pub fn finish_joint(self, outputs: Vec<Tensor>, rule: JointRule, saves: bool) -> Result<Vec<Tensor>> {

@@ -279,6 +279,7 @@ pub(crate) fn record<const N: usize>(
     outputs: [Tensor; N],
     rule: impl Fn(Backward<'_>) -> Result<Vec<Option<Tensor>>> + Send + Sync + 'static,
 ) -> Result<[Tensor; N]> {
+    inputs.iter().for_each(|x| outputs.iter().for_each(|y| y.note_sample_of(x.sample_of())));
     if !(is_recording() && inputs.iter().any(|x| x.requires_grad())) {
         return Ok(outputs);
     }

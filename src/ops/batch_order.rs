@@ -1,0 +1,93 @@
+//! In which order the elements of a batch lie in memory, seen from one of its samples: under `vmap` samples come one after the
+//! other, but random numbers are drawn for all at once, in the order of the batch's memory.
+//!
+//! Where nothing is noted, samples lie one after the other. It is noted of samples that are views of a batch along another dim than
+//! the first, and handed on by elementwise ops and by what makes tensors like others.
+
+use super::kernel::order_like;
+use crate::layout::Strides;
+use crate::tape::sample::BatchStride;
+use crate::tensor::Tensor;
+
+/// Where the samples of a map lie in a tensor: 0 if it is the same for all, `isize::MAX` if they lie one after the other.
+fn stride_of(x: &Tensor, map: u64) -> isize {
+    match x.samples().strides().iter().find(|(number, _)| *number == map) {
+        Some(&(_, stride)) => stride as isize,
+        None if x.sample_of() >= map => isize::MAX,
+        None => 0,
+    }
+}
+
+/// Strides of the batch that `x`, expanded to this shape, is a sample of: those of the maps, then its own. Only their order counts.
+fn batch_strides(x: &Tensor, maps: &[u64], shape: &[usize]) -> Strides {
+    let batches: Strides = maps.iter().map(|&map| stride_of(x, map)).collect();
+    let places: Vec<_> = maps.iter().map(|map| x.samples().strides().iter().position(|(number, _)| number == map)).collect();
+    // As if each map had two samples.
+    let twice = |stride: isize, times: usize| stride.saturating_mul(1 << times.min(8));
+    let around = |stride: isize, batch: isize| batch != 0 && batch != isize::MAX && stride >= batch;
+    let own = x.layout().expand_strides(shape);
+    let outer = batches.iter().enumerate().map(|(i, &stride)| {
+        let inner =
+            batches.iter().enumerate().filter(|&(j, &other)| around(stride, other) && (stride > other || places[j] > places[i]));
+        twice(stride, inner.count())
+    });
+    let inner = own.iter().map(|&stride| twice(stride, batches.iter().filter(|&&batch| around(stride, batch)).count()));
+    outer.chain(inner).collect()
+}
+
+/// Notes how the samples lie of which `y` is one, which an elementwise op has made of these.
+#[inline]
+pub(crate) fn note(y: &Tensor, inputs: &[&Tensor]) {
+    if inputs.iter().any(|x| !x.samples().strides().is_empty()) {
+        note_order(y, inputs);
+    }
+}
+
+#[cold]
+fn note_order(y: &Tensor, inputs: &[&Tensor]) {
+    let mut maps: Vec<u64> = inputs.iter().flat_map(|x| x.samples().strides()).map(|(map, _)| *map).collect();
+    maps.sort_unstable();
+    maps.dedup();
+    let operands: Vec<Strides> = inputs.iter().map(|x| batch_strides(x, &maps, y.shape())).collect();
+    let sizes: Vec<usize> = maps.iter().map(|_| 2).chain(y.shape().iter().copied()).collect();
+    let mut strides: Vec<BatchStride> = Vec::with_capacity(maps.len());
+    let mut within = 1;
+    for d in order_like(&sizes, &operands) {
+        match maps.get(d) {
+            Some(&map) => strides.insert(0, (map, within)),
+            None => within *= sizes[d].max(1),
+        }
+    }
+    if strides.iter().any(|(_, stride)| *stride < within) || !strides.is_sorted() {
+        y.samples().note_strides(strides, inputs.len() > 1 || inputs.iter().any(|x| x.samples().in_front()));
+    }
+}
+
+/// The strides, without gaps, of a batch like that which `x` is a sample of: over maps of these numbers and sizes, then over the
+/// sample's own dims, the strides of which are `dense` where samples lie one after the other.
+pub(crate) fn strides(x: &Tensor, maps: &[BatchStride], dense: &[isize]) -> Strides {
+    let mut strides: Strides = maps.iter().map(|_| 0).chain(dense.iter().copied()).collect();
+    let sizes: Vec<usize> = maps.iter().map(|&(_, size)| size).chain(x.shape().iter().copied()).collect();
+    let order = if x.samples().strides().is_empty() {
+        (0..maps.len()).rev().collect()
+    } else {
+        let numbers: Vec<u64> = maps.iter().map(|(map, _)| *map).collect();
+        order_like(&sizes, &[batch_strides(x, &numbers, x.shape())])
+    };
+    let mut step = if order.len() == maps.len() { x.numel().max(1) } else { 1 };
+    for d in order {
+        strides[d] = step as isize;
+        step *= sizes[d].max(1);
+    }
+    strides
+}
+
+/// Whether the batch that `x` is a sample of, or `x` itself, lies in memory in the order of its dims without gaps.
+pub(crate) fn is_contiguous(x: &Tensor) -> bool {
+    let numel = x.numel();
+    x.is_contiguous()
+        && match x.samples().strides() {
+            [] => true,
+            [outer @ .., (_, innermost)] => *innermost == numel && outer.iter().all(|(_, stride)| *stride >= numel),
+        }
+}
