@@ -219,7 +219,7 @@ impl Tensor {
     }
 
     /// The innermost transform that maps whose samples it is known to depend on; 0 is none. Known is what elementwise
-    /// ops and those with derivatives make of a sample; not, for example, an index of its largest element.
+    /// ops, reductions and those with derivatives make of a sample; not, for example, what is gathered by indices that depend on one.
     #[inline]
     pub fn sample_of(&self) -> u64 {
         self.samples().of()

@@ -416,6 +416,8 @@ IN_BATCHES = {
     "given probabilities": lambda x: x.clone().bernoulli_(x / 100),
     "bernoulli": lambda x: ferrograd.bernoulli(x / 100),
     "contiguous": lambda x: x.contiguous().uniform_(),
+    "indexed": lambda x: x[..., ferrograd.tensor([2, 0])].uniform_(),
+    "added in turn": lambda x: ferrograd.rand_like(x + x.sum(-1, keepdim=True)),
 }
 
 

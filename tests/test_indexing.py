@@ -246,3 +246,17 @@ def test_a_list_that_stands_for_a_tuple_warns():
     with pytest.warns(UserWarning, match="non-tuple sequence"):
         x[[slice(0, 1), 1]] = 9
     assert x[[0]].tolist() == [[0, 9, 2]]
+
+
+def test_results_of_indexing_lie_in_memory_as_what_is_indexed():
+    x = ferrograd.zeros(2, 3, 4, 5).permute(3, 2, 1, 0)
+    i = ferrograd.tensor([0, 1])
+    assert x[i].stride() == (24, 1, 4, 12)
+    assert x[:, i].stride() == (1, 15, 5, 30)
+    assert x[i, :, i].stride() == (8, 1, 4)
+    assert x[:, i.view(2, 1).expand(2, 2)].stride() == (1, 30, 15, 5, 60)
+    assert x[ferrograd.tensor([True, False, True, False, False])].stride() == (24, 1, 4, 12)
+    assert ferrograd.zeros(5, 4, 3)[:, i].stride() == (6, 3, 1)
+    values = np.arange(120.0).reshape(2, 3, 4, 5).transpose(3, 2, 1, 0)
+    picked = ferrograd.from_numpy(values)[:, i]
+    np.testing.assert_array_equal(picked.numpy(), values[:, [0, 1]])

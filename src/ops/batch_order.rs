@@ -2,10 +2,12 @@
 //! other, but random numbers are drawn for all at once, in the order of the batch's memory.
 //!
 //! Where nothing is noted, samples lie one after the other. It is noted of samples that are views of a batch along another dim than
-//! the first, and handed on by elementwise ops and by what makes tensors like others.
+//! the first, and handed on by elementwise ops, by indexing and by what makes tensors like others.
+
+use smallvec::SmallVec;
 
 use super::kernel::order_like;
-use crate::layout::Strides;
+use crate::layout::{Shape, Strides, contiguous_strides};
 use crate::tape::sample::BatchStride;
 use crate::tensor::Tensor;
 
@@ -18,48 +20,74 @@ fn stride_of(x: &Tensor, map: u64) -> isize {
     }
 }
 
-/// Strides of the batch that `x`, expanded to this shape, is a sample of: those of the maps, then its own. Only their order counts.
-fn batch_strides(x: &Tensor, maps: &[u64], shape: &[usize]) -> Strides {
+/// Strides of the batch that `x` is a sample of, where its own are `own`: those of the maps, then its own. Only their order counts.
+fn batch_strides(x: &Tensor, maps: &[u64], own: &[isize]) -> Strides {
+    if maps.is_empty() {
+        return own.into();
+    }
     let batches: Strides = maps.iter().map(|&map| stride_of(x, map)).collect();
     let places: Vec<_> = maps.iter().map(|map| x.samples().strides().iter().position(|(number, _)| number == map)).collect();
     // As if each map had two samples.
     let twice = |stride: isize, times: usize| stride.saturating_mul(1 << times.min(8));
     let around = |stride: isize, batch: isize| batch != 0 && batch != isize::MAX && stride >= batch;
-    let own = x.layout().expand_strides(shape);
     let outer = batches.iter().enumerate().map(|(i, &stride)| {
-        let inner =
-            batches.iter().enumerate().filter(|&(j, &other)| around(stride, other) && (stride > other || places[j] > places[i]));
-        twice(stride, inner.count())
+        let lies_around = |&(j, &other): &(usize, &isize)| around(stride, other) && (stride > other || places[j] > places[i]);
+        twice(stride, batches.iter().enumerate().filter(lies_around).count())
     });
     let inner = own.iter().map(|&stride| twice(stride, batches.iter().filter(|&&batch| around(stride, batch)).count()));
     outer.chain(inner).collect()
 }
 
+/// How what an op makes of operands lies in memory without gaps, in the order of their strides for its shape (0 where they are
+/// broadcast), the first operand deciding where it can: its strides, and where they are samples those of the maps.
+pub(crate) fn arranged(shape: &[usize], operands: &[(&Tensor, Strides)]) -> (Strides, Vec<BatchStride>) {
+    let mut maps: SmallVec<[u64; 2]> = operands.iter().flat_map(|(x, _)| x.samples().strides()).map(|(map, _)| *map).collect();
+    maps.sort_unstable();
+    maps.dedup();
+    let operands: SmallVec<[Strides; 4]> = operands.iter().map(|(x, own)| batch_strides(x, &maps, own)).collect();
+    let sizes: Shape = maps.iter().map(|_| 2).chain(shape.iter().copied()).collect();
+    let (mut strides, mut batches): (Strides, _) = (contiguous_strides(shape), Vec::with_capacity(maps.len()));
+    let mut step = 1;
+    for d in order_like(&sizes, &operands) {
+        match maps.get(d) {
+            Some(&map) => batches.insert(0, (map, step)),
+            None => {
+                strides[d - maps.len()] = step as isize;
+                step *= sizes[d].max(1);
+            }
+        }
+    }
+    if batches.is_sorted() && batches.iter().all(|(_, stride)| *stride == step) {
+        batches.clear();
+    }
+    (strides, batches)
+}
+
+/// Whether it is noted of an operand how its samples lie.
+#[inline]
+pub(crate) fn is_noted(inputs: &[&Tensor]) -> bool {
+    inputs.iter().any(|x| !x.samples().strides().is_empty())
+}
+
 /// Notes how the samples lie of which `y` is one, which an elementwise op has made of these.
 #[inline]
 pub(crate) fn note(y: &Tensor, inputs: &[&Tensor]) {
-    if inputs.iter().any(|x| !x.samples().strides().is_empty()) {
+    if is_noted(inputs) {
         note_order(y, inputs);
     }
 }
 
 #[cold]
 fn note_order(y: &Tensor, inputs: &[&Tensor]) {
-    let mut maps: Vec<u64> = inputs.iter().flat_map(|x| x.samples().strides()).map(|(map, _)| *map).collect();
-    maps.sort_unstable();
-    maps.dedup();
-    let operands: Vec<Strides> = inputs.iter().map(|x| batch_strides(x, &maps, y.shape())).collect();
-    let sizes: Vec<usize> = maps.iter().map(|_| 2).chain(y.shape().iter().copied()).collect();
-    let mut strides: Vec<BatchStride> = Vec::with_capacity(maps.len());
-    let mut within = 1;
-    for d in order_like(&sizes, &operands) {
-        match maps.get(d) {
-            Some(&map) => strides.insert(0, (map, within)),
-            None => within *= sizes[d].max(1),
-        }
-    }
-    if strides.iter().any(|(_, stride)| *stride < within) || !strides.is_sorted() {
-        y.samples().note_strides(strides, inputs.len() > 1 || inputs.iter().any(|x| x.samples().in_front()));
+    let operands: SmallVec<[_; 4]> = inputs.iter().map(|&x| (x, x.layout().expand_strides(y.shape()))).collect();
+    let (_, batches) = arranged(y.shape(), &operands);
+    note_batches(y, batches, inputs.len() > 1 || inputs.iter().any(|x| x.samples().in_front()));
+}
+
+/// Notes how the samples lie of which `y` is one, unless one after the other.
+pub(crate) fn note_batches(y: &Tensor, batches: Vec<BatchStride>, in_front: bool) {
+    if !batches.is_empty() {
+        y.samples().note_strides(batches, in_front);
     }
 }
 
@@ -72,7 +100,7 @@ pub(crate) fn strides(x: &Tensor, maps: &[BatchStride], dense: &[isize]) -> Stri
         (0..maps.len()).rev().collect()
     } else {
         let numbers: Vec<u64> = maps.iter().map(|(map, _)| *map).collect();
-        order_like(&sizes, &[batch_strides(x, &numbers, x.shape())])
+        order_like(&sizes, &[batch_strides(x, &numbers, x.strides())])
     };
     let mut step = if order.len() == maps.len() { x.numel().max(1) } else { 1 };
     for d in order {

@@ -24,9 +24,15 @@ impl Tensor {
     /// A recorded copy with these strides.
     pub(crate) fn copied_with(&self, strides: Strides) -> Result<Tensor> {
         let x = self;
-        let y = Tensor::uninitialized_strided("clone", x.shape(), strides, x.dtype())?;
-        y.write(x)?;
+        let y = x.copied_in(strides)?;
         vjp!("clone", y, { x: |g| Ok(g.clone()) })
+    }
+
+    /// A copy with these strides, off the tape.
+    pub(crate) fn copied_in(&self, strides: Strides) -> Result<Tensor> {
+        let y = Tensor::uninitialized_strided("clone", self.shape(), strides, self.dtype())?;
+        y.write(self)?;
+        Ok(y)
     }
 
     /// A copy for an op that changes it, off the tape; in place of an operand marked for reuse, its own memory.

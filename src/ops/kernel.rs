@@ -10,7 +10,7 @@ use crate::dtype::{C64, C128, DType, Element, Promotion, Scalar};
 use crate::error::{Error, Result};
 use crate::kernels::elementwise::{Arg, BLOCK, Loop, MAX_ARGS, Run, run};
 use crate::kernels::{map, without_interpreter};
-use crate::layout::{Shape, Strides, broadcast_shapes, contiguous_strides, copy_of};
+use crate::layout::{Shape, Strides, broadcast_shapes, copy_of};
 use crate::storage::Access;
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -176,14 +176,8 @@ fn output(op: &'static str, shape: &[usize], dtype: DType, inputs: &[&Tensor]) -
 
 /// Dense strides in the order of the operands' strides, the first operand deciding where it can.
 pub(crate) fn strides_like(shape: &[usize], inputs: &[&Tensor]) -> Strides {
-    let expanded: SmallVec<[Strides; 4]> = inputs.iter().map(|x| x.layout().expand_strides(shape)).collect();
-    let mut strides: Strides = contiguous_strides(shape);
-    let mut step = 1isize;
-    for d in order_like(shape, &expanded) {
-        strides[d] = step;
-        step *= shape[d].max(1) as isize;
-    }
-    strides
+    let operands: SmallVec<[_; 4]> = inputs.iter().map(|&x| (x, x.layout().expand_strides(shape))).collect();
+    batch_order::arranged(shape, &operands).0
 }
 
 /// The dims, the innermost first, in the order of the operands' strides, the first operand deciding where it can.
@@ -465,13 +459,9 @@ impl Tensor {
 
     /// A copy in memory of its own, off the tape: dense strides are kept, others become contiguous.
     pub(crate) fn copied(&self) -> Result<Tensor> {
-        let y = if self.layout().is_dense() {
-            Tensor::uninitialized_strided("clone", self.shape(), self.layout().strides.clone(), self.dtype())?
-        } else {
-            Tensor::uninitialized_strided("clone", self.shape(), strides_like(self.shape(), &[self]), self.dtype())?
-        };
+        let strides = if self.layout().is_dense() { self.layout().strides.clone() } else { strides_like(self.shape(), &[self]) };
+        let y = self.copied_in(strides)?;
         batch_order::note(&y, &[self]);
-        y.write(self)?;
         Ok(y)
     }
 

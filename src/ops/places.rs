@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::batch_order;
 use crate::dtype::{DType, Number};
 use crate::error::{Error, Result};
 use crate::kernels::{gather, without_interpreter};
@@ -102,11 +103,28 @@ impl Places {
         if neighbours { self.list.first().map_or(0, |index| index.dim) } else { 0 }
     }
 
+    /// What is said of each dim of a tensor, for the dims of the result of indexing it; `places` is said of those of the indices.
+    fn of_result<T: Copy>(&self, dims: &[T], places: impl Iterator<Item = T>) -> SmallVec<[T; 5]> {
+        let rest: SmallVec<[T; 5]> = (0..dims.len()).filter(|&d| !self.takes(d)).map(|d| dims[d]).collect();
+        let (before, after) = rest.split_at(self.lead());
+        before.iter().copied().chain(places).chain(after.iter().copied()).collect()
+    }
+
     /// The shape of the result of indexing a tensor of a shape.
     fn result_shape(&self, shape: &[usize]) -> Shape {
-        let rest: Shape = (0..shape.len()).filter(|&d| !self.takes(d)).map(|d| shape[d]).collect();
-        let (before, after) = rest.split_at(self.lead());
-        before.iter().chain(&self.shape).chain(after).copied().collect()
+        self.of_result(shape, self.shape.iter().copied())
+    }
+
+    /// The result `y` of indexing `x`, its dims in memory in the order of those of `x`, as torch has them.
+    fn in_order_of(&self, x: &Tensor, y: Tensor) -> Result<Tensor> {
+        if x.is_contiguous() && !batch_order::is_noted(&[x]) {
+            return Ok(y);
+        }
+        let operand = (x, self.of_result(x.strides(), self.shape.iter().map(|_| 0)));
+        let (strides, batches) = batch_order::arranged(y.shape(), &[operand]);
+        let z = if strides[..] == *y.strides() { y } else { y.copied_in(strides)? };
+        batch_order::note_batches(&z, batches, true);
+        Ok(z)
     }
 
     /// Byte offsets in a tensor, in the order of the indices' common shape.
@@ -199,6 +217,7 @@ impl Tensor {
                 by_size!(x.dtype(), W => gather::take::<W>(to as *mut W, from as *const W, &kernel_places));
             });
         }
+        let y = if op == "index" { places.in_order_of(x, y)? } else { y };
         y.note_sample_of(places.sample_of);
         let (shape, places) = (Shape::from_slice(x.shape()), places.clone());
         vjp!(op, y, { x: |g| g.put_back(&shape, &places) })
