@@ -46,6 +46,25 @@ impl RemovableHandle {
         Ok(RemovableHandle { id: next_id(), place: Place::Dicts(references?) })
     }
 
+    /// For pickles and copies: the dicts are part of them. A dict that is gone counts as empty.
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (Vec<Bound<'py, PyAny>>, u64))> {
+        let py = slf.py();
+        let handle = slf.borrow();
+        let Place::Dicts(references) = &handle.place else {
+            return Err(PyTypeError::new_err("cannot pickle the handle of a hook of a tensor or node"));
+        };
+        let dicts =
+            references.iter().map(|reference| reference.bind(py).call0()).filter(|dict| !matches!(dict, Ok(d) if d.is_none()));
+        Ok((slf.getattr("_restored")?, (dicts.collect::<PyResult<_>>()?, handle.id)))
+    }
+
+    #[staticmethod]
+    fn _restored(dicts: Vec<Bound<'_, PyAny>>, id: u64) -> PyResult<RemovableHandle> {
+        let references: PyResult<Vec<_>> =
+            dicts.iter().map(|dict| Ok(PyWeakrefReference::new(dict)?.into_any().unbind())).collect();
+        Ok(RemovableHandle { id, place: Place::Dicts(references?) })
+    }
+
     /// Removes the hook; does nothing if it is gone already.
     fn remove(&self, py: Python<'_>) -> PyResult<()> {
         // What is removed is dropped after the lock is released: it may run Python code.

@@ -42,6 +42,9 @@ _global_forward_hooks_with_kwargs = OrderedDict()
 def _register(hooks, hook, prepend=False, marks=()):
     """Adds a hook; `marks` are pairs of a dict and whether the hook is to be marked in it."""
     handle = RemovableHandle(hooks, extra_dict=[mark for mark, _ in marks])
+    # Hooks that came with a pickle may bear any number.
+    while handle.id in hooks:
+        handle = RemovableHandle(hooks, extra_dict=[mark for mark, _ in marks])
     hooks[handle.id] = hook
     for mark, wanted in marks:
         if wanted:
