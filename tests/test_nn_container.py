@@ -164,9 +164,10 @@ class LazyScale(LazyModuleMixin, Plus):
         self.value = nn.UninitializedParameter()
 
     def initialize_parameters(self, x):
-        with ferrograd.no_grad():
-            self.value.materialize(x.shape[-1:])
-            self.value.fill_(1)
+        if self.has_uninitialized_params():
+            with ferrograd.no_grad():
+                self.value.materialize(x.shape[-1:])
+                self.value.fill_(1)
 
 
 def test_lazy_modules():
@@ -174,8 +175,8 @@ def test_lazy_modules():
     assert net.has_uninitialized_params() and nn.parameter.is_lazy(net.state_dict()["value"])
     assert net(ferrograd.zeros(2, 3)).sum() == 6 and type(net) is Plus and not net._forward_pre_hooks
     assert not net._load_state_dict_pre_hooks and net.value.shape == (3,)
-    other = pickle.loads(pickle.dumps(LazyScale()))
+    other = copy.deepcopy(pickle.loads(pickle.dumps(LazyScale())))
     other.load_state_dict(net.state_dict())
-    assert other.value.shape == (3,) and other(ferrograd.zeros(2, 3)).sum() == 6
+    assert other.value.shape == (3,) and other(ferrograd.zeros(2, 3)).sum() == 6 and not other._forward_pre_hooks
     with pytest.raises(RuntimeError, match="shape of an uninitialized"):
         Plus().load_state_dict(LazyScale().state_dict())
