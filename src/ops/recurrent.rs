@@ -125,7 +125,7 @@ impl Layer {
         if width % self.cell.gates() != 0 {
             return runtime_error!("{op}: expected weights of {} gates, got {width} rows", self.cell.gates());
         }
-        let count = steps.sizes.iter().sum();
+        let count = steps.sizes.iter().fold(0, |sum: usize, size| sum.saturating_add(*size));
         let sequences = steps.sizes.iter().copied().max().unwrap_or(h.shape()[0]);
         let state = if w_hr.is_some() { projected } else { size };
         let expected = [("input", Some(x), vec![count, w_ih.shape()[1]]), ("hx", Some(h), vec![sequences, state])];
