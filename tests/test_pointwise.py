@@ -389,3 +389,16 @@ def test_trigamma_near_its_poles_in_single_precision():
     sine = np.sin((np.float32(np.pi) * x).astype(np.float64)).astype(np.float32).astype(np.float64)
     y = fg.polygamma(1, fg.from_numpy(x))
     assert np.allclose(y.numpy(), np.pi**2 / sine**2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype, tiny", [(fg.float32, 2.0**-13), (fg.float64, 2.0**-30)])
+def test_a_product_and_a_sum_are_rounded_together(dtype, tiny):
+    a = fg.full((11,), 1 + tiny, dtype=dtype)
+    rounded = fg.full((11,), -(1 + 2 * tiny), dtype=dtype)
+    # (1 + tiny)² = 1 + 2 tiny + tiny², of which the last is lost if the square is rounded.
+    assert (rounded.addcmul(a, a) == tiny**2).all()
+    assert (rounded.addcmul_(a, a / 2, value=2) == tiny**2).all()
+    start = fg.full((11,), -(1 + 2 * tiny) / 4, dtype=dtype)
+    assert (start.lerp(start + a, (1 + tiny) / 4) == tiny**2 / 4).all()
+    end = fg.full((11,), (1 + 2 * tiny) / 4, dtype=dtype)
+    assert (fg.lerp(end - a, end, 1 - (1 + tiny) / 4) == -(tiny**2) / 4).all()

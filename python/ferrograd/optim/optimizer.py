@@ -13,6 +13,9 @@ from ferrograd.utils.hooks import RemovableHandle
 
 __all__ = ["Optimizer", "register_optimizer_step_post_hook", "register_optimizer_step_pre_hook"]
 
+# What an optimizer takes as parameters, for annotations.
+ParamsT = Iterable
+
 _global_pre_hooks = OrderedDict()
 _global_post_hooks = OrderedDict()
 
