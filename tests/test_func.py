@@ -525,6 +525,9 @@ def test_an_exception_while_samples_wait_for_others():
     xs = ferrograd.tensor([0.0, 1.0])
     with pytest.raises(RuntimeError, match="all must come to the same calls"):
         vmap(lambda x: ferrograd.poisson(x) if x > 0 else x, randomness="different")(xs)
+    for other in (lambda x: ferrograd.ones(int(x) + 1), lambda x: x.to(ferrograd.float64 if x > 0 else ferrograd.float32)):
+        with pytest.raises(RuntimeError, match="poisson: expected the same of all samples"):
+            vmap(lambda x: ferrograd.poisson(other(x)).sum(), randomness="different")(xs)
     assert vmap(ferrograd.poisson, randomness="different")(xs).shape == (2,)
 
 

@@ -359,7 +359,7 @@ fn of_all(depth: usize, what: &'static str, x: &Tensor, draw: &mut dyn FnMut(&Te
         Some((other, Drawn::Numbers(all))) if *other == kind => all.clone(),
         Some(_) => return of_all(depth - 1, what, x, draw),
         None => {
-            let values = if call.is_different() { values_of_all(depth, &call, x)? } else { x.clone() };
+            let values = if call.is_different() { values_of_all(depth, &call, what, x)? } else { x.clone() };
             let all = of_all(depth - 1, what, &values, draw)?;
             keep(depth, &kind, &Drawn::Numbers(all.clone()));
             all
@@ -369,8 +369,18 @@ fn of_all(depth: usize, what: &'static str, x: &Tensor, draw: &mut dyn FnMut(&Te
 }
 
 /// The values of all samples, along a dim in front. Fails if not all have come to this call.
-fn values_of_all(depth: usize, call: &Call, x: &Tensor) -> Result<Tensor> {
+fn values_of_all(depth: usize, call: &Call, what: &str, x: &Tensor) -> Result<Tensor> {
     let mut values = MAPS.with_borrow_mut(|maps| std::mem::take(&mut maps[depth - 1].values));
+    if let Some(other) = values.iter().flatten().find(|y| y.shape() != x.shape() || y.dtype() != x.dtype()) {
+        return runtime_error!(
+            "vmap: {what}: expected the same of all samples, but one comes with shape {:?} and dtype {}, another with shape {:?} and \
+             dtype {}",
+            other.shape(),
+            other.dtype(),
+            x.shape(),
+            x.dtype()
+        );
+    }
     values.resize_with(call.size, || None);
     values[call.sample] = Some(x.copied()?);
     if let Some(all) = values.iter().cloned().collect::<Option<Vec<Tensor>>>() {
