@@ -2,7 +2,7 @@
 
 import ferrograd
 from ferrograd import zeros_like
-from ferrograd.optim.optimizer import _ByLists, _check_step, _count, _each, _number, _scalar
+from ferrograd.optim.optimizer import _ByLists, _check_lr, _check_step, _count, _each, _number, _scalar
 
 __all__ = ["Adafactor", "adafactor"]
 
@@ -68,10 +68,8 @@ class Adafactor(_ByLists):
     def __init__(
         self, params, lr=1e-2, beta2_decay=-0.8, eps=(None, 1e-3), d=1.0, weight_decay=0.0, *, foreach=None, maximize=False
     ):
-        if isinstance(lr, ferrograd.Tensor) and lr.numel() != 1:
-            raise ValueError("Tensor lr must be 1-element")
+        _check_lr(lr)
         for wrong, what in [
-            (not 0.0 <= lr, f"Learning rate should be >= 0 but is: {lr}"),
             (not beta2_decay <= 0.0, f"beta2_decay should be <= 0 but is: {beta2_decay}"),
             (eps[0] is not None and not 0.0 <= eps[0], f"epsilon1 should be >= 0 but is: {eps[0]}"),
             (not 0.0 <= eps[1], f"epsilon2 should be >= 0 but is: {eps[1]}"),

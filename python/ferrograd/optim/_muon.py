@@ -3,7 +3,7 @@
 import math
 
 import ferrograd
-from ferrograd.optim.optimizer import _ByLists, _number, _scalar
+from ferrograd.optim.optimizer import _ByLists, _check_lr, _check_not_negative, _number, _scalar
 
 __all__ = ["Muon", "muon"]
 
@@ -92,11 +92,8 @@ class Muon(_ByLists):
         ns_steps=5,
         adjust_lr_fn=None,
     ):
-        if isinstance(lr, ferrograd.Tensor) and lr.numel() != 1:
-            raise ValueError("Tensor lr must be 1-element")
-        for name, value in [("Learning rate", lr), ("momentum", momentum), ("weight decay", weight_decay)]:
-            if not 0.0 <= value:
-                raise ValueError(f"{name} should be >= 0 but is: {value}")
+        _check_lr(lr)
+        _check_not_negative(momentum=momentum, weight_decay=weight_decay)
         if adjust_lr_fn not in (None, "original", "match_rms_adamw"):
             raise ValueError(f"Adjust learning rate function {adjust_lr_fn} is not supported")
         options = dict(lr=lr, weight_decay=weight_decay, momentum=momentum, nesterov=nesterov)
