@@ -323,6 +323,21 @@ def test_rates_as_tensors(optimizer):
     np.testing.assert_allclose(got, run(optimizer([q], lr=0.25), q, grads), rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("foreach", [False, True])
+def test_averages_of_asgd(foreach):
+    value, grads = values((3,))
+    p = parameter(value)
+    options = dict(lr=0.5, lambd=0.2, alpha=0.6)
+    optimizer = optim.ASGD([p], t0=3, foreach=foreach, **options)
+    seen = []
+    for g in grads:
+        seen.append(run(optimizer, p, [g]).copy())
+    np.testing.assert_allclose(seen[-1], asgd(value, grads, **options), rtol=1e-6)
+    # Up to step t0 + 1 the average is the newest value; from then on, all weigh the same.
+    np.testing.assert_allclose(optimizer.state[p]["ax"].numpy(), np.mean(seen[4:], 0), rtol=1e-6)
+    np.testing.assert_allclose(optimizer.state[p]["mu"].item(), 1 / 5)
+
+
 def test_functions_of_lists():
     value, grads = values((3,))
     p, q = parameter(value), parameter(value)
@@ -360,6 +375,44 @@ def test_other_parameters_and_state_for_a_while():
 
 def rosenbrock(x):
     return (1 - x[0]) ** 2 + 100 * (x[1] - x[0] ** 2) ** 2
+
+
+def test_the_lowest_point_of_a_cubic():
+    def point(t):
+        # 2 t³ - 3 t² - 36 t + 5, whose slope is 6 (t - 3) (t + 2).
+        slope = ferrograd.tensor(6 * (t - 3) * (t + 2.0), dtype=ferrograd.float64)
+        return optim.lbfgs._Point(t, 2 * t**3 - 3 * t**2 - 36 * t + 5, None, slope)
+
+    for a, b in [(0.0, 4.0), (5.0, 1.0), (-1.0, 2.0)]:
+        got = optim.lbfgs._lowest(point(a), point(b), (-9, 9))
+        np.testing.assert_allclose(float(got), 3, rtol=1e-9)
+    assert optim.lbfgs._lowest(point(-1.0), point(2.0)) == 2 and optim.lbfgs._lowest(point(6.0), point(4.0)) == 4
+    down = ferrograd.tensor(-1.0)
+    no_minimum = optim.lbfgs._Point(0.0, 0.0, None, down), optim.lbfgs._Point(1.0, -0.7, None, down)
+    assert optim.lbfgs._lowest(*no_minimum) == 0.5
+
+
+@pytest.mark.parametrize(
+    "loss", [lambda t: (t - 3) ** 2, lambda t: t**4 - 7 * t, lambda t: -t * math.exp(-t / 2), lambda t: math.cos(t + 0.5) + t / 9]
+)
+@pytest.mark.parametrize("first", [0.01, 1.0, 40.0])
+def test_points_of_a_line_search(loss, first):
+    def evaluate(t):
+        t = float(t)
+        slope = (loss(t + 1e-6) - loss(t - 1e-6)) / 2e-6
+        seen.append(t)
+        return optim.lbfgs._Point(t, loss(t), None, ferrograd.tensor(slope, dtype=ferrograd.float64))
+
+    seen = []
+    start, d = evaluate(0), ferrograd.ones(1, dtype=ferrograd.float64)
+    seen.clear()
+    for c2 in (0.9, 0.1):
+        seen.clear()
+        best, count = optim.lbfgs._strong_wolfe(evaluate, first, d, start, 25, c2=c2)
+        assert best.loss <= start.loss + 1e-4 * best.t * start.slope and abs(best.slope) <= -c2 * start.slope
+        assert count == len(seen) <= 14
+    seen.clear()
+    assert optim.lbfgs._strong_wolfe(evaluate, first, d, start, 0)[1] == 1 == len(seen)
 
 
 @pytest.mark.parametrize("options", [dict(line_search_fn="strong_wolfe"), dict(lr=0.2, max_iter=2000, max_eval=9999)])

@@ -153,6 +153,20 @@ def test_cycles(optimizer, momentum):
         np.testing.assert_allclose(at[16], (0.01, 0.9))
 
 
+def test_cycles_that_fall_slower_than_they_rise():
+    o = make()
+    got = rates(o, schedules.CyclicLR(o, 0.1, 0.5, 2, 4, cycle_momentum=False), 13)[:, 0]
+    np.testing.assert_allclose(got, [0.1, 0.3, 0.5, 0.4, 0.3, 0.2] * 2 + [0.1])
+
+
+def test_what_is_allowed_at_the_edge():
+    o = make(lr=0.0)
+    assert rates(o, schedules.ConstantLR(o, 0, 5), 2).tolist() == [[0, 0]] * 2
+    o = make()
+    scheduler = schedules.SequentialLR(o, [schedules.ExponentialLR(o, 0.5)], [])
+    np.testing.assert_allclose(rates(o, scheduler, 3)[:, 0], [0.1, 0.05, 0.025])
+
+
 class Scale:
     def __init__(self, k):
         self.k = k
