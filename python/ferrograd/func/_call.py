@@ -7,24 +7,27 @@ from ferrograd._C import Tensor, stack
 __all__ = ["functional_call", "stack_module_state"]
 
 
+# In the place of an attribute that the module does not have.
+_ABSENT = object()
+
+
 def functional_call(module, parameter_and_buffer_dicts, args=None, kwargs=None, *, tie_weights=True, strict=False):
     """``module(*args, **kwargs)`` with the parameters and buffers of these names replaced by these tensors.
 
     Takes one dict or several. Names that are tied in the module are replaced together, unless `tie_weights` is off. With
     `strict`, every name must be given, and none that the module does not know.
     """
-    replaced = _merged(parameter_and_buffer_dicts)
+    given = _merged(parameter_and_buffer_dicts)
     args = () if args is None else args if isinstance(args, tuple) else (args,)
     known = _state(module)
+    replaced = _tied(known, given) if tie_weights else given
     if strict:
         missing, unexpected = [n for n in known if n not in replaced], [n for n in replaced if n not in known]
         if missing or unexpected:
             raise RuntimeError(
                 f"Error(s) in functional_call: missing keys {missing}, unexpected keys {unexpected} for {type(module).__name__}"
             )
-    if tie_weights:
-        replaced = _tied(known, replaced)
-    with _swapped(module, replaced):
+    with _swapped(module, replaced, given):
         return module(*args, **(kwargs or {}))
 
 
@@ -73,16 +76,19 @@ def _tied(known, replaced):
 
 
 @contextmanager
-def _swapped(module, tensors):
+def _swapped(module, tensors, given):
+    """Inside, the module has these tensors. What it has put in their places since is in `given` afterwards."""
     before = []
     try:
-        for path, tensor in tensors.items():
+        for path, tensor in list(tensors.items()):
             owner, name = _owner(module, path)
-            before.append((owner, name, _exchange(owner, name, tensor)))
+            before.append((path, owner, name, _exchange(owner, name, tensor)))
         yield
     finally:
-        for owner, name, tensor in reversed(before):
-            _exchange(owner, name, tensor)
+        for path, owner, name, tensor in reversed(before):
+            now = _exchange(owner, name, tensor)
+            if path in given:
+                given[path] = now
 
 
 def _owner(module, path):
@@ -99,8 +105,11 @@ def _exchange(owner, name, tensor):
         if name in entries:
             before, entries[name] = entries[name], tensor
             return before
-    before = getattr(owner, name)
-    setattr(owner, name, tensor)
+    before = getattr(owner, name, _ABSENT)
+    if tensor is _ABSENT:
+        delattr(owner, name)
+    else:
+        setattr(owner, name, tensor)
     return before
 
 

@@ -13,10 +13,8 @@ def as_matrix(weight, dim):
 
 
 def default_dim(module):
-    """The dim of a layer's outputs in its weight."""
-    from ferrograd import nn
-
-    return 1 if isinstance(module, (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)) else 0
+    """The dim of a layer's outputs in its weight: the second in transposed convolutions."""
+    return 1 if getattr(module, "transposed", False) else 0
 
 
 class SpectralNorm:
