@@ -88,7 +88,7 @@ def is_lazy(param):
 _ALLOWED = frozenset(
     "materialize cls_to_become data device dtype grad grad_fn requires_grad requires_grad_ is_leaf is_complex is_floating_point"
     " is_meta size copy_ half float double bfloat16 char short int long cuda cpu to type get_device shape share_memory_ persistent"
-    " _is_buffer _is_param _backward_hooks layout is_sparse is_cuda is_quantized names detach".split()
+    " _is_buffer _is_param _backward_hooks layout is_sparse is_cuda is_quantized names".split()
 )
 
 

@@ -35,6 +35,7 @@ class BackwardHook:
     def setup_input_hook(self, args):
         """The inputs, passed through a node whose gradients the hooks get."""
         self.n_inputs = len(args)
+        self.kinds = [(x.shape, x.dtype) for x in args if isinstance(x, Tensor)]
         args, self.inputs = self._through_node(args, self._on_grad_inputs)
         return args
 
@@ -62,6 +63,10 @@ class BackwardHook:
         # The outputs got no gradient, then the module took no part.
         if self.grad_outputs is None:
             return None
+        # Inputs that ask for no gradient show zeros.
+        grad_inputs = [
+            ferrograd.zeros(shape, dtype=dtype) if g is None else g for g, (shape, dtype) in zip(grad_inputs, self.kinds)
+        ]
         grads = _spread(self.inputs, grad_inputs, self.n_inputs)
         for hook in self.hooks:
             out = hook(self.module, grads, self.grad_outputs)
