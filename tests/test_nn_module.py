@@ -318,6 +318,39 @@ def test_full_backward_hooks_without_gradients_of_inputs():
     assert log == [(None,)]
 
 
+def test_full_backward_hooks_of_several_inputs_and_outputs():
+    class Pair(nn.Module):
+        def forward(self, a, b, name):
+            return a * 2, b * 3, name
+
+    m, log = Pair(), []
+    m.register_full_backward_hook(lambda m, into, out: log.append((into, out)))
+    a, b = ferrograd.ones(2, requires_grad=True), ferrograd.ones(3)
+    m(a, b, "text")[0].sum().backward()
+    ((into, out),) = log
+    assert into[0].tolist() == [2, 2] and into[1].tolist() == [0, 0, 0] and into[2] is None
+    assert out[0].tolist() == [1, 1] and out[1:] == (None, None) and a.grad.tolist() == [2, 2] and b.grad is None
+
+
+def test_old_backward_hooks():
+    m, log = Affine(2, 3), []
+    m.register_backward_hook(lambda m, into, out: log.append(out))
+    with pytest.warns(FutureWarning, match="multiple autograd Nodes"):
+        m(ferrograd.ones(1, 2, requires_grad=True), scale=2.0).sum().backward()
+    assert log[0][0].tolist() == [[1, 1, 1]]
+
+
+def test_a_copied_module_keeps_its_hooks_and_their_handles():
+    m = nn.Sequential(Affine(2, 2))
+    m.handle = m.register_forward_hook(lambda m, args, out: out * 0)
+    other = copy.deepcopy(m)
+    x = ferrograd.ones(1, 2)
+    other.handle.remove()
+    assert other(x).any() and not m(x).any()
+    m.handle.remove()
+    assert m(x).any()
+
+
 # The state.
 
 

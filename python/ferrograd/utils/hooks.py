@@ -63,18 +63,16 @@ class BackwardHook:
         # The outputs got no gradient, then the module took no part.
         if self.grad_outputs is None:
             return None
-        # Inputs that ask for no gradient show zeros.
-        grad_inputs = [
-            ferrograd.zeros(shape, dtype=dtype) if g is None else g for g, (shape, dtype) in zip(grad_inputs, self.kinds)
-        ]
-        grads = _spread(self.inputs, grad_inputs, self.n_inputs)
+        # Inputs that ask for no gradient show zeros, as in torch.
+        shown = [ferrograd.zeros(shape, dtype=dtype) if g is None else g for g, (shape, dtype) in zip(grad_inputs, self.kinds)]
+        grads = _spread(self.inputs, shown, self.n_inputs)
         for hook in self.hooks:
             out = hook(self.module, grads, self.grad_outputs)
             if out is not None:
                 _check_count("hook", "grad_input", out, grads)
                 grads = out
         self.grad_outputs = None
-        return tuple(grads[i] for i in self.inputs)
+        return tuple(None if g is None else grads[i] for i, g in zip(self.inputs, grad_inputs))
 
     def _on_grad_outputs(self, _, grad_outputs):
         grads = _spread(self.outputs, grad_outputs, self.n_outputs)
