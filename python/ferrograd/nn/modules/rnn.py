@@ -5,8 +5,7 @@ import numbers
 import warnings
 
 from ferrograd._C import empty, zeros
-from ferrograd.autograd import no_grad
-from ferrograd.nn import _recurrent
+from ferrograd.nn import _recurrent, init
 from ferrograd.nn.modules.module import Module
 from ferrograd.nn.parameter import Parameter
 from ferrograd.nn.utils.rnn import PackedSequence
@@ -18,9 +17,8 @@ _GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
 
 def _reset(module):
     bound = 1.0 / math.sqrt(module.hidden_size) if module.hidden_size > 0 else 0
-    with no_grad():
-        for weight in module.parameters():
-            weight.uniform_(-bound, bound)
+    for weight in module.parameters():
+        init.uniform_(weight, -bound, bound)
 
 
 class RNNBase(Module):
