@@ -4,4 +4,23 @@ from ferrograd.nn.modules.container import *  # noqa: F403
 from ferrograd.nn.modules.module import Module
 from ferrograd.nn.modules.rnn import *  # noqa: F403
 
-__all__ = sorted(name for name, value in globals().items() if isinstance(value, type))
+# What few programs need, imported when it is first named.
+_LAZY = {
+    "MultiheadAttention": "attention",
+    **dict.fromkeys(
+        ("Transformer", "TransformerDecoder", "TransformerDecoderLayer", "TransformerEncoder", "TransformerEncoderLayer"),
+        "transformer",
+    ),
+}
+
+__all__ = sorted([*(name for name, value in globals().items() if isinstance(value, type)), *_LAZY])
+
+
+def __getattr__(name):
+    import importlib
+
+    if name not in _LAZY:
+        raise AttributeError(f"module 'ferrograd.nn.modules' has no attribute '{name}'")
+    value = getattr(importlib.import_module(f"ferrograd.nn.modules.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value
