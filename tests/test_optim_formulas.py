@@ -146,7 +146,7 @@ CASES = [
     (optim.ASGD, asgd, {}, {}),
     (optim.ASGD, asgd, dict(lr=0.1, lambd=0.1, alpha=0.5, t0=2), {}),
     (optim.NAdam, nadam, {}, {}),
-    (optim.NAdam, nadam, dict(lr=0.1, betas=(0.5, 0.7), momentum_decay=0.1), {}),
+    (optim.NAdam, nadam, dict(lr=0.1, betas=(0.5, 0.7), momentum_decay=0.1, eps=1e-2), {}),
     (optim.NAdam, nadam, dict(weight_decay=0.1, decoupled_weight_decay=True), dict(decay=0.1)),
     (optim.RAdam, radam, {}, {}),
     (optim.RAdam, radam, dict(lr=0.1, betas=(0.5, 0.99), eps=1e-3), {}),
@@ -336,6 +336,11 @@ def test_averages_of_asgd(foreach):
     # Up to step t0 + 1 the average is the newest value; from then on, all weigh the same.
     np.testing.assert_allclose(optimizer.state[p]["ax"].numpy(), np.mean(seen[4:], 0), rtol=1e-6)
     np.testing.assert_allclose(optimizer.state[p]["mu"].item(), 1 / 5)
+
+
+def test_rates_may_be_0():
+    p = parameter(np.ones(2))
+    assert (run(optim.RMSprop([p], lr=0), p, [np.ones(2)]) == 1).all()
 
 
 def test_functions_of_lists():

@@ -82,8 +82,8 @@ def test_closed_forms(make_scheduler, factor):
     scheduler = make_scheduler(optimizer)
     optimizer.step()
     with pytest.warns(UserWarning, match="epoch"):
-        scheduler.step(7)
-    np.testing.assert_allclose(scheduler.get_last_lr(), factor(7) * BASES, rtol=1e-12)
+        scheduler.step(9)
+    np.testing.assert_allclose(scheduler.get_last_lr(), factor(9) * BASES, rtol=1e-12)
 
 
 def test_schedules_continue_at_an_epoch():
@@ -93,6 +93,11 @@ def test_schedules_continue_at_an_epoch():
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
     assert schedules.StepLR(optimizer, 2, last_epoch=4).last_epoch == 5
+    optimizer = make()
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"]
+    schedules.CosineAnnealingLR(optimizer, 8, eta_min=0.01, last_epoch=2)
+    assert [group["lr"] for group in optimizer.param_groups] == BASES.tolist()
 
 
 def test_lowest_rates_of_cosines():
@@ -108,8 +113,13 @@ def test_warm_restarts_take_fractions_and_grow():
     assert (scheduler.T_cur, scheduler.T_i, scheduler.last_epoch) == (3.0, 6, 5)
     scheduler.step(0.5)
     np.testing.assert_allclose(scheduler.get_last_lr(), BASES * (1 + math.cos(math.pi / 4)) / 2)
+    scheduler.step(9.0)
+    assert (scheduler.T_cur, scheduler.T_i) == (1.0, 18)
     with pytest.raises(ValueError, match="non-negative"):
         scheduler.step(-1)
+    optimizer = make()
+    got = rates(optimizer, schedules.CosineAnnealingWarmRestarts(optimizer, 4, eta_min=0.01), 5)[:, 0]
+    np.testing.assert_allclose(got[[0, 2, 4]], [0.1, 0.055, 0.1])
 
 
 def test_reduction_on_a_plateau():
@@ -120,6 +130,7 @@ def test_reduction_on_a_plateau():
         scheduler.step(ferrograd.tensor(metric))
         seen.append(optimizer.param_groups[0]["lr"])
     assert seen == [0.1, 0.1, 0.1, 0.05, 0.05, 0.05, 0.025, 0.025]
+    assert scheduler.last_epoch == 8
     assert optimizer.param_groups[1]["lr"] == 0.015 and scheduler.best == 0.5 and scheduler.in_cooldown is False
     other = schedules.ReduceLROnPlateau(make(), mode="max")
     other.load_state_dict(scheduler.state_dict())
@@ -207,6 +218,22 @@ def test_one_cycle():
     scheduler = schedules.OneCycleLR(o, [0.5, 0.1], epochs=4, steps_per_epoch=5)
     rates(o, scheduler, 5)
     assert o.param_groups[1]["betas"] == (pytest.approx(0.85), 0.999) and scheduler.total_steps == 20
+
+
+def test_one_cycle_along_a_cosine():
+    o = make()
+    scheduler = schedules.OneCycleLR(o, 0.5, total_steps=20, pct_start=0.25, cycle_momentum=False)
+    got = rates(o, scheduler, 12)[:, 0]
+    np.testing.assert_allclose(got[[0, 2, 4]], [0.02, 0.26, 0.5])
+    np.testing.assert_allclose(got[9], 2e-6 + (0.5 - 2e-6) * (1 + math.cos(math.pi / 3)) / 2)
+
+
+def test_small_reductions_are_not_made():
+    o = make(lr=1e-8)
+    scheduler = schedules.ReduceLROnPlateau(o, patience=0)
+    scheduler.step(1.0)
+    scheduler.step(1.0)
+    np.testing.assert_allclose([group["lr"] for group in o.param_groups], [1e-8, 0.002])
 
 
 def test_rates_that_are_tensors_change_in_place():

@@ -73,6 +73,8 @@ def test_averages_of_integers():
     average, value = ferrograd.tensor([4]), ferrograd.tensor([10])
     swa_utils.get_swa_multi_avg_fn()([averages := ferrograd.tensor([4.0])], [value.float()], 1)
     assert averages.item() == 7
+    with pytest.raises(RuntimeError):
+        swa_utils.get_swa_multi_avg_fn()([ferrograd.tensor([4])], [value], 1)
     swa_utils.get_ema_multi_avg_fn(0.5)([average], [value], None)
     assert average.item() == 7
 

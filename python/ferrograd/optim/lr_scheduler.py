@@ -373,8 +373,6 @@ class CosineAnnealingLR(_Formula):
         epoch, end, low = self.last_epoch, self.T_max, self.eta_min
         if self._is_initial:
             return self._same()
-        if self._step_count == 1 and epoch > 0:
-            return [low + (lr - low) * (1 + math.cos(epoch * math.pi / end)) / 2 for lr in self.base_lrs]
         groups = self.optimizer.param_groups
         if (epoch - 1 - end) % (2 * end) == 0:
             # The last rate was the lowest: a factor would not lead away from it.
