@@ -175,8 +175,9 @@ def test_conversions():
     net = Net()
     net(ferrograd.ones(4, 2)).sum().backward()
     weight = net.first.weight
+    grad = weight.grad
     net.first.register_buffer("index", ferrograd.tensor([1]))
-    assert net.double() is net and net.first.weight is weight
+    assert net.double() is net and net.first.weight is weight and weight.grad is grad
     assert weight.dtype == weight.grad.dtype == net.first.calls.dtype == ferrograd.float64
     assert net.first.index.dtype == ferrograd.int64
     assert net.to(ferrograd.float32).first.weight.dtype == ferrograd.float32

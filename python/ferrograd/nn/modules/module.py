@@ -548,8 +548,7 @@ class Module:
                 if grad is not None:
                     converted = fn(grad)
                     if converted is not grad:
-                        # The parameter's new dtype refuses the old gradient until it is converted too.
-                        param.grad = converted.requires_grad_(grad.requires_grad)
+                        grad.data = converted
         for name, buffer in self._buffers.items():
             if buffer is not None:
                 self._buffers[name] = fn(buffer)
