@@ -426,3 +426,10 @@ def test_uninitialized(kind):
     x.materialize((2, 3), dtype=ferrograd.float64)
     assert type(x) is kind.cls_to_become and x.shape == (2, 3) and x.dtype == ferrograd.float64
     assert x.requires_grad == (kind is nn.UninitializedParameter)
+
+
+def test_the_package_shows_what_it_imports_late():
+    names = {}
+    exec("from ferrograd.nn import *", names)
+    assert {"Module", "Sequential", "Parameter", "functional", "init", "utils"} <= set(names) & set(dir(nn))
+    assert not hasattr(nn, "NoSuchLayer") and not hasattr(nn, "linear")

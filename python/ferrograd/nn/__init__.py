@@ -1,13 +1,10 @@
 """Layers and what they are made of."""
 
 from ferrograd.nn import functional
-from ferrograd.nn._vectors import PairwiseDistance
 
-# Packages and modules of this one, imported when they are first named.
+# What is imported when it is first named: modules, the names of `parameter`, and the classes of `modules`.
 _MODULES = ("init", "modules", "parameter", "utils")
 _PARAMETERS = ("Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter")
-
-__all__ = ["PairwiseDistance", "functional", *_MODULES, *_PARAMETERS]
 
 
 def __getattr__(name):
@@ -17,6 +14,9 @@ def __getattr__(name):
         return importlib.import_module(f"ferrograd.nn.{name}")
     if name in _PARAMETERS:
         value = getattr(importlib.import_module("ferrograd.nn.parameter"), name)
+    elif name == "__all__":
+        # For `from ferrograd.nn import *`.
+        value = ["functional", *_MODULES, *_PARAMETERS, *importlib.import_module("ferrograd.nn.modules").__all__]
     elif not name.startswith("_") and name in importlib.import_module("ferrograd.nn.modules").__all__:
         value = getattr(importlib.import_module("ferrograd.nn.modules"), name)
     else:
@@ -26,6 +26,4 @@ def __getattr__(name):
 
 
 def __dir__():
-    from ferrograd.nn import modules
-
-    return sorted({*globals(), *__all__, *modules.__all__})
+    return sorted({*globals(), *__getattr__("__all__")})
