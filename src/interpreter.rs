@@ -66,9 +66,8 @@ pub fn released(body: &mut dyn FnMut()) {
 /// Waits for the ops of other threads that are reading it; fails if they do not end, as when this thread itself is in the middle
 /// of one.
 pub fn show(x: &Bound<'_, Tensor>, new: &Tensor) -> PyResult<Tensor> {
-    let old = x.borrow().clone();
-    before_show(&old, || {
-        let (x, old) = (x.clone().unbind(), old.clone());
+    before_show(&x.borrow(), || {
+        let (x, old) = (x.clone().unbind(), x.borrow().clone());
         Rc::new(move || Python::attach(|py| Ok(shown_at_once(x.bind(py), &old).map(drop)?)))
     });
     shown_at_once(x, new)

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
+use std::time::Duration;
 
 use super::engine::{Options, backward};
 use super::{Meta, saved, without_recording};
@@ -144,7 +145,11 @@ fn threads_unpack_what_a_node_saved() -> Result<()> {
         let x = leaf(&[0.5, 0.25])?;
         saved::push(Arc::new(|x: Tensor| {
             let kept = x.to_vec::<f64>()?;
-            Ok(Box::new(move || Tensor::from_slice(&[kept.len()], &kept)))
+            Ok(Box::new(move || {
+                // All threads unpack at the same time.
+                std::thread::sleep(Duration::from_micros(200));
+                Tensor::from_slice(&[kept.len()], &kept)
+            }))
         }));
         let y = &x * &x;
         saved::pop();
