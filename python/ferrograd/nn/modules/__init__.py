@@ -1,9 +1,26 @@
 """The classes of torch.nn. Each file names its own in `__all__`."""
 
-from ferrograd.nn._vectors import PairwiseDistance
+from ferrograd.nn.modules.activation import *  # noqa: F403
+from ferrograd.nn.modules.adaptive import *  # noqa: F403
+from ferrograd.nn.modules.batchnorm import *  # noqa: F403
+from ferrograd.nn.modules.channelshuffle import *  # noqa: F403
 from ferrograd.nn.modules.container import *  # noqa: F403
+from ferrograd.nn.modules.conv import *  # noqa: F403
+from ferrograd.nn.modules.distance import *  # noqa: F403
+from ferrograd.nn.modules.dropout import *  # noqa: F403
+from ferrograd.nn.modules.flatten import *  # noqa: F403
+from ferrograd.nn.modules.fold import *  # noqa: F403
+from ferrograd.nn.modules.instancenorm import *  # noqa: F403
+from ferrograd.nn.modules.linear import *  # noqa: F403
+from ferrograd.nn.modules.loss import *  # noqa: F403
 from ferrograd.nn.modules.module import Module
+from ferrograd.nn.modules.normalization import *  # noqa: F403
+from ferrograd.nn.modules.padding import *  # noqa: F403
+from ferrograd.nn.modules.pixelshuffle import *  # noqa: F403
+from ferrograd.nn.modules.pooling import *  # noqa: F403
 from ferrograd.nn.modules.rnn import *  # noqa: F403
+from ferrograd.nn.modules.sparse import *  # noqa: F403
+from ferrograd.nn.modules.upsampling import *  # noqa: F403
 
 # What few programs need, imported when it is first named.
 _LAZY = {
