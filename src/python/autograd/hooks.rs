@@ -29,6 +29,9 @@ pub struct RemovableHandle {
     place: Place,
 }
 
+/// What a handle that is pickled is made of again.
+type Remade<'py> = (Vec<Bound<'py, PyAny>>, u64);
+
 #[pymethods]
 impl RemovableHandle {
     #[new]
@@ -47,7 +50,7 @@ impl RemovableHandle {
     }
 
     /// For pickles and copies: the dicts are part of them. A dict that is gone counts as empty.
-    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (Vec<Bound<'py, PyAny>>, u64))> {
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Remade<'py>)> {
         let py = slf.py();
         let handle = slf.borrow();
         let Place::Dicts(references) = &handle.place else {
