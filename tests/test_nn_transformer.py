@@ -10,9 +10,6 @@ import pytest
 import ferrograd
 from ferrograd import nn
 
-# They are made of these.
-pytest.importorskip("ferrograd.nn.modules.normalization")
-
 CAUSAL = nn.Transformer.generate_square_subsequent_mask
 
 
