@@ -331,3 +331,12 @@ class LogSoftmax(_AlongDim):
 
     def forward(self, input):
         return F.log_softmax(input, self.dim, _stacklevel=5)
+
+
+def __getattr__(name):
+    # torch's file names it, too.
+    if name == "MultiheadAttention":
+        from ferrograd.nn.modules.attention import MultiheadAttention
+
+        return MultiheadAttention
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
