@@ -550,7 +550,12 @@ class Module:
                     if converted is not grad:
                         grad.data = converted
         for name, buffer in self._buffers.items():
-            if buffer is not None:
+            if buffer is None:
+                continue
+            if is_lazy(buffer):
+                # It stays one without a shape.
+                buffer.data = fn(buffer)
+            else:
                 self._buffers[name] = fn(buffer)
         return self
 
