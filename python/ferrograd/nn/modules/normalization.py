@@ -4,6 +4,7 @@ import numbers
 
 import ferrograd
 from ferrograd.autograd import Function
+from ferrograd.autograd.function import once_differentiable
 from ferrograd.nn import functional as F
 from ferrograd.nn.modules.module import Module
 from ferrograd.nn.modules.utils import options, register_parameter, reset_scale_and_shift
@@ -47,6 +48,7 @@ class _CrossMap(Function):
         return output
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad):
         input, scale, output = ctx.saved_tensors
         size, alpha, beta = ctx.options
