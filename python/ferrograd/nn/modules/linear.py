@@ -10,7 +10,7 @@ from ferrograd.nn.modules.module import Module
 from ferrograd.nn.modules.utils import options, register_parameter
 from ferrograd.nn.parameter import UninitializedParameter
 
-__all__ = ["Bilinear", "Identity", "LazyLinear", "Linear", "NonDynamicallyQuantizableLinear"]
+__all__ = ["Bilinear", "Identity", "LazyLinear", "Linear"]
 
 
 def reset_by_fan_in(weight, bias):
