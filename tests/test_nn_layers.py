@@ -16,7 +16,6 @@ DIMS = (1, 2, 3)
 # Arguments of the constructors; classes that are not here take none.
 ARGUMENTS = {
     "Linear": (4, 3),
-    "NonDynamicallyQuantizableLinear": (4, 3),
     "Bilinear": (2, 3, 4),
     "LazyLinear": (3,),
     **{f"Conv{n}d": (4, 6, 3) for n in DIMS},
