@@ -98,7 +98,7 @@ def test_device_and_dtype(name):
     tensors = [*module.parameters(), *(b for k, b in module.named_buffers() if k != "num_batches_tracked")]
     assert all(t.dtype == ferrograd.float64 and t.device == ferrograd.device("cpu") for t in tensors)
     for device in ("cuda", "meta"):
-        with pytest.raises((RuntimeError, AssertionError, NotImplementedError)):
+        with pytest.raises(RuntimeError):
             getattr(nn, name)(*ARGUMENTS[name], device=device)
 
 
@@ -242,6 +242,10 @@ TEXTS = [
     (nn.Dropout(0.3, True), "Dropout(p=0.3, inplace=True)"),
     (nn.Embedding(5, 3, -1, 1.0), "Embedding(5, 3, padding_idx=4, max_norm=1.0)"),
     (nn.EmbeddingBag(5, 3), "EmbeddingBag(5, 3, mode='mean')"),
+    (
+        nn.EmbeddingBag(5, 3, 1.0, 1.0, True, padding_idx=0),
+        "EmbeddingBag(5, 3, max_norm=1.0, norm_type=1.0, scale_grad_by_freq=True, mode='mean', padding_idx=0)",
+    ),
     (nn.Upsample(None, 2), "Upsample(scale_factor=2.0, mode='nearest')"),
     (nn.PixelShuffle(2), "PixelShuffle(upscale_factor=2)"),
     (nn.Fold(4, 2), "Fold(output_size=4, kernel_size=2, dilation=1, padding=0, stride=1)"),
