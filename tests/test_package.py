@@ -26,8 +26,15 @@ def test_import_does_not_load_numpy():
     assert result.stdout.strip() == "False"
 
 
-def test_the_readme_example_prints_what_it_says():
-    code, output = re.search(r"```python\n(.*?)```\n\n```\n(.*?)```", (ROOT / "README.md").read_text(), re.S).groups()
+EXAMPLES = re.findall(r"```python\n(.*?)```\n\n```\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+
+
+def test_the_readme_has_examples():
+    assert len(EXAMPLES) == 2
+
+
+@pytest.mark.parametrize("code, output", EXAMPLES, ids=["tensors", "layers"])
+def test_the_readme_example_prints_what_it_says(code, output):
     printed = io.StringIO()
     with redirect_stdout(printed):
         exec(compile(code, "README.md", "exec"), {})
