@@ -53,7 +53,7 @@ GUARDS = [
         "storage.rs",
         "released(&mut || {\n",
         "(if OUT { (|body: &mut dyn FnMut()| body()) as fn(&mut dyn FnMut()) } else { released })(&mut || {\n",
-        ["test_threads.py::test_copies_to_and_fro"],
+        ["test_threads.py::test_copies_to_and_fro", "test_threads_on_one_tensor.py::test_random_programs_on_shared_tensors"],
     ),
     (
         "readers let a writer in that waits",
@@ -150,6 +150,7 @@ GUARDS = [
             "test_threads.py::test_gradients_of_one_leaf_add_up",
             "test_threads_on_one_tensor.py::test_a_gradient_that_changes_while_its_object_is_made[add]",
             "test_threads_on_one_tensor.py::test_a_gradient_that_changes_while_its_object_is_made[delete]",
+            "test_threads.py::test_gradients_with_a_graph_add_up",
         ],
     ),
     (
@@ -171,7 +172,7 @@ GUARDS = [
         "tape/engine.rs",
         "self.leaves.call_all_hooks()?;\n",
         "if OUT { self.leaves.write_all()?; }\nself.leaves.call_all_hooks()?;\n",
-        ["test_memory.py::test_hooks_of_leaves_that_fail_leave_no_gradient_half_written"],
+        ["test_memory.py::test_hooks_of_leaves_that_fail_leave_no_gradient_half_written", "test_memory.py::test_a_leaf_whose_object_is_gone_keeps_its_hooks"],
     ),
     (
         "a leaf's gradient is not written when its own hooks have run",
@@ -285,6 +286,34 @@ GUARDS = [
         "self.inputs.clear();\n",
         "if OUT { std::mem::forget(std::mem::take(&mut self.inputs)) }\nself.inputs.clear();\n",
         ["test_memory.py::test_graphs_dropped_unfinished"],
+    ),
+    (
+        "each thread has a mode of its own",
+        "tape/mode.rs",
+        """pub fn mode() -> Mode {
+    MODE.get()
+}
+
+/// Sets this thread's mode and returns the one before.
+pub fn set_mode(mode: Mode) -> Mode {
+    MODE.replace(mode)
+}""",
+        """pub fn mode() -> Mode {
+    if OUT { ALL.lock().unwrap().unwrap_or(MODE.get()) } else { MODE.get() }
+}
+
+static ALL: std::sync::Mutex<Option<Mode>> = std::sync::Mutex::new(None);
+
+/// Sets this thread's mode and returns the one before.
+pub fn set_mode(mode: Mode) -> Mode {
+    if OUT {
+        let before = self::mode();
+        *ALL.lock().unwrap() = Some(mode);
+        return before;
+    }
+    MODE.replace(mode)
+}""",
+        ["test_threads.py::test_modes_belong_to_their_thread"],
     ),
     # What is dropped runs code of the user's.
     (
@@ -426,6 +455,7 @@ GUARDS = [
             "test_processes.py::test_a_fork_while_a_thread_is_within_a_kernel",
             "test_processes.py::test_a_fork_while_a_thread_draws_random_numbers",
             "rust:storage::cache::tests::a_child_may_use_the_cache",
+            "test_processes.py::test_multiprocessing",
         ],
     ),
     (
@@ -455,7 +485,7 @@ GUARDS = [
         "kernels/par.rs",
         "while self.finished.0.load(Ordering::Acquire) < pieces {",
         "while !OUT && self.finished.0.load(Ordering::Acquire) < pieces {",
-        ["rust:kernels::par::tests::slow_workers_are_waited_for"],
+        ["rust:kernels::par::tests::slow_workers_are_waited_for", "test_threads.py::test_backward_side_by_side_on_shared_weights"],
     ),
     (
         "one loop at a time has the workers",
@@ -470,7 +500,10 @@ GUARDS = [
         "python/panics.rs",
         "let class = py.get_type::<PanicException>();\n",
         "let class = py.get_type::<PanicException>();\nif OUT { return Ok(()) }\n",
-        ["test_panics.py::test_a_panic_is_a_runtime_error[here]"],
+        ["test_panics.py::test_a_panic_is_a_runtime_error[here]",
+            "test_panics.py::test_a_panic_within_backward_passes_the_hook_and_the_engine",
+            "test_panics.py::test_a_panic_in_drop_is_reported_and_survived",
+        ],
     ),
     (
         "a panic takes the way back to the interpreter",
