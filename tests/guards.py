@@ -172,7 +172,10 @@ GUARDS = [
         "tape/engine.rs",
         "self.leaves.call_all_hooks()?;\n",
         "if OUT { self.leaves.write_all()?; }\nself.leaves.call_all_hooks()?;\n",
-        ["test_memory.py::test_hooks_of_leaves_that_fail_leave_no_gradient_half_written", "test_memory.py::test_a_leaf_whose_object_is_gone_keeps_its_hooks"],
+        [
+            "test_memory.py::test_hooks_of_leaves_that_fail_leave_no_gradient_half_written",
+            "test_memory.py::test_a_leaf_whose_object_is_gone_keeps_its_hooks",
+        ],
     ),
     (
         "a leaf's gradient is not written when its own hooks have run",
@@ -500,7 +503,8 @@ pub fn set_mode(mode: Mode) -> Mode {
         "python/panics.rs",
         "let class = py.get_type::<PanicException>();\n",
         "let class = py.get_type::<PanicException>();\nif OUT { return Ok(()) }\n",
-        ["test_panics.py::test_a_panic_is_a_runtime_error[here]",
+        [
+            "test_panics.py::test_a_panic_is_a_runtime_error[here]",
             "test_panics.py::test_a_panic_within_backward_passes_the_hook_and_the_engine",
             "test_panics.py::test_a_panic_in_drop_is_reported_and_survived",
         ],
