@@ -76,7 +76,7 @@ impl Tensor {
             dtype,
             inference: mode.inference,
             level: mode.level.number,
-            samples: Samples::default(),
+            samples: Samples::of_map(mode.made_of),
             own_version: None,
             origin: None,
             meta: OnceLock::new(),
@@ -218,8 +218,8 @@ impl Tensor {
         self.body.level
     }
 
-    /// The innermost transform that maps whose samples it is known to depend on; 0 is none. Known is what elementwise
-    /// ops, reductions and those with derivatives make of a sample; not, for example, what is gathered by indices that depend on one.
+    /// The innermost transform that maps whose samples it is known to depend on; 0 is none. Ops on tensors hand it on; numbers that
+    /// the user reads do not.
     #[inline]
     pub fn sample_of(&self) -> u64 {
         self.samples().of()

@@ -80,12 +80,12 @@ def cosine_embedding_loss(input1, input2, target, margin=0.0, reduction=1):
 
 
 def _lengths(given, name):
-    """Lengths, given in a tensor or a sequence, as a list."""
+    """Lengths, given in a tensor or a sequence, as a tensor."""
     if not isinstance(given, _C.Tensor):
-        return [int(length) for length in given]
+        return _C.tensor([int(length) for length in given], dtype=_C.int64)
     if given.is_floating_point() or given.is_complex():
         raise RuntimeError(f"ctc_loss: {name} must be integral, got {given.dtype}")
-    return given.flatten().tolist()
+    return given.flatten()
 
 
 def ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reduction=1, zero_infinity=False):
@@ -95,7 +95,7 @@ def ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reducti
     x = log_probs if batched else log_probs.unsqueeze(1)
     losses = _C._nn._ctc_loss(x, targets, _lengths(input_lengths, "input_lengths"), lengths, blank, zero_infinity)
     if reduction == 1:
-        return (losses / _C.tensor([max(length, 1) for length in lengths], dtype=losses.dtype)).mean()
+        return (losses / lengths.clamp_min(1).to(losses.dtype)).mean()
     return losses.sum() if reduction == 2 else losses if batched else losses.squeeze(0)
 
 

@@ -8,6 +8,7 @@ use crate::kernels::lines::{Lines, pick};
 use crate::kernels::without_interpreter;
 use crate::layout::Shape;
 use crate::storage::Access;
+use crate::tape::sample::made_of;
 use crate::tensor::Tensor;
 use crate::vjp;
 
@@ -93,6 +94,7 @@ impl Tensor {
     pub(crate) fn take_along(&self, dim: usize, index: &Tensor) -> Result<Tensor> {
         let x = self;
         let (values, index) = (x.detached_read()?.contiguous()?, index.detached_read()?.contiguous()?);
+        let _of = made_of([&index]);
         let y = Tensor::uninitialized("gather", index.shape(), x.dtype())?;
         let (lines, size) = (Lines::new(index.shape(), dim), x.shape().get(dim).copied().unwrap_or(1));
         crate::dispatch_all!(x.dtype(), "gather", T => {
@@ -117,6 +119,7 @@ impl Tensor {
         if let Some(along) = shape.get_mut(dim) {
             *along = size;
         }
+        let _of = made_of([&index]);
         let y = zeros("scatter_add", &shape, x.dtype())?;
         let lines = Lines::new(index.shape(), dim);
         crate::dispatch_all!(x.dtype(), "scatter_add", T => {

@@ -11,6 +11,8 @@ use crate::kernels::without_interpreter;
 use crate::layout::{Layout, Shape, Strides, contiguous_strides, normalize_dim, normalize_dims};
 use crate::runtime_error;
 use crate::storage::Access;
+use crate::tape::mode;
+use crate::tape::sample::made_of;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -32,13 +34,19 @@ impl Tensor {
     pub(crate) fn copied_in(&self, strides: Strides) -> Result<Tensor> {
         let y = Tensor::uninitialized_strided("clone", self.shape(), strides, self.dtype())?;
         y.write(self)?;
+        y.note_sample_of(self.sample_of());
         Ok(y)
     }
 
     /// A copy for an op that changes it, off the tape; in place of an operand marked for reuse, its own memory.
     pub(crate) fn own_copy(&self) -> Result<Tensor> {
         self.check_saved()?;
-        if self.is_reusable() { Ok(self.with_layout(self.layout().clone())) } else { self.copied() }
+        if !self.is_reusable() {
+            return self.copied();
+        }
+        let y = self.with_layout(self.layout().clone());
+        y.note_sample_of(mode::mode().made_of);
+        Ok(y)
     }
 
     /// A recorded copy in a memory format.
@@ -259,11 +267,13 @@ impl Tensor {
             }
             _ => Ok(()),
         };
+        let mut _of = None;
         let count = match repeats {
             Operand::Number(Scalar::Int(count)) => count,
             Operand::Number(_) => return Err(Error::Type("repeat_interleave: repeats must be an int or a Tensor".into())),
             Operand::Tensor(repeats) if repeats.rank() == 0 || (repeats.numel() == 1 && repeats.rank() == 1) => {
                 check_counts(&repeats)?;
+                _of = made_of([&repeats]);
                 repeats.to_vec::<i64>()?.first().copied().unwrap_or(0)
             }
             Operand::Tensor(repeats) => {
@@ -465,6 +475,7 @@ impl Tensor {
             return runtime_error!("repeat_interleave: only accept 1D vector as repeat, got {} dims", self.rank());
         }
         check_counts(self)?;
+        let _of = made_of([self]);
         let counts = self.to_vec::<i64>()?;
         if let Some(negative) = counts.iter().find(|&&count| count < 0) {
             return runtime_error!("repeat_interleave: repeats can not be negative, got {negative}");

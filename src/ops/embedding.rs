@@ -12,6 +12,7 @@ use crate::kernels::rows::{self, Pairs};
 use crate::kernels::without_interpreter;
 use crate::runtime_error;
 use crate::storage::{Access, check_room};
+use crate::tape::sample::made_of;
 use crate::tape::{is_recording, without_recording};
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -271,6 +272,7 @@ pub fn embedding_bag(
     include_last_offset: bool,
     padding_idx: Option<i64>,
 ) -> Result<Several> {
+    let _of = made_of([indices, offsets]);
     let mode = match mode {
         0 => Mode::Sum,
         1 => Mode::Mean,

@@ -9,6 +9,7 @@ use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
 use crate::layout::{Shape, normalize_dim};
 use crate::runtime_error;
+use crate::tape::sample::made_of;
 use crate::tensor::Tensor;
 
 impl Tensor {
@@ -24,6 +25,7 @@ impl Tensor {
     fn places_along(&self, op: &str, dim: usize, index: &Tensor, error: fn(String) -> Error) -> Result<Places> {
         let list = checked_places(op, dim, self.shape()[dim], index).map_err(|e| error(e.to_string()))?;
         let mut places = Places::default();
+        let _of = made_of([index]);
         places.add_integers(dim, self.shape()[dim], &Tensor::from_slice(&[list.len()], &list)?)?;
         Ok(places)
     }
@@ -176,6 +178,7 @@ impl Tensor {
         let mut list: Vec<i64> = index.to_vec::<i64>()?.into_iter().map(wrap).collect();
         list.sort_unstable();
         list.dedup();
+        let _of = made_of([index]);
         places.add_integers(d, x.shape()[d], &Tensor::from_slice(&[list.len()], &list)?)?;
         x.with_places(op, &places, &value, false)?.view_as_shape(self.shape())
     }
@@ -202,6 +205,7 @@ impl Tensor {
         x.check_source("index_reduce", d, &index, &source, Error::Runtime)?;
         let list = checked_places("index_reduce", d, x.shape()[d], &index).map_err(|e| Error::Index(e.to_string()))?;
         let along = Along::vector(d, &list, source.shape());
+        let _of = made_of([&index]);
         x.reduced_along("index_reduce", &along, &source, reduce, include_self)?.view_as_shape(self.shape())
     }
 

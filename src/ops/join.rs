@@ -12,6 +12,7 @@ use crate::runtime_error;
 use crate::storage::check_room;
 use crate::storage::{Access, Storage};
 use crate::tape::record::Rule;
+use crate::tape::sample::made_of;
 use crate::tape::{Recorder, is_following, is_recording};
 use crate::tensor::Tensor;
 
@@ -367,6 +368,7 @@ pub fn block_diag(tensors: Tensors) -> Result<Tensor> {
         return Tensor::uninitialized("block_diag", &[1, 0], super::default_dtype());
     }
     let total = |dim: usize| blocks.iter().map(|x| x.shape()[dim]).sum::<usize>();
+    let _of = made_of(&blocks);
     let y = Tensor::zeroed("block_diag", &[total(0), total(1)], result_type(&blocks.iter().collect::<Vec<_>>()))?;
     let (mut row, mut column) = (0, 0);
     let corners: Vec<(usize, usize)> = blocks

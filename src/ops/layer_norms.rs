@@ -104,6 +104,9 @@ impl<'a> Batch<'a> {
             self.update(running, &values, groups.size() as f64)?;
         }
         let y = plan.record(x, self.affine, &values, vec![values.y.clone()])?.swap_remove(0);
+        for average in self.running.iter().flat_map(|running| [running.mean, running.variance]) {
+            [&y, &values.mean, &values.rstd].iter().for_each(|made| made.note_sample_of(average.sample_of()));
+        }
         if !self.training {
             let none = || Tensor::uninitialized(op, &[0], x.dtype());
             return Ok([y, none()?, none()?]);

@@ -8,6 +8,7 @@ use crate::dtype::{Bool, DType, Element};
 use crate::error::{Error, Result};
 use crate::layout::{Layout, Shape, Strides, broadcast_shapes};
 use crate::runtime_error;
+use crate::tape::sample::made_of;
 use crate::tensor::Tensor;
 use crate::vjp;
 
@@ -71,6 +72,7 @@ impl Tensor {
         if self.rank() == 0 {
             return self.view_as_shape(&[1])?.true_coordinates();
         }
+        let _of = made_of([self]);
         let places = self.true_places()?;
         self.coordinates(&places).iter().map(|list| Tensor::from_slice(&[places.len()], list)).collect()
     }
@@ -172,6 +174,7 @@ impl Tensor {
 
     /// The coordinates of the elements that are not zero, a row each.
     pub fn argwhere(&self) -> Result<Tensor> {
+        let _of = made_of([self]);
         let places = self.true_places()?;
         let rank = self.rank();
         // In memory the coordinates lie dim by dim.
@@ -191,6 +194,7 @@ impl Tensor {
         if size < 0 {
             return runtime_error!("nonzero_static: 'size' must be an non-negative integer, got {size}");
         }
+        let _of = made_of([self]);
         let mut rows = self.argwhere()?.to_vec::<i64>()?;
         rows.resize(size as usize * self.rank(), fill_value);
         Tensor::from_slice(&[size as usize, self.rank()], &rows)

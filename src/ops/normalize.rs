@@ -10,6 +10,7 @@ use crate::kernels::without_interpreter;
 use crate::layout::Shape;
 use crate::runtime_error;
 use crate::storage::Access;
+use crate::tape::sample::made_of;
 use crate::tape::{Node, Recorder, is_recording};
 use crate::tensor::Tensor;
 
@@ -107,6 +108,8 @@ impl Plan {
     /// Normalizes, without recording it. `given` are the means and one over the deviations, if they are not computed.
     pub fn values(&self, x: &Tensor, affine: Affine<'_>, given: Option<(&Tensor, &Tensor)>) -> Result<Normalized> {
         let (op, dtype) = (self.op, x.dtype());
+        let of_given = given.map(|(mean, rstd)| [mean, rstd]).into_iter().flatten();
+        let _of = made_of([x].into_iter().chain(of_given));
         let (from, groups) = self.for_kernel(x)?;
         let weight = filled(op, affine.weight, groups.channels, 1, dtype)?;
         let bias = filled(op, affine.bias, groups.channels, 0, dtype)?;
@@ -138,6 +141,7 @@ impl Plan {
 
     /// What `values` answers for no elements in so many groups: means of 0, and no deviations.
     pub fn of_nothing(&self, x: &Tensor, groups: usize) -> Result<Normalized> {
+        let _of = made_of([x]);
         let number = |value: f64| Tensor::full(self.op, &[groups], Scalar::Float(value), x.dtype());
         let y = Tensor::uninitialized(self.op, x.shape(), x.dtype())?;
         Ok(Normalized { y, mean: number(0.0)?, variance: number(0.0)?, rstd: number(f64::NAN)? })
@@ -148,7 +152,7 @@ impl Plan {
     pub fn record(&self, x: &Tensor, affine: Affine<'_>, values: &Normalized, outputs: Vec<Tensor>) -> Result<Vec<Tensor>> {
         let mut recorder = Recorder::new(self.op);
         let on_tape = [x].into_iter().chain(affine.each()).fold(false, |on, input| recorder.input(input) | on);
-        recorder.note_samples(&outputs);
+        recorder.note_samples(&outputs[..1]);
         if !(is_recording() && on_tape) {
             return Ok(outputs);
         }

@@ -237,6 +237,7 @@ impl Tensor {
         let x = self;
         let y = x.own_copy()?;
         y.put_places(places, values, accumulate)?;
+        y.note_sample_of(places.sample_of);
         let places = places.clone();
         let places2 = places.clone();
         let dtype = x.dtype();

@@ -15,6 +15,7 @@ use crate::kernels::without_interpreter;
 use crate::random::{self, Generator, Real};
 use crate::runtime_error;
 use crate::storage::Access;
+use crate::tape::sample::made_of;
 use crate::tape::view::in_place;
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -433,6 +434,7 @@ impl Tensor {
                 drawn.map_err(Error::Runtime)
             })
         })?;
+        let _of = made_of([self]);
         match self.rank() {
             1 => Tensor::from_slice(&[samples as usize], &drawn),
             _ => Tensor::from_slice(&[self.shape()[0], samples as usize], &drawn),

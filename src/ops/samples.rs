@@ -94,7 +94,7 @@ impl Tensor {
     /// What lies at this place of the first dim. Not recorded.
     fn sample(&self, place: usize) -> Tensor {
         let Layout { shape, strides, offset } = self.layout();
-        let offset = offset.wrapping_add_signed(place as isize * strides[0]);
+        let offset = if self.numel() == 0 { *offset } else { offset.wrapping_add_signed(place as isize * strides[0]) };
         self.with_layout(Layout { shape: shape[1..].into(), strides: strides[1..].into(), offset })
     }
 }

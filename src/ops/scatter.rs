@@ -13,6 +13,7 @@ use crate::kernels::{gather, without_interpreter};
 use crate::layout::{Shape, normalize_dim};
 use crate::runtime_error;
 use crate::storage::Access;
+use crate::tape::sample::made_of;
 use crate::tape::view::in_place;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
@@ -314,6 +315,7 @@ impl Tensor {
         {
             return runtime_error!("{op}: Expected self.dtype to be equal to src.dtype");
         }
+        let _of = made_of([index]);
         let along = Along::new(op, self, dim, index)?;
         if along.places.is_empty() {
             return self.clone_in(super::arguments::MemoryFormat::Preserve);
@@ -337,6 +339,7 @@ impl Tensor {
         if sparse_grad {
             return Err(Error::NotImplemented("gather: sparse gradients are not supported".into()));
         }
+        let _of = made_of([index]);
         let along = Along::new("gather", self, dim, index)?;
         if along.places.is_empty() {
             let y = Tensor::uninitialized("gather", index.shape(), self.dtype())?;
@@ -426,6 +429,7 @@ impl Tensor {
         let x = self.expand_to("take_along_dim", &with(&common, size))?;
         let wrap = |place: i64| if size == 0 { place } else { place.rem_euclid(size as i64) };
         let places: Vec<i64> = indices.to_vec::<i64>()?.into_iter().map(wrap).collect();
+        let _of = made_of([indices]);
         let index = Tensor::from_slice(indices.shape(), &places)?.expand_to("take_along_dim", &with(&common, count))?;
         x.gather(dim, &index, false)
     }

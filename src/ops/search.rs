@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::kernels::{par, without_interpreter};
 use crate::layout::{Shape, normalize_dim};
 use crate::runtime_error;
+use crate::tape::sample::made_of;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
 
@@ -73,6 +74,7 @@ pub fn searchsorted(
 ) -> Result<Tensor> {
     let values = input.tensor()?;
     let sequence = sorted_sequence;
+    let _of = made_of([sequence, &values].into_iter().chain(sorter));
     match side {
         None | Some("right") => {}
         Some("left") if !right => {}
@@ -126,7 +128,9 @@ pub fn bucketize(input: Operand, boundaries: &Tensor, out_int32: bool, right: bo
     if boundaries.rank() != 1 {
         return runtime_error!("bucketize: boundaries tensor must be 1 dimension, but got dim({})", boundaries.rank());
     }
-    search(boundaries, &input.tensor()?, right, None, if out_int32 { DType::I32 } else { DType::I64 })
+    let values = input.tensor()?;
+    let _of = made_of([boundaries, &values]);
+    search(boundaries, &values, right, None, if out_int32 { DType::I32 } else { DType::I64 })
 }
 
 /// Ascending, NaN last.
@@ -167,6 +171,7 @@ fn groups<T: Ordered>(values: &[T], width: usize, rows: usize, sorted: bool) -> 
 impl Tensor {
     /// What `unique` and `unique_consecutive` share.
     fn distinct(&self, op: &'static str, dim: Option<isize>, sorted: bool, inverse: bool, counts: bool) -> Result<OneOrSeveral> {
+        let _of = made_of([self]);
         let x = self.detached(false);
         let rows = match dim {
             None => x.reshape_to(&[x.numel()])?,
@@ -238,6 +243,7 @@ impl Tensor {
         if minlength < 0 {
             return runtime_error!("bincount: minlength should be >= 0, got {minlength}");
         }
+        let _of = made_of([self].into_iter().chain(weights));
         let values = self.to_vec::<i64>()?;
         if self.rank() != 1 || values.iter().any(|&v| v < 0) {
             return runtime_error!("bincount: only supports 1-d non-negative integral inputs.");
@@ -299,6 +305,7 @@ pub fn one_hot(tensor: &Tensor, num_classes: isize) -> Result<Tensor> {
     if tensor.dtype() != DType::I64 {
         return runtime_error!("one_hot: is only applicable to index tensor of type LongTensor, got {}", tensor.dtype());
     }
+    let _of = made_of([tensor]);
     let classes = tensor.to_vec::<i64>()?;
     if classes.is_empty() && num_classes <= 0 {
         return runtime_error!("one_hot: Can not infer total number of classes from empty tensor.");
@@ -338,6 +345,7 @@ pub fn unravel_index(indices: &Tensor, shape: Dims) -> Result<Several> {
     if let Some(bad) = shape.iter().find(|&&size| size < 0) {
         return Err(Error::Value(format!("unravel_index: 'shape' cannot have negative values, but got {bad} in {:?}", &*shape)));
     }
+    let _of = made_of([indices]);
     let numbers = indices.to_vec::<i64>()?;
     if shape.contains(&0) && !numbers.is_empty() {
         return Err(Error::Value("unravel_index: a dim of size 0 has no places".into()));

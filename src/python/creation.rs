@@ -18,6 +18,8 @@ use crate::ops::creation::{format_strides, permuted_strides, range_dtype, spaced
 use crate::ops::default_dtype;
 use crate::ops::fft::functions::frequencies;
 use crate::ops::join::triangle_indices;
+use crate::tape::mode::ModeGuard;
+use crate::tape::sample::made_of;
 use crate::tensor::Tensor;
 
 type Keywords<'a, 'py> = &'a Bound<'py, PyDict>;
@@ -252,6 +254,12 @@ fn step_count(op: &str, steps: &Bound<'_, PyAny>) -> PyResult<usize> {
     }
 }
 
+/// See [`made_of`], for endpoints.
+fn made_of_ends(ends: [&Bound<'_, PyAny>; 2]) -> Option<ModeGuard> {
+    let tensors: Vec<Tensor> = ends.iter().filter_map(|end| Some(end.cast::<Tensor>().ok()?.borrow().clone())).collect();
+    made_of(&tensors)
+}
+
 /// `steps` evenly spaced numbers from `start` to `end`, both included.
 #[pyfunction]
 #[pyo3(signature = (start, end, steps, **options))]
@@ -264,6 +272,7 @@ pub fn linspace<'py>(
     let options = Options::parse("linspace", options, &["out"])?;
     let (low, high, n) = (endpoint("linspace", start)?, endpoint("linspace", end)?, step_count("linspace", steps)?);
     let dtype = spaced_dtype("linspace", [low, high], options.dtype)?;
+    let _of = made_of_ends([start, end]);
     options.build(start.py(), dtype, |dtype| Tensor::linspace(low, high, n, dtype))
 }
 
@@ -280,6 +289,7 @@ pub fn logspace<'py>(
     let options = Options::parse("logspace", options, &["out"])?;
     let (low, high, n) = (endpoint("logspace", start)?, endpoint("logspace", end)?, step_count("logspace", steps)?);
     let dtype = spaced_dtype("logspace", [low, high], options.dtype)?;
+    let _of = made_of_ends([start, end]);
     options.build(start.py(), dtype, |dtype| Tensor::logspace(low, high, n, base, dtype))
 }
 

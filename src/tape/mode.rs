@@ -15,11 +15,15 @@ pub struct Mode {
     pub views: bool,
     /// The transforms of functions that the thread is in.
     pub level: Level,
+    /// The transform that maps whose samples all depends on that is made now; 0 is none. See [`super::sample::made_of`].
+    pub made_of: u64,
 }
 
 thread_local! {
-    static MODE: Cell<Mode> =
-        const { Cell::new(Mode { grad: true, inference: false, views: true, level: Level { number: 0, differentiates: 0, maps: 0 } }) };
+    static MODE: Cell<Mode> = const {
+        let level = Level { number: 0, differentiates: 0, maps: 0 };
+        Cell::new(Mode { grad: true, inference: false, views: true, level, made_of: 0 })
+    };
 }
 
 /// This thread's mode.
@@ -63,6 +67,11 @@ impl ModeGuard {
     /// For views that no user can see.
     pub fn without_views() -> ModeGuard {
         ModeGuard(MODE.replace(Mode { views: false, ..MODE.get() }))
+    }
+
+    /// What is made depends on samples of this transform.
+    pub(super) fn made_of(map: u64) -> ModeGuard {
+        ModeGuard(MODE.replace(Mode { made_of: map, ..MODE.get() }))
     }
 
     /// Switches recording on or off until the guard is dropped.

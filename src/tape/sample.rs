@@ -3,6 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use super::mode::{self, ModeGuard};
+use crate::tensor::Tensor;
+
 /// A transform that maps, by its number, and how far apart its samples lie in memory, in elements. Dims of a sample with a smaller
 /// stride lie within the sample; of the others, each step passes by all samples.
 pub type BatchStride = (u64, usize);
@@ -29,7 +32,26 @@ const UNKNOWN: u64 = 0;
 /// Known to depend on none.
 const NONE: u64 = 1;
 
+/// Until the guard is dropped, all tensors that are made depend on the samples that these operands depend on. For ops that read
+/// operands as numbers (places, classes, counts), where nothing else tells what is made of them.
+#[must_use]
+#[inline]
+pub fn made_of<'a>(operands: impl IntoIterator<Item = &'a Tensor>) -> Option<ModeGuard> {
+    let mode = mode::mode();
+    if mode.level.maps == 0 {
+        return None;
+    }
+    let map = operands.into_iter().map(Tensor::sample_of).fold(mode.made_of, u64::max);
+    (map > mode.made_of).then(|| ModeGuard::made_of(map))
+}
+
 impl Samples {
+    /// Of a tensor that depends on samples of this transform; 0 is none.
+    #[inline(always)]
+    pub fn of_map(map: u64) -> Samples {
+        Samples { of: AtomicU64::new(map), strides: OnceLock::new() }
+    }
+
     /// The innermost transform that maps whose samples the tensor is known to depend on; 0 is none.
     #[inline]
     pub fn of(&self) -> u64 {

@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::kernels::linalg::ldl;
 use crate::ops::arguments::{MemoryFormat, Named};
 use crate::runtime_error;
+use crate::tape::sample::made_of;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
 
@@ -96,6 +97,7 @@ pub fn ldl_solve(LD: &Tensor, pivots: &Tensor, B: &Tensor, hermitian: bool) -> R
         return runtime_error!("{OP}: pivots must be between 1 and {n}, or between -{n} and -1, got {p}");
     }
     let shape = broadcast_batch("linalg_ldl_solve", B, LD)?;
+    let _of = made_of([pivots]);
     let x = without_recording(|| {
         let (a, b) = (LD.with_batch(OP, &shape)?.by_columns()?, B.with_batch(OP, &shape)?.by_columns()?);
         let pivots = pivots.expand_to(OP, &with(&shape, &[n]))?.clone_in(MemoryFormat::Contiguous)?;

@@ -12,6 +12,7 @@ use crate::kernels::linalg::{lu, triangular};
 use crate::layout::Shape;
 use crate::ops::arguments::Named;
 use crate::runtime_error;
+use crate::tape::sample::made_of;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
 
@@ -74,6 +75,7 @@ impl Factors {
 fn permutations(pivots: &Tensor, m: usize, dtype: DType) -> Result<Tensor> {
     let (shape, k) = (batch(pivots, 1), pivots.shape()[pivots.rank() - 1]);
     let numbers = pivots.detached_read()?.contiguous()?.to_vec::<i32>()?;
+    let _of = made_of([pivots]);
     let p = Tensor::zeroed("lu_unpack", &with(&shape, &[m, m]), dtype)?;
     let places = Tensor::uninitialized("lu_unpack", &with(&shape, &[m]), DType::I64)?;
     let mut order: Vec<i64> = Vec::with_capacity(places.numel());
@@ -226,6 +228,7 @@ pub fn lu_factor_ex(A: &Tensor, pivot: bool, check_errors: bool) -> Result<Named
 #[allow(non_snake_case)]
 pub fn linalg_lu(A: &Tensor, pivot: bool) -> Result<Named> {
     check("linalg.lu", A, pivot)?;
+    let _of = made_of([A]);
     let [p, l, u] = without_recording(|| {
         let Factors { lu, pivots, .. } = Factors::of(A)?;
         let (l, u) = parts(&lu)?;
@@ -270,6 +273,7 @@ fn solved(op: &str, lu: &Tensor, pivots: &Tensor, b: &Tensor, left: bool, adjoin
     check_factors(op, lu, pivots, b, left)?;
     let shape = broadcast_batch("linalg_lu_solve", lu, b)?;
     let b = b.with_batch("linalg_lu_solve", &shape)?;
+    let _of = made_of([pivots]);
     let x = without_recording(|| {
         let factors = Factors { lu: lu.by_columns()?, pivots: pivots.detached_read()?, info: pivots.clone() };
         factors.solve(&b.detached_read()?, left, adjoint)?.to_dtype(b.dtype())
@@ -334,6 +338,7 @@ pub fn lu_unpack(LU_data: &Tensor, LU_pivots: &Tensor, unpack_data: bool, unpack
              Note: this function is intended to be used with the output produced by torch.linalg.lu_factor"
         );
     }
+    let _of = made_of([LU_data, LU_pivots]);
     let (lu, (m, n), dtype) = (LU_data, sides(LU_data), LU_data.dtype());
     let empty = || Tensor::zeroed(OP, &[0], dtype);
     let p = if unpack_pivots {

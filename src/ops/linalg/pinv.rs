@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::layout::broadcast_shapes;
 use crate::ops::arguments::{Dims, Named};
 use crate::runtime_error;
+use crate::tape::sample::made_of;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
 
@@ -63,6 +64,7 @@ pub fn _pinv(A: &Tensor, atol: &Tensor, rtol: &Tensor, hermitian: bool) -> Resul
     if hermitian {
         check_square("linalg.pinv", "A", a)?;
     }
+    let _of = made_of([atol, rtol]);
     let p = without_recording(|| inverted(a, &atol.detached_read()?, &rtol.detached_read()?, hermitian))?;
     let [p] = record("linalg_pinv", &[a], &[a], [p], |back| {
         let ([a], Some(p), Some(g)) = (back.saved, back.y.first(), back.g(0)) else { return Ok(vec![None]) };
@@ -185,6 +187,7 @@ pub fn lstsq(input: &Tensor, b: &Tensor, rcond: Option<f64>, driver: Option<&str
         (_, Some(_)) => epsilon(a.dtype()),
         (_, None) => epsilon(a.dtype()) * rounding,
     };
+    let _of = made_of([&a, &b]);
     let [x, residuals, rank, values] = without_recording(|| {
         let [x, rest @ ..] = wanted(OP, &a, &b, tolerance, driver)?;
         let x = if vector { x.squeeze_dims(&[x.rank() - 1])? } else { x };

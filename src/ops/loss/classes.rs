@@ -13,6 +13,7 @@ use crate::ops::arguments::Dims;
 use crate::runtime_error;
 use crate::storage::Access;
 use crate::tape::is_recording;
+use crate::tape::sample::made_of;
 use crate::tensor::Tensor;
 use crate::vjp;
 
@@ -192,6 +193,7 @@ pub fn nll_loss(
     ignore_index: i64,
 ) -> Result<Tensor> {
     const OP: &str = "nll_loss";
+    let _of = made_of([target].into_iter().chain(weight.as_deref()));
     let reduce = Reduce::of(OP, reduction)?;
     let x = input;
     let classes = Classes::new(OP, x, target, weight.as_deref(), ignore_index)?;
@@ -214,6 +216,7 @@ fn class_cross_entropy(
     reduce: Reduce,
     ignore_index: i64,
 ) -> Result<Tensor> {
+    let _of = made_of([target].into_iter().chain(weight));
     let classes = Classes::new(OP, x, target, weight, ignore_index)?;
     let lines = Lines::new(x.shape(), classes.dim);
     let samples = classes.places.len();
@@ -332,6 +335,7 @@ fn smooth_cross_entropy(
     ignore_index: i64,
     smoothing: f64,
 ) -> Result<Tensor> {
+    let _of = made_of([target].into_iter().chain(weight));
     let classes = Classes::new(OP, x, target, weight, ignore_index)?;
     let Classes { dim, count, .. } = classes;
     let right = class_cross_entropy(x, target, weight, reduce, ignore_index)?;

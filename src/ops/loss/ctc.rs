@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::kernels::{par, without_interpreter};
 use crate::ops::along::Target;
 use crate::runtime_error;
+use crate::tape::sample::made_of;
 use crate::tape::{is_recording, without_recording};
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -143,12 +144,14 @@ fn ranges(targets: &Tensor, lengths: &[i64]) -> Result<Vec<std::ops::Range<usize
 pub fn ctc_loss(
     log_probs: &Tensor,
     targets: &Tensor,
-    input_lengths: Vec<i64>,
-    target_lengths: Vec<i64>,
+    input_lengths: &Tensor,
+    target_lengths: &Tensor,
     blank: i64,
     zero_infinity: bool,
 ) -> Result<Tensor> {
     let x = log_probs;
+    let _of = made_of([targets, input_lengths, target_lengths]);
+    let (input_lengths, target_lengths) = (input_lengths.to_vec::<i64>()?, target_lengths.to_vec::<i64>()?);
     let &[steps, samples, classes] = x.shape() else {
         return runtime_error!("{OP}: expected log_probs of 3 dims, got {}", x.rank());
     };

@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::layout::{Layout, Shape};
 use crate::ops::arguments::Dims;
 use crate::runtime_error;
+use crate::tape::sample::made_of;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -81,6 +82,7 @@ pub fn multi_margin_loss(
     }
     check_float(OP, x)?;
     check_constant(OP, "weight", weight.as_deref())?;
+    let _of = made_of([target].into_iter().chain(weight.as_deref()));
     let labels = labels(OP, target, 0, classes)?;
     let values = x.detached_read()?.contiguous()?;
     let weights = weight.map(|weight| weight.to_vec::<f64>()).transpose()?;
@@ -131,6 +133,7 @@ pub fn multilabel_margin_loss(input: &Tensor, target: &Tensor, reduction: i64) -
         return runtime_error!("{OP}: inconsistent target size {:?} for an input of size {:?}", target.shape(), x.shape());
     }
     check_float(OP, x)?;
+    let _of = made_of([target]);
     let (labels, values) = (labels(OP, target, -1, classes)?, x.detached_read()?.to_vec::<f64>()?);
     // The losses are piecewise linear in the input: their slopes are all there is to differentiate.
     let (mut losses, mut slopes) = (vec![0.0; samples], vec![0.0; samples * classes]);

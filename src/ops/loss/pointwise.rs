@@ -11,6 +11,7 @@ use crate::layout::broadcast_shapes;
 use crate::ops::activation::softplus;
 use crate::ops::kernel::promoted;
 use crate::runtime_error;
+use crate::tape::sample::made_of;
 use crate::tape::{is_recording, without_recording};
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -195,6 +196,7 @@ pub fn binary_cross_entropy(
     let reduce = Reduce::of(OP, reduction)?;
     let (x, t, weight) = (input, target, weight.as_deref());
     check_constant(OP, "weight", weight)?;
+    let _of = made_of(weight);
     let w = match weight {
         Some(weight) => in_dtype_of(OP, weight.detached(false), x)?.expand_to(OP, x.shape())?,
         None => one(x.dtype())?,

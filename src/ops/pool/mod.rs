@@ -16,6 +16,7 @@ use crate::kernels::without_interpreter;
 use crate::layout::Shape;
 use crate::runtime_error;
 use crate::storage::Access;
+use crate::tape::sample::made_of;
 use crate::tensor::Tensor;
 use crate::vjp;
 
@@ -30,6 +31,7 @@ pub(super) fn not_implemented<T>(kernel: &str, x: &Tensor) -> Result<T> {
 
 /// The largest of each window, recorded, and their places in the planes.
 pub(super) fn largest(op: &'static str, x: &Tensor, layout: &Layout, n: usize) -> Result<[Tensor; 2]> {
+    let _of = made_of([x]);
     let y = Tensor::uninitialized(op, &layout.shape, x.wide()?.dtype())?;
     let index = Tensor::uninitialized(op, &layout.shape, DType::I64)?;
     if y.numel() > 0 {

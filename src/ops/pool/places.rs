@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::layout::Shape;
 use crate::ops::arguments::{Dims, Several};
 use crate::runtime_error;
+use crate::tape::sample::made_of;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -79,6 +80,7 @@ fn fractional_max(x: &Tensor, kernel: &[isize], sizes: &[isize], samples: &Tenso
         };
         starts.push((0..n).map(of_dim).collect::<Result<Vec<_>>>()?);
     }
+    let _of = made_of([samples]);
     let [kernel, sizes] = [kernel, sizes].map(|list| list.iter().map(|&size| size as usize).collect::<Shape>());
     let layout = Layout::at(op, x.shape(), &kernel, &starts, &sizes)?;
     largest(op, x, &layout, n)
@@ -120,6 +122,7 @@ fn unpool(x: &Tensor, indices: &Tensor, sizes: &[isize], n: usize) -> Result<Ten
     if let Some(bad) = index.to_vec::<i64>()?.into_iter().find(|&i| !(0..size as i64).contains(&i)) {
         return runtime_error!("{op}: Found an invalid max index: {bad} (output volumes are of size {sizes:?})");
     }
+    let _of = made_of([indices]);
     let y = without_recording(|| -> Result<Tensor> {
         let zeros = Tensor::zeroed(op, &[planes, size], x.dtype())?;
         zeros.scatter(1, &index, Some(x.detached_read()?.reshape_to(&[planes, elements])?.into()), None, None)
