@@ -602,7 +602,7 @@ impl Tensor {
             meta,
         });
         let body = std::mem::replace(&mut self.body, body);
-        self.note_strides();
+        self.note_layout(body.layout.shape != self.body.layout.shape);
         Tensor { body, saved_version: None, is_number: false, reusable: false }
     }
 }

@@ -129,6 +129,30 @@ def test_a_gradient_lies_in_memory_as_its_leaf_does():
     assert flat.grad.stride() == (3, 1)
 
 
+@pytest.mark.parametrize("create_graph", [False, True])
+@pytest.mark.parametrize("factor", [1, 2])
+def test_a_gradient_of_a_leaf_that_has_another_shape_by_then(factor, create_graph):
+    """Guard: strides are those of the leaf's shape, and a gradient of another gets that. Torch broadcasts it."""
+
+    def grad_after(old, new):
+        x = old.requires_grad_()
+        loss = (x * 2 if factor == 2 else x).sum()
+        x.data = new
+        loss.backward(create_graph=create_graph)
+        grad, x.grad = x.grad, None
+        assert (grad == factor).all()
+        return grad.shape, grad.stride()
+
+    new = ferrograd.ones
+    for old in (lambda: new(3, 4), lambda: new(4, 3).t()):
+        assert grad_after(old(), new(2, 3, 4)) == ((2, 3, 4), (12, 4, 1))
+        assert grad_after(old(), new(4, 3, 2).permute(2, 1, 0)) == ((2, 3, 4), (1, 2, 6))
+        assert grad_after(old(), new(2, 6, 8)[:, ::2, ::2]) == ((3, 4), (4, 1))
+        for other in (new(400, 300).t(), new(2, 3, 400).transpose(0, 2), new(4), new(0)):
+            with pytest.raises(RuntimeError, match="broadcast"):
+                grad_after(old(), other)
+
+
 def test_a_recorded_gradient_is_no_alias():
     x, g = ferrograd.ones(2, requires_grad=True), ferrograd.ones(2)
     x.backward(g, create_graph=True)

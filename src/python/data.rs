@@ -234,6 +234,6 @@ pub fn leaf(x: Tensor, requires_grad: bool) -> PyResult<Tensor> {
         return Err(PyRuntimeError::new_err("Only Tensors of floating point and complex dtype can require gradients"));
     }
     let x = x.with_meta(crate::tape::Meta::leaf(true));
-    x.note_strides();
+    x.note_layout(false);
     Ok(x)
 }

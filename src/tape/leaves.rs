@@ -10,7 +10,7 @@ use super::engine::{HashMap, HashSet, sum};
 use super::meta::{Grad, Meta, any_hooked_leaf};
 use super::record::{Edge, Node};
 use crate::error::Result;
-use crate::layout::{Strides, contiguous_strides};
+use crate::layout::{Layout, contiguous_strides};
 use crate::tensor::Tensor;
 
 /// The place of a leaf that is asked for and that nothing has flowed to.
@@ -191,13 +191,13 @@ pub fn accumulate(meta: &Arc<Meta>, grad: Tensor) -> Result<()> {
 /// the leaf does.
 pub fn add_to_grad(meta: &Arc<Meta>, grad: Tensor, create_graph: bool) -> Result<()> {
     loop {
-        let (before, strides) = {
+        let (before, layout) = {
             let state = meta.lock();
-            (state.grad.clone(), state.strides.clone())
+            (state.grad.clone(), state.layout.clone())
         };
         let sum = match &before {
-            None if !create_graph && grad.is_unique() && lies_as(&grad, strides.as_ref()) => grad.clone(),
-            None => grad.copied_with(strides.unwrap_or_else(|| contiguous_strides(grad.shape())))?,
+            None if !create_graph && grad.is_unique() && lies_as(&grad, layout.as_deref()) => grad.clone(),
+            None => copy_lying_as(&grad, layout.as_deref())?,
             Some(before) if create_graph => before.tensor()?.add(&grad)?,
             Some(before) => return super::without_recording(|| before.tensor()?.add_in_place(&grad)),
         };
@@ -209,6 +209,14 @@ pub fn add_to_grad(meta: &Arc<Meta>, grad: Tensor, create_graph: bool) -> Result
 }
 
 /// Whether a gradient has the strides of its leaf, row-major ones if None are given.
-fn lies_as(grad: &Tensor, strides: Option<&Strides>) -> bool {
-    strides.map_or(grad.is_contiguous(), |strides| grad.strides() == strides.as_slice())
+fn lies_as(grad: &Tensor, layout: Option<&Layout>) -> bool {
+    layout.map_or(grad.is_contiguous(), |layout| grad.strides() == layout.strides.as_slice())
+}
+
+/// A copy of a gradient that has them. To a leaf that the user has given another shape meanwhile it is broadcast, as in torch.
+fn copy_lying_as(grad: &Tensor, layout: Option<&Layout>) -> Result<Tensor> {
+    match layout {
+        Some(layout) => grad.expand_to("backward", &layout.shape)?.copied_with(layout.strides.clone()),
+        None => grad.copied_with(contiguous_strides(grad.shape())),
+    }
 }

@@ -12,7 +12,7 @@ use super::mode;
 use super::record::{Edge, Node};
 use super::view::Base;
 use crate::error::Result;
-use crate::layout::Strides;
+use crate::layout::Layout;
 use crate::tensor::Tensor;
 
 /// Something called with a gradient, which it may replace; with None where an op had none to give.
@@ -91,8 +91,8 @@ pub struct MetaState {
     pub hooks: Vec<(u64, Hook)>,
     /// Hooks on a leaf's end of the tape.
     pub node_hooks: Option<Box<NodeHooks>>,
-    /// The strides in which the gradient of a leaf is kept; `None` if they are row-major.
-    pub strides: Option<Strides>,
+    /// The shape and the strides in which the gradient of a leaf is kept; `None` if these are row-major, and the shape its own.
+    pub layout: Option<Box<Layout>>,
     /// The tensor this one is a view of.
     pub base: Option<Box<Base>>,
     /// The object that a leaf is to the layer that made it.

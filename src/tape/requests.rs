@@ -28,20 +28,18 @@ impl Tensor {
         }
         if !computed {
             self.meta_or_new().lock().requires_grad = flag;
-            self.note_strides();
+            self.note_layout(false);
         }
         Ok(())
     }
 
-    /// As a leaf: has its gradient kept in the same order in memory, if its own has no gaps.
-    pub(crate) fn note_strides(&self) {
+    /// As a leaf: has its gradient kept in the same order in memory, if its own has no gaps. With `reshaped`, there may be gradients
+    /// of another shape on the tape.
+    pub(crate) fn note_layout(&self, reshaped: bool) {
         let Some(meta) = self.meta() else { return };
-        let unusual = !self.is_contiguous() && self.layout().is_dense();
-        let strides = unusual.then(|| self.layout().strides.clone());
         let mut state = meta.lock();
-        if state.strides != strides {
-            state.strides = strides;
-        }
+        let unusual = !self.is_contiguous() || reshaped || state.layout.is_some();
+        state.layout = (unusual && self.layout().is_dense()).then(|| Box::new(self.layout().clone()));
     }
 
     /// Whether `grad` may be assigned as the gradient of this tensor.
