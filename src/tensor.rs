@@ -589,6 +589,9 @@ impl Tensor {
     pub(crate) fn set_data(&mut self, other: &Tensor) -> Tensor {
         let meta = OnceLock::from(self.meta_or_new());
         let Body { storage, layout, contiguous, dtype, inference, .. } = &*other.body;
+        if !storage.same(&self.body.storage) {
+            self.leave_base();
+        }
         let body = Arc::new(Body {
             storage: storage.clone(),
             layout: layout.clone(),

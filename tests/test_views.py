@@ -259,6 +259,15 @@ def test_the_base_is_the_very_object():
     assert view._base is base and base._base is None
 
 
+def test_the_base_of_a_view_that_shows_other_memory():
+    """Guard: the base stays in the memory that it was in, of which there may be more."""
+    view = ferrograd.arange(6.0).view(2, 3)[1]
+    view.data = ferrograd.zeros(1)
+    assert view._base.tolist() == [0, 1, 2, 3, 4, 5] and view.tolist() == [0]
+    view.data = ferrograd.zeros(2)
+    assert view[:1]._base.tolist() == view._base.tolist() == [0, 1, 2, 3, 4, 5]
+
+
 def test_storages():
     x = ferrograd.arange(6.0).reshape(2, 3)
     part = x[1:]

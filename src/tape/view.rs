@@ -30,6 +30,8 @@ pub struct Base {
     pub layout: Layout,
     /// The base's dtype: views of complex numbers may show their parts.
     pub dtype: DType,
+    /// The base off the tape, where the view no longer shows its memory.
+    pub apart: Option<Box<Tensor>>,
     /// The storage's version when the view's history was made; `None` if that is no longer its history.
     pub version: Option<u32>,
     /// Whether the view may not be written to while recording, and why.
@@ -53,7 +55,10 @@ impl Tensor {
         let version = Some(self.version());
         let base = match parent.lock().base.as_deref() {
             Some(base) => Base { version, frozen: frozen.or(base.frozen), ..base.clone() },
-            None => Base { meta: parent.clone(), layout: self.layout().clone(), dtype: self.dtype(), version, frozen },
+            None => {
+                let (meta, layout, dtype) = (parent.clone(), self.layout().clone(), self.dtype());
+                Base { meta, layout, dtype, apart: None, version, frozen }
+            }
         };
         // As in torch, an unrecorded view requires a gradient if its base does.
         let leaf = !recording && (self.requires_grad() && !self.is_view() || base.meta.requires_grad());
@@ -67,8 +72,19 @@ impl Tensor {
 
     /// The tensor that this is a view of, if the tape knows one.
     pub fn base(&self) -> Option<Tensor> {
-        let base = self.meta()?.lock().base.clone()?;
-        Some(self.reinterpreted(base.layout.clone(), base.dtype).with_meta(base.meta.clone()))
+        let Base { meta, layout, dtype, apart, .. } = *self.meta()?.lock().base.clone()?;
+        let memory = apart.map_or_else(|| self.reinterpreted(layout, dtype), |base| *base);
+        Some(memory.with_meta(meta))
+    }
+
+    /// As a view, before it shows other memory (`x.data = y`): its base does not.
+    pub(crate) fn leave_base(&self) {
+        if let Some(meta) = self.meta().filter(|meta| meta.is_view())
+            && let Some(base) = &mut meta.lock().base
+            && base.apart.is_none()
+        {
+            base.apart = Some(Box::new(self.reinterpreted(base.layout.clone(), base.dtype)));
+        }
     }
 
     /// Whether this is a view that the tape knows of.
