@@ -286,6 +286,7 @@ def test_sizes_and_memory_can_be_replaced():
     assert values(x.resize_(1)) == [1] and tuple(x.resize_(2, 2).shape) == (2, 2)
     assert values(x)[0] == [1, 2]
     assert tuple(x.resize_as_(tensor(np.ones((3, 0)))).shape) == (3, 0)
+    assert x.resize_as_(x) is x and tuple(x.shape) == (3, 0)
     other = tensor(A)
     assert x.set_(other) is x and x.data_ptr() == other.data_ptr() and values(x) == values(other)
     assert x.set_().numel() == 0

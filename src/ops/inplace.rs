@@ -209,8 +209,10 @@ impl Tensor {
     }
 
     /// Changes the shape of this tensor to that of `other`; see `resize_`.
-    fn resize_as_<'py>(slf: Bound<'py, Self>, other: &Tensor) -> PyResult<Bound<'py, Self>> {
-        let resized = slf.borrow().resized("resize_as_", other.shape())?;
+    fn resize_as_<'py>(slf: Bound<'py, Self>, other: Bound<'py, Tensor>) -> PyResult<Bound<'py, Self>> {
+        // Not borrowed any more when the tensor changes: it may be the tensor itself.
+        let shape = other.borrow().layout().shape.clone();
+        let resized = slf.borrow().resized("resize_as_", &shape)?;
         slf.borrow().bump_version();
         let _old = show(&slf, &resized)?;
         Ok(slf)
