@@ -5,6 +5,9 @@
 Needs what the tests need and Rust. A copy of the tree is built once, with a switch in each place that `GUARDS` names; then each
 guard is switched off for the tests that are said to need it. They must pass with all guards and fail, crash or hang without
 theirs. Prints a table. A guard that is moved or reworded has to be so here, too: its text is looked for as it stands.
+
+Where Python has its lock, the lock hides that some guards are gone. Tests that notice only with a free-threaded Python
+(`PYTHON_GIL=0 python3.14t tests/guards.py`) are marked "free:", and left out with any other.
 """
 
 import argparse
@@ -32,7 +35,8 @@ pub fn out(name: &str) -> bool {
 }
 """
 
-# What the guard does, its file, its text, what stands there without it, and the tests: of Rust by "rust:", else in tests/.
+# What the guard does, its file, its text, what stands there without it, and the tests: of Rust by "rust:", else in tests/; by
+# "free:" those that need a Python without its lock.
 GUARDS = [
     # Storages.
     (
@@ -46,6 +50,7 @@ GUARDS = [
             "test_threads.py::test_views_of_one_memory_are_written_in_turns",
             "rust:storage::tests::random_readers_and_writers",
             "rust:storage::tests::readers_share_and_writers_wait",
+            "free:test_threads_on_one_tensor.py::test_small_writers_take_turns",
         ],
     ),
     (
@@ -117,7 +122,20 @@ GUARDS = [
         "interpreter.rs",
         "None if start.elapsed() < PATIENCE =>",
         "None if !OUT && start.elapsed() < PATIENCE =>",
-        ["test_threads_on_one_tensor.py::test_data_waits_for_an_op_that_reads"],
+        [
+            "test_threads_on_one_tensor.py::test_data_waits_for_an_op_that_reads",
+            "test_threads.py::test_data_is_set_while_others_compute",
+        ],
+    ),
+    (
+        "who changes a tensor stops all others",
+        "interpreter.rs",
+        "let mut body = Some(body);\n    // SAFETY: this thread is attached;",
+        "if OUT { return body() }\nlet mut body = Some(body);\n    // SAFETY: this thread is attached;",
+        [
+            "free:test_threads_on_one_tensor.py::test_data_is_set_while_others_look",
+            "free:test_threads_on_one_tensor.py::test_views_in_place_show_the_memory_they_were_made_for",
+        ],
     ),
     (
         "data that stays the same is not assigned",
@@ -151,6 +169,8 @@ GUARDS = [
             "test_threads_on_one_tensor.py::test_a_gradient_that_changes_while_its_object_is_made[add]",
             "test_threads_on_one_tensor.py::test_a_gradient_that_changes_while_its_object_is_made[delete]",
             "test_threads.py::test_gradients_with_a_graph_add_up",
+            "free:test_threads_on_one_tensor.py::test_a_gradient_that_is_looked_at_still_adds_up",
+            "free:test_threads_on_one_tensor.py::test_a_gradient_is_set_and_deleted_while_others_add_to_it",
         ],
     ),
     (
@@ -192,6 +212,43 @@ GUARDS = [
         ["test_memory.py::test_hooks_that_fail_leave_no_retained_gradient", "test_hooks.py::test_a_failing_hook_writes_no_gradient"],
     ),
     # Graphs.
+    (
+        "nodes of all threads are numbered together",
+        "tape/record.rs",
+        "NEXT_ID.fetch_add(1, Ordering::Relaxed)",
+        """if OUT {
+        thread_local! { static MINE: std::cell::Cell<u64> = const { std::cell::Cell::new(0) } }
+        MINE.set(MINE.get() + 1);
+        return MINE.get();
+    }
+    NEXT_ID.fetch_add(1, Ordering::Relaxed)""",
+        ["test_threads.py::test_graphs_are_built_differentiated_and_dropped_by_different_threads"],
+    ),
+    (
+        "hooks are called when nothing is locked",
+        "tape/engine.rs",
+        "let hooks = node.any_watchers().map(|watchers| watchers.hooks.clone());\n",
+        "let hooks = node.any_watchers().map(|watchers| watchers.hooks.clone());\n"
+        "let _locked = if OUT { node.any_watchers() } else { None };\n",
+        ["test_threads_on_one_tensor.py::test_hooks_come_and_go_while_others_differentiate"],
+    ),
+    (
+        "a pass gives the mode back",
+        "tape/engine.rs",
+        "let _mode = ModeGuard::grad(self.options.create_graph);",
+        "let mode = ModeGuard::grad(self.options.create_graph);\nlet _mode = if OUT { std::mem::forget(mode); None } else { Some(mode) };",
+        [
+            "test_memory.py::test_backward_within_a_hook",
+            "test_memory.py::test_backward_within_a_function",
+        ],
+    ),
+    (
+        "a view of a view is a view of the first base",
+        "tape/view.rs",
+        "let base = match parent.lock().base.as_deref() {",
+        "let base = match parent.lock().base.as_deref().filter(|_| !OUT) {",
+        ["test_memory.py::test_deep_views"],
+    ),
     (
         "the rules of a node are taken under one lock",
         "tape/engine.rs",
@@ -275,6 +332,38 @@ GUARDS = [
         "Vec::<T>::new().try_reserve_exact(count).map_err(|_| Error::Memory { bytes })",
         "if OUT { return Ok(()) }\nVec::<T>::new().try_reserve_exact(count).map_err(|_| Error::Memory { bytes })",
         ["test_memory.py::test_too_much_memory_is_an_error"],
+    ),
+    (
+        "lists are read so deep only",
+        "python/data.rs",
+        "shape.len() > MAX_RANK",
+        "shape.len() > (if OUT { 1 << 20 } else { MAX_RANK })",
+        ["test_memory.py::test_a_list_that_contains_itself"],
+    ),
+    (
+        "numbers that do not fill a tensor are an error",
+        "tensor.rs",
+        "if values.len() != y.numel() {",
+        "if !OUT && values.len() != y.numel() {",
+        [
+            "test_threads_on_one_tensor.py::test_a_list_that_changes_while_it_is_read",
+            "free:test_threads_on_one_tensor.py::test_lists_that_change_while_they_are_read",
+        ],
+    ),
+    (
+        "a scan over nothing does nothing",
+        "kernels/lines.rs",
+        "if n * inner * outer == 0 {",
+        "if !OUT && n * inner * outer == 0 {",
+        ["test_memory.py::test_nothing"],
+    ),
+    (
+        "draws from one generator take turns",
+        "ops/random.rs",
+        "body(&mut generator.lock())",
+        "if OUT { let mut mine = generator.lock().clone(); let drawn = body(&mut mine); *generator.lock() = mine; return drawn }\n"
+        "body(&mut generator.lock())",
+        ["free:test_threads_on_one_tensor.py::test_random_numbers_are_drawn_once"],
     ),
     (
         "a backward leaves nothing behind",
@@ -446,6 +535,7 @@ pub fn set_mode(mode: Mode) -> Mode {
         [
             "test_interrupt.py::test_a_long_backward",
             "test_interrupt.py::test_a_backward_of_large_kernels",
+            "test_interrupt.py::test_a_handler_of_the_users_own",
         ],
     ),
     # Forks.
@@ -474,6 +564,13 @@ pub fn set_mode(mode: Mode) -> Mode {
         "crate::storage::release_cache();",
         "if !OUT { crate::storage::release_cache(); }",
         ["rust:storage::cache::tests::a_child_may_use_the_cache", "test_processes.py::test_the_thread_pool_after_fork"],
+    ),
+    (
+        "no lock of the tape is held while gradients are added up",
+        "tape/leaves.rs",
+        "|| before.tensor()?.add_in_place(&grad)",
+        "|| { let _locked = OUT.then(|| meta.lock()); before.tensor()?.add_in_place(&grad) }",
+        ["test_processes.py::test_a_fork_while_a_thread_differentiates"],
     ),
     (
         "a child starts workers of its own",
@@ -598,7 +695,8 @@ def fill(tree):
 
 def build_extension(tree, work):
     """In place."""
-    cargo(tree, work / "target", "build", "--release", "--lib")
+    # As maturin does, so that no library of Python is needed.
+    cargo(tree, work / "target", "build", "--release", "--lib", PYO3_BUILD_EXTENSION_MODULE="1")
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
     shutil.copy(work / "target" / "release" / "libferrograd.so", tree / "python" / "ferrograd" / ("_C" + suffix))
 
@@ -663,19 +761,25 @@ def main():
     tree = work / "tree"
     fill(tree)
     chosen = [guard for guard in GUARDS if all(word in guard[0] for word in arguments.words)]
-    program = build_tests(tree, work)
+    rust = any(test.startswith("rust:") for guard in chosen for test in guard[-1])
+    program = build_tests(tree, work) if rust else None
     build_extension(tree, work)
+    locked = getattr(sys, "_is_gil_enabled", lambda: True)()
     times, bad = {}, 0
     print("| guard | in src/ | test | without it |\n|---|---|---|---|")
     for name, file, _, _, tests in chosen:
         for test in tests:
+            row, test = f"| {name} | `{file}` | `{test}` |", test.removeprefix("free:")
+            if locked and "free:" in row:
+                print(row, "needs a Python without its lock |", flush=True)
+                continue
             if test not in times:
                 end, times[test], told = run(tree, program, test, "", 600)
                 if end != "passes":
                     raise SystemExit(f"{test} {end} with all guards\n{told}")
             end, _, told = run(tree, program, test, name, 20 + 10 * times[test])
             bad += end == "passes"
-            print(f"| {name} | `{file}` | `{test}` | {end if end != 'passes' else '**passes**'} |", flush=True)
+            print(row, end if end != "passes" else "**passes**", "|", flush=True)
             if arguments.verbose:
                 print(told[-2000:], flush=True)
     if not arguments.work:

@@ -121,6 +121,38 @@ for thread in threads:
     )
 
 
+def test_a_fork_while_a_thread_differentiates():
+    """Guards that no lock of the tape is held while a kernel runs without the interpreter: the tape's locks know nothing of
+    forks. A fork of Python's waits for all threads that run Python, also where there is no interpreter lock.
+    """
+    run(
+        CHILD
+        + """
+leaf = fg.ones(1_000_000, requires_grad=True)
+stop = False
+
+def differentiate():
+    while not stop:
+        leaf.sum().backward()
+
+def use():
+    leaf.grad = None
+    leaf.sum().backward()
+    assert leaf.grad[0].item() == 1
+
+threads = [threading.Thread(target=differentiate) for _ in range(2)]
+for thread in threads:
+    thread.start()
+for _ in range(30):
+    in_child(use)
+    time.sleep(0.001)
+stop = True
+for thread in threads:
+    thread.join()
+"""
+    )
+
+
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
 def test_multiprocessing(tmp_path, method):
     """Tensors go to workers and back by pickling, gradients are computed there: as a data loader's workers do."""

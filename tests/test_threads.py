@@ -1,6 +1,7 @@
 """Python threads that share tensors: no deadlock, and each sees old or new values only."""
 
 import faulthandler
+import queue
 import sys
 import threading
 import time
@@ -242,32 +243,40 @@ def test_modes_belong_to_their_thread():
 
 
 def test_graphs_are_built_differentiated_and_dropped_by_different_threads():
-    import queue
-
-    built, spent = queue.Queue(8), queue.Queue(8)
+    """Guard: the nodes of all threads are numbered together; else one runs before it has all its gradients."""
+    begun, built, spent = queue.SimpleQueue(), queue.SimpleQueue(), queue.SimpleQueue()
     leaf = fg.ones(100, dtype=fg.float64, requires_grad=True)
+    calls = []
 
-    def build():
-        for i in range(200):
+    def begin():
+        for _ in range(200):
             y = leaf
             for _ in range(20):
                 y = y * 1.0 + 0.0
-            y.register_hook(lambda g: g * 2)
-            built.put(y.sum())
+            y.register_hook(lambda g: calls.append(1) or g * 2)
+            begun.put(y)
+        begun.put(None)
+
+    def build():
+        while (y := begun.get()) is not None:
+            built.put((y * 3.0 + y).sum())
         built.put(None)
 
     def differentiate():
-        while (loss := built.get()) is not None:
-            loss.backward()
-            spent.put(loss)
-        spent.put(None)
+        try:
+            while (loss := built.get()) is not None:
+                loss.backward()
+                spent.put(loss)
+        finally:
+            spent.put(None)
 
     def drop():
         while spent.get() is not None:
             pass
 
-    run_together(build, differentiate, drop)
-    assert leaf.grad.min() == leaf.grad.max() == 400
+    run_together(begin, build, differentiate, drop)
+    assert leaf.grad.min() == leaf.grad.max() == 200 * 4 * 2
+    assert len(calls) == 200
 
 
 def test_data_is_set_while_others_compute():
