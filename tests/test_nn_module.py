@@ -384,6 +384,13 @@ def test_state_dict_that_does_not_fit():
         net.load_state_dict(3)
 
 
+def test_prefixes_of_states():
+    state = nn.Sequential(Affine(1, 1)).state_dict()
+    nn.modules.utils.consume_prefix_in_state_dict_if_present(state, "0.")
+    assert list(state) == ["weight", "bias", "calls"] and list(state._metadata) == [""]
+    Affine(1, 1).load_state_dict(state)
+
+
 def test_extra_state_and_hooks_of_the_state():
     class Extra(Affine):
         value = 1
