@@ -9,7 +9,8 @@ from itertools import chain
 
 import ferrograd
 from ferrograd import Tensor
-from ferrograd.utils.hooks import RemovableHandle
+from ferrograd.utils.hooks import RemovableHandle  # noqa: F401
+from ferrograd.utils.hooks import register as _register
 
 __all__ = ["Optimizer", "register_optimizer_step_post_hook", "register_optimizer_step_pre_hook"]
 
@@ -36,14 +37,6 @@ class _Required:
 
 # The default of an option that each group must give.
 required = _Required()
-
-
-def _register(hooks, hook, prepend=False):
-    handle = RemovableHandle(hooks)
-    hooks[handle.id] = hook
-    if prepend:
-        hooks.move_to_end(handle.id, last=False)
-    return handle
 
 
 def register_optimizer_step_pre_hook(hook):

@@ -1,6 +1,7 @@
-"""Handles of hooks, and the hooks of modules that run in the backward pass."""
+"""Hooks in general, and the hooks of modules that run in the backward pass."""
 
 import warnings
+import weakref
 
 import ferrograd
 from ferrograd import Tensor
@@ -8,6 +9,43 @@ from ferrograd._C._autograd import RemovableHandle
 from ferrograd.autograd import Function
 
 __all__ = ["BackwardHook", "RemovableHandle"]
+
+
+def register(hooks, hook, prepend=False, marks=()):
+    """Adds a hook; `marks` are pairs of a dict and whether the hook is to be marked in it."""
+    handle = RemovableHandle(hooks, extra_dict=[mark for mark, _ in marks])
+    # Hooks that came with a pickle may bear any number.
+    while handle.id in hooks:
+        handle = RemovableHandle(hooks, extra_dict=[mark for mark, _ in marks])
+    hooks[handle.id] = hook
+    for mark, wanted in marks:
+        if wanted:
+            mark[handle.id] = True
+    if prepend:
+        hooks.move_to_end(handle.id, last=False)
+    return handle
+
+
+class WrappedHook:
+    """A hook that gets its module first, without keeping it alive."""
+
+    def __init__(self, hook, module=None):
+        self.hook = hook
+        self.module = None if module is None else weakref.ref(module)
+
+    def __call__(self, *args):
+        if self.module is None:
+            return self.hook(*args)
+        module = self.module()
+        if module is None:
+            raise RuntimeError("You are trying to call the hook of a dead Module!")
+        return self.hook(module, *args)
+
+    def __getstate__(self):
+        return self.hook, self.module and self.module()
+
+    def __setstate__(self, state):
+        self.__init__(*state)
 
 
 class BackwardHookFunction(Function):

@@ -3,14 +3,20 @@
 import inspect
 import itertools
 import warnings
-import weakref
-from collections import OrderedDict, namedtuple
-from collections.abc import Mapping
+from collections import OrderedDict
+from types import SimpleNamespace
 
 import ferrograd
 from ferrograd._C import Tensor
+from ferrograd.nn.modules._hooked_call import HookedCall
+from ferrograd.nn.modules._loading import load_tensor, load_tree
 from ferrograd.nn.parameter import Buffer, Parameter, is_lazy
-from ferrograd.utils.hooks import BackwardHook, RemovableHandle
+from ferrograd.utils.hooks import WrappedHook as _WrappedHook
+from ferrograd.utils.hooks import register as _register
+
+# Names that programs expect here, as in torch.
+from ferrograd.nn.modules._loading import _IncompatibleKeys  # noqa: F401
+from ferrograd.utils.hooks import BackwardHook, RemovableHandle  # noqa: F401
 
 __all__ = [
     "Module",
@@ -37,21 +43,6 @@ _global_forward_pre_hooks = OrderedDict()
 _global_forward_hooks = OrderedDict()
 _global_forward_hooks_always_called = OrderedDict()
 _global_forward_hooks_with_kwargs = OrderedDict()
-
-
-def _register(hooks, hook, prepend=False, marks=()):
-    """Adds a hook; `marks` are pairs of a dict and whether the hook is to be marked in it."""
-    handle = RemovableHandle(hooks, extra_dict=[mark for mark, _ in marks])
-    # Hooks that came with a pickle may bear any number.
-    while handle.id in hooks:
-        handle = RemovableHandle(hooks, extra_dict=[mark for mark, _ in marks])
-    hooks[handle.id] = hook
-    for mark, wanted in marks:
-        if wanted:
-            mark[handle.id] = True
-    if prepend:
-        hooks.move_to_end(handle.id, last=False)
-    return handle
 
 
 def register_module_buffer_registration_hook(hook):
@@ -103,44 +94,24 @@ def _register_global_backward_hook(hook, full):
     return _register(_global_backward_hooks, hook)
 
 
+def _hooks_of_all_modules():
+    """Those that a call needs, under the names that a module has for its own."""
+    return SimpleNamespace(
+        _backward_pre_hooks=_global_backward_pre_hooks,
+        _backward_hooks=_global_backward_hooks,
+        _is_full_backward_hook=_global_is_full_backward_hook,
+        _forward_hooks=_global_forward_hooks,
+        _forward_hooks_with_kwargs=_global_forward_hooks_with_kwargs,
+        _forward_hooks_always_called=_global_forward_hooks_always_called,
+        _forward_pre_hooks=_global_forward_pre_hooks,
+    )
+
+
 def _replaced(hooks, module, name, value):
     for hook in hooks.values():
         out = hook(module, name, value)
         value = value if out is None else out
     return value
-
-
-class _WrappedHook:
-    """A hook that gets its module first, without keeping it alive."""
-
-    def __init__(self, hook, module=None):
-        self.hook = hook
-        self.module = None if module is None else weakref.ref(module)
-
-    def __call__(self, *args):
-        if self.module is None:
-            return self.hook(*args)
-        module = self.module()
-        if module is None:
-            raise RuntimeError("You are trying to call the hook of a dead Module!")
-        return self.hook(module, *args)
-
-    def __getstate__(self):
-        return self.hook, self.module and self.module()
-
-    def __setstate__(self, state):
-        self.__init__(*state)
-
-
-class _IncompatibleKeys(namedtuple("IncompatibleKeys", ("missing_keys", "unexpected_keys"))):
-    __slots__ = ()
-
-    def __repr__(self):
-        if not self.missing_keys and not self.unexpected_keys:
-            return "<All keys matched successfully>"
-        return super().__repr__()
-
-    __str__ = __repr__
 
 
 def _typename(x):
@@ -358,7 +329,7 @@ class Module:
             or _global_backward_hooks
             or _global_backward_pre_hooks
         ):
-            return _HookedCall(self, args, kwargs).run()
+            return HookedCall(self, args, kwargs, _hooks_of_all_modules()).run()
         return self.forward(*args, **kwargs)
 
     def register_forward_pre_hook(self, hook, *, prepend=False, with_kwargs=False):
@@ -700,7 +671,7 @@ class Module:
         for name, param in own.items():
             key = prefix + name
             if key in state_dict:
-                self._load_one(name, param, key, state_dict[key], assign, error_msgs)
+                load_tensor(self, name, param, key, state_dict[key], assign, error_msgs)
             elif strict:
                 missing_keys.append(key)
 
@@ -718,76 +689,12 @@ class Module:
             if name not in (self._modules if dot else own):
                 unexpected_keys.append(key)
 
-    def _load_one(self, name, param, key, value, assign, error_msgs):
-        if not isinstance(value, Tensor):
-            error_msgs.append(
-                f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object from checkpoint but '
-                f"received {type(value)}"
-            )
-            return
-        if not is_lazy(param):
-            # Scalars of old checkpoints have one dimension.
-            if param.dim() == 0 and value.shape == (1,):
-                value = value[0]
-            if value.shape != param.shape:
-                error_msgs.append(
-                    f"size mismatch for {key}: copying a param with shape {value.shape} from checkpoint, the shape in current model "
-                    f"is {param.shape}."
-                )
-                return
-        try:
-            with ferrograd.no_grad():
-                if not assign:
-                    param.copy_(value)
-                    return
-                if isinstance(param, Parameter):
-                    if isinstance(value, Parameter):
-                        value.requires_grad_(param.requires_grad)
-                    else:
-                        value = Parameter(value, param.requires_grad)
-                setattr(self, name, value)
-        except Exception as error:
-            error_msgs.append(
-                f'While copying the parameter named "{key}", whose dimensions in the model are {param.size()} and whose dimensions '
-                f"in the checkpoint are {value.size()}, an exception occurred : {error.args}."
-            )
-
     def load_state_dict(self, state_dict, strict=True, assign=False):
         """Copies the values of a `state_dict` into parameters and buffers, or makes its tensors the parameters if `assign`.
 
         Answers the missing and the unexpected keys; with `strict` there may be none. Raises: RuntimeError that lists all that is wrong.
         """
-        if not isinstance(state_dict, Mapping):
-            raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
-        missing, unexpected, errors = [], [], []
-        metadata = getattr(state_dict, "_metadata", None)
-        # A copy, which modules and hooks may change.
-        state_dict = OrderedDict(state_dict)
-        if metadata is not None:
-            state_dict._metadata = metadata
-
-        def load(module, local_state, prefix=""):
-            local_metadata = {} if metadata is None else metadata.get(prefix[:-1], {})
-            if assign:
-                local_metadata["assign_to_params_buffers"] = assign
-            module._load_from_state_dict(local_state, prefix, local_metadata, True, missing, unexpected, errors)
-            for name, child in module._modules.items():
-                if child is not None:
-                    below = f"{prefix}{name}."
-                    load(child, {k: v for k, v in local_state.items() if k.startswith(below)}, below)
-            for hook in module._load_state_dict_post_hooks.values():
-                if hook(module, _IncompatibleKeys(missing, unexpected)) is not None:
-                    raise AssertionError("load_state_dict post-hook must return None: it changes incompatible_keys in place")
-
-        load(self, state_dict)
-        if strict:
-            for kind, keys in (("Unexpected", unexpected), ("Missing", missing)):
-                if keys:
-                    names = ", ".join(f'"{k}"' for k in keys)
-                    errors.insert(0, f"{kind} key(s) in state_dict: {names}. ")
-        if errors:
-            raise RuntimeError("Error(s) in loading state_dict for {}:\n\t{}".format(type(self).__name__, "\n\t".join(errors)))
-        return _IncompatibleKeys(missing, unexpected)
+        return load_tree(self, state_dict, strict, assign)
 
     # The text.
 
@@ -825,125 +732,3 @@ def _parse_to(device=None, dtype=None, non_blocking=False, copy=False, *, memory
     if copy:
         raise RuntimeError(".to() does not accept copy argument")
     return device, dtype, non_blocking, memory_format
-
-
-class _HookedCall:
-    """One call of a module that has hooks, or when all modules have."""
-
-    def __init__(self, module, args, kwargs):
-        self.module = module
-        self.args = args
-        self.kwargs = kwargs
-        self.result = None
-        # The hooks that must be called even after an error, once they were.
-        self.called = set()
-
-    def run(self):
-        try:
-            return self.forward()
-        except Exception:
-            self.call_remaining_hooks()
-            raise
-
-    def forward(self):
-        module = self.module
-        pre_hooks = [*_global_backward_pre_hooks.values(), *module._backward_pre_hooks.values()]
-        full_hooks = [*self.backward_hooks(True)]
-        old_hooks = [*self.backward_hooks(False)]
-        self.call_pre_hooks()
-        backward = BackwardHook(module, full_hooks, pre_hooks) if full_hooks or pre_hooks else None
-        if backward:
-            self.args = backward.setup_input_hook(self.args)
-        self.result = module.forward(*self.args, **self.kwargs)
-        for id, hook in (*_global_forward_hooks.items(), *module._forward_hooks.items()):
-            self.call_forward_hook(id, hook)
-        if backward:
-            if not isinstance(self.result, (Tensor, tuple)):
-                warnings.warn(
-                    "For backward hooks to be called, module output should be a Tensor or a tuple of Tensors but received "
-                    f"{type(self.result)}",
-                    stacklevel=5,
-                )
-            self.result = backward.setup_output_hook(self.result)
-        if old_hooks:
-            self.register_old_hooks(old_hooks)
-        return self.result
-
-    def backward_hooks(self, full):
-        if _global_is_full_backward_hook is full:
-            yield from _global_backward_hooks.values()
-        if self.module._is_full_backward_hook is full:
-            yield from self.module._backward_hooks.values()
-
-    def call_pre_hooks(self):
-        module = self.module
-        for id, hook in (*_global_forward_pre_hooks.items(), *module._forward_pre_hooks.items()):
-            if id in module._forward_pre_hooks_with_kwargs:
-                changed = hook(module, self.args, self.kwargs)
-                if changed is not None:
-                    if not (isinstance(changed, tuple) and len(changed) == 2):
-                        raise RuntimeError(
-                            f"forward pre-hook must return None or a tuple of (new_args, new_kwargs), but got {changed}."
-                        )
-                    self.args, self.kwargs = changed
-            else:
-                changed = hook(module, self.args)
-                if changed is not None:
-                    self.args = changed if isinstance(changed, tuple) else (changed,)
-
-    def call_forward_hook(self, id, hook):
-        module = self.module
-        if id in module._forward_hooks_always_called or id in _global_forward_hooks_always_called:
-            self.called.add(id)
-        if id in module._forward_hooks_with_kwargs or id in _global_forward_hooks_with_kwargs:
-            changed = hook(module, self.args, self.kwargs, self.result)
-        else:
-            changed = hook(module, self.args, self.result)
-        if changed is not None:
-            self.result = changed
-
-    def call_remaining_hooks(self):
-        """After an error: the hooks that are always called. What they raise becomes a warning."""
-        module = self.module
-        for id, hook in (*_global_forward_hooks.items(), *module._forward_hooks.items()):
-            always = id in module._forward_hooks_always_called or id in _global_forward_hooks_always_called
-            if always and id not in self.called:
-                try:
-                    self.call_forward_hook(id, hook)
-                except Exception as error:
-                    kind = "global module" if id in _global_forward_hooks else "module"
-                    warnings.warn(
-                        f"{kind} forward hook with ``always_call=True`` raised an exception that was silenced as another error was "
-                        f"raised in forward: {error}",
-                        stacklevel=3,
-                    )
-
-    def register_old_hooks(self, hooks):
-        found = self.result
-        while not isinstance(found, Tensor):
-            found = next(x for x in found.values() if isinstance(x, Tensor)) if isinstance(found, dict) else found[0]
-        node = found.grad_fn
-        if node is None:
-            return
-        for hook in hooks:
-            node.register_hook(_WrappedHook(hook, self.module))
-        missed = self.missed_by_old_hooks(node)
-        if missed:
-            warnings.warn(
-                f"Using a non-full backward hook on a Module {missed} is deprecated: the hook will not see all gradients. "
-                "Please use register_full_backward_hook.",
-                FutureWarning,
-                stacklevel=5,
-            )
-
-    def missed_by_old_hooks(self, node):
-        """Why hooks of this node alone do not see all gradients of the module, or None."""
-        outputs = (self.result,) if isinstance(self.result, Tensor) else self.result
-        if not (isinstance(outputs, tuple) and all(isinstance(x, Tensor) for x in outputs)):
-            return "that does not return a single Tensor or a tuple of Tensors"
-        if not all(isinstance(x, Tensor) for x in self.args):
-            return "that does not take as input a single Tensor or a tuple of Tensors"
-        if {x.grad_fn for x in outputs if x.grad_fn is not None} != {node}:
-            return "whose outputs are generated by different autograd Nodes"
-        inputs = {x.grad_fn for x in self.args if x.grad_fn is not None}
-        return None if inputs == {n for n, _ in node.next_functions} else "whose forward contains multiple autograd Nodes"
