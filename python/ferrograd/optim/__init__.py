@@ -2,7 +2,6 @@
 
 import importlib
 
-from ferrograd.optim import lr_scheduler as lr_scheduler
 from ferrograd.optim._adafactor import Adafactor
 from ferrograd.optim._muon import Muon
 from ferrograd.optim._stateless import swap_in_optimizer_params_and_state
@@ -49,7 +48,11 @@ for _moved in (Adafactor, Muon, swap_in_optimizer_params_and_state):
 
 
 def __getattr__(name):
-    # Needs modules, which few programs that only step need.
-    if name == "swa_utils":
-        return importlib.import_module("ferrograd.optim.swa_utils")
+    # What many programs do without is imported when it is first named.
+    if name in ("lr_scheduler", "swa_utils"):
+        return importlib.import_module(f"ferrograd.optim.{name}")
     raise AttributeError(f"module 'ferrograd.optim' has no attribute '{name}'")
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

@@ -7,7 +7,7 @@ from copy import deepcopy
 import ferrograd
 from ferrograd import Tensor
 from ferrograd.nn.modules.module import Module
-from ferrograd.optim.lr_scheduler import _for_groups, _Formula
+from ferrograd.optim._schedule import _for_groups, _Formula
 
 __all__ = [
     "AveragedModel",
