@@ -3,17 +3,19 @@
 import functools
 import sys
 from _thread import _local
+from types import FunctionType
 
 from ferrograd._C._autograd import _mode, _set_mode
 
 __all__ = ["enable_grad", "inference_mode", "no_grad", "set_grad_enabled", "set_multithreading_enabled"]
 
+# As in `inspect`.
+_CO_GENERATOR = 0x20
+
 
 def _decorate(make_context, function):
     """``function``, each call of it (and each step, if it is a generator) run in a context of its own."""
-    import inspect  # slow to import, and seldom needed
-
-    if inspect.isgeneratorfunction(function):
+    if _is_generator_function(function):
         return _decorate_generator(make_context, function)
 
     @functools.wraps(function)
@@ -22,6 +24,14 @@ def _decorate(make_context, function):
             return function(*args, **kwargs)
 
     return decorated
+
+
+def _is_generator_function(function):
+    if type(function) is FunctionType:
+        return bool(function.__code__.co_flags & _CO_GENERATOR)
+    import inspect  # slow to import, and seldom needed
+
+    return inspect.isgeneratorfunction(function)
 
 
 def _decorate_generator(make_context, function):

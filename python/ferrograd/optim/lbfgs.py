@@ -1,21 +1,17 @@
 """L-BFGS."""
 
-from typing import NamedTuple
+from collections import namedtuple
 
 import ferrograd
-from ferrograd import Tensor
 from ferrograd.optim.optimizer import Optimizer, _check_lr, _number, _scalar
 
 __all__ = ["LBFGS"]
 
 
-class _Point(NamedTuple):
+class _Point(namedtuple("_Point", ("t", "loss", "grad", "slope"))):
     """A point of a line: how far it is, the loss, its gradient, and its slope along the line."""
 
-    t: float
-    loss: float
-    grad: Tensor
-    slope: Tensor
+    __slots__ = ()
 
 
 def _lowest(a, b, bounds=None):

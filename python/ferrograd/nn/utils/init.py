@@ -1,7 +1,5 @@
 """Modules whose parameters are not filled."""
 
-import inspect
-
 from ferrograd.nn.modules.module import Module
 
 __all__ = ["skip_init"]
@@ -9,6 +7,8 @@ __all__ = ["skip_init"]
 
 def skip_init(module_cls, *args, **kwargs):
     """A module of this class with parameters of arbitrary contents, and without drawing random numbers."""
+    import inspect  # slow to import, and seldom needed
+
     import ferrograd
 
     if not issubclass(module_cls, Module):
