@@ -3,6 +3,14 @@
 from ferrograd._C import Tensor, _function_form
 
 
+def typename(x):
+    """The name of the class of `x` in messages: of a tensor by its dtype, else with its module."""
+    if isinstance(x, Tensor):
+        return x.type()
+    cls = type(x)
+    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+
+
 def check_tensor(op, name, value):
     """Fails unless an argument is a tensor."""
     if not isinstance(value, Tensor):

@@ -9,6 +9,7 @@ from itertools import chain
 
 import ferrograd
 from ferrograd import Tensor
+from ferrograd._checks import typename
 from ferrograd.utils.hooks import RemovableHandle  # noqa: F401
 from ferrograd.utils.hooks import register as _register
 
@@ -172,8 +173,7 @@ class Optimizer:
 
     def _check_parameter(self, param):
         if not isinstance(param, Tensor):
-            kind = f"{type(param).__module__}.{type(param).__qualname__}".removeprefix("builtins.")
-            raise TypeError("optimizer can only optimize Tensors, but one of the params is " + kind)
+            raise TypeError("optimizer can only optimize Tensors, but one of the params is " + typename(param))
         if not self.defaults.get("differentiable", None) and not (param.is_leaf or param.retains_grad):
             raise ValueError("can't optimize a non-leaf Tensor")
 

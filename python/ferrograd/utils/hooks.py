@@ -26,6 +26,15 @@ def register(hooks, hook, prepend=False, marks=()):
     return handle
 
 
+def find(hooks, kind, name):
+    """The key of the hook of this class that is for the parameter `name`, or None."""
+    for key, hook in hooks.items():
+        hook = getattr(hook, "hook", hook)
+        if isinstance(hook, kind) and hook.name == name:
+            return key
+    return None
+
+
 class WrappedHook:
     """A hook that gets its module first, without keeping it alive."""
 

@@ -32,6 +32,14 @@ class _InPlace(_Activation):
         self.inplace = inplace
 
 
+class _AlongDim(_Activation):
+    _shown = ("dim",)
+
+    def __init__(self, dim=None):
+        super().__init__()
+        self.dim = dim
+
+
 class Threshold(_Activation):
     """x where it is above `threshold`, else `value`."""
 
@@ -177,14 +185,11 @@ class SELU(_InPlace):
         return F.selu(input, self.inplace)
 
 
-class GLU(_Activation):
+class GLU(_AlongDim):
     """a sigmoid(b), with the two halves of the input along `dim`."""
 
-    _shown = ("dim",)
-
     def __init__(self, dim=-1):
-        super().__init__()
-        self.dim = dim
+        super().__init__(dim)
 
     def forward(self, input):
         return F.glu(input, self.dim)
@@ -293,14 +298,6 @@ class Tanhshrink(Module):
 
     def forward(self, input):
         return F.tanhshrink(input)
-
-
-class _AlongDim(_Activation):
-    _shown = ("dim",)
-
-    def __init__(self, dim=None):
-        super().__init__()
-        self.dim = dim
 
 
 class Softmin(_AlongDim):

@@ -2,13 +2,12 @@
 
 import math
 
-from ferrograd._C import empty
 from ferrograd.autograd import is_grad_enabled
 from ferrograd.nn import functional, init
 from ferrograd.nn._attention import _added, _warn_of_mixed_masks
 from ferrograd.nn.modules.linear import NonDynamicallyQuantizableLinear
 from ferrograd.nn.modules.module import Module
-from ferrograd.nn.parameter import Parameter
+from ferrograd.nn.modules.utils import register_parameter
 
 __all__ = ["MultiheadAttention"]
 
@@ -53,23 +52,17 @@ class MultiheadAttention(Module):
         if self.head_dim * num_heads != embed_dim:
             raise AssertionError("embed_dim must be divisible by num_heads")
 
-        def parameter(*shape):
-            return Parameter(empty(shape, device=device, dtype=dtype))
-
-        if self._qkv_same_embed_dim:
-            self.in_proj_weight = parameter(3 * embed_dim, embed_dim)
-            for name in "qkv":
-                self.register_parameter(f"{name}_proj_weight", None)
-        else:
-            for name, size in (("q", embed_dim), ("k", self.kdim), ("v", self.vdim)):
-                setattr(self, f"{name}_proj_weight", parameter(embed_dim, size))
-            self.register_parameter("in_proj_weight", None)
-        self.register_parameter("in_proj_bias", parameter(3 * embed_dim) if bias else None)
+        one = self._qkv_same_embed_dim
+        register_parameter(self, "in_proj_weight", (3 * embed_dim, embed_dim), one, device, dtype)
+        for name, size in (("q", embed_dim), ("k", self.kdim), ("v", self.vdim)):
+            register_parameter(self, f"{name}_proj_weight", (embed_dim, size), not one, device, dtype)
+        register_parameter(self, "in_proj_bias", 3 * embed_dim, bias, device, dtype)
         self.out_proj = NonDynamicallyQuantizableLinear(embed_dim, embed_dim, bias=bias, device=device, dtype=dtype)
-        if add_bias_kv:
-            self.bias_k, self.bias_v = parameter(1, 1, embed_dim), parameter(1, 1, embed_dim)
-        else:
-            self.bias_k = self.bias_v = None
+        for name in ("bias_k", "bias_v"):
+            if add_bias_kv:
+                register_parameter(self, name, (1, 1, embed_dim), True, device, dtype)
+            else:
+                setattr(self, name, None)
         self.add_zero_attn = add_zero_attn
         self._reset_parameters()
 

@@ -2,10 +2,10 @@
 
 import ferrograd
 from ferrograd.nn import functional as F
-from ferrograd.nn.modules.lazy import LazyModuleMixin
+from ferrograd.nn.modules.lazy import LazyLayer
 from ferrograd.nn.modules.module import Module
 from ferrograd.nn.modules.utils import check_input_dim, options, register_parameter, reset_scale_and_shift
-from ferrograd.nn.parameter import UninitializedBuffer, UninitializedParameter
+from ferrograd.nn.parameter import UninitializedBuffer
 
 __all__ = [
     "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "LazyBatchNorm1d", "LazyBatchNorm2d", "LazyBatchNorm3d", "SyncBatchNorm",
@@ -101,26 +101,21 @@ class _BatchNorm(_NormBase):
         return F.batch_norm(input, mean, var, self.weight, self.bias, batch_statistics, momentum, self.eps)
 
 
-class _LazyNormBase(LazyModuleMixin, _NormBase):
+class _LazyNormBase(LazyLayer, _NormBase):
+    _learned_size = "num_features"
+
     def __init__(
         self, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True, device=None, dtype=None, *, bias=True
     ):
         super().__init__(0, eps, momentum, False, False, device, dtype, bias=False)
-        kind = {"device": device, "dtype": dtype}
         self.affine = affine
         self.track_running_stats = track_running_stats
         if affine:
-            self.weight = UninitializedParameter(**kind)
-            if bias:
-                self.bias = UninitializedParameter(**kind)
+            self._forget_parameters(bias, device, dtype)
         if track_running_stats:
-            self.running_mean = UninitializedBuffer(**kind)
-            self.running_var = UninitializedBuffer(**kind)
+            self.running_mean = UninitializedBuffer(device=device, dtype=dtype)
+            self.running_var = UninitializedBuffer(device=device, dtype=dtype)
             self.num_batches_tracked = ferrograd.tensor(0, dtype=ferrograd.long, device=device)
-
-    def reset_parameters(self):
-        if not self.has_uninitialized_params() and self.num_features != 0:
-            super().reset_parameters()
 
     def initialize_parameters(self, input):
         if self.has_uninitialized_params():

@@ -2,11 +2,10 @@
 
 import ferrograd
 from ferrograd.nn import functional as F
-from ferrograd.nn.modules.lazy import LazyModuleMixin
+from ferrograd.nn.modules.lazy import LazyLayer
 from ferrograd.nn.modules.linear import reset_by_fan_in
 from ferrograd.nn.modules.module import Module
 from ferrograd.nn.modules.utils import _ntuple, register_parameter
-from ferrograd.nn.parameter import UninitializedParameter
 
 __all__ = [f"{lazy}Conv{kind}{n}d" for lazy in ("", "Lazy") for kind in ("", "Transpose") for n in (1, 2, 3)]
 
@@ -267,16 +266,8 @@ class ConvTranspose3d(_ConvTransposeNd):
     _convolve = staticmethod(F.conv_transpose3d)
 
 
-class _LazyConv(LazyModuleMixin):
-    def _forget_parameters(self, out_channels, bias, device, dtype):
-        self.weight = UninitializedParameter(device=device, dtype=dtype)
-        self.out_channels = out_channels
-        if bias:
-            self.bias = UninitializedParameter(device=device, dtype=dtype)
-
-    def reset_parameters(self):
-        if not self.has_uninitialized_params() and self.in_channels != 0:
-            super().reset_parameters()
+class _LazyConv(LazyLayer):
+    _learned_size = "in_channels"
 
     def initialize_parameters(self, input, *args, **kwargs):
         if not self.has_uninitialized_params():
@@ -314,7 +305,8 @@ class _LazyConvNd(_LazyConv):
     ):
         # Without channels no random numbers are drawn.
         super().__init__(0, 0, kernel_size, stride, padding, dilation, groups, False, padding_mode, device, dtype)
-        self._forget_parameters(out_channels, bias, device, dtype)
+        self.out_channels = out_channels
+        self._forget_parameters(bias, device, dtype)
 
 
 class _LazyConvTransposeNd(_LazyConv):
@@ -335,7 +327,8 @@ class _LazyConvTransposeNd(_LazyConv):
         super().__init__(
             0, 0, kernel_size, stride, padding, output_padding, groups, False, dilation, padding_mode, device, dtype
         )
-        self._forget_parameters(out_channels, bias, device, dtype)
+        self.out_channels = out_channels
+        self._forget_parameters(bias, device, dtype)
 
 
 class LazyConv1d(_LazyConvNd, Conv1d):

@@ -3,7 +3,7 @@
 import itertools
 
 import ferrograd
-from ferrograd.nn.parameter import is_lazy
+from ferrograd.nn.parameter import UninitializedParameter, is_lazy
 
 __all__ = ["LazyModuleMixin"]
 
@@ -53,3 +53,16 @@ class LazyModuleMixin:
             delattr(module, name)
         if module.cls_to_become is not None:
             module.__class__ = module.cls_to_become
+
+
+class LazyLayer(LazyModuleMixin):
+    """What the lazy layers share. The attribute that `_learned_size` names is 0 until the first input."""
+
+    def _forget_parameters(self, bias, device, dtype):
+        self.weight = UninitializedParameter(device=device, dtype=dtype)
+        if bias:
+            self.bias = UninitializedParameter(device=device, dtype=dtype)
+
+    def reset_parameters(self):
+        if not self.has_uninitialized_params() and getattr(self, self._learned_size) != 0:
+            super().reset_parameters()

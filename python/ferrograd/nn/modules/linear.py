@@ -5,10 +5,9 @@ import math
 import ferrograd
 from ferrograd.nn import functional as F
 from ferrograd.nn import init
-from ferrograd.nn.modules.lazy import LazyModuleMixin
+from ferrograd.nn.modules.lazy import LazyLayer
 from ferrograd.nn.modules.module import Module
 from ferrograd.nn.modules.utils import options, register_parameter
-from ferrograd.nn.parameter import UninitializedParameter
 
 __all__ = ["Bilinear", "Identity", "LazyLinear", "Linear"]
 
@@ -90,22 +89,17 @@ class Bilinear(Module):
         return f"{options(self, 'in1_features', 'in2_features', 'out_features')}, bias={self.bias is not None}"
 
 
-class LazyLinear(LazyModuleMixin, Linear):
+class LazyLinear(LazyLayer, Linear):
     """A `Linear` whose `in_features` are those of the first input."""
 
     cls_to_become = Linear
+    _learned_size = "in_features"
 
     def __init__(self, out_features, bias=True, device=None, dtype=None):
         # Sizes of 0 draw no random numbers.
         super().__init__(0, 0, False)
-        self.weight = UninitializedParameter(device=device, dtype=dtype)
         self.out_features = out_features
-        if bias:
-            self.bias = UninitializedParameter(device=device, dtype=dtype)
-
-    def reset_parameters(self):
-        if not self.has_uninitialized_params() and self.in_features != 0:
-            super().reset_parameters()
+        self._forget_parameters(bias, device, dtype)
 
     def initialize_parameters(self, input):
         if self.has_uninitialized_params():

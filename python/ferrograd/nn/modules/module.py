@@ -1,6 +1,5 @@
 """The base of all layers and models: parameters, buffers, submodules, hooks and the state."""
 
-import inspect
 import itertools
 import warnings
 from collections import OrderedDict
@@ -8,6 +7,7 @@ from types import SimpleNamespace
 
 import ferrograd
 from ferrograd._C import Tensor
+from ferrograd._checks import typename as _typename
 from ferrograd.nn.modules._hooked_call import HookedCall
 from ferrograd.nn.modules._loading import load_tensor, load_tree
 from ferrograd.nn.parameter import Buffer, Parameter, is_lazy
@@ -112,13 +112,6 @@ def _replaced(hooks, module, name, value):
         out = hook(module, name, value)
         value = value if out is None else out
     return value
-
-
-def _typename(x):
-    if isinstance(x, Tensor):
-        return x.type()
-    cls = type(x)
-    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _addindent(text, spaces):
@@ -290,6 +283,8 @@ class Module:
             raise TypeError(
                 f"cannot assign '{_typename(value)}' as buffer '{name}' (torch.nn.Buffer, torch.Tensor or None expected)"
             )
+        import inspect  # slow to import, and seldom needed
+
         persistent = value.persistent if isinstance(value, Buffer) else name not in self._non_persistent_buffers_set
         if "persistent" in inspect.signature(self.register_buffer).parameters:
             self.register_buffer(name, value, persistent)

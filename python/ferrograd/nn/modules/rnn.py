@@ -4,10 +4,10 @@ import math
 import numbers
 import warnings
 
-from ferrograd._C import empty, zeros
+from ferrograd._C import zeros
 from ferrograd.nn import _recurrent, init
 from ferrograd.nn.modules.module import Module
-from ferrograd.nn.parameter import Parameter
+from ferrograd.nn.modules.utils import register_parameter
 from ferrograd.nn.utils.rnn import PackedSequence
 
 __all__ = ["GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNBase", "RNNCell", "RNNCellBase"]
@@ -66,7 +66,7 @@ class RNNBase(Module):
                 }
                 shapes = {f"{name}_l{layer}{suffix}": shape for name, shape in shapes.items()}
                 for name, shape in shapes.items():
-                    setattr(self, name, Parameter(empty(shape, device=device, dtype=dtype)))
+                    register_parameter(self, name, shape, True, device, dtype)
                 self._all_weights.append(list(shapes))
         self._flat_weights_names = [name for names in self._all_weights for name in names]
         self.reset_parameters()
@@ -249,14 +249,10 @@ class RNNCellBase(Module):
         self.hidden_size = hidden_size
         self.bias = bias
         rows = num_chunks * hidden_size
-
-        def parameter(*shape):
-            return Parameter(empty(shape, device=device, dtype=dtype))
-
-        self.weight_ih = parameter(rows, input_size)
-        self.weight_hh = parameter(rows, hidden_size)
-        for name in ("bias_ih", "bias_hh"):
-            self.register_parameter(name, parameter(rows) if bias else None)
+        register_parameter(self, "weight_ih", (rows, input_size), True, device, dtype)
+        register_parameter(self, "weight_hh", (rows, hidden_size), True, device, dtype)
+        register_parameter(self, "bias_ih", rows, bias, device, dtype)
+        register_parameter(self, "bias_hh", rows, bias, device, dtype)
         self.reset_parameters()
 
     def reset_parameters(self):

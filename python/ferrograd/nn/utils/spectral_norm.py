@@ -3,6 +3,7 @@
 import ferrograd
 from ferrograd.nn.functional import normalize
 from ferrograd.nn.parameter import Parameter, is_lazy
+from ferrograd.utils.hooks import find
 
 __all__ = ["SpectralNorm", "SpectralNormLoadStateDictPreHook", "SpectralNormStateDictHook", "remove_spectral_norm", "spectral_norm"]
 
@@ -46,7 +47,7 @@ class SpectralNorm:
     @staticmethod
     def apply(module, name, n_power_iterations, dim, eps):
         """Replaces the parameter and registers the hooks."""
-        if _find(module._forward_pre_hooks, SpectralNorm, name) is not None:
+        if find(module._forward_pre_hooks, SpectralNorm, name) is not None:
             raise RuntimeError(f"Cannot register two spectral_norm hooks on the same parameter {name}")
         self = SpectralNorm(name, n_power_iterations, dim, eps)
         weight = module._parameters[name]
@@ -122,14 +123,6 @@ class SpectralNormStateDictHook(_StateHook):
         versions[key] = self.fn._version
 
 
-def _find(hooks, kind, name):
-    for key, hook in hooks.items():
-        hook = getattr(hook, "hook", hook)
-        if isinstance(hook, kind) and hook.name == name:
-            return key
-    return None
-
-
 def spectral_norm(module, name="weight", n_power_iterations=1, eps=1e-12, dim=None):
     """Divides a parameter by its largest singular value (Miyato et al. 2018), found by power iterations while training.
 
@@ -141,10 +134,10 @@ def spectral_norm(module, name="weight", n_power_iterations=1, eps=1e-12, dim=No
 
 def remove_spectral_norm(module, name="weight"):
     """Makes the weight a parameter again."""
-    key = _find(module._forward_pre_hooks, SpectralNorm, name)
+    key = find(module._forward_pre_hooks, SpectralNorm, name)
     if key is None:
         raise ValueError(f"spectral_norm of '{name}' not found in {module}")
     module._forward_pre_hooks.pop(key).remove(module)
-    module._state_dict_hooks.pop(_find(module._state_dict_hooks, SpectralNormStateDictHook, name), None)
-    module._load_state_dict_pre_hooks.pop(_find(module._load_state_dict_pre_hooks, SpectralNormLoadStateDictPreHook, name), None)
+    module._state_dict_hooks.pop(find(module._state_dict_hooks, SpectralNormStateDictHook, name), None)
+    module._load_state_dict_pre_hooks.pop(find(module._load_state_dict_pre_hooks, SpectralNormLoadStateDictPreHook, name), None)
     return module

@@ -4,6 +4,7 @@ import warnings
 
 import ferrograd
 from ferrograd.nn.parameter import Parameter, is_lazy
+from ferrograd.utils.hooks import find
 
 __all__ = ["WeightNorm", "remove_weight_norm", "weight_norm"]
 
@@ -35,7 +36,7 @@ class WeightNorm:
     def apply(module, name, dim):
         """Splits the parameter and registers the hook."""
         warnings.warn("`nn.utils.weight_norm` is deprecated in favor of `nn.utils.parametrizations.weight_norm`.", FutureWarning, stacklevel=3)
-        if _find(module, name) is not None:
+        if find(module._forward_pre_hooks, WeightNorm, name) is not None:
             raise RuntimeError(f"Cannot register two weight_norm hooks on the same parameter {name}")
         self = WeightNorm(name, dim)
         weight = getattr(module, name)
@@ -59,13 +60,6 @@ class WeightNorm:
         setattr(module, self.name, self.compute_weight(module))
 
 
-def _find(module, name):
-    for key, hook in module._forward_pre_hooks.items():
-        if isinstance(hook, WeightNorm) and hook.name == name:
-            return key
-    return None
-
-
 def weight_norm(module, name="weight", dim=0):
     """Replaces a parameter by the length `name_g` and the direction `name_v`, one length for each index of `dim`."""
     WeightNorm.apply(module, name, dim)
@@ -74,7 +68,7 @@ def weight_norm(module, name="weight", dim=0):
 
 def remove_weight_norm(module, name="weight"):
     """Makes the weight a parameter again."""
-    key = _find(module, name)
+    key = find(module._forward_pre_hooks, WeightNorm, name)
     if key is None:
         raise ValueError(f"weight_norm of '{name}' not found in {module}")
     module._forward_pre_hooks.pop(key).remove(module)
