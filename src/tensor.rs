@@ -394,6 +394,8 @@ impl Tensor {
     pub fn detached(&self, own_version: bool) -> Tensor {
         let mut y = self.sharing(self.layout().clone(), self.dtype());
         y.is_number = self.is_number;
+        // What a rule takes of a saved tensor fails as that would; `data` is not looked after.
+        y.saved_version = self.saved_version.filter(|_| !own_version);
         if own_version && let Some(body) = Arc::get_mut(&mut y.body) {
             body.own_version = Some(Arc::new(AtomicU32::new(0)));
         }
@@ -561,6 +563,7 @@ impl Tensor {
 
     /// All elements in row-major order.
     pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
+        self.check_saved()?;
         let x = self.detached(false).to_dtype(T::DTYPE)?.contiguous()?;
         let _access = Access::new(&[x.storage()], &[]);
         // SAFETY: contiguous, of this dtype, and locked for reading.

@@ -180,8 +180,19 @@ def test_save_on_cpu():
         y = x.exp()
     y.backward()
     assert x.grad.item() == pytest.approx(x.exp().item())
-    with pytest.raises(RuntimeError, match="pin"):
-        save_on_cpu(pin_memory=True)
+    with save_on_cpu(pin_memory=True):
+        y = x.exp()
+    x.grad = None
+    y.backward()
+    assert x.grad.item() == pytest.approx(y.item())
+
+
+def test_unpacked_tensors_of_another_dtype_are_converted():
+    x = leaf(1.5, 2.0)
+    with saved_tensors_hooks(lambda t: t.to(ferrograd.int64), same):
+        y = x * x
+    y.sum().backward()
+    assert x.grad.tolist() == [2.0, 4.0]
 
 
 def test_mutation_may_be_allowed():
@@ -239,3 +250,48 @@ def test_custom_functions_save_no_inference_tensors():
     with pytest.raises(RuntimeError, match="^Inference tensors cannot be saved for backward"):
         Product.apply(x, constant)
     assert not Product.apply(x.detach(), constant).requires_grad
+
+
+MASK = [True, False, True]
+
+
+@pytest.mark.parametrize(
+    "f, other",
+    [
+        (lambda x, m: x.masked_fill(m, 0), MASK),
+        (lambda x, m: (x * 1).masked_fill_(m, 0), MASK),
+        (lambda x, m: x.masked_fill(m, x.sum()), MASK),
+        (lambda x, m: x.masked_select(m), MASK),
+        (lambda x, m: x.masked_scatter(m, x * 2), MASK),
+        (lambda x, m: ferrograd.mv(m, x), [[1.0, 2.0, 3.0]]),
+        (lambda x, m: m @ x, [[1.0, 2.0, 3.0]]),
+        (lambda x, m: x.new_zeros(3, 2).addr(x, m), [1.0, 2.0]),
+        (lambda x, m: x.scatter_reduce(0, ferrograd.tensor([0, 0]), m, "amax"), [1.0, 5.0]),
+        (lambda x, m: x.index_reduce(0, ferrograd.tensor([0, 0]), m, "amin"), [1.0, 5.0]),
+        (lambda x, m: m.index_reduce(0, ferrograd.tensor([0, 0, 1]), x, "amin"), [1.0, 5.0]),
+    ],
+)
+def test_operands_that_were_written_to_are_noticed(f, other):
+    x, other = leaf(1.0, 2.0, 3.0), ferrograd.from_numpy(np.array(other))
+    y = f(x, other)
+    other.zero_()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation.* is at version 1; expected version 0"):
+        y.sum().backward()
+
+
+def test_assigned_masks_that_were_written_to_are_noticed():
+    x, mask = leaf(1.0, 2.0, 3.0), ferrograd.tensor(MASK)
+    y = x * 1
+    y[mask] = 0
+    mask.zero_()
+    with pytest.raises(RuntimeError, match="BoolTensor .3..* is at version 1; expected version 0"):
+        y.sum().backward()
+
+
+def test_distances_that_were_written_to_are_noticed():
+    x = ferrograd.rand(3, 2, dtype=ferrograd.float64).requires_grad_()
+    y = ferrograd.cdist(x, ferrograd.rand(4, 2, dtype=ferrograd.float64))
+    with ferrograd.no_grad():
+        y.fill_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()

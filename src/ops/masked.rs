@@ -19,7 +19,7 @@ impl Tensor {
         let y = crate::dispatch_all!(x.dtype(), op, T => ternary::<T, Bool, T, T>(op, x, mask, value, #[inline(always)] |old, m, new| {
             if m.get() { new } else { old }
         }))?;
-        let (mask, dtype) = (mask.clone(), x.dtype());
+        let (mask, dtype) = (mask.save(), x.dtype());
         let mask2 = mask.clone();
         vjp!(op, y, {
             x: |g| g.filled_where(op, &mask, &Tensor::zeroed(op, &[], dtype)?),
@@ -34,7 +34,7 @@ impl Tensor {
         let y = crate::dispatch_all!(x.dtype(), "where", T => ternary::<T, Bool, T, T>("where", x, mask, &zero, #[inline(always)] |old, m, new| {
             if m.get() { old } else { new }
         }))?;
-        let mask = mask.clone();
+        let mask = mask.save();
         vjp!("where", y, { x: |g| g.kept_where(&mask) })
     }
 
@@ -124,6 +124,7 @@ impl Tensor {
         places.add_mask(0, &mask)?;
         let x = self;
         let y = crate::tape::without_recording(|| x.expand_to("masked_select", &shape)?.taken("masked_select", &places))?;
+        let mask = mask.save();
         vjp!("masked_select", y.without_meta(), { x: |g| g.spread(&mask) })
     }
 
@@ -154,6 +155,7 @@ impl Tensor {
         let values =
             crate::tape::without_recording(|| source.contiguous()?.view_as_shape(&[source.numel()])?.slice_at(0, 0, count, 1))?;
         let y = crate::tape::without_recording(|| wide.with_places("masked_scatter", &places, &values.detached(false), false))?;
+        let mask = mask.save();
         let (dtype, mask2) = (self.dtype(), mask.clone());
         let sizes: Shape = source.shape().into();
         vjp!("masked_scatter", y.without_meta(), {

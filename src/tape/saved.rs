@@ -12,6 +12,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use super::record::Node;
+use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::runtime_error;
@@ -28,6 +29,7 @@ pub type Pack = Arc<dyn Fn(Tensor) -> Result<Unpack> + Send + Sync>;
 pub struct Packed {
     unpack: Mutex<Option<Arc<Unpack>>>,
     layout: Layout,
+    dtype: DType,
     memory: Storage,
 }
 
@@ -105,10 +107,11 @@ pub fn pack_for(node: &Node) {
         if memory.is_held_once() {
             continue;
         }
-        let layout = Layout::contiguous(tensor.shape());
+        let (layout, dtype) = (Layout::contiguous(tensor.shape()), tensor.dtype());
         match packer(tensor) {
             Ok(unpack) => {
-                node.extras().packed.lock().push(Arc::new(Packed { unpack: Mutex::new(Some(Arc::new(unpack))), layout, memory }))
+                let unpack = Mutex::new(Some(Arc::new(unpack)));
+                node.extras().packed.lock().push(Arc::new(Packed { unpack, layout, dtype, memory }))
             }
             Err(error) => {
                 FAILED.set(Some(error));
@@ -150,16 +153,14 @@ impl Packed {
 
     /// What was unpacked, in memory that can be delivered.
     fn fitted(&self, x: &Tensor) -> Result<Tensor> {
-        let bytes = x.numel() * x.dtype().size();
-        if x.shape() != self.layout.shape.as_slice() || bytes != self.memory.bytes() {
+        if x.shape() != self.layout.shape.as_slice() {
             return runtime_error!(
-                "Output of saved tensor unpack_hook expected to be a Tensor of shape {:?} and the dtype that was packed, but got \
-                 one of shape {:?} and dtype {}",
+                "Output of saved tensor unpack_hook expected to be a Tensor of shape {:?}, which was packed, but got one of shape {:?}",
                 self.layout.shape,
-                x.shape(),
-                x.dtype()
+                x.shape()
             );
         }
+        let x = &x.detached(false).to_dtype(self.dtype)?;
         // Memory that others see may be written to by them: then a copy is delivered.
         let own = x.is_contiguous() && x.layout().offset == 0 && x.storage().is_held_once();
         if own { Ok(x.detached(false)) } else { x.detached(false).copied()?.contiguous() }

@@ -25,8 +25,8 @@ __all__ = [
 class saved_tensors_hooks:
     """A context in which tensors that ops save for backward are kept by functions of the user's.
 
-    `pack_hook(tensor)` answers whatever it wants to keep, and `unpack_hook` of that gives the tensor back, of the same shape and
-    dtype, when backward needs it. The check that nobody writes to saved tensors is off. A tensor is unpacked once, also if the
+    `pack_hook(tensor)` answers whatever it wants to keep, and `unpack_hook` of that gives the tensor back, of the same shape,
+    when backward needs it. The check that nobody writes to saved tensors is off. A tensor is unpacked once, also if the
     graph is retained.
     """
 
@@ -49,11 +49,9 @@ class saved_tensors_hooks:
 
 
 class save_on_cpu(saved_tensors_hooks):
-    """Keeps saved tensors in the memory of the processor, where they are already."""
+    """Keeps saved tensors in the memory of the processor, where they are already. `pin_memory` is about accelerators."""
 
     def __init__(self, pin_memory=False, device_type="cuda"):
-        if pin_memory:
-            raise RuntimeError("save_on_cpu: there is no accelerator to pin memory for")
         super().__init__(lambda tensor: tensor, lambda packed: packed)
 
 
