@@ -9,7 +9,8 @@ import pytest
 from op_cases import CASES
 
 import ferrograd
-from ferrograd.func import functional_call, grad, grad_and_value, hessian, jacfwd, jacrev, jvp, linearize, stack_module_state, vjp, vmap
+from ferrograd.func import functional_call, grad, grad_and_value, hessian, jacfwd, jacrev, jvp, linearize
+from ferrograd.func import replace_all_batch_norm_modules_, stack_module_state, vjp, vmap
 from ferrograd.utils import _pytree
 
 
@@ -814,3 +815,18 @@ def test_jacobians_take_no_keywords():
     for jacobian in (jacrev, jacfwd, hessian):
         with pytest.raises(TypeError, match="unexpected keyword"):
             jacobian(lambda x, k=1: (x * k).sum())(X, k=2)
+
+
+def test_functional_call_without_a_name():
+    with pytest.raises(KeyError, match="empty string"):
+        functional_call(ferrograd.nn.Linear(2, 1), {"": ferrograd.zeros(1)}, ferrograd.ones(2))
+
+
+def test_batch_norms_without_running_statistics():
+    nn = ferrograd.nn
+    model = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.BatchNorm1d(2)), nn.BatchNorm1d(2, track_running_stats=False))
+    assert replace_all_batch_norm_modules_(model) is model
+    norm = model[1][0]
+    assert norm.running_mean is norm.running_var is norm.num_batches_tracked is None and not norm.track_running_stats
+    x = ferrograd.rand(4, 2)
+    assert ferrograd.equal(model.eval()(x), model.train()(x)) and not list(model.buffers())

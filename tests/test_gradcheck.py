@@ -136,3 +136,7 @@ def test_batched_gradients():
         ferrograd.autograd.grad(y, X, eye, is_grads_batched=True)
     with pytest.raises(RuntimeError, match="we interpret the first dimension of each grad_output as the batch"):
         ferrograd.autograd.grad(X**2, X, eye[0], is_grads_batched=True)
+
+
+def test_forward_mode_alone():
+    assert gradcheck(lambda x: x.sin(), X, check_forward_ad=True, check_backward_ad=False)

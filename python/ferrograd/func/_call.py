@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 from ferrograd._C import Tensor, stack
 
-__all__ = ["functional_call", "stack_module_state"]
+__all__ = ["functional_call", "replace_all_batch_norm_modules_", "stack_module_state"]
 
 
 # In the place of an attribute that the module does not have.
@@ -20,6 +20,8 @@ def functional_call(module, parameter_and_buffer_dicts, args=None, kwargs=None, 
     given = _merged(parameter_and_buffer_dicts)
     args = () if args is None else args if isinstance(args, tuple) else (args,)
     known = _state(module)
+    if "" in given:
+        raise KeyError('functional_call: a tensor name can\'t be the empty string ""')
     replaced = _tied(known, given) if tie_weights else given
     if strict:
         missing, unexpected = [n for n in known if n not in replaced], [n for n in replaced if n not in known]
@@ -124,6 +126,17 @@ def stack_module_state(models):
     parameters = [dict(m.named_parameters()) for m in models]
     buffers = [dict(m.named_buffers()) for m in models]
     return _stacked(parameters), _stacked(buffers)
+
+
+def replace_all_batch_norm_modules_(root):
+    """Makes the batch norms in a module, and itself if it is one, work without running statistics; answers the module."""
+    from ferrograd.nn.modules.batchnorm import _BatchNorm
+
+    for module in root.modules():
+        if isinstance(module, _BatchNorm) and module.track_running_stats:
+            module.running_mean = module.running_var = module.num_batches_tracked = None
+            module.track_running_stats = False
+    return root
 
 
 def _stacked(states):
