@@ -349,3 +349,9 @@ def test_softmax_of_no_elements_takes_any_dtype():
             assert y.shape == (2, 0) and y.dtype == dtype
             with pytest.raises(NotImplementedError):
                 f(ferrograd.ones(2, dtype=dtype), 0)
+
+
+def test_renorm_leaves_rows_that_are_not_numbers():
+    x = ferrograd.tensor([[3.0, 4.0], [float("nan"), 2.0]])
+    y = x.renorm(2, 0, 1.0)
+    np.testing.assert_allclose(y.numpy(), [[0.6, 0.8], [np.nan, 2.0]], rtol=1e-6)

@@ -236,9 +236,9 @@ impl Tensor {
         let dim = x.layout().dim("renorm", dim)?;
         let others: Vec<isize> = (0..x.rank() as isize).filter(|&d| d != dim as isize).collect();
         let norm = x.vector_norm(p, Some(&others), true, None)?;
-        // What is small enough keeps its factor of 1, and has no gradient through it.
+        // What is small enough, or NaN, keeps its factor of 1, and has no gradient through it.
         let small = crate::dispatch_floats!(norm.dtype(), "renorm", T => {
-            super::kernel::unary::<T, crate::dtype::Bool>("renorm", &norm.detached(false), #[inline(always)] move |v| (v <= limit as T).into())
+            super::kernel::unary::<T, crate::dtype::Bool>("renorm", &norm.detached(false), #[inline(always)] move |v| (v <= limit as T || v.is_nan()).into())
         })?;
         let factor = ((&norm + 1e-7)?.raised(-1.0)? * limit)?.zeroed_where(&small)?;
         x * (factor + small.to_dtype(x.dtype())?)?
