@@ -271,7 +271,7 @@ def test_mark_dirty_of_a_view():
     base = x.clone()
     view = base[:2]
     assert Doubled.apply(view) is view
-    assert base.tolist() == [2.0, 4.0, 3.0] and base.grad_fn.name() == "CopySlices"
+    assert base.tolist() == [2.0, 4.0, 3.0] and base.grad_fn.name() == "torch::autograd::CopySlices"
     assert grad((base * base).sum(), x)[0].tolist() == [8.0, 16.0, 6.0]
     F = function(lambda ctx, x: (ctx.mark_dirty(x), (x, x * 1))[1], None)
     with pytest.raises(RuntimeError, match="your Function cannot return more than one Tensor"):
@@ -615,3 +615,27 @@ def test_what_functions_need_within_transforms():
     Both = type("Both", (Product,), {"generate_vmap_rule": True})
     with pytest.raises(RuntimeError, match="has both generate_vmap_rule=True and"):
         func.vmap(lambda x: Both.apply(x, x)[0])(x)
+
+
+def test_mark_non_differentiable_takes_tensors():
+    for mark in (3, [leaf(1.0)]):
+        F = function(lambda ctx, x: (ctx.mark_non_differentiable(mark), x * 2)[1], None)
+        with pytest.raises(RuntimeError, match="mark_non_differentiable only accepts variable arguments, but argument 0"):
+            F.apply(leaf(1.0))
+
+
+def test_what_is_left_at_the_node_is_found_in_backward():
+    def forward(ctx, x):
+        ctx.factor = 2
+        ctx.save_for_backward(x)
+        return x * 2
+
+    y = function(forward, lambda ctx, g: g * ctx.factor).apply(x := leaf(1.0))
+    y.grad_fn.factor = 5
+    assert y.grad_fn.factor == 5
+    with pytest.warns(DeprecationWarning, match="'saved_variables' is deprecated"):
+        assert y.grad_fn.saved_variables[0] is x
+    y.backward()
+    assert x.grad.item() == 5
+    with pytest.raises(AttributeError, match="'MulBackward0' object has no attribute 'factor'"):
+        (x * 2).grad_fn.factor = 1

@@ -79,6 +79,12 @@ class FunctionCtx:
         if self._saved_for_jvp:
             self._saved_for_jvp = None
 
+    @property
+    def saved_variables(self):
+        """The old name of ``saved_tensors``."""
+        warnings.warn("'saved_variables' is deprecated; use 'saved_tensors'", DeprecationWarning, stacklevel=2)
+        return self.saved_tensors
+
     def _run(self, grads):
         """The gradients of the tensors among the inputs, from those of the outputs."""
         if self.materialize_grads:
@@ -388,6 +394,11 @@ class _Recording:
                 "Some elements marked as dirty during the forward method were not returned as output. "
                 "The inputs that are modified inplace must all be outputs of the Function."
             )
+        for i, x in enumerate(ctx.non_differentiable):
+            if not is_tensor(x):
+                raise RuntimeError(
+                    f"mark_non_differentiable only accepts variable arguments, but argument {i} is of type {type(x).__name__}"
+                )
         for x in ctx.dirty_tensors:
             _autograd.increment_version(x)
         differentiable = [self._is_differentiable(y) for y in outputs]

@@ -28,6 +28,9 @@ struct Token(Place);
 #[pyclass(name = "Node", module = "ferrograd.autograd.graph", subclass, weakref, frozen)]
 pub struct PyNode(Place, OnceLock<Arc<dyn std::any::Any + Send + Sync>>);
 
+/// Nodes that torch names after the classes of its engine rather than after ops.
+const OF_THE_TAPE: [&str; 4] = ["CopyBackwards", "CopySlices", "Error", "NotImplemented"];
+
 #[pymethods]
 impl PyNode {
     #[new]
@@ -41,7 +44,10 @@ impl PyNode {
     /// Torch's name of the op.
     fn name(&self) -> String {
         match &self.0 {
-            Place::Op(node) => node.name(),
+            Place::Op(node) => match node.name() {
+                name if OF_THE_TAPE.contains(&name.as_str()) => format!("torch::autograd::{name}"),
+                name => name,
+            },
             Place::Leaf(_) => "torch::autograd::AccumulateGrad".to_string(),
         }
     }
@@ -107,6 +113,17 @@ impl PyNode {
     fn __getattr__<'py>(slf: &Bound<'py, Self>, name: &str) -> PyResult<Bound<'py, PyAny>> {
         match slf.get().context() {
             Some(context) => context.bind(slf.py()).getattr(name),
+            None => {
+                let text = format!("'{}' object has no attribute '{name}'", slf.get_type().name()?);
+                Err(PyAttributeError::new_err(text))
+            }
+        }
+    }
+
+    /// So is what is left here for its backward.
+    fn __setattr__(slf: &Bound<'_, Self>, name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        match slf.get().context() {
+            Some(context) => context.bind(slf.py()).setattr(name, value),
             None => {
                 let text = format!("'{}' object has no attribute '{name}'", slf.get_type().name()?);
                 Err(PyAttributeError::new_err(text))
