@@ -669,3 +669,99 @@ def test_gradients_by_name():
         ferrograd.autograd.grad(a.sum(), {})
     with pytest.raises(TypeError, match="expected a Tensor|can be either"):
         ferrograd.autograd.grad(a.sum(), {"a": 3})
+
+
+def leaf(*values):
+    return ferrograd.tensor(values, dtype=ferrograd.float64, requires_grad=True)
+
+
+def test_a_leaf_that_no_longer_wants_a_gradient_gets_none():
+    x, w = leaf(2.0), leaf(3.0)
+    y = x * w
+    x.requires_grad_(False)
+    y.backward()
+    assert x.grad is None and w.grad.item() == 2
+
+
+def test_gradients_of_the_other_complex_width():
+    z = ferrograd.ones(2, dtype=ferrograd.complex128, requires_grad=True)
+    (g,) = ferrograd.autograd.grad(z.sum(), z, ferrograd.tensor(1j))
+    assert g.dtype == ferrograd.complex128 and g.tolist() == [1j, 1j]
+    with pytest.raises(RuntimeError, match="both grad_output and output are required to have the same dtype"):
+        ferrograd.autograd.grad(z.sum(), z, ferrograd.tensor(1.0))
+
+
+def test_old_name_of_the_gradients_given():
+    x = leaf(2.0)
+    with pytest.warns(FutureWarning, match="`grad_variables` is deprecated. Use `grad_tensors` instead."):
+        ferrograd.autograd.backward((x * 3).sum(), grad_variables=ferrograd.tensor(2.0))
+    assert x.grad.item() == 6
+
+
+def test_inference_mode_records_nothing_at_all():
+    x = leaf(2.0)
+    y = (x * x).sum()
+    with ferrograd.inference_mode():
+        with ferrograd.enable_grad():
+            z = ferrograd.ones(2, requires_grad=True) * 2
+            assert not z.requires_grad and z.is_inference() and not (x * 2).requires_grad
+        (g,) = ferrograd.autograd.grad(y, x, create_graph=True)
+    assert g.item() == 4 and not g.requires_grad
+
+
+def test_decorated_classes():
+    with pytest.warns(FutureWarning, match="Decorating classes is deprecated"):
+
+        @ferrograd.no_grad()
+        class C:
+            def __init__(self):
+                self.recorded = ferrograd.is_grad_enabled()
+
+    assert not C().recorded
+
+
+def test_lost_gradients_are_warned_of_once():
+    code = """
+import warnings
+import ferrograd
+x = ferrograd.ones(2, requires_grad=True)
+with warnings.catch_warnings(record=True) as seen:
+    warnings.simplefilter("always")
+    float(x.detach()[0]), x[0].item(), int(x[0]), bool(x[0]), x.tolist()
+    assert not seen
+    float(x[0]), complex(x[1]), float(x.sum())
+assert [w.category for w in seen] == [UserWarning] and "Consider using tensor.detach() first" in str(seen[0].message)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_names_of_nodes():
+    x = leaf(1.0, 2.0)
+
+    def names(y):
+        return (type(y.grad_fn).__name__, y.grad_fn.name())
+
+    def written(f):
+        y = x * 1
+        f(y)
+        return names(y)
+
+    assert written(lambda y: y[:1].mul_(2)) == ("CopySlices", "torch::autograd::CopySlices")
+    assert written(lambda y: y.copy_(x)) == ("CopyBackwards", "torch::autograd::CopyBackwards")
+    assert written(lambda y: y.__setitem__(slice(None), x))[0] == "CopyBackwards"
+    assert written(lambda y: y.__setitem__(..., 1))[0] == "FillBackward3"
+    assert written(lambda y: y.fill_(1))[0] == "FillBackward2"
+    assert written(lambda y: y.fill_(x.sum()))[0] == "FillBackward3"
+    assert names(x // 2) == ("NotImplemented", "torch::autograd::NotImplemented")
+    assert [names(y)[0] for y in (x % 2, x % x, x.fmod(2), x.fmod(x))] == [
+        "RemainderBackward0",
+        "RemainderBackward1",
+        "FmodBackward0",
+        "FmodBackward1",
+    ]
+    number = ferrograd.tensor(1.0, requires_grad=True)
+    results = number.roll(1), number.gather(0, ferrograd.tensor(0))
+    assert [(names(y)[0], y._is_view()) for y in results] == [("RollBackward0", False), ("GatherBackward0", False)]
+    assert [ferrograd.autograd.grad(y, number)[0].item() for y in results] == [1, 1]
+    many = number.gather(0, ferrograd.tensor([0, 0]))
+    assert ferrograd.autograd.grad(many, number, ferrograd.tensor([2.0, 3.0]))[0].item() == 5

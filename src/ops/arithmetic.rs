@@ -198,7 +198,7 @@ impl Tensor {
         let (a, b) = (self, other.beside(self)?);
         let y = a.quotient_floor(&b)?;
         let none = || Err(Error::NoDerivative { op: "floor_divide" });
-        vjp!("floor_divide", y, { a: |_g| none(), b: |_g| none() })
+        vjp!("=NotImplemented", y, { a: |_g| none(), b: |_g| none() })
     }
 
     /// What `floor_divide` leaves: it has the sign of the divisor.
@@ -211,6 +211,9 @@ impl Tensor {
         let other = other.beside(self)?;
         let (a, b) = promoted(self, &other)?;
         let y = quotient_map!("remainder", a, b, remainder)?;
+        if other.is_number() {
+            return vjp!("remainder", y, { a: |g| Ok(g.clone()) });
+        }
         vjp!("remainder.1", y, { a: |g| Ok(g.clone()), b: |g| -&(g * a.quotient_floor(&b))? })
     }
 
@@ -224,6 +227,9 @@ impl Tensor {
         let other = other.beside(self)?;
         let (a, b) = promoted(self, &other)?;
         let y = quotient_map!("fmod", a, b, fmod)?;
+        if other.is_number() {
+            return vjp!("fmod", y, { a: |g| Ok(g.clone()) });
+        }
         vjp!("fmod.1", y, { a: |g| Ok(g.clone()), b: |g| -&(g * a.quotient_trunc(&b))? })
     }
 

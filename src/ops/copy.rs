@@ -331,8 +331,12 @@ impl Tensor {
         }
         let wrap = |shift: isize, size: usize| if size == 0 { 0 } else { shift.rem_euclid(size as isize) as usize };
         if dims.is_empty() && shifts.len() == 1 {
-            let flat = self.contiguous()?.view_as_shape(&[self.numel()])?;
-            return flat.rolled(&[wrap(shifts[0], self.numel())])?.view_as_shape(self.shape());
+            let (x, shift) = (self, shifts[0]);
+            let y = without_recording(|| {
+                let flat = x.contiguous()?.view_as_shape(&[x.numel()])?;
+                flat.rolled(&[wrap(shift, x.numel())])?.view_as_shape(x.shape())
+            })?;
+            return vjp!("roll", y.without_meta(), { x: |g| g.roll(Dims(smallvec::smallvec![-shift]), None) });
         }
         if shifts.len() != dims.len() {
             return runtime_error!("roll: shifts and dimensions must align. shifts: {}, dims:{}", shifts.len(), dims.len());

@@ -6,7 +6,7 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::runtime_error;
 use crate::tape::mode::ModeGuard;
-use crate::tape::view::in_place;
+use crate::tape::view::{check_places, in_place, overwrite};
 use crate::tensor::Tensor;
 
 /// One part of an index expression.
@@ -159,11 +159,13 @@ impl Tensor {
         let changes = steps.iter().any(|step| *step != Step::Keep);
         let x = if changes { self.stepped(op, steps)? } else { self.clone() };
         let surplus = value.shape().iter().take_while(|&&size| size == 1).count().min(value.rank());
-        let value = &value.squeeze_dims(&(0..surplus).collect::<Vec<_>>())?;
+        let value = &if surplus > 0 { value.squeeze_dims(&(0..surplus).collect::<Vec<_>>())? } else { value.clone() };
         let on_tape = value.requires_grad();
         if places.is_empty() {
-            let value = value.to_dtype(x.dtype())?.expand_to("copy_", x.shape())?;
-            return in_place("copy_", &x, on_tape, |_| Ok(value.clone()));
+            check_places(&x)?;
+            let value = if value.shape() == x.shape() { value.clone() } else { value.expand_to("copy_", x.shape())? };
+            value.check_overlap(&x)?;
+            return overwrite(if is_number { "fill_" } else { "copy_" }, &x, &value);
         }
         if let (Some((at, mask)), 0) = (mask, value.rank()) {
             let value = value.to_dtype(x.dtype())?;

@@ -347,8 +347,12 @@ impl Tensor {
             let (shape, dtype): (Shape, DType) = (x.shape().into(), x.dtype());
             return vjp!("gather", y, { x: |_g| Tensor::zeroed("gather", &shape, dtype) });
         }
-        let y = self.at_least_1d()?.gathered_along(&along)?;
-        y.reshape_to(index.shape())
+        if self.rank() > 0 {
+            return self.gathered_along(&along)?.reshape_to(index.shape());
+        }
+        let x = self;
+        let y = crate::tape::without_recording(|| x.at_least_1d()?.gathered_along(&along)?.view_as_shape(index.shape()))?;
+        vjp!("gather", y.without_meta(), { x: |g| g.sum(None, false, None) })
     }
 
     /// A copy with `src` (a tensor, or a number for all) at the places that `index` names along `dim`:

@@ -271,7 +271,7 @@ impl Tensor {
     ) -> PyResult<()> {
         // Hooks may change the object meanwhile.
         let root = slf.borrow().clone();
-        run::backward(run::Tensors::one(root), gradient, retain_graph, create_graph, None, inputs)
+        run::backward(slf.py(), run::Tensors::one(root), gradient, retain_graph, create_graph, None, inputs)
     }
 
     /// Makes `backward` keep the gradient of this computed tensor in its `grad`. Does nothing for leaves.

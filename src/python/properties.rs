@@ -1,6 +1,8 @@
 //! What a tensor is: dtype, sizes, strides, memory; and its elements as Python numbers.
 
-use pyo3::exceptions::{PyIndexError, PyTypeError, PyValueError};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pyo3::exceptions::{PyIndexError, PyTypeError, PyUserWarning, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyComplex, PyFloat, PyInt, PyList, PyTuple};
 
@@ -187,11 +189,13 @@ impl Tensor {
         if self.rank() == 0 { Ok(self.clone()) } else { Ok(self.flipud()?) }
     }
 
-    fn __float__(&self) -> PyResult<f64> {
+    fn __float__(&self, py: Python<'_>) -> PyResult<f64> {
+        self.warn_of_lost_gradient(py)?;
         Ok(real_element(self, "double")?.to_f64())
     }
 
-    fn __complex__(&self) -> PyResult<Scalar> {
+    fn __complex__(&self, py: Python<'_>) -> PyResult<Scalar> {
+        self.warn_of_lost_gradient(py)?;
         Ok(Scalar::Complex(only_element(self)?.to_c128()))
     }
 
@@ -256,6 +260,19 @@ fn nested<'py>(py: Python<'py>, shape: &[usize], items: &[Scalar]) -> PyResult<B
             let rows = (0..*size).map(|i| nested(py, inner, &items[i * step..(i + 1) * step])).collect::<PyResult<Vec<_>>>()?;
             Ok(PyList::new(py, rows)?.into_any())
         }
+    }
+}
+
+impl Tensor {
+    /// Warns, once, if a gradient ends with what is read here.
+    fn warn_of_lost_gradient(&self, py: Python<'_>) -> PyResult<()> {
+        static WARNED: AtomicBool = AtomicBool::new(false);
+        if !self.requires_grad() || WARNED.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let text = c"Converting a tensor with requires_grad=True to a scalar may lead to unexpected behavior.\nConsider using \
+            tensor.detach() first.";
+        PyErr::warn(py, &py.get_type::<PyUserWarning>(), text, 1)
     }
 }
 

@@ -190,6 +190,10 @@ pub fn accumulate(meta: &Arc<Meta>, grad: Tensor) -> Result<()> {
 /// Adds to a gradient that is kept. The first is taken over as it is if nobody else holds its memory, and if it lies there as
 /// the leaf does.
 pub fn add_to_grad(meta: &Arc<Meta>, grad: Tensor, create_graph: bool) -> Result<()> {
+    // It may have been told since that it wants none.
+    if !meta.requires_grad() {
+        return Ok(());
+    }
     loop {
         let (before, layout) = {
             let state = meta.lock();

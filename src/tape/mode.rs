@@ -36,17 +36,18 @@ pub fn set_mode(mode: Mode) -> Mode {
     MODE.replace(mode)
 }
 
-/// Whether ops are being recorded on this thread.
+/// Whether ops are being recorded on this thread: never in inference mode, also where `enable_grad` is on.
 #[inline]
 pub fn is_recording() -> bool {
-    MODE.get().grad
+    let mode = MODE.get();
+    mode.grad && !mode.inference
 }
 
 /// Whether ops note what comes of their operands: they are recorded, or a function is being mapped.
 #[inline]
 pub fn is_following() -> bool {
     let mode = MODE.get();
-    mode.grad || mode.level.maps != 0
+    mode.grad && !mode.inference || mode.level.maps != 0
 }
 
 /// Whether tensors made now are inference tensors.

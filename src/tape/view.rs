@@ -240,7 +240,7 @@ pub fn in_place_memory(op: &'static str, x: &Tensor) -> Result<()> {
     if recorded {
         let rule: Rule = Box::new(move |_, _| Err(Error::NoDerivative { op }));
         let input = Input { edge: Edge::Leaf(Meta::leaf(true)), shape: x.shape().into(), dtype: x.dtype() };
-        let lost = node("not_implemented", 1, smallvec![input], false, Rules::Each(Arc::new(vec![Some(rule)])));
+        let lost = node("=NotImplemented", 1, smallvec![input], false, Rules::Each(Arc::new(vec![Some(rule)])));
         let meta = x.meta_or_new();
         meta.set_node(lost.clone(), 0);
         // A view leaves its base, whose history is lost, too.
@@ -263,7 +263,8 @@ pub fn overwrite(op: &'static str, x: &Tensor, value: &Tensor) -> Result<()> {
         let value = if value.storage().same(x.storage()) { value.copied()?.with_meta_of(&value) } else { value };
         x.write(&value)?;
         x.bump_version();
-        rebase(op, x, &value, true);
+        let name = if op == "fill_" { "fill.3_" } else { op };
+        rebase(name, x, &value, true);
     } else {
         x.write(value)?;
         x.bump_version();
@@ -280,7 +281,8 @@ pub fn overwrite_with(op: &'static str, x: &Tensor, value: Scalar) -> Result<()>
     x.fill(value)?;
     x.bump_version();
     if recorded {
-        rebase(op, x, &Tensor::from_scalar(value, x.dtype())?, true);
+        let name = if op == "fill_" { "fill.2_" } else { op };
+        rebase(name, x, &Tensor::from_scalar(value, x.dtype())?, true);
     }
     Ok(())
 }

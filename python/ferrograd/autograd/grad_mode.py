@@ -2,6 +2,7 @@
 
 import functools
 import sys
+import warnings
 from _thread import _local
 from types import FunctionType
 
@@ -81,6 +82,14 @@ class _ModeContext:
         return type(self)()
 
     def __call__(self, function):
+        if isinstance(function, type):
+            warnings.warn(
+                "Decorating classes is deprecated and will be disabled in future versions. You should only decorate functions or "
+                "methods. To preserve the current behavior of class decoration, you can directly decorate the `__init__` method "
+                "and nothing else.",
+                FutureWarning,
+                stacklevel=2,
+            )
         return _decorate(self.clone, function)
 
 

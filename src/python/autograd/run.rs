@@ -114,7 +114,7 @@ fn roots(outputs: Tensors, grads: Option<Gradients>) -> Result<Vec<(Tensor, Tens
                     output.shape()
                 );
             }
-            Some(grad) if grad.dtype() != output.dtype() && (grad.dtype().is_complex() || output.dtype().is_complex()) => {
+            Some(grad) if grad.dtype().is_complex() != output.dtype().is_complex() => {
                 return crate::runtime_error!(
                     "For complex Tensors, both grad_output and output are required to have the same dtype. Mismatch in dtype: \
                      grad_output[{i}] has a dtype of torch.{} and output[{i}] has a dtype of torch.{}.",
@@ -153,6 +153,7 @@ fn options(retain_graph: Option<bool>, create_graph: bool) -> Options {
 #[pyfunction]
 #[pyo3(signature = (tensors, grad_tensors=None, retain_graph=None, create_graph=false, grad_variables=None, inputs=None))]
 pub fn backward(
+    py: Python<'_>,
     tensors: Tensors,
     grad_tensors: Option<Gradients>,
     retain_graph: Option<bool>,
@@ -171,6 +172,10 @@ pub fn backward(
     }
     if inputs.as_ref().is_some_and(|inputs| inputs.0.is_empty()) {
         return Err(PyRuntimeError::new_err("`inputs` argument to `backward()` cannot be empty."));
+    }
+    if grad_variables.is_some() {
+        let text = c"`grad_variables` is deprecated. Use `grad_tensors` instead.";
+        PyErr::warn(py, &py.get_type::<PyFutureWarning>(), text, 1)?;
     }
     let roots = roots(tensors, grad_tensors.or(grad_variables))?;
     engine::backward(roots, inputs.as_ref().map(|inputs| inputs.0.as_slice()), options(retain_graph, create_graph))?;
