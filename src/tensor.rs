@@ -13,7 +13,7 @@ use crate::kernels::{par, without_interpreter};
 use crate::layout::{Layout, Strides, checked_numel, contiguous_strides, copy_of};
 use crate::runtime_error;
 use crate::storage::{Access, Storage};
-use crate::tape::sample::Samples;
+use crate::tape::sample::{Maps, Samples};
 use crate::tape::{Edge, Meta, Node, mode, record::short_name, saved};
 
 /// An n-dimensional array of one dtype that can take part in differentiation.
@@ -76,7 +76,7 @@ impl Tensor {
             dtype,
             inference: mode.inference,
             level: mode.level.number,
-            samples: Samples::of_map(mode.made_of),
+            samples: Samples::of_maps(mode.made_of),
             own_version: None,
             origin: None,
             meta: OnceLock::new(),
@@ -218,10 +218,9 @@ impl Tensor {
         self.body.level
     }
 
-    /// The innermost transform that maps whose samples it is known to depend on; 0 is none. Ops on tensors hand it on; numbers that
-    /// the user reads do not.
+    /// The maps whose samples it depends on. Ops on tensors hand them on; numbers that the user reads do not.
     #[inline]
-    pub fn sample_of(&self) -> u64 {
+    pub fn sample_of(&self) -> Maps {
         self.samples().of()
     }
 
@@ -231,26 +230,18 @@ impl Tensor {
         &self.body.samples
     }
 
-    /// Notes, while a function is being mapped, that it depends on samples of this transform (0 is none).
+    /// Notes, while a function is being mapped, that it depends on samples of these.
     #[inline]
-    pub(crate) fn note_sample_of(&self, map: u64) {
-        if map != 0 && mode::mode().level.maps != 0 {
-            self.samples().note(map);
+    pub(crate) fn note_sample_of(&self, maps: Maps) {
+        if maps.is_some() && mode::mode().level.maps != 0 {
+            self.samples().note(maps);
         }
-    }
-
-    /// Notes, while a function is being mapped, that it has been made of nothing but numbers, or as this one.
-    pub(crate) fn note_made_of(&self, example: Option<&Tensor>) {
-        if mode::mode().level.maps != 0 && example.is_none_or(|x| x.samples().is_none()) {
-            self.samples().note_none();
-        }
-        self.note_sample_of(example.map_or(0, Tensor::sample_of));
     }
 
     /// Whether ops note what comes of it: to differentiate, or because it depends on a sample.
     #[inline]
     pub fn is_followed(&self) -> bool {
-        self.sample_of() != 0 || self.requires_grad()
+        self.sample_of().is_some() || self.requires_grad()
     }
 
     /// The same tensor as one that the innermost transform has made.

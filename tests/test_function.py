@@ -582,8 +582,14 @@ def test_vmap_asks_the_function_for_its_rule():
     calls = len(Product.calls)
     assert func.vmap(lambda x: x + Product.apply(y[0], y[0])[1])(y).tolist() == [6, 6, 6]
     assert len(Product.calls) == calls
-    within = func.vmap(lambda a: func.vmap(lambda b: Product.apply(a, b)[0])(y))(y)
+    del Product.calls[:]
+    within = func.vmap(lambda a: func.vmap(lambda b: Product.apply(a, b + 0 * a)[0])(y))(y)
     assert within.tolist() == [[5, 5, 5]] * 3
+    # Each map asks about the operands that are its own.
+    assert set(Product.calls) == {("error", (None, 0, None)), ("error", (0, 0, None))}
+    del Product.calls[:]
+    func.vmap(lambda a: func.vmap(lambda b: b + Product.apply(a, y[0])[0])(y))(y)
+    assert set(Product.calls) == {("error", (0, None, None))}
 
 
 def test_what_functions_need_within_transforms():

@@ -26,7 +26,7 @@ def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
     is in the outputs: ints, or trees like the arguments and outputs. `randomness` says what random ops do in `func`: "error",
     "different" numbers for each sample, or the "same". Random ops draw, and tensors that `func` has captured are written to, once
     for each `chunk_size` samples (None: once for all). `func` is called once for each sample; again, if "different" numbers of
-    `poisson` or `rrelu` depend on the values of all samples.
+    `poisson` depend on the values of all samples.
 
     >>> batched_dot = ferrograd.vmap(ferrograd.dot)
     """

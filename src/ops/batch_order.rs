@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::kernel::order_like;
 use crate::layout::{Shape, Strides, contiguous_strides};
+use crate::tape::level;
 use crate::tape::sample::BatchStride;
 use crate::tensor::Tensor;
 
@@ -15,7 +16,7 @@ use crate::tensor::Tensor;
 fn stride_of(x: &Tensor, map: u64) -> isize {
     match x.samples().strides().iter().find(|(number, _)| *number == map) {
         Some(&(_, stride)) => stride as isize,
-        None if x.sample_of() >= map => isize::MAX,
+        None if level::depends_on(x, map) => isize::MAX,
         None => 0,
     }
 }

@@ -138,6 +138,9 @@ fn maybe_dropped<'py>(
     if p == 0.0 || !train || input.borrow().numel() == 0 {
         return Ok(input);
     }
+    if inplace && p < 1.0 {
+        samples::check_factors(op, &input.borrow())?;
+    }
     in_place_if(inplace, op, input, |x| dropped(x, unit, by, p))
 }
 
@@ -159,6 +162,7 @@ pub fn native_dropout(input: &Tensor, p: f64, train: Option<bool>) -> Result<Sev
         p => 1.0 / (1.0 - p),
     };
     if train {
+        samples::check_mask(x)?;
         mask.fill_bernoulli(1.0 - p, &Source::Default)?;
         if !x.dtype().is_inexact() {
             return runtime_error!("native_dropout: result type Float can't be cast to {}", x.dtype().type_word());

@@ -284,9 +284,8 @@ fn apply_into(y: &Tensor, inputs: &[&Tensor], body: Run<'_>) {
 /// Notes on what samples of a function that is being mapped `y` depends.
 #[inline]
 fn note_samples(y: &Tensor, inputs: &[&Tensor]) {
-    let map = inputs.iter().map(|x| x.sample_of()).fold(0, u64::max);
-    if map != 0 {
-        y.note_sample_of(map);
+    if inputs.iter().any(|x| x.sample_of().is_some()) {
+        inputs.iter().for_each(|x| y.note_sample_of(x.sample_of()));
         batch_order::note(y, inputs);
     }
 }

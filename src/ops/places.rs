@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::kernels::{gather, without_interpreter};
 use crate::layout::{Shape, broadcast_shapes};
 use crate::storage::Access;
+use crate::tape::sample::Maps;
 use crate::tensor::Tensor;
 use crate::vjp;
 
@@ -32,8 +33,8 @@ pub struct Places {
     list: SmallVec<[Index; 2]>,
     /// What the indices broadcast to.
     shape: Shape,
-    /// The innermost transform that maps whose samples they depend on.
-    sample_of: u64,
+    /// The maps whose samples they depend on.
+    sample_of: Maps,
 }
 
 impl Places {
@@ -47,14 +48,14 @@ impl Places {
             Err(Error::Index(format!("index {place} is out of bounds for dimension {dim} with size {size}")))
         };
         let places = index.to_vec::<i64>()?.iter().map(wrap).collect::<Result<Arc<[usize]>>>()?;
-        self.sample_of = self.sample_of.max(index.sample_of());
+        self.sample_of = self.sample_of.and(index.sample_of());
         self.add(Index { dim, sizes: Shape::from_slice(&[size]), places, shape: index.shape().into() })
     }
 
     /// Indexes as many dims as a mask has by the places where it is not zero.
     pub fn add_mask(&mut self, dim: usize, mask: &Tensor) -> Result<()> {
         let flags = mask.to_vec::<crate::dtype::Bool>()?;
-        self.sample_of = self.sample_of.max(mask.sample_of());
+        self.sample_of = self.sample_of.and(mask.sample_of());
         let places: Arc<[usize]> = flags.iter().enumerate().filter(|(_, flag)| flag.get()).map(|(place, _)| place).collect();
         let shape = Shape::from_slice(&[places.len()]);
         self.add(Index { dim, sizes: mask.shape().into(), places, shape })

@@ -242,7 +242,6 @@ impl Tensor {
 
     /// Zeros and ones into this memory, ones with the probabilities in `p`. Not recorded.
     fn fill_bernoulli_from(&self, p: &Tensor, source: &Source) -> Result<()> {
-        samples::check_parameter(p)?;
         let p = p.detached(false).expand_to("bernoulli_", self.shape())?;
         for_floats!("bernoulli", p.dtype(), P => {
             let inside = p.to_vec::<P>()?.iter().all(|p| (0.0..=1.0).contains(p));
@@ -268,7 +267,12 @@ impl Tensor {
 
     /// Runs `fill` on this memory, or on a copy of the same order that then replaces it on the tape.
     fn random_in_place(&self, op: &'static str, node: &'static str, fill: impl FnOnce(&Tensor) -> Result<()>) -> Result<()> {
-        samples::check_in_place(op, self)?;
+        samples::check_in_place(op, self, None)?;
+        self.filled_in_place(op, node, fill)
+    }
+
+    /// The same after the check that there is room.
+    fn filled_in_place(&self, op: &'static str, node: &'static str, fill: impl FnOnce(&Tensor) -> Result<()>) -> Result<()> {
         in_place(op, self, false, |x| {
             let y = if samples::is_of_same(x) {
                 // What is the same for all samples lies in memory of its own.
@@ -311,7 +315,8 @@ impl Tensor {
 
     /// `bernoulli_` with a tensor of probabilities, for Rust callers.
     pub fn bernoulli_from_in_place(&self, p: &Tensor, source: &Source) -> Result<()> {
-        self.random_in_place("bernoulli_", "bernoulli.1", |y| y.fill_bernoulli_from(p, source))
+        samples::check_in_place("bernoulli_", self, Some(p))?;
+        self.filled_in_place("bernoulli_", "bernoulli.1", |y| y.fill_bernoulli_from(p, source))
     }
 
     /// `exponential_`, for Rust callers.
@@ -366,6 +371,7 @@ impl Tensor {
     /// Zeros and ones, ones with the probabilities in this tensor.
     pub fn bernoulli_drawn(&self, source: &Source) -> Result<Tensor> {
         let x = self;
+        samples::check_parameters(&[x])?;
         let y = Tensor::uninitialized("bernoulli", x.shape(), x.dtype())?;
         y.fill_bernoulli_from(x, source)?;
         vjp!("bernoulli", y, { x: |g| g * 0.0 })
@@ -374,7 +380,7 @@ impl Tensor {
     /// Poisson numbers of the rates in this tensor.
     pub fn poisson_drawn(&self, source: &Source) -> Result<Tensor> {
         let x = self;
-        samples::check_parameter(x)?;
+        samples::check_parameters(&[x])?;
         let y = for_floats!("poisson", x.dtype(), T => {
             if x.to_vec::<T>()?.iter().any(|rate| rate.is_nan() || *rate < 0.0) {
                 return runtime_error!("invalid Poisson rate, expected rate to be non-negative");
@@ -389,8 +395,7 @@ impl Tensor {
         if std.dtype().is_complex() {
             return runtime_error!("normal expects standard deviation to be non-complex");
         }
-        samples::check_parameter(mean)?;
-        samples::check_parameter(std)?;
+        samples::check_parameters(&[mean, std])?;
         let shape = crate::layout::broadcast_shapes("normal", mean.shape(), std.shape())?;
         let dtype = if mean.is_number() { std.dtype() } else { mean.dtype() };
         let y = Tensor::uninitialized("normal", &shape, dtype)?;
@@ -423,7 +428,7 @@ impl Tensor {
         if samples as usize > categories && !(replacement && categories > 0) {
             return runtime_error!("multinomial: cannot sample n_sample > prob_dist.size(-1) samples without replacement");
         }
-        samples::check_parameter(self)?;
+        samples::check_parameters(&[self])?;
         // Numbers are drawn in the order of the memory of a tensor like this one.
         let strides = strides_like(self.shape(), &[self]);
         let by_columns = self.rank() == 2 && strides[0] < strides[1];

@@ -7,6 +7,7 @@ use super::arguments::{Dims, Sizes};
 use super::inplace::in_place_if;
 use super::kernel::{promoted, rare_binary};
 use super::random::{Source, draw_from};
+use super::samples;
 use crate::dtype::{DType, Element, Number, Scalar};
 use crate::error::{Error, Result};
 use crate::runtime_error;
@@ -310,7 +311,8 @@ fn randomized(op: &'static str, x: &Tensor, [lower, upper]: [Scalar; 2], trainin
 ///
 /// Shape: any, kept; the result is contiguous. Dtype: float, kept.
 /// Derivative: the slope at 0, too.
-/// Raises: RuntimeError if `lower` is above `upper` or one is not finite, NotImplementedError for other dtypes.
+/// Raises: RuntimeError if `lower` is above `upper` or one is not finite, and, as in torch, under `vmap`; NotImplementedError for
+/// other dtypes.
 /// Source: Xu et al., "Empirical evaluation of rectified activations in convolutional network", 2015.
 #[pyfunction]
 #[pyo3(signature = (input, lower=Scalar::Float(0.125), upper=Scalar::Float(1.0 / 3.0), training=false, inplace=false, generator=None))]
@@ -322,6 +324,10 @@ pub fn rrelu(
     inplace: bool,
     generator: Option<Source>,
 ) -> PyResult<Bound<'_, Tensor>> {
+    if samples::is_mapped() {
+        let name = if inplace { "rrelu_" } else { "rrelu" };
+        return Err(Error::Runtime(format!("vmap: we do not yet support aten::{name}. Please file an issue")).into());
+    }
     let source = generator.unwrap_or_default();
     let op = if inplace { "rrelu_with_noise.1" } else { "rrelu_with_noise" };
     in_place_if(inplace, "rrelu_", input, |x| randomized(op, x, [lower, upper], training, &source))

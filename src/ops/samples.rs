@@ -17,8 +17,8 @@ use crate::error::{Error, Result};
 use crate::layout::{Layout, Shape, Strides};
 use crate::random::Generator;
 use crate::runtime_error;
-use crate::tape::mode;
-use crate::tape::sample::{BatchStride, Samples};
+use crate::tape::sample::{BatchStride, Maps, Samples};
+use crate::tape::{level, mode};
 use crate::tensor::Tensor;
 
 /// What random ops do in the function of a `vmap`.
@@ -179,10 +179,7 @@ impl Call {
             Some(Call { map: map.number, randomness, size: map.size, sample: map.sample, known })
         });
         if call.as_ref().is_some_and(|call| call.randomness == Randomness::Error) {
-            return runtime_error!(
-                "vmap: called random operation while in randomness error mode. Please either use the 'same' or 'different' \
-                 randomness flags on vmap or perform the randomness operation out of vmap"
-            );
+            return no_randomness();
         }
         Ok(call)
     }
@@ -231,18 +228,50 @@ fn spread(
     Ok(call.own(all))
 }
 
-/// Whether `x` depends on samples that are to find the same random numbers.
-pub fn is_of_same(x: &Tensor) -> bool {
-    let number = x.sample_of();
-    number != 0 && MAPS.with_borrow(|maps| maps.iter().any(|map| map.number == number && map.randomness == Randomness::Same))
+/// The maps that this thread is in, from the innermost out: its depth, number, and what random ops do.
+fn inside_out() -> Vec<(usize, u64, Randomness)> {
+    if depth() == 0 {
+        return Vec::new();
+    }
+    MAPS.with_borrow(|maps| maps.iter().enumerate().rev().map(|(i, map)| (i, map.number, map.randomness)).collect())
 }
 
-/// Fails if a parameter of a distribution depends on samples that are to find the same random numbers.
-pub fn check_parameter(x: &Tensor) -> Result<()> {
-    if is_of_same(x) {
-        return runtime_error!("vmap: same randomness is not supported with a batched tensor as parameter of the distribution");
+/// Whether `x` depends on samples that are to find the same random numbers.
+pub fn is_of_same(x: &Tensor) -> bool {
+    inside_out().iter().any(|&(depth, number, randomness)| randomness == Randomness::Same && x.sample_of().has(number, depth))
+}
+
+/// Before `op` draws by parameters of a distribution: fails if one depends on samples that are to find the same random numbers.
+pub fn check_parameters(parameters: &[&Tensor]) -> Result<()> {
+    for (depth, number, randomness) in inside_out() {
+        match randomness {
+            Randomness::Error => return no_randomness(),
+            Randomness::Same if parameters.iter().any(|x| x.sample_of().has(number, depth)) => return no_same_parameter(),
+            _ => {}
+        }
     }
     Ok(())
+}
+
+fn no_randomness<T>() -> Result<T> {
+    runtime_error!(
+        "vmap: called random operation while in randomness error mode. Please either use the 'same' or 'different' randomness flags \
+         on vmap or perform the randomness operation out of vmap"
+    )
+}
+
+fn no_same_parameter<T>() -> Result<T> {
+    runtime_error!(
+        "Vmap does not currently support same randomness with a batched tensor input. Please use the 'different' randomness flag on \
+         vmap: a parameter of the distribution depends on the sample"
+    )
+}
+
+fn no_room<T>() -> Result<T> {
+    runtime_error!(
+        "vmap: Cannot ask for different inplace randomness on an unbatched tensor: it has room for the numbers of one sample only. \
+         Draw into a tensor that depends on the sample, or out of place"
+    )
 }
 
 /// Whether a function is being mapped.
@@ -257,7 +286,7 @@ fn depth() -> usize {
 /// What a sample of the innermost map has to do with it, whose samples lie `stride` elements apart: it is a part of `batch`.
 pub fn of_sample(batch: &Tensor, stride: usize) -> Samples {
     let of = batch.samples().clone();
-    of.note(mode::mode().level.maps);
+    of.note(Maps::one(mode::mode().level.maps, depth() - 1));
     let map = MAPS.with_borrow(|maps| {
         let differ = maps.iter().any(|map| map.randomness == Randomness::Different);
         maps.last().filter(|_| differ).map(|map| map.number)
@@ -270,23 +299,58 @@ pub fn of_sample(batch: &Tensor, stride: usize) -> Samples {
 
 /// Notes that `x` has been drawn, and is not the same for all samples that find "different" numbers.
 pub fn note_drawn(x: &Tensor) {
-    let different = |map: &&Map| map.randomness == Randomness::Different;
-    if depth() > 0
-        && let Some(map) = MAPS.with_borrow(|maps| maps.iter().rfind(different).map(|map| map.number))
-    {
-        x.note_sample_of(map);
+    for (depth, number, randomness) in inside_out() {
+        if randomness == Randomness::Different {
+            x.note_sample_of(Maps::one(number, depth));
+        }
     }
 }
 
-/// Before `op` draws in place: fails if samples are to find different numbers in a tensor that is the same for all.
-pub fn check_in_place(op: &str, x: &Tensor) -> Result<()> {
-    let same_for_all = |map: &Map| x.samples().is_none() || (x.level() < map.number && x.sample_of() < map.number);
-    let fails = |map: &Map| map.randomness == Randomness::Different && same_for_all(map);
-    if depth() > 0 && MAPS.with_borrow(|maps| maps.iter().any(fails)) {
-        return runtime_error!(
-            "vmap: {op}: Cannot ask for different inplace randomness on an unbatched tensor: it has room for the numbers of one sample \
-             only. Draw into a tensor that depends on the sample, or out of place"
-        );
+/// Before `op` draws in place, with a tensor of parameters or without: fails if samples are to find different numbers in a tensor that
+/// is the same for all. In one that differs, those that find the same numbers draw into memory that is the same for all.
+pub fn check_in_place(op: &str, x: &Tensor, parameter: Option<&Tensor>) -> Result<()> {
+    let mut of = x.sample_of();
+    let maps = inside_out();
+    for (i, &(depth, number, randomness)) in maps.iter().enumerate() {
+        let of_parameter = parameter.is_some_and(|p| p.sample_of().has(number, depth));
+        let of_outer = || maps[i + 1..].iter().any(|&(depth, number, _)| of.has(number, depth));
+        match (randomness, of.has(number, depth)) {
+            (Randomness::Error, _) => return no_randomness(),
+            (Randomness::Same, _) if of_parameter => return no_same_parameter(),
+            (_, false) if of_parameter => return level::differs_by_sample(op),
+            (Randomness::Different, false) => return no_room(),
+            // Torch's `bernoulli_` by a number comes to the map once more, then as a tensor of the outer ones alone.
+            (Randomness::Different, true) if op == "bernoulli_" && parameter.is_none() && of_outer() => return no_room(),
+            (Randomness::Same, true) => of = Maps::NONE,
+            (Randomness::Same, false) | (Randomness::Different, true) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Before `op` draws factors for `x` in place: fails if they differ by samples that `x` does not depend on.
+pub fn check_factors(op: &str, x: &Tensor) -> Result<()> {
+    let maps = inside_out();
+    if maps.iter().any(|(.., randomness)| *randomness == Randomness::Error) {
+        return no_randomness();
+    }
+    let differs = |&(depth, number, randomness): &(usize, u64, Randomness)| {
+        randomness == Randomness::Different && !x.sample_of().has(number, depth)
+    };
+    if maps.iter().any(differs) { level::differs_by_sample(op) } else { Ok(()) }
+}
+
+/// Before a mask like `x` is drawn: where samples that `x` depends on are to find the same, torch draws in place into a tensor that is
+/// the same for all outer ones, too.
+pub fn check_mask(x: &Tensor) -> Result<()> {
+    let mut same = false;
+    for (depth, number, randomness) in inside_out() {
+        match randomness {
+            Randomness::Error => return no_randomness(),
+            Randomness::Different if same => return no_room(),
+            Randomness::Different => {}
+            Randomness::Same => same |= x.sample_of().has(number, depth),
+        }
     }
     Ok(())
 }

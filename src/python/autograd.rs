@@ -435,10 +435,10 @@ pub fn _sample(tensor: &Tensor, stride: usize) -> Tensor {
     of_transform(tensor, samples::of_sample(tensor, stride))
 }
 
-/// The innermost transform whose samples a tensor is known to depend on; 0 is none.
+/// Whether a tensor depends on a sample of the transform of this number, which the thread is in.
 #[pyfunction]
-pub fn _sample_of(tensor: &Bound<'_, Tensor>) -> u64 {
-    tensor.borrow().sample_of()
+pub fn _depends_on(tensor: &Bound<'_, Tensor>, number: u64) -> bool {
+    level::depends_on(&tensor.borrow(), number)
 }
 
 /// The same elements as a result of a tensor on the tape that is no view of it. Unless it is `writable`, it is written to as little

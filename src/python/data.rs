@@ -199,7 +199,6 @@ pub fn tensor<'py>(data: &Bound<'py, PyAny>, options: Option<&Bound<'py, PyDict>
     let options = Options::parse_only("tensor", options, &["dtype", "device", "requires_grad", "pin_memory"])?;
     warn_of_tensor(data, "tensor(sourceTensor)")?;
     let x = tensor_of(data, options.dtype)?;
-    x.note_made_of(None);
     leaf_object(data.py(), x, options.requires_grad)
 }
 

@@ -197,7 +197,7 @@ impl<'py> Options<'py> {
     ) -> PyResult<Bound<'a, PyAny>> {
         let example = x.borrow().clone();
         let y = make(&example, self.dtype.unwrap_or(example.dtype()))?;
-        y.note_made_of(Some(&example));
+        y.note_sample_of(example.sample_of());
         Ok(leaf_object(x.py(), y, self.requires_grad)?.into_any())
     }
 
@@ -210,7 +210,6 @@ impl<'py> Options<'py> {
     ) -> PyResult<Bound<'py, PyAny>> {
         let Some(out) = self.out else {
             let x = make(self.dtype.unwrap_or(default))?;
-            x.note_made_of(None);
             return Ok(leaf_object(py, x, self.requires_grad)?.into_any());
         };
         let target = out.borrow().dtype();

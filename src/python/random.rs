@@ -16,6 +16,7 @@ use crate::ops::arguments::{Dims, MemoryFormat, Operand, Whole};
 use crate::ops::batch_order;
 use crate::ops::default_dtype;
 use crate::ops::random::Source;
+use crate::ops::samples;
 use crate::random::Generator;
 use crate::tensor::Tensor;
 
@@ -465,7 +466,10 @@ impl Tensor {
         let Some(p) = p else { return Ok(self.bernoulli_drawn(&source)?) };
         let y = self.empty_like(self.dtype(), MemoryFormat::Contiguous)?;
         match p {
-            Operand::Number(p) => y.fill_bernoulli(p.to_f64(), &source)?,
+            Operand::Number(p) => {
+                samples::check_parameters(&[self])?;
+                y.fill_bernoulli(p.to_f64(), &source)?
+            }
             Operand::Tensor(p) => y.bernoulli_from_in_place(&p, &source)?,
         }
         Ok(y)

@@ -4,7 +4,7 @@
 //! A tensor remembers the innermost transform that it was made in, and a view that of what it shows. The numbers of transforms
 //! grow, so what has a smaller number than a transform was there before it. Under one that differentiates it may not be written to.
 //! Under one that maps, each sample finds it as the first did, and must leave it as the first did: it is written to once for all.
-//! What is known to depend on a sample (see `Tensor::sample_of`) is not written at all.
+//! What depends on a sample (see `Tensor::sample_of`) is not written at all.
 
 use std::cell::RefCell;
 use std::mem::take;
@@ -89,8 +89,8 @@ thread_local! {
 
 /// Begins a transform on this thread; answers what `leave` needs to end it.
 pub fn enter(transform: Transform) -> Level {
-    // 0 and 1 are none: see `Samples`.
-    static NUMBERS: AtomicU64 = AtomicU64::new(2);
+    // 0 is none.
+    static NUMBERS: AtomicU64 = AtomicU64::new(1);
     let before = mode::mode();
     let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
     let level = match transform {
@@ -147,21 +147,31 @@ fn before_captured_write(op: &str, x: &Tensor, level: Level) -> Result<()> {
 /// Before `value` is written to `x`: fails if it depends on a sample of a transform that `x` was there before.
 #[inline]
 pub fn before_value(op: &str, x: &Tensor, value: &Tensor) -> Result<()> {
-    let map = value.sample_of();
-    if map == 0 {
+    let (of, own) = (value.sample_of(), x.sample_of());
+    if !of.is_some() {
         return Ok(());
     }
-    if map > x.level() && map > x.sample_of() && MAPS.with_borrow(|maps| maps.iter().any(|m| m.number == map)) {
+    let differs =
+        |(depth, map): (usize, &Map)| map.number > x.level() && of.has(map.number, depth) && !own.has(map.number, depth);
+    if MAPS.with_borrow(|maps| maps.iter().enumerate().any(differs)) {
         return differs_by_sample(op);
     }
-    x.note_sample_of(map);
+    x.note_sample_of(of);
     Ok(())
 }
 
-fn differs_by_sample<T>(op: &str) -> Result<T> {
+/// Whether `x` depends on a sample of the map of this number, which this thread is in.
+pub fn depends_on(x: &Tensor, number: u64) -> bool {
+    let has = |(depth, map): (usize, &Map)| map.number == number && x.sample_of().has(number, depth);
+    MAPS.with_borrow(|maps| maps.iter().enumerate().any(has))
+}
+
+/// The error, torch's, of a write of what depends on a sample to what does not.
+pub fn differs_by_sample<T>(op: &str) -> Result<T> {
     runtime_error!(
-        "vmap: {op}(self, *extra_args) is not possible because `self`, which the function has captured, is not vmapped over, but \
-         what is written to it is: it is not the same for all samples. Please use out-of-place operators, or vmap over `self`, too."
+        "vmap: {op}(self, *extra_args) is not possible because there exists a Tensor `other` in extra_args that has more elements than \
+         `self`. This happened due to `other` being vmapped over but `self` not being vmapped over in a vmap. Please try to use \
+         out-of-place operators instead of {op}, or vmap over `self`, too."
     )
 }
 

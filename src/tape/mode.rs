@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use super::level::Level;
+use super::sample::Maps;
 
 /// The state that the context managers save and restore.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,14 +16,14 @@ pub struct Mode {
     pub views: bool,
     /// The transforms of functions that the thread is in.
     pub level: Level,
-    /// The transform that maps whose samples all depends on that is made now; 0 is none. See [`super::sample::made_of`].
-    pub made_of: u64,
+    /// The maps whose samples all depends on that is made now. See [`super::sample::made_of`].
+    pub made_of: Maps,
 }
 
 thread_local! {
     static MODE: Cell<Mode> = const {
         let level = Level { number: 0, differentiates: 0, maps: 0 };
-        Cell::new(Mode { grad: true, inference: false, views: true, level, made_of: 0 })
+        Cell::new(Mode { grad: true, inference: false, views: true, level, made_of: Maps::NONE })
     };
 }
 
@@ -70,9 +71,9 @@ impl ModeGuard {
         ModeGuard(MODE.replace(Mode { views: false, ..MODE.get() }))
     }
 
-    /// What is made depends on samples of this transform.
-    pub(super) fn made_of(map: u64) -> ModeGuard {
-        ModeGuard(MODE.replace(Mode { made_of: map, ..MODE.get() }))
+    /// What is made depends on samples of these.
+    pub(super) fn made_of(maps: Maps) -> ModeGuard {
+        ModeGuard(MODE.replace(Mode { made_of: maps, ..MODE.get() }))
     }
 
     /// Switches recording on or off until the guard is dropped.

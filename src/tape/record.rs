@@ -11,6 +11,7 @@ use super::anomaly::{self, Origin};
 use super::chain::{self, Level, Part};
 use super::hooks::NodeHooks;
 use super::meta::{Hook, Meta};
+use super::sample::Maps;
 use super::saved::{self, Packed};
 use crate::dtype::DType;
 use crate::error::Result;
@@ -249,14 +250,14 @@ pub struct Recorder {
     inputs: Inputs,
     /// Whether a node is wanted if an input is on the tape.
     records: bool,
-    /// The innermost transform that maps whose samples an input depends on.
-    sample_of: u64,
+    /// The maps whose samples inputs depend on.
+    sample_of: Maps,
 }
 
 impl Recorder {
     /// For an op with this name.
     pub fn new(op: &'static str) -> Recorder {
-        Recorder { op, inputs: Inputs::new(), records: true, sample_of: 0 }
+        Recorder { op, inputs: Inputs::new(), records: true, sample_of: Maps::NONE }
     }
 
     /// For an op that has answered `y`, which may not be recorded.
@@ -266,7 +267,7 @@ impl Recorder {
 
     /// Adds an input; whether it wants a gradient.
     pub fn input(&mut self, x: &Tensor) -> bool {
-        self.sample_of = self.sample_of.max(x.sample_of());
+        self.sample_of = self.sample_of.and(x.sample_of());
         if !self.records {
             return false;
         }

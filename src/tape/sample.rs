@@ -19,18 +19,58 @@ pub struct BatchStrides {
     pub in_front: bool,
 }
 
+/// The maps that something depends on, of those that a thread is in: the number of the innermost, and a bit for each, by its depth (the
+/// last bit for all that are deeper).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Maps(u64);
+
+const BITS: u32 = 16;
+
+impl Maps {
+    /// On none.
+    pub const NONE: Maps = Maps(0);
+
+    /// On the one of this number that lies within so many others.
+    pub fn one(number: u64, depth: usize) -> Maps {
+        Maps(number << BITS | Maps::bit(depth))
+    }
+
+    fn bit(depth: usize) -> u64 {
+        1 << depth.min(BITS as usize - 1)
+    }
+
+    /// Whether there is one.
+    #[inline]
+    pub fn is_some(self) -> bool {
+        self.0 != 0
+    }
+
+    /// The number of the innermost; 0 if there is none.
+    pub fn innermost(self) -> u64 {
+        self.0 >> BITS
+    }
+
+    /// Whether the map of this number that lies within so many others is one of them.
+    pub fn has(self, number: u64, depth: usize) -> bool {
+        // A greater number is that of a map that has taken the place of an earlier one.
+        self.0 & Maps::bit(depth) != 0 && number <= self.innermost()
+    }
+
+    /// These and the others.
+    #[must_use]
+    pub fn and(self, other: Maps) -> Maps {
+        let bits = (self.0 | other.0) & ((1 << BITS) - 1);
+        Maps(self.innermost().max(other.innermost()) << BITS | bits)
+    }
+}
+
 /// Kept by each tensor.
 #[derive(Default)]
 pub struct Samples {
-    /// The innermost transform that maps whose samples it is known to depend on.
+    /// The maps whose samples it depends on, as bits.
     of: AtomicU64,
     strides: OnceLock<Arc<BatchStrides>>,
 }
-
-/// Not known to depend on samples. The numbers of transforms are greater than both.
-const UNKNOWN: u64 = 0;
-/// Known to depend on none.
-const NONE: u64 = 1;
 
 /// Until the guard is dropped, all tensors that are made depend on the samples that these operands depend on. For ops that read
 /// operands as numbers (places, classes, counts), where nothing else tells what is made of them.
@@ -41,40 +81,27 @@ pub fn made_of<'a>(operands: impl IntoIterator<Item = &'a Tensor>) -> Option<Mod
     if mode.level.maps == 0 {
         return None;
     }
-    let map = operands.into_iter().map(Tensor::sample_of).fold(mode.made_of, u64::max);
-    (map > mode.made_of).then(|| ModeGuard::made_of(map))
+    let maps = operands.into_iter().map(Tensor::sample_of).fold(mode.made_of, Maps::and);
+    (maps != mode.made_of).then(|| ModeGuard::made_of(maps))
 }
 
 impl Samples {
-    /// Of a tensor that depends on samples of this transform; 0 is none.
+    /// Of a tensor that depends on samples of these.
     #[inline(always)]
-    pub fn of_map(map: u64) -> Samples {
-        Samples { of: AtomicU64::new(map), strides: OnceLock::new() }
+    pub fn of_maps(maps: Maps) -> Samples {
+        Samples { of: AtomicU64::new(maps.0), strides: OnceLock::new() }
     }
 
-    /// The innermost transform that maps whose samples the tensor is known to depend on; 0 is none.
+    /// The maps whose samples the tensor depends on.
     #[inline]
-    pub fn of(&self) -> u64 {
-        match self.of.load(Ordering::Relaxed) {
-            NONE => UNKNOWN,
-            map => map,
-        }
+    pub fn of(&self) -> Maps {
+        Maps(self.of.load(Ordering::Relaxed))
     }
 
-    /// Whether it is known to depend on none.
-    pub fn is_none(&self) -> bool {
-        self.of.load(Ordering::Relaxed) == NONE
-    }
-
-    /// Notes that it depends on samples of this transform.
+    /// Notes that it depends on samples of these.
     #[inline]
-    pub fn note(&self, map: u64) {
-        self.of.fetch_max(map, Ordering::Relaxed);
-    }
-
-    /// Notes that it depends on none, if nothing else is known.
-    pub fn note_none(&self) {
-        self.note(NONE);
+    pub fn note(&self, maps: Maps) {
+        let _before = self.of.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |of| Some(Maps(of).and(maps).0));
     }
 
     /// How samples lie in memory, by map; empty if they lie one after the other.
@@ -100,13 +127,12 @@ impl Samples {
 
     /// The same, but for how samples lie.
     pub fn with_strides(&self, by_map: Vec<BatchStride>, in_front: bool) -> Samples {
-        let of = AtomicU64::new(self.of.load(Ordering::Relaxed));
-        Samples { of, strides: OnceLock::from(Arc::new(BatchStrides { by_map, in_front })) }
+        Samples { of: AtomicU64::new(self.of().0), strides: OnceLock::from(Arc::new(BatchStrides { by_map, in_front })) }
     }
 }
 
 impl Clone for Samples {
     fn clone(&self) -> Samples {
-        Samples { of: AtomicU64::new(self.of.load(Ordering::Relaxed)), strides: self.strides.clone() }
+        Samples { of: AtomicU64::new(self.of().0), strides: self.strides.clone() }
     }
 }

@@ -306,7 +306,7 @@ def _apply_within(transforms, cls, args, kwargs):
     with active(tuple(outer)):
         if not cls.generate_vmap_rule:
             leaves, spec = tree_flatten(args)
-            dims = [0 if is_tensor(x) and _autograd._sample_of(x) >= number else None for x in leaves]
+            dims = [0 if is_tensor(x) and _autograd._depends_on(x, number) else None for x in leaves]
             if 0 in dims:
                 batch = [x if dim is None else x.unsqueeze(0) for x, dim in zip(leaves, dims)]
                 info = VmapInfo(batch_size=1, randomness=randomness)
