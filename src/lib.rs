@@ -22,3 +22,9 @@ pub mod tape;
 pub mod tensor;
 
 pub use tensor::Tensor;
+
+/// How often a test repeats something: Miri, which interprets, does a twentieth.
+#[cfg(test)]
+fn rounds(all: usize) -> usize {
+    if cfg!(miri) { all.div_ceil(20) } else { all }
+}

@@ -462,6 +462,7 @@ mod cache {
 
         /// Guards the lock of the lists: with one that knows nothing of forks, a child waits for it for ever.
         #[cfg(unix)]
+        #[cfg_attr(miri, ignore = "Miri cannot fork")]
         #[test]
         fn a_child_may_use_the_cache() {
             fork::watch();
@@ -480,6 +481,7 @@ mod cache {
 
         /// Guards `hold`: without it the lists may be copied while they are being changed.
         #[cfg(unix)]
+        #[cfg_attr(miri, ignore = "Miri cannot fork")]
         #[test]
         fn a_fork_waits_for_whoever_is_within_the_lists() {
             fork::watch();
@@ -496,6 +498,7 @@ mod cache {
         }
 
         /// Guards the limit of what is kept. (Memory that nobody touches costs nothing.)
+        #[cfg_attr(miri, ignore = "to Miri all of it costs")]
         #[test]
         fn what_is_kept_is_limited() {
             let _turn = TURN.lock();
@@ -508,6 +511,7 @@ mod cache {
             }
         }
 
+        #[cfg_attr(miri, ignore = "Miri has no memory to refuse")]
         #[test]
         fn too_much_is_an_error() {
             assert!(matches!(take(usize::MAX), Err(Error::Memory { .. })));
@@ -519,6 +523,7 @@ mod cache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rounds;
 
     #[test]
     fn readers_share_and_writers_wait() {
@@ -540,7 +545,7 @@ mod tests {
     fn two_that_want_the_same_two_never_wait_for_each_other() {
         let (ended, waiting) = std::sync::mpsc::channel();
         let both = std::thread::spawn(move || {
-            for _ in 0..200 {
+            for _ in 0..rounds(200) {
                 let (a, b) = (&Storage::uninitialized(8).unwrap(), &Storage::uninitialized(8).unwrap());
                 // Both threads wait when the first is let go of.
                 let held = Access::new(&[], &[a]);
@@ -582,7 +587,7 @@ mod tests {
                         state ^= state << 17;
                         state
                     };
-                    for _ in 0..3000 {
+                    for _ in 0..rounds(3000) {
                         let [read, write] = [0, 0].map(|_| &storages[(random() % STORAGES) as usize]);
                         let _access = Access::new(&[read], &[write]);
                         let value = random();

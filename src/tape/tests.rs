@@ -8,6 +8,7 @@ use super::engine::{Options, backward};
 use super::{Meta, saved, without_recording};
 use crate::dtype::Scalar;
 use crate::error::Result;
+use crate::rounds;
 use crate::tensor::Tensor;
 
 fn leaf(values: &[f64]) -> Result<Tensor> {
@@ -69,7 +70,7 @@ fn long_chains_and_wide_graphs_are_dropped() -> Result<()> {
 
 #[test]
 fn threads_run_backward_on_a_shared_leaf() -> Result<()> {
-    for _ in 0..50 {
+    for _ in 0..rounds(50) {
         let x = leaf(&[1.0, 2.0])?;
         together(3, || {
             let mine = x.detached(false).with_meta(Meta::leaf(true));
@@ -87,7 +88,7 @@ fn threads_run_backward_on_a_shared_leaf() -> Result<()> {
 /// Guards that the rules of a node are taken, or seen to be taken, under one lock.
 #[test]
 fn one_graph_is_freed_once() -> Result<()> {
-    for _ in 0..200 {
+    for _ in 0..rounds(200) {
         let x = leaf(&[3.0])?;
         let y = (&x * &x)?;
         let runs = AtomicUsize::new(0);
@@ -106,8 +107,9 @@ fn one_graph_is_freed_once() -> Result<()> {
 /// Guards the lock of storages, also where a kernel has the pool's workers.
 #[test]
 fn threads_read_and_write_one_tensor() -> Result<()> {
-    let x = Tensor::from_slice(&[100_000], &[0.0; 100_000])?;
-    let one = Tensor::from_slice(&[100_000], &[1.0; 100_000])?;
+    let size = if cfg!(miri) { 300 } else { 100_000 };
+    let x = Tensor::from_slice(&[size], &vec![0.0; size])?;
+    let one = Tensor::from_slice(&[size], &vec![1.0; size])?;
     together(3, || {
         for _ in 0..10 {
             x.add_in_place(&one)?;
@@ -116,7 +118,7 @@ fn threads_read_and_write_one_tensor() -> Result<()> {
         }
         Ok(())
     })?;
-    assert_eq!(x.to_vec::<f64>()?, [30.0; 100_000]);
+    assert_eq!(x.to_vec::<f64>()?, vec![30.0; size]);
     Ok(())
 }
 
@@ -141,7 +143,7 @@ fn threads_differentiate_what_they_share_and_what_they_do_not() -> Result<()> {
 /// Guards the delivery of what was packed: no rule runs before, and of two deliveries the first stays.
 #[test]
 fn threads_unpack_what_a_node_saved() -> Result<()> {
-    for _ in 0..50 {
+    for _ in 0..rounds(50) {
         let x = leaf(&[0.5, 0.25])?;
         saved::push(Arc::new(|x: Tensor| {
             let kept = x.to_vec::<f64>()?;
