@@ -645,3 +645,48 @@ def test_what_is_left_at_the_node_is_found_in_backward():
     assert x.grad.item() == 5
     with pytest.raises(AttributeError, match="'MulBackward0' object has no attribute 'factor'"):
         (x * 2).grad_fn.factor = 1
+
+
+def test_functions_without_jvp_take_no_tangents():
+    """As in torch they say so when they are called, also where a derivative along tangents is that of a gradient, or of nothing."""
+    func, x = ferrograd.func, ferrograd.tensor([1.0, 2.0])
+    members = {
+        "generate_vmap_rule": True,
+        "forward": staticmethod(lambda x: x**3),
+        "setup_context": staticmethod(lambda ctx, inputs, output: (ctx.save_for_backward(*inputs), ctx.save_for_forward(*inputs))),
+        "backward": staticmethod(lambda ctx, g: 3 * ctx.saved_tensors[0] ** 2 * g),
+    }
+    Cube = type("Cube", (Function,), members)
+    WithJvp = type("WithJvp", (Cube,), {"jvp": staticmethod(lambda ctx, t: 3 * ctx.saved_tensors[0] ** 2 * t)})
+
+    def dual(cls):
+        with ferrograd.autograd.forward_ad.dual_level():
+            x_dual = ferrograd.autograd.forward_ad.make_dual(x.clone().requires_grad_(), x)
+            (g,) = ferrograd.autograd.grad(cls.apply(x_dual).sum(), x_dual, create_graph=True)
+            return ferrograd.autograd.forward_ad.unpack_dual(g).tangent
+
+    def total(cls):
+        return lambda y: cls.apply(y).sum()
+
+    calls = {
+        lambda cls: func.jvp(func.grad(total(cls)), (x,), (x,))[1]: [6, 24],
+        lambda cls: func.jvp(lambda y: func.vjp(cls.apply, y)[1](x)[0], (x,), (x,))[1]: [6, 48],
+        lambda cls: func.jvp(lambda y: (cls.apply(y), y * 2)[1], (x,), (x,))[1]: [2, 4],
+        lambda cls: func.linearize(func.grad(total(cls)), x)[1](x): [6, 24],
+        lambda cls: func.hessian(total(cls))(x): [[6, 0], [0, 12]],
+        lambda cls: func.jacfwd(func.grad(total(cls)))(x): [[6, 0], [0, 12]],
+        lambda cls: func.vmap(lambda y: func.jvp(func.grad(cls.apply), (y,), (y,))[1])(x): [6, 24],
+        lambda cls: ferrograd.autograd.functional.hessian(
+            total(cls), x, vectorize=True, outer_jacobian_strategy="forward-mode"
+        ): [[6, 0], [0, 12]],
+        dual: [6, 24],
+    }
+    for call, expected in calls.items():
+        with pytest.raises(NotImplementedError, match="implement the jvp function"):
+            call(Cube)
+        assert call(WithJvp).tolist() == expected
+    # What carries no tangent may be taken.
+    assert func.jvp(lambda y: Cube.apply(y.detach()) * y, (x,), (x,))[1].tolist() == [1, 16]
+    assert func.jvp(lambda y: func.grad(total(Cube))(x) * y, (x,), (x,))[1].tolist() == [3, 24]
+    assert func.jacrev(func.jacrev(Cube.apply))(x).shape == (2, 2, 2)
+    assert func.grad(total(Cube))(x).tolist() == [3, 12]

@@ -135,7 +135,7 @@ fn same(a: &Edge, b: &Edge) -> bool {
 }
 
 /// Whether gradients flow from one of the first places to one of the second.
-fn leads(from: &[Edge], to: &[Edge]) -> bool {
+pub fn leads(from: &[Edge], to: &[Edge]) -> bool {
     let mut seen: HashSet<u64> = HashSet::new();
     let mut stack: Vec<Edge> = from.to_vec();
     while let Some(edge) = stack.pop() {

@@ -10,6 +10,8 @@ class _Active(_local):
     """The transforms that this thread is in, the innermost last: their numbers, and what random ops do if they map."""
 
     transforms = ()
+    # Lists of variables that carry tangents: what is made of them carries one, too.
+    forward = ()
 
 
 ACTIVE = _Active()
@@ -23,6 +25,16 @@ def active(transforms):
         yield
     finally:
         ACTIVE.transforms = before
+
+
+@contextmanager
+def carrying_tangents(variables):
+    """Within a function that is differentiated along tangents of these variables."""
+    before, ACTIVE.forward = ACTIVE.forward, (*ACTIVE.forward, variables)
+    try:
+        yield
+    finally:
+        ACTIVE.forward = before
 
 
 @contextmanager

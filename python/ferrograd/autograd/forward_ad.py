@@ -15,6 +15,7 @@ from collections import namedtuple
 
 from ferrograd._C import Tensor, _autograd, zeros_like
 from ferrograd.autograd._products import Tangents, is_inexact
+from ferrograd.autograd._transform import ACTIVE
 from ferrograd.autograd.grad_mode import enable_grad
 
 __all__ = ["UnpackedDualTensor", "dual_level", "enter_dual_level", "exit_dual_level", "make_dual", "unpack_dual"]
@@ -30,6 +31,7 @@ class _Level:
         self.duals, self.variables, self.tangents, self.own = [], [], [], []
         self.recording = enable_grad()
         self.recording.__enter__()
+        self.forward_before, ACTIVE.forward = ACTIVE.forward, (*ACTIVE.forward, self.variables)
 
 
 class _Thread(threading.local):
@@ -55,6 +57,7 @@ def exit_dual_level(*, level=None):
     if current is None or level not in (None, 0):
         raise RuntimeError("Trying to exit a forward AD level that was not the last one that was created. This is not supported.")
     current.recording.__exit__()
+    ACTIVE.forward = current.forward_before
     _this_thread.level = None
 
 

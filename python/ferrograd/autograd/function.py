@@ -197,6 +197,8 @@ class Function(FunctionCtx, metaclass=FunctionMeta):
         """Calls the operation."""
         if ACTIVE.transforms:
             return _apply_within(ACTIVE.transforms, cls, args, kwargs)
+        if ACTIVE.forward:
+            _check_jvp_support(cls, args, kwargs)
         return _apply(cls, cls._backward_cls(), args, kwargs)
 
     @staticmethod
@@ -298,6 +300,7 @@ def _apply_within(transforms, cls, args, kwargs):
     *outer, (number, randomness) = transforms
     if any(maps for _, maps in transforms):
         _check_vmap_support(cls)
+    _check_jvp_support(cls, args, kwargs)
     if randomness is None:
         # It is recorded once for all transforms that differentiate.
         mapping = tuple(transform for transform in outer if transform[1])
@@ -326,6 +329,15 @@ def _check_vmap_support(cls):
             f"You tried to vmap over {cls.__name__}, but it does not have vmap support. Please override and implement the vmap "
             "staticmethod or set generate_vmap_rule=True."
         )
+
+
+def _check_jvp_support(cls, args, kwargs):
+    """Fails if an argument carries a tangent that a function without ``jvp`` cannot take on."""
+    if _has_jvp(cls) or not ACTIVE.forward:
+        return
+    inputs = [x for x in (*args, *kwargs.values()) if is_tensor(x) and x.requires_grad]
+    if inputs and _autograd._leads_to(inputs, [x for variables in ACTIVE.forward for x in variables]):
+        Function.jvp(None)
 
 
 def _only_sample(answer):

@@ -1,7 +1,10 @@
 """Jacobians and Hessians of functions of tensors, and their products with vectors."""
 
+from contextlib import nullcontext
+
 from ferrograd._C import Tensor, _autograd, zeros_like
 from ferrograd.autograd._products import Tangents, by_columns, by_rows, gradients
+from ferrograd.autograd._transform import carrying_tangents
 from ferrograd.autograd.grad_mode import enable_grad, set_grad_enabled
 
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
@@ -12,7 +15,7 @@ _NOT_STRICT = "This is not allowed in strict mode"
 class _Call:
     """One call of a function on tensors, recorded: what it was given, and what it answered."""
 
-    def __init__(self, name, func, inputs, create_graph, strict, v=None, v_fits=None):
+    def __init__(self, name, func, inputs, create_graph, strict, v=None, v_fits=None, along_tangents=False):
         self.name, self.create_graph, self.strict = name, create_graph, strict
         self.one_input = not isinstance(inputs, tuple)
         self.inputs = self.prepared(_tuple(inputs, "inputs", name), True)
@@ -22,7 +25,8 @@ class _Call:
             if v is None and (len(self.inputs) != 1 or self.inputs[0].numel() != 1):
                 which = "input to the user-provided function is a single Tensor with a single element"
                 raise RuntimeError(f"The vector v can only be None if the {which}.")
-        self.answer = func(*self.inputs)
+        with carrying_tangents(self.inputs) if along_tangents else nullcontext():
+            self.answer = func(*self.inputs)
         self.one_output = not isinstance(self.answer, tuple)
         self.outputs = _tuple(self.answer, "outputs of the user-provided function", name)
         if strict:
@@ -226,7 +230,7 @@ def _forward_jacobian(func, inputs, keep_graph=False):
     """As torch's, it leads to what has a graph already, inputs or tensors that the function has captured."""
     recording = _autograd.is_grad_enabled()
     with enable_grad():
-        call = _Call("jacobian", func, inputs, True, False)
+        call = _Call("jacobian", func, inputs, True, False, along_tangents=True)
         own = [x for x in call.inputs if x.is_leaf]
         call.create_graph = recording and (keep_graph or _autograd._leads_to_others(call.outputs, own))
         rows = by_columns(call.outputs, call.inputs, call.create_graph)

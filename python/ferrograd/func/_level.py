@@ -1,10 +1,8 @@
 """One differentiation of a function: its variables, and what of its graph may be seen outside."""
 
-from contextlib import nullcontext
-
 from ferrograd._C import Tensor, _autograd, zeros_like
 from ferrograd.autograd._products import Tangents, gradients
-from ferrograd.autograd._transform import transform
+from ferrograd.autograd._transform import carrying_tangents, transform
 from ferrograd.autograd.grad_mode import enable_grad
 from ferrograd.autograd.graph import disable_saved_tensors_hooks
 from ferrograd.utils._pytree import tree_flatten, tree_map, tree_unflatten
@@ -47,8 +45,8 @@ class Level:
 
     def call(self, func, kwargs=None, forward=False):
         """What the function answers for the variables, which it may write to in `forward` mode."""
-        hooks = nullcontext() if forward else disable_saved_tensors_hooks(_NO_HOOKS)
-        with transform() as self.number, hooks, enable_grad():
+        mode = carrying_tangents(self.variables) if forward else disable_saved_tensors_hooks(_NO_HOOKS)
+        with transform() as self.number, mode, enable_grad():
             given = (_autograd._variable(x, True) for x in self.variables) if forward else self.variables
             variables = [_autograd._of_transform(x) for x in given]
             return func(*self.arguments(variables), **(kwargs or {}))

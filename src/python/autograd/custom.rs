@@ -125,6 +125,13 @@ pub fn _leads_to_others(tensors: Vec<Bound<'_, Tensor>>, own: Vec<Bound<'_, Tens
     reach::leads_to_others(&handles(tensors), &handles(own), transform.unwrap_or(u64::MAX))
 }
 
+/// Whether gradients of some of the tensors flow to one of the targets.
+#[pyfunction]
+pub fn _leads_to(tensors: Vec<Bound<'_, Tensor>>, targets: Vec<Bound<'_, Tensor>>) -> bool {
+    let edges = |list: Vec<Bound<'_, Tensor>>| list.iter().map(|x| x.borrow().edge()).collect::<Vec<_>>();
+    reach::leads(&edges(tensors), &edges(targets))
+}
+
 /// The end of the tape at a leaf that requires a gradient.
 #[pyfunction]
 pub fn _end_of_leaf<'py>(tensor: &Bound<'py, Tensor>) -> PyResult<Bound<'py, PyAny>> {
