@@ -458,6 +458,46 @@ def test_dropout_of_a_batch_draws_in_the_order_of_its_dims():
         assert got.equal(want)
 
 
+# Shapes, dims that are mapped over (from outside in), what is made of a sample, and torch's order of the numbers in it: those of
+# batches lie in their own order even where the dims of samples are of size 1, or copied.
+ORDERS = [
+    ((3, 3), (1,), lambda x: x.clone().contiguous() + 1, range(9)),
+    ((3, 2, 2), (1,), lambda x: x.mul(1).reshape(-1)[::2].clone(), range(6)),
+    ((3, 2, 1), (1,), lambda x: x[0].expand(2).unsqueeze(1) + 1, range(4)),
+    ((2, 2), (1,), lambda x: x[None][:, 1].expand(2).unsqueeze(1) + 1, range(4)),
+    ((2, 2, 3, 2), (2,), lambda x: x.clone().flatten(0, 1).contiguous() + 1, range(24)),
+    ((2, 3, 2), (2,), lambda x: x.reshape(1, 2, 3).add(0).flatten(1, 2).contiguous() + 1, range(12)),
+    ((3, 2, 3), (2,), lambda x: x[None][:, 1], [0, 3, 1, 4, 2, 5]),
+    ((2, 1, 2, 3), (3, 0), lambda x: x.expand(2, 2)[None][:, :, 0].unsqueeze(2) + 1, [0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11]),
+    ((1, 3, 2), (2, 0), lambda x: ferrograd.zeros_like(x[None][:, 1].expand(2).unsqueeze(1)), range(4)),
+    ((2, 2, 2), (1, 1), lambda x: x[::2].narrow(0, 0, 1).expand(2).unsqueeze(1).clone(), range(8)),
+]
+
+
+@pytest.mark.parametrize("shape, dims, make, order", ORDERS)
+def test_the_order_of_numbers_drawn_in_place(shape, dims, make, order):
+    def draw(x):
+        return make(x).uniform_()
+
+    for dim in reversed(dims):
+        draw = vmap(draw, in_dims=dim, randomness="different")
+    ferrograd.manual_seed(1)
+    got = draw(ferrograd.zeros(shape))
+    ferrograd.manual_seed(1)
+    assert got.flatten().equal(ferrograd.rand(got.numel())[ferrograd.tensor(list(order))])
+
+
+def test_normal_numbers_in_batches_in_order():
+    """Torch draws normal numbers in two ways: into memory in order, and into other memory."""
+    def draw(x):
+        return ferrograd.zeros_like(x[None][:, :, 1].movedim(1, 0)).normal_()
+
+    ferrograd.manual_seed(5)
+    got = vmap(vmap(draw, randomness="different"), in_dims=1, randomness="different")(ferrograd.zeros(3, 2, 3, 2))
+    ferrograd.manual_seed(5)
+    assert got.movedim(0, 1).flatten().equal(ferrograd.empty(got.numel(), 2)[:, 0].normal_())
+
+
 def test_random_numbers_that_depend_on_the_values_of_all_samples():
     """How much `poisson` draws depends on the rates, so those of all samples must be known before one goes on."""
 

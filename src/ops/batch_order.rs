@@ -7,7 +7,8 @@
 use smallvec::SmallVec;
 
 use super::kernel::order_like;
-use crate::layout::{Shape, Strides, contiguous_strides};
+use super::samples;
+use crate::layout::{Layout, Shape, Strides, contiguous_strides};
 use crate::tape::level;
 use crate::tape::sample::BatchStride;
 use crate::tensor::Tensor;
@@ -27,6 +28,9 @@ fn batch_strides(x: &Tensor, maps: &[u64], own: &[isize]) -> Strides {
         return own.into();
     }
     let batches: Strides = maps.iter().map(|&map| stride_of(x, map)).collect();
+    if x.samples().of_batch() {
+        return batches.into_iter().chain(own.iter().copied()).collect();
+    }
     let places: Vec<_> = maps.iter().map(|map| x.samples().strides().iter().position(|(number, _)| number == map)).collect();
     // As if each map had two samples.
     let twice = |stride: isize, times: usize| stride.saturating_mul(1 << times.min(8));
@@ -46,7 +50,7 @@ pub(crate) fn arranged(shape: &[usize], operands: &[(&Tensor, Strides)]) -> (Str
     maps.sort_unstable();
     maps.dedup();
     let operands: SmallVec<[Strides; 4]> = operands.iter().map(|(x, own)| batch_strides(x, &maps, own)).collect();
-    let sizes: Shape = maps.iter().map(|_| 2).chain(shape.iter().copied()).collect();
+    let sizes: Shape = maps.iter().map(|&map| samples::size_of(map)).chain(shape.iter().copied()).collect();
     let (mut strides, mut batches): (Strides, _) = (contiguous_strides(shape), Vec::with_capacity(maps.len()));
     let mut step = 1;
     for d in order_like(&sizes, &operands) {
@@ -113,10 +117,33 @@ pub(crate) fn strides(x: &Tensor, maps: &[BatchStride], dense: &[isize]) -> Stri
 
 /// Whether the batch that `x` is a sample of, or `x` itself, lies in memory in the order of its dims without gaps.
 pub(crate) fn is_contiguous(x: &Tensor) -> bool {
-    let numel = x.numel();
-    x.is_contiguous()
-        && match x.samples().strides() {
-            [] => true,
-            [outer @ .., (_, innermost)] => *innermost == numel && outer.iter().all(|(_, stride)| *stride >= numel),
+    let noted = x.samples().strides();
+    if noted.is_empty() || !x.is_contiguous() {
+        return x.is_contiguous();
+    }
+    // The outer maps first, without those of one sample.
+    let mut maps: SmallVec<[(u64, usize, usize); 2]> =
+        noted.iter().map(|&(map, stride)| (map, stride, samples::size_of(map))).filter(|&(.., size)| size != 1).collect();
+    if !x.samples().of_batch() {
+        return maps.is_sorted_by_key(|(map, ..)| *map) && maps.iter().all(|&(_, stride, _)| stride == x.numel());
+    }
+    maps.sort_unstable();
+    let mut step = x.numel();
+    for &(_, stride, size) in maps.iter().rev() {
+        if stride != step {
+            return false;
         }
+        step *= size;
+    }
+    true
+}
+
+/// Whether dims of `x` have to be copied to be shown in this shape, as samples of the batch lie between its elements.
+pub(crate) fn is_apart(x: &Tensor, shape: &[usize]) -> bool {
+    if !is_noted(&[x]) {
+        return false;
+    }
+    let maps: SmallVec<[u64; 2]> = x.samples().strides().iter().map(|(map, _)| *map).collect();
+    let strides = batch_strides(x, &maps, x.strides())[maps.len()..].into();
+    Layout { shape: x.shape().into(), strides, offset: 0 }.view_strides(shape).is_none()
 }

@@ -3,6 +3,7 @@
 use pyo3::prelude::*;
 
 use super::arguments::{Dims, MemoryFormat, Operand, Sizes};
+use super::batch_order;
 use super::places::by_size;
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
@@ -209,6 +210,10 @@ impl Tensor {
             Some(strides) if !x.layout().has_strides(&strides) => Bound::new(slf.py(), x.copied_with(strides)?),
             None if !x.is_contiguous() => {
                 Ok(runtime_error!("contiguous: preserve memory format is unsupported by the contiguous operator")?)
+            }
+            // What of the batch is in other order is copied as a whole.
+            Some(strides) if memory_format == MemoryFormat::Contiguous && !batch_order::is_contiguous(&x) => {
+                Bound::new(slf.py(), x.copied_with(strides)?)
             }
             _ => Ok(slf),
         }

@@ -274,6 +274,11 @@ fn no_room<T>() -> Result<T> {
     )
 }
 
+/// How many samples the map of this number has.
+pub fn size_of(number: u64) -> usize {
+    MAPS.with_borrow(|maps| maps.iter().find(|map| map.number == number).map_or(2, |map| map.size))
+}
+
 /// Whether a function is being mapped.
 pub fn is_mapped() -> bool {
     depth() > 0

@@ -6,6 +6,7 @@
 use pyo3::prelude::*;
 
 use super::arguments::{Dims, Given, Sizes, ViewAs};
+use super::batch_order;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::layout::{Layout, Shape, Strides, broadcast_shapes, checked_numel, infer_shape, normalize_dim};
@@ -46,7 +47,7 @@ impl Tensor {
 
     /// A new view if the strides allow it, else a copy.
     pub(crate) fn reshaped(&self, shape: &[usize]) -> Result<Tensor> {
-        if self.layout().view_strides(shape).is_some() {
+        if self.layout().view_strides(shape).is_some() && !batch_order::is_apart(self, shape) {
             return self.viewed("view", shape);
         }
         let x = self;

@@ -16,8 +16,8 @@ use pyo3::types::{PyBool, PyWeakrefReference};
 
 pub use anomaly::{install, is_anomaly_check_nan_enabled, is_anomaly_enabled, set_anomaly_enabled};
 pub use custom::{
-    _as_output, _check_saved, _current_run, _custom_node, _end_of_leaf, _leads_to, _leads_to_others, _rebase_history, _run_has_inputs,
-    _set_history, WeakNode, increment_version, queue_callback,
+    _as_output, _check_saved, _current_run, _custom_node, _end_of_leaf, _leads_to, _leads_to_others, _rebase_history,
+    _run_has_inputs, _set_history, WeakNode, increment_version, queue_callback,
 };
 pub use hooks::RemovableHandle;
 pub use node::PyNode;

@@ -17,6 +17,9 @@ pub struct BatchStrides {
     /// Whether torch has put the dims of the maps in front of all others meanwhile, as it does for views and for ops on several
     /// tensors: they are the first in what is made contiguous.
     pub in_front: bool,
+    /// Whether these, and the sample's own, are strides of the batch: it is shown by a view. In memory of a sample alone its own are
+    /// those of a sample.
+    pub of_batch: bool,
 }
 
 /// The maps that something depends on, of those that a thread is in: the number of the innermost, and a bit for each, by its depth (the
@@ -114,9 +117,14 @@ impl Samples {
         self.strides.get().is_none_or(|strides| strides.in_front)
     }
 
-    /// Notes how samples lie in memory, once.
+    /// See [`BatchStrides::of_batch`].
+    pub fn of_batch(&self) -> bool {
+        self.strides.get().is_none_or(|strides| strides.of_batch)
+    }
+
+    /// Notes how samples lie in memory of a sample alone, once.
     pub fn note_strides(&self, by_map: Vec<BatchStride>, in_front: bool) {
-        let _known = self.strides.set(Arc::new(BatchStrides { by_map, in_front }));
+        let _known = self.strides.set(Arc::new(BatchStrides { by_map, in_front, of_batch: false }));
     }
 
     /// What a view has to do with them that shows other dims.
@@ -127,7 +135,8 @@ impl Samples {
 
     /// The same, but for how samples lie.
     pub fn with_strides(&self, by_map: Vec<BatchStride>, in_front: bool) -> Samples {
-        Samples { of: AtomicU64::new(self.of().0), strides: OnceLock::from(Arc::new(BatchStrides { by_map, in_front })) }
+        let strides = BatchStrides { by_map, in_front, of_batch: self.of_batch() };
+        Samples { of: AtomicU64::new(self.of().0), strides: OnceLock::from(Arc::new(strides)) }
     }
 }
 

@@ -199,7 +199,10 @@ def _along(level, outputs, directions):
 
 
 def linearize(func, *primals):
-    """``(func(*primals), jvp_fn)``, where ``jvp_fn(*tangents)`` answers the derivative along tangents like the primals."""
+    """``(func(*primals), jvp_fn)``, where ``jvp_fn(*tangents)`` answers the derivative along tangents like the primals.
+
+    As for the others, `func` may not write to what it has captured. (In torch it writes there again at each call of ``jvp_fn``.)
+    """
     level = Level(primals)
     outputs, spec = _tensors("linearize(f, *primals)", level.call(func, forward=True))
     tangents = level.tangents(outputs)
