@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use smallvec::smallvec;
-
 use super::meta::Meta;
-use super::record::{Edge, FROZEN_VIEW, Input, Node, Rule, Rules, node, short_name};
+use super::record::{Edge, FROZEN_VIEW, Input, Node, Rule, node_between, short_name};
 use crate::error::Result;
 use crate::layout::Shape;
 use crate::runtime_error;
@@ -71,7 +69,7 @@ pub fn frozen_node(view: &Tensor, made_by: Option<(Arc<Node>, usize)>, reason: &
     // It leads nowhere, but must be run to say so.
     let edge = Edge::Leaf(Meta::leaf(true));
     let input = Input { edge, shape: Shape::from_slice(view.shape()), dtype: view.dtype() };
-    let node = node(FROZEN_VIEW, 1, smallvec![input], false, Rules::Each(Arc::new(vec![Some(rule)])));
+    let node = node_between(FROZEN_VIEW, input, rule);
     let _ = node.extras().object.set(Arc::new(Frozen { why, made_by }));
     node
 }

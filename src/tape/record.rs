@@ -315,13 +315,23 @@ impl Recorder {
 
 /// Makes a node.
 pub fn node(op: &'static str, outputs: usize, inputs: Inputs, saves: bool, rules: Rules) -> Arc<Node> {
+    let node = unpacked(op, outputs, inputs, saves, rules);
+    if saved::is_active() {
+        saved::pack_for(&node);
+    }
+    node
+}
+
+/// Makes a node of one input whose rule holds no tensor. It may come in the middle of another op, and leaves the tensors to that.
+pub fn node_between(op: &'static str, input: Input, rule: Rule) -> Arc<Node> {
+    unpacked(op, 1, smallvec::smallvec![input], false, Rules::Each(Arc::new(vec![Some(rule)])))
+}
+
+fn unpacked(op: &'static str, outputs: usize, inputs: Inputs, saves: bool, rules: Rules) -> Arc<Node> {
     let rules = Mutex::new(rules);
     let node = Arc::new(Node { id: next_id(), op, outputs, inputs, saves, rules, extras: OnceLock::new() });
     if anomaly::is_enabled() {
         anomaly::remember(&node);
-    }
-    if saved::is_active() {
-        saved::pack_for(&node);
     }
     node
 }
@@ -331,7 +341,7 @@ pub fn node(op: &'static str, outputs: usize, inputs: Inputs, saves: bool, rules
 pub fn of_other_data(x: &Tensor) -> Arc<Node> {
     let rule: Rule = Box::new(|g, _| Ok(g.clone()));
     let input = Input { edge: x.edge(), shape: Shape::from_slice(x.shape()), dtype: x.dtype() };
-    node("data", 1, smallvec::smallvec![input], false, Rules::Each(Arc::new(vec![Some(rule)])))
+    node_between("data", input, rule)
 }
 
 /// Whether a closure holds a tensor: then it is aligned like one, as nothing else that rules hold is.

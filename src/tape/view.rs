@@ -13,7 +13,7 @@ use super::frozen::{MADE_IN_INFERENCE, MADE_UNRECORDED, frozen_node, maker, refu
 use super::level::{before_value, before_write, is_captured_by_map};
 use super::meta::Meta;
 use super::mode::Mode;
-use super::record::{COPY_SLICES, Edge, Input, Node, Rule, Rules, node};
+use super::record::{COPY_SLICES, Edge, Input, Node, Rule, Rules, node, node_between};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
 use crate::layout::{Layout, Shape};
@@ -173,7 +173,7 @@ fn window_node(edge: Edge, base: &Base, view: &Tensor) -> Arc<Node> {
     let window = Window::new(base, view);
     let input = Input { edge, shape: base.layout.shape.clone(), dtype: base.dtype };
     let rule: Rule = Box::new(move |g, _| window.embed(g));
-    node("as_strided", 1, smallvec![input], false, Rules::Each(Arc::new(vec![Some(rule)])))
+    node_between("as_strided", input, rule)
 }
 
 /// Runs an in-place op: `f` computes the new values of `x`, which are then put in its memory, and on the tape.
