@@ -173,6 +173,12 @@ def test_copies_keep_attributes_and_identity():
         copy.deepcopy(torch.ones(2, requires_grad=True) * 2)
 
 
+def test_an_attribute_whose_copy_changes_the_tensor():
+    x = torch.ones(2)
+    x.first = type("Changes", (), {"__deepcopy__": lambda self, memo: setattr(x, "second", 2)})()
+    assert copy.deepcopy(x).first is None and x.second == 2
+
+
 @pytest.mark.parametrize("name", ["float32", "contiguous_format", "strided", "FloatTensor"])
 def test_singletons_stay_themselves(name):
     thing = getattr(torch, name)

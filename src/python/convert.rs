@@ -400,7 +400,11 @@ fn set_attributes<'py>(
     attributes: &Bound<'py, PyDict>,
     copy: impl Fn(Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
 ) -> PyResult<()> {
-    attributes.iter().try_for_each(|(key, value)| object.setattr(key.cast::<PyString>()?, copy(value)?))
+    // Of a list: the copying may run code that changes the dict.
+    attributes.items().iter().try_for_each(|item| {
+        let (key, value) = item.extract::<(Bound<'_, PyString>, _)>()?;
+        object.setattr(key, copy(value)?)
+    })
 }
 
 /// A tensor from its pickle.
