@@ -153,6 +153,16 @@ def test_a_gradient_of_a_leaf_that_has_another_shape_by_then(factor, create_grap
                 grad_after(old(), other)
 
 
+def test_a_retained_gradient_is_that_of_the_shape_that_was_used():
+    for other in (ferrograd.ones(2, 3, 4), ferrograd.ones(4, 3).t(), ferrograd.ones(2)):
+        y = ferrograd.ones(3, 4, requires_grad=True) * 1
+        y.retain_grad()
+        loss = (y * 2).sum()
+        y.data = other
+        loss.backward()
+        assert y.grad.shape == (3, 4) and y.grad.stride() == (4, 1)
+
+
 def test_a_recorded_gradient_is_no_alias():
     x, g = ferrograd.ones(2, requires_grad=True), ferrograd.ones(2)
     x.backward(g, create_graph=True)

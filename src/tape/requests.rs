@@ -38,7 +38,7 @@ impl Tensor {
     pub(crate) fn note_layout(&self, reshaped: bool) {
         let Some(meta) = self.meta() else { return };
         let mut state = meta.lock();
-        let unusual = !self.is_contiguous() || reshaped || state.layout.is_some();
+        let unusual = state.node.is_none() && (!self.is_contiguous() || reshaped || state.layout.is_some());
         state.layout = (unusual && self.layout().is_dense()).then(|| Box::new(self.layout().clone()));
     }
 
