@@ -93,7 +93,10 @@ GUARDS = [
         "interpreter.rs",
         "if work >= WORTH_RELEASING =>",
         "if !OUT && work >= WORTH_RELEASING =>",
-        ["test_threads.py::test_a_kernel_lets_other_threads_run"],
+        [
+            "test_threads.py::test_a_kernel_lets_other_threads_run",
+            "test_interrupt.py::test_waiting_for_a_thread_that_computes",
+        ],
     ),
     (
         "the lists of a thread end with it",
@@ -240,6 +243,7 @@ GUARDS = [
         [
             "test_memory.py::test_backward_within_a_hook",
             "test_memory.py::test_backward_within_a_function",
+            "test_interrupt.py::test_a_loop_of_ops",
         ],
     ),
     (

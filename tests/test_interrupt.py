@@ -95,6 +95,7 @@ def test_a_backward_of_large_kernels():
 
 
 def test_a_loop_of_ops():
+    """Guards that a pass gives the mode back when it ends: the next one records, too."""
     interrupt(
         """
         x = fg.ones(100, 100, requires_grad=True)
@@ -113,9 +114,12 @@ def test_a_loop_of_ops():
 
 
 def test_waiting_for_a_thread_that_computes():
-    """The handler runs in the main thread even while another is busy in the engine."""
+    """Guards that kernels run without the interpreter: the handler runs in the main thread while another is busy in the engine, which
+    of itself this Python would not interrupt for an hour.
+    """
     interrupt(
         """
+        sys.setswitchinterval(3600)
         stop = False
 
         def work():
@@ -128,9 +132,10 @@ def test_waiting_for_a_thread_that_computes():
 
         def wait():
             while True:
-                fg.ones(1000).sum()
+                fg.ones(100_000).sum()
 
         interrupted(wait)
+        sys.setswitchinterval(0.005)
         stop = True
         thread.join()
         usable()
