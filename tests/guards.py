@@ -749,7 +749,7 @@ def run(tree, program, test, out, patience):
     if rust and "running 1 test" not in told:
         raise SystemExit(f"no such test: {test}")
     ends = {0: "passes", 1: "fails", 101: "fails"}
-    end = ends.get(process.returncode, f"crashes ({process.returncode})")
+    end = ends.get(code := process.returncode) or f"crashes ({signal.Signals(-code).name if code < 0 else code})"
     if "WARNING: ThreadSanitizer: data race" in told:
         end = "data race" if end == "passes" else f"{end}, data race"
     return end, time.monotonic() - start, told

@@ -17,29 +17,9 @@ import pytest
 
 import ferrograd as fg
 from ferrograd.autograd.graph import saved_tensors_hooks
-from test_threads import no_hang, run_together  # noqa: F401 - a fixture for all tests here
+from test_threads import no_hang, run_so_often, run_together  # noqa: F401 - a fixture for all tests here
 
 THREADS = 4
-
-
-def run_so_often(times, *bodies):
-    """Runs each on a thread of its own, again and again until all have been run so often: none is done before others begin."""
-    counts = [0] * len(bodies)
-    failed = threading.Event()
-
-    def repeated(i, body):
-        def run():
-            try:
-                while min(counts) < times and not failed.is_set():
-                    body()
-                    counts[i] += 1
-            except BaseException:
-                failed.set()
-                raise
-
-        return run
-
-    run_together(*itertools.starmap(repeated, enumerate(bodies)))
 
 
 def test_data_is_set_while_others_look():
