@@ -43,7 +43,9 @@ def run_together(*bodies):
 
 
 def run_so_often(times, *bodies):
-    """Runs each on a thread of its own, again and again until all have been run so often: none is done before others begin."""
+    """Runs each on a thread of its own, again and again until all have been run so often: none is done before others begin. Answers
+    how often each was run.
+    """
     counts = [0] * len(bodies)
     failed = threading.Event()
 
@@ -60,6 +62,7 @@ def run_so_often(times, *bodies):
         return run
 
     run_together(*itertools.starmap(repeated, enumerate(bodies)))
+    return counts
 
 
 def test_writers_of_one_large_tensor_take_turns():
