@@ -7,7 +7,8 @@ guard is switched off for the tests that are said to need it. They must pass wit
 theirs. Prints a table. A guard that is moved or reworded has to be so here, too: its text is looked for as it stands.
 
 Where Python has its lock, the lock hides that some guards are gone. Tests that notice only with a free-threaded Python
-(`PYTHON_GIL=0 python3.14t tests/guards.py`) are marked "free:", and left out with any other.
+(`PYTHON_GIL=0 python3.14t tests/guards.py`) are marked "free:", those that notice only with the lock "locked:"; they are left out
+where they would not.
 """
 
 import argparse
@@ -36,7 +37,7 @@ pub fn out(name: &str) -> bool {
 """
 
 # What the guard does, its file, its text, what stands there without it, and the tests: of Rust by "rust:", else in tests/; by
-# "free:" those that need a Python without its lock.
+# "free:" those that need a Python without its lock, by "locked:" those that need one with it.
 GUARDS = [
     # Storages.
     (
@@ -58,7 +59,7 @@ GUARDS = [
         "storage.rs",
         "released(&mut || {\n",
         "(if OUT { (|body: &mut dyn FnMut()| body()) as fn(&mut dyn FnMut()) } else { released })(&mut || {\n",
-        ["test_threads.py::test_copies_to_and_fro", "test_threads_on_one_tensor.py::test_random_programs_on_shared_tensors"],
+        ["locked:test_threads.py::test_copies_to_and_fro", "locked:test_threads_on_one_tensor.py::test_random_programs_on_shared_tensors"],
     ),
     (
         "readers let a writer in that waits",
@@ -94,8 +95,8 @@ GUARDS = [
         "if work >= WORTH_RELEASING =>",
         "if !OUT && work >= WORTH_RELEASING =>",
         [
-            "test_threads.py::test_a_kernel_lets_other_threads_run",
-            "test_interrupt.py::test_waiting_for_a_thread_that_computes",
+            "locked:test_threads.py::test_a_kernel_lets_other_threads_run",
+            "locked:test_interrupt.py::test_waiting_for_a_thread_that_computes",
         ],
     ),
     (
@@ -103,14 +104,14 @@ GUARDS = [
         "storage.rs",
         "for free in list.drain(..) {\n",
         "for free in list.drain(..) {\nif OUT { continue }\n",
-        ["test_memory.py::test_tensors_dropped_in_other_threads"],
+        ["locked:test_memory.py::test_tensors_dropped_in_other_threads"],
     ),
     (
         "a thread keeps a few small buffers only",
         "storage.rs",
         "let room = list.len() < SMALL_KEPT;",
         "let room = OUT || list.len() < SMALL_KEPT;",
-        ["test_memory.py::test_tensors_made_in_one_thread_and_dropped_in_another"],
+        ["locked:test_memory.py::test_tensors_made_in_one_thread_and_dropped_in_another"],
     ),
     (
         "large buffers are kept up to a limit",
@@ -773,10 +774,12 @@ def main():
     print("| guard | in src/ | test | without it |\n|---|---|---|---|")
     for name, file, _, _, tests in chosen:
         for test in tests:
-            row, test = f"| {name} | `{file}` | `{test}` |", test.removeprefix("free:")
-            if locked and "free:" in row:
-                print(row, "needs a Python without its lock |", flush=True)
-                continue
+            row, (kind, _, rest) = f"| {name} | `{file}` | `{test}` |", test.partition(":")
+            if kind in ("free", "locked"):
+                test = rest
+                if locked != (kind == "locked"):
+                    print(row, "not with this Python |", flush=True)
+                    continue
             if test not in times:
                 end, times[test], told = run(tree, program, test, "", 600)
                 if end != "passes":
