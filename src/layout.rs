@@ -240,7 +240,9 @@ impl Layout {
         if self.shape.as_slice() == shape {
             return Some(self.strides.clone());
         }
-        if self.numel() == 0 || self.is_contiguous() {
+        // Strides of dims of size 1 count, as in torch: they are handed on to others.
+        let regular = || !self.shape.contains(&1) || self.strides == contiguous_strides(&self.shape);
+        if self.numel() == 0 || self.is_contiguous() && regular() {
             return Some(contiguous_strides(shape));
         }
         let mut strides: Strides = SmallVec::from_elem(0, shape.len());

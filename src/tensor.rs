@@ -261,6 +261,14 @@ impl Tensor {
         })
     }
 
+    /// This tensor, which no other handle shows, with other samples.
+    pub(crate) fn with_samples(mut self, samples: Samples) -> Tensor {
+        if let Some(body) = Arc::get_mut(&mut self.body) {
+            body.samples = samples;
+        }
+        self
+    }
+
     /// The place on the tape, if there ever was need of one.
     pub fn meta(&self) -> Option<&Arc<Meta>> {
         self.body.meta.get()

@@ -471,6 +471,10 @@ ORDERS = [
     ((2, 1, 2, 3), (3, 0), lambda x: x.expand(2, 2)[None][:, :, 0].unsqueeze(2) + 1, [0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11]),
     ((1, 3, 2), (2, 0), lambda x: ferrograd.zeros_like(x[None][:, 1].expand(2).unsqueeze(1)), range(4)),
     ((2, 2, 2), (1, 1), lambda x: x[::2].narrow(0, 0, 1).expand(2).unsqueeze(1).clone(), range(8)),
+    ((2, 1, 1), (2,), lambda x: ferrograd.zeros_like(x.expand(2, 2).permute(1, 0)), range(4)),
+    ((1, 1, 1, 3), (3,), lambda x: x.expand(1, 2, 1) + 1, [0, 3, 1, 4, 2, 5]),
+    ((1, 2, 1), (2,), lambda x: x.expand(2, 2).reshape(2, 2, 1).squeeze(2) + 1, range(4)),
+    ((2, 2, 1), (1, 1), lambda x: ferrograd.zeros_like(x.unsqueeze(0).expand(2, 2)), [0, 4, 2, 6, 1, 5, 3, 7]),
 ]
 
 

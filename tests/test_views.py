@@ -334,3 +334,11 @@ def test_joined_channels_last():
     deep = ferrograd.arange(24.0).reshape(1, 2, 3, 2, 2)
     z = ferrograd.cat([deep.contiguous(memory_format=ferrograd.channels_last_3d)] * 2, 1)
     assert z.stride() == (48, 1, 16, 8, 4) and np.array_equal(z.numpy(), np.concatenate([deep.numpy()] * 2, 1))
+
+
+def test_strides_of_dims_of_size_1_are_handed_on():
+    x = ferrograd.arange(3.0).reshape(1, 3).t()
+    assert x.stride() == (1, 3) and x.is_contiguous()
+    assert x.view(3, 1, 1).stride() == (1, 3, 3) and x.reshape(1, 3, 1).stride() == x.unflatten(0, (1, 3)).stride() == (3, 1, 3)
+    assert x.view(1, 3).stride() == (3, 1) and x.flatten().stride() == (1,)
+    assert ferrograd.ones(2, 3)[:1, :1].view(1, 1, 1).stride() == (1, 1, 1)

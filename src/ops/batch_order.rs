@@ -10,7 +10,7 @@ use super::kernel::order_like;
 use super::samples;
 use crate::layout::{Layout, Shape, Strides, contiguous_strides};
 use crate::tape::level;
-use crate::tape::sample::BatchStride;
+use crate::tape::sample::{BatchStride, Samples};
 use crate::tensor::Tensor;
 
 /// Where the samples of a map lie in a tensor: 0 if it is the same for all, `isize::MAX` if they lie one after the other.
@@ -136,6 +136,27 @@ pub(crate) fn is_contiguous(x: &Tensor) -> bool {
         step *= size;
     }
     true
+}
+
+/// The strides of `x`, a view of a sample, expanded to a shape, and how the samples lie then. Torch shows the batch anew for it, and
+/// gives dims of size 1, that of the samples as well, the strides that they have in order.
+pub(crate) fn expanded(x: &Tensor, shape: &[usize]) -> Option<(Strides, Samples)> {
+    if !is_noted(&[x]) || !x.samples().of_batch() {
+        return None;
+    }
+    let mut maps: SmallVec<[BatchStride; 2]> = x.samples().strides().into();
+    maps.sort_unstable();
+    let sizes = || maps.iter().map(|&(map, _)| samples::size_of(map));
+    let pad = shape.len() - x.rank();
+    let old = sizes().chain(x.shape().iter().copied()).collect();
+    let strides = maps.iter().map(|&(_, stride)| stride as isize).chain(x.strides().iter().copied()).collect();
+    // A dim in front has the strides computed even if all others stay.
+    let new: Shape = [1].into_iter().chain(sizes()).chain((0..pad).map(|_| 1)).chain(x.shape().iter().copied()).collect();
+    let strides = Layout { shape: old, strides, offset: 0 }.view_strides(&new)?;
+    let (batches, own) = strides[1..].split_at(maps.len());
+    let own = own.iter().zip(shape).zip(&new[1 + maps.len()..]).map(|((&stride, to), from)| if to == from { stride } else { 0 });
+    let by_map = maps.iter().zip(batches).map(|(&(map, _), &stride)| (map, stride as usize)).collect();
+    Some((own.collect(), x.samples().with_strides(by_map, true)))
 }
 
 /// Whether dims of `x` have to be copied to be shown in this shape, as samples of the batch lie between its elements.

@@ -73,8 +73,11 @@ impl Tensor {
     fn expanded(&self, shape: &[usize]) -> Result<Tensor> {
         let x = self;
         checked_numel("expand", shape)?;
-        let strides = x.layout().expand_strides(shape);
-        let y = x.with_layout(Layout { shape: shape.into(), strides, offset: x.layout().offset });
+        let layout = |strides| Layout { shape: shape.into(), strides, offset: x.layout().offset };
+        let y = match batch_order::expanded(x, shape) {
+            None => x.with_layout(layout(x.layout().expand_strides(shape))),
+            Some((strides, samples)) => x.with_layout(layout(strides)).with_samples(samples),
+        };
         // The engine sums the gradient to the input's shape.
         let y = vjp!("expand", y, { x: |g| Ok(g.clone()) })?;
         Ok(self.as_base_of(y, None))
