@@ -301,3 +301,38 @@ def test_derivatives_of_softmax_along_lines_of_all_lengths(shape, dim, log):
     y = x.detach().softmax(dim)
     want = g - y * g.sum(dim, keepdim=True) if log else y * (g - (g * y).sum(dim, keepdim=True))
     np.testing.assert_allclose(found.numpy(), want.numpy(), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: x.relu(),
+        lambda x: x.clone().relu_(),
+        F.relu6,
+        F.leaky_relu,
+        F.hardtanh,
+        F.hardshrink,
+        F.softshrink,
+        F.hardsigmoid,
+        F.rrelu,
+        lambda x: F.threshold(x, 1.0, 0.0),
+        lambda x: F.prelu(x, ferrograd.tensor([0.25], dtype=ferrograd.float64)),
+    ],
+)
+def test_second_derivatives_of_straight_pieces_are_zeros(f):
+    x = ferrograd.tensor([-2.0, 0.7, 3.0], dtype=ferrograd.float64, requires_grad=True)
+    (g,) = ferrograd.autograd.grad(f(x).sum(), x, create_graph=True)
+    assert g.requires_grad
+    assert ferrograd.autograd.grad(g.sum(), x)[0].tolist() == [0.0, 0.0, 0.0]
+
+
+def test_gradient_penalties_reach_what_is_before_a_rectifier():
+    model = ferrograd.nn.Sequential(ferrograd.nn.Linear(3, 4), ferrograd.nn.ReLU(), ferrograd.nn.Linear(4, 1))
+    for parameter in model.parameters():
+        ferrograd.nn.init.constant_(parameter, 0.5)
+    x = ferrograd.ones(2, 3, requires_grad=True)
+    (g,) = ferrograd.autograd.grad(model(x).sum(), x, create_graph=True)
+    assert ferrograd.autograd.grad(g[0, 0], x, retain_graph=True)[0].tolist() == [[0.0] * 3] * 2
+    g.norm().backward()
+    first, last = model[0], model[2]
+    assert first.bias.grad.tolist() == [0.0] * 4 and last.bias.grad is None and first.weight.grad.abs().sum() > 0

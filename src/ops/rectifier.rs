@@ -81,12 +81,20 @@ impl Tensor {
 
 in_place! { relu_ relu }
 
+/// The gradient of what the slopes depend on: as in torch 0, not none.
+fn flat(op: &'static str, h: &Tensor) -> Result<Tensor> {
+    Tensor::zeroed(op, h.shape(), h.dtype())
+}
+
 /// g where x is above a threshold, else 0, in one pass. The threshold itself has derivative 0.
 pub(crate) fn threshold_backward(g: &Tensor, x: &Tensor, threshold: f64) -> Result<Tensor> {
     let (g, x) = super::kernel::promoted(g, x)?;
     let z = float_zip_map!("threshold_backward", g, x, move |g: T, x: T| if x <= threshold as T { 0.0 } else { g })?;
     let x = x.save();
-    vjp!("threshold_backward", z, { g: |h| threshold_backward(h, &x, threshold) })
+    vjp!("threshold_backward", z, {
+        g: |h| threshold_backward(h, &x, threshold),
+        x: |h| flat("threshold_backward", h)
+    })
 }
 
 /// A function of straight pieces: where they meet, and their slopes. The ends belong to the outer ones, and what is not a number
@@ -106,14 +114,14 @@ fn sloped(op: &'static str, g: &Tensor, x: &Tensor, pieces: Pieces) -> Result<Te
         if slope == 0.0 { 0.0 } else { g * slope }
     })?;
     let x = x.save();
-    vjp!(op, z, { g: |h| sloped(op, h, &x, pieces) })
+    vjp!(op, z, { g: |h| sloped(op, h, &x, pieces), x: |h| flat(op, h) })
 }
 
 /// 0 where x is at most `lambd` away from 0, else g.
 fn shrink_backward(op: &'static str, g: &Tensor, x: &Tensor, lambd: &Tensor) -> Result<Tensor> {
     let z = without_recording(|| x.abs()?.le(lambd.into())?.choose_or(0.0, g))?;
     let (x, lambd) = (x.save(), lambd.clone());
-    vjp!(op, z, { g: |h| shrink_backward(op, h, &x, &lambd) })
+    vjp!(op, z, { g: |h| shrink_backward(op, h, &x, &lambd), x: |h| flat(op, h) })
 }
 
 /// The gradient of the input of `prelu`, in one pass.
@@ -123,6 +131,7 @@ fn prelu_backward(g: &Tensor, x: &Tensor, w: &Tensor) -> Result<Tensor> {
     let (at, same) = (x.save(), x.save());
     vjp!("prelu_kernel_backward", z, {
         g: |h| prelu_backward(h, &at, &w),
+        x: |h| flat("prelu_kernel_backward", h),
         w: |h| threshold_backward(&(h * &g)?, &same.neg()?, 0.0)
     })
 }
