@@ -330,3 +330,13 @@ def test_a_hook_on_several_tensors_of_which_one_gets_nothing():
     register_multi_grad_hook((a, b), lambda grads: seen.append([g and g.item() for g in grads]))
     (NoGradient.apply(a) + b).backward()
     assert seen == [[None, 1.0]]
+
+
+def test_retained_gradients_are_added_up_in_new_tensors():
+    x = ferrograd.ones(2, requires_grad=True)
+    y = x * 2
+    y.retain_grad()
+    y.sum().backward(retain_graph=True)
+    first = y.grad
+    y.sum().backward()
+    assert first.tolist() == [1.0, 1.0] and y.grad.tolist() == [2.0, 2.0] and y.grad is not first

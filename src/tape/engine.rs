@@ -11,7 +11,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::anomaly;
-use super::leaves::{Leaves, add_to_grad};
+use super::leaves::{Leaves, keep_grad};
 use super::meta::Meta;
 use super::mode::{ModeGuard, is_recording};
 use super::reach::Running;
@@ -390,7 +390,7 @@ impl Run {
     /// Writes them.
     fn write_retained(&mut self) -> Result<()> {
         let retained = std::mem::take(&mut self.retained);
-        retained.into_iter().try_for_each(|(meta, grad)| add_to_grad(&meta, grad, self.options.create_graph))
+        retained.into_iter().try_for_each(|(meta, grad)| keep_grad(&meta, grad, self.options.create_graph))
     }
 
     /// Sums a gradient to the shape of its input and casts it to its dtype.

@@ -212,6 +212,18 @@ pub fn add_to_grad(meta: &Arc<Meta>, grad: Tensor, create_graph: bool) -> Result
     }
 }
 
+/// The same for a computed tensor: a sum is a new tensor, and who holds the one before sees no change.
+pub fn keep_grad(meta: &Arc<Meta>, grad: Tensor, create_graph: bool) -> Result<()> {
+    let before = meta.lock().grad.clone();
+    if create_graph || before.is_none() {
+        return add_to_grad(meta, grad, create_graph);
+    }
+    let kept = before.as_ref().map(Grad::tensor).transpose()?;
+    let sum = super::without_recording(|| kept.map(|kept| kept.add(&grad)).transpose())?.unwrap_or(grad);
+    meta.lock().grad.replace(Grad::Native(Box::new(sum)));
+    Ok(())
+}
+
 /// Whether a gradient has the strides of its leaf, row-major ones if None are given.
 fn lies_as(grad: &Tensor, layout: Option<&Layout>) -> bool {
     layout.map_or(grad.is_contiguous(), |layout| grad.strides() == layout.strides.as_slice())
