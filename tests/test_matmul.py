@@ -130,3 +130,12 @@ def test_errors_name_the_shapes(call, message):
 def test_the_second_operand_by_name():
     x = fg.ones(2, 2)
     assert x.matmul(other=x).tolist() == fg.matmul(input=x, other=x).tolist() == [[2.0, 2.0]] * 2
+
+
+def test_products_of_batches_are_no_views():
+    a, b = fg.ones(2, 3, 4, requires_grad=True), fg.ones(2, 4, 5)
+    for y in (a @ b, a @ b[0], a @ b[0, :, 0], a[None] @ b):
+        assert not y._is_view() and y.grad_fn.name() == "UnsafeViewBackward0"
+        y.sum().backward()
+        assert y.detach_().is_leaf
+    assert a.grad.sum().item() == 24 * (5 + 5 + 1 + 5)

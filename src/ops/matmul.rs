@@ -10,6 +10,7 @@ use crate::kernels::without_interpreter;
 use crate::layout::{Shape, broadcast_shapes};
 use crate::runtime_error;
 use crate::storage::Access;
+use crate::tape::mode::ModeGuard;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -394,10 +395,10 @@ fn fold_batch(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let rows = a.reshape_to(&[lead.iter().product(), k])?;
     let mut shape: Shape = lead.into();
     if b.rank() == 1 {
-        return rows.mv(b)?.view_as_shape(&shape);
+        return unfolded(&rows.mv(b)?, &shape);
     }
     shape.push(b.shape()[1]);
-    rows.mm(b)?.view_as_shape(&shape)
+    unfolded(&rows.mm(b)?, &shape)
 }
 
 /// (*, m, k) times (*, k, n) where the batches broadcast; a vector counts as one row or column.
@@ -421,7 +422,13 @@ fn batched(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if !vector_b {
         shape.push(b_matrix[1]);
     }
-    product.view_as_shape(&shape)
+    unfolded(&product, &shape)
+}
+
+/// A product that nobody else sees, in another shape: no view to the user.
+fn unfolded(product: &Tensor, shape: &[usize]) -> Result<Tensor> {
+    let _unseen = ModeGuard::without_views();
+    product.viewed("unsafe_view", shape)
 }
 
 /// x Aᵀ + b, the affine map of a layer.
