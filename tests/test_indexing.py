@@ -266,3 +266,32 @@ def test_results_of_indexing_lie_in_memory_as_what_is_indexed():
     values = np.arange(120.0).reshape(2, 3, 4, 5).transpose(3, 2, 1, 0)
     picked = ferrograd.from_numpy(values)[:, i]
     np.testing.assert_array_equal(picked.numpy(), values[:, [0, 1]])
+
+
+def test_assignment_of_the_same_elements():
+    x = tensor(np.arange(4.0).reshape(2, 1, 2))
+    x[0] = x[0]
+    x[...] = x[:, 0].unsqueeze(1)
+    x.unsqueeze(0)[...] = x
+    np.testing.assert_array_equal(x.numpy(), np.arange(4.0).reshape(2, 1, 2))
+
+
+def test_results_written_at_places_are_row_major():
+    x = tensor(np.arange(6.0).reshape(2, 3)).t()
+    mask, index = x > 2, ferrograd.zeros(3, 2, dtype=ferrograd.int64)
+    results = [
+        x.masked_fill(mask, 0),
+        x.masked_scatter(mask, x),
+        x.scatter(0, index, x),
+        x.scatter_add(0, index, x),
+        x.scatter_reduce(0, index, x, "sum"),
+        x.index_reduce(0, ferrograd.tensor([0]), x[:1], "prod"),
+    ]
+    assert [y.stride() for y in results] == [(2, 1)] * len(results)
+    np.testing.assert_array_equal(results[0].view(-1).numpy(), [0, 0, 1, 0, 2, 0])
+    leaf = x.detach().requires_grad_()
+    leaf.masked_fill(mask, 0).sum().backward()
+    np.testing.assert_array_equal(leaf.grad.numpy(), ~mask.numpy())
+    x.masked_fill_(mask, -1)
+    np.testing.assert_array_equal(x.numpy(), [[0, -1], [1, -1], [2, -1]])
+    assert x.stride() == (1, 3)

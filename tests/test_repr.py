@@ -49,3 +49,11 @@ def test_print_options():
     assert repr(torch.arange(6)) == "tensor([0,  ..., 5])"
     torch.set_printoptions(threshold=float("inf"))
     assert "..." not in repr(torch.arange(2000))
+
+
+def test_a_view_that_must_not_be_used_says_so():
+    base = torch.ones(2, requires_grad=True) * 2
+    with torch.no_grad():
+        view = base[:1]
+    base.mul_(2)
+    assert repr(view) == "tensor([4.], grad_fn=<Invalid>)"

@@ -261,3 +261,8 @@ def test_masked_indices_refuse():
         with pytest.raises(IndexError):
             ferrograd._unsafe_masked_index(x, mask, indices, 0)
     assert ferrograd._unsafe_masked_index(ones(0, 2), tensor([False, False]), [tensor([5, 6])], 3).tolist() == [[3, 3], [3, 3]]
+
+
+def test_a_histogram_has_a_hundred_bins():
+    hist, edges = ferrograd.histogram(ferrograd.tensor([0.0, 1.0]))
+    assert hist.shape == (100,) and edges.shape == (101,) and hist.sum().item() == 2

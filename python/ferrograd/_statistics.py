@@ -312,7 +312,7 @@ def _weight_of(op, weight, shape, dtype):
     return weight.detach().flatten()
 
 
-def histogram(input, bins, *, range=None, weight=None, density=False):
+def histogram(input, bins=100, *, range=None, weight=None, density=False):
     """How many elements lie in each bin, and the edges of the bins.
 
     `bins`: how many bins of equal width there are in `range`, or between the smallest and the largest element; or the edges themselves,

@@ -50,6 +50,12 @@ impl Tensor {
         Ok(y)
     }
 
+    /// The same in row-major order.
+    pub(crate) fn own_contiguous_copy(&self) -> Result<Tensor> {
+        self.check_saved()?;
+        if self.is_reusable() { self.own_copy() } else { self.detached(false).to_copy(self.dtype(), MemoryFormat::Contiguous) }
+    }
+
     /// A recorded copy in a memory format.
     pub(crate) fn clone_in(&self, format: MemoryFormat) -> Result<Tensor> {
         let x = self;

@@ -78,8 +78,7 @@ impl Tensor {
         if x.rank() < 2 {
             return runtime_error!("{op}: input tensor must have at least 2 dimensions, got {}", x.rank());
         }
-        x.check_saved()?;
-        let y = if x.is_reusable() { x.own_copy()? } else { x.detached(false).to_copy(x.dtype(), MemoryFormat::Contiguous)? };
+        let y = x.own_contiguous_copy()?;
         let layout = y.layout();
         {
             let _access = Access::new(&[], &[y.storage()]);

@@ -110,7 +110,11 @@ impl Tensor {
                 value.to_dtype(self.dtype())?
             }
         };
-        self.filled_where(op, mask, &value)
+        let y = self.filled_where(op, mask, &value)?;
+        if y.is_contiguous() || self.is_reusable() {
+            return Ok(y);
+        }
+        Ok(crate::tape::without_recording(|| y.detached(false).contiguous())?.with_meta_of(&y))
     }
 
     /// The elements where `mask` is true, as a 1-d tensor; both broadcast.
@@ -154,7 +158,8 @@ impl Tensor {
         }
         let values =
             crate::tape::without_recording(|| source.contiguous()?.view_as_shape(&[source.numel()])?.slice_at(0, 0, count, 1))?;
-        let y = crate::tape::without_recording(|| wide.with_places("masked_scatter", &places, &values.detached(false), false))?;
+        let target = if wide.is_reusable() { wide.clone() } else { crate::tape::without_recording(|| wide.contiguous())? };
+        let y = crate::tape::without_recording(|| target.with_places("masked_scatter", &places, &values.detached(false), false))?;
         let mask = mask.save();
         let (dtype, mask2) = (self.dtype(), mask.clone());
         let sizes: Shape = source.shape().into();

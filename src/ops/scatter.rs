@@ -148,7 +148,7 @@ impl Tensor {
     /// A copy with values, of the index's shape or 0-d, at the places of a checked index, or added to what is there.
     fn scattered_along(&self, op: &'static str, along: &Along, values: &Tensor, add: bool) -> Result<Tensor> {
         let x = self;
-        let y = x.own_copy()?;
+        let y = x.own_contiguous_copy()?;
         crate::dispatch_all!(y.dtype(), op, T => if add {
             y.put_along::<T>(along, values, |old, value| old.add(value))
         } else {
@@ -178,7 +178,7 @@ impl Tensor {
         if x.dtype() == DType::Bool && reduce == Reduce::Mean && values.numel() > 0 {
             return Err(Error::NotImplemented(format!("{op}: mean is not implemented for 'Bool'")));
         }
-        let y = x.own_copy()?;
+        let y = x.own_contiguous_copy()?;
         let y = crate::dispatch_ordered!(y.dtype(), op, T => y.reduce_into::<T>(along, values, reduce, include_self))?;
         let along = along.clone();
         let along2 = along.clone();

@@ -18,7 +18,7 @@ pub fn text(x: &Tensor, prefix: &str) -> PyResult<String> {
         dtype if dtype == default_dtype().to_complex() => DTypeNote::IfEmpty,
         _ => DTypeNote::Always,
     };
-    let node = x.node().map(|(node, _)| node.name());
+    let node = x.node().map(|(node, _)| if node.check_usable().is_err() { "Invalid".to_string() } else { node.name() });
     let grad = match &node {
         Some(name) => GradNote::Node(name),
         None if x.requires_grad() => GradNote::Leaf,
