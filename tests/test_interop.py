@@ -323,3 +323,15 @@ def test_lent_memory_does_not_grow():
     assert x.resize_(2).tolist() == [0.0, 1.0]
     with pytest.raises(RuntimeError, match="not resizable"):
         x.resize_(5)
+
+
+def test_numpy_where_nothing_is_recorded():
+    x = torch.ones(2, requires_grad=True)
+    with pytest.raises(RuntimeError, match="Can't call numpy"):
+        x.numpy()
+    with torch.no_grad():
+        x.numpy()[0] = 3
+        assert np.asarray(x).tolist() == [3.0, 1.0]
+    with torch.inference_mode():
+        assert x.numpy().tolist() == [3.0, 1.0]
+    assert x.requires_grad and x.tolist() == [3.0, 1.0]

@@ -227,10 +227,10 @@ pub fn from_numpy(array: &Bound<'_, PyAny>) -> PyResult<Tensor> {
 impl Tensor {
     /// A numpy array that shares this tensor's memory. With `force`, a tensor on the tape is detached first.
     ///
-    /// Raises: RuntimeError if the tensor requires a gradient and `force` is false.
+    /// Raises: RuntimeError if the tensor requires a gradient, unless `force` is true or nothing is being recorded.
     #[pyo3(signature = (*, force=false))]
     fn numpy<'py>(&self, py: Python<'py>, force: bool) -> PyResult<Bound<'py, PyAny>> {
-        if self.requires_grad() && !force {
+        if self.requires_grad() && !force && crate::tape::is_recording() {
             return Err(PyRuntimeError::new_err(
                 "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.",
             ));
