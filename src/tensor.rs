@@ -415,7 +415,8 @@ impl Tensor {
     pub fn save(&self) -> Tensor {
         let y = self.saved();
         if self.is_inference() && mode::is_recording() && self.saved_version.is_none() {
-            return y.refused();
+            // In inference mode only functions are differentiated, which are over before anybody writes to what they saved.
+            return if mode::is_inference() { y } else { y.refused() };
         }
         if saved::is_active() && mode::is_recording() && self.saved_version.is_none() && !self.is_number {
             return match saved::promise(self) {
@@ -437,7 +438,7 @@ impl Tensor {
 
     fn saved(&self) -> Tensor {
         let mut y = self.kept();
-        if mode::is_recording() && y.saved_version.is_none() {
+        if mode::is_recording() && y.saved_version.is_none() && !(self.is_inference() && mode::is_inference()) {
             y.saved_version = Some(self.version());
         }
         // A place on the tape may change by in-place ops: keep the one of now.

@@ -876,3 +876,15 @@ def test_batch_norms_without_running_statistics():
     assert norm.running_mean is norm.running_var is norm.num_batches_tracked is None and not norm.track_running_stats
     x = ferrograd.rand(4, 2)
     assert ferrograd.equal(model.eval()(x), model.train()(x)) and not list(model.buffers())
+
+
+def test_transforms_in_inference_mode():
+    x = tensor(1.0, 2.0)
+    with ferrograd.inference_mode():
+        inside = ferrograd.ones(2, dtype=ferrograd.float64)
+        assert grad(lambda x: (x**2).sum())(x).tolist() == [2.0, 4.0]
+        assert grad(lambda x: (x * 3).sum())(inside).tolist() == [3.0, 3.0]
+        assert vjp(lambda x: x**2, x)[1](x)[0].tolist() == [2.0, 8.0]
+        assert jvp(lambda x: x**2, (x,), (x,))[1].tolist() == [2.0, 8.0]
+        assert jacrev(lambda x: x**2)(x).tolist() == jacfwd(lambda x: x**2)(x).tolist() == [[2.0, 0.0], [0.0, 4.0]]
+        assert hessian(lambda x: (x**3).sum())(x).tolist() == [[6.0, 0.0], [0.0, 12.0]]

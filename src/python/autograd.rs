@@ -332,9 +332,15 @@ impl Tensor {
     }
 }
 
-/// Whether ops on tensors that require a gradient are recorded on this thread.
+/// Whether ops on tensors that require a gradient are recorded on this thread, outside of inference mode.
 #[pyfunction]
 pub fn is_grad_enabled() -> bool {
+    mode::mode().grad
+}
+
+/// Whether they are recorded now.
+#[pyfunction]
+pub fn _is_recording() -> bool {
     mode::is_recording()
 }
 
@@ -349,6 +355,13 @@ pub fn is_inference_mode_enabled() -> bool {
 pub fn _set_mode(grad: bool, inference: bool) -> (bool, bool) {
     let before = mode::set_mode(Mode { grad, inference, ..mode::mode() });
     (before.grad, before.inference)
+}
+
+/// Sets whether ops are recorded, and whether in inference mode, too; answers the state before.
+#[pyfunction]
+pub fn _set_recording(grad: bool, always: bool) -> (bool, bool) {
+    let before = mode::set_mode(Mode { grad, always, ..mode::mode() });
+    (before.grad, before.always)
 }
 
 /// The state that `_set_mode` sets.

@@ -12,6 +12,8 @@ pub struct Mode {
     pub grad: bool,
     /// Whether tensors are made that can never take part in a recording.
     pub inference: bool,
+    /// Whether ops are recorded there, too, as a function is being differentiated.
+    pub always: bool,
     /// Whether views remember what they are views of: all that a user can see do.
     pub views: bool,
     /// The transforms of functions that the thread is in.
@@ -20,10 +22,17 @@ pub struct Mode {
     pub made_of: Maps,
 }
 
+impl Mode {
+    #[inline]
+    fn records(self) -> bool {
+        self.grad && (!self.inference || self.always)
+    }
+}
+
 thread_local! {
     static MODE: Cell<Mode> = const {
         let level = Level { number: 0, differentiates: 0, maps: 0 };
-        Cell::new(Mode { grad: true, inference: false, views: true, level, made_of: Maps::NONE })
+        Cell::new(Mode { grad: true, inference: false, always: false, views: true, level, made_of: Maps::NONE })
     };
 }
 
@@ -37,18 +46,18 @@ pub fn set_mode(mode: Mode) -> Mode {
     MODE.replace(mode)
 }
 
-/// Whether ops are being recorded on this thread: never in inference mode, also where `enable_grad` is on.
+/// Whether ops are being recorded on this thread: in inference mode not even where `enable_grad` is on, but where a function is
+/// being differentiated.
 #[inline]
 pub fn is_recording() -> bool {
-    let mode = MODE.get();
-    mode.grad && !mode.inference
+    MODE.get().records()
 }
 
 /// Whether ops note what comes of their operands: they are recorded, or a function is being mapped.
 #[inline]
 pub fn is_following() -> bool {
     let mode = MODE.get();
-    mode.grad && !mode.inference || mode.level.maps != 0
+    mode.records() || mode.level.maps != 0
 }
 
 /// Whether tensors made now are inference tensors.

@@ -374,7 +374,7 @@ def _apply(cls, ctx, args, kwargs, forward=None):
         args, kwargs = _bound(cls, args, kwargs)
     inputs = (*args, *kwargs.values())
     ctx.needs_input_grad = tuple(is_tensor(x) and x.requires_grad for x in inputs)
-    recorded = _autograd.is_grad_enabled() and any(ctx.needs_input_grad)
+    recorded = _autograd._is_recording() and any(ctx.needs_input_grad)
     with no_grad():
         if separate:
             output = (forward or cls.forward)(*args, **kwargs)

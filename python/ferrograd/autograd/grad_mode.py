@@ -6,7 +6,7 @@ import warnings
 from _thread import _local
 from types import FunctionType
 
-from ferrograd._C._autograd import _mode, _set_mode
+from ferrograd._C._autograd import _mode, _set_mode, _set_recording
 
 __all__ = ["enable_grad", "inference_mode", "no_grad", "set_grad_enabled", "set_multithreading_enabled"]
 
@@ -125,6 +125,19 @@ class enable_grad(_PlainContext):
 
     def _target(self, grad, inference):
         return True, inference
+
+
+class recording:
+    """For what differentiates functions: switches recording on, in inference mode, too. May be entered again, also while inside."""
+
+    def __init__(self):
+        self._before = []
+
+    def __enter__(self):
+        self._before.append(_set_recording(True, True))
+
+    def __exit__(self, *exception):
+        _set_recording(*self._before.pop())
 
 
 class inference_mode(_ModeContext):

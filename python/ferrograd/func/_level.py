@@ -3,7 +3,7 @@
 from ferrograd._C import Tensor, _autograd, zeros_like
 from ferrograd.autograd._products import Tangents, gradients
 from ferrograd.autograd._transform import carrying_tangents, transform
-from ferrograd.autograd.grad_mode import enable_grad
+from ferrograd.autograd.grad_mode import recording
 from ferrograd.autograd.graph import disable_saved_tensors_hooks
 from ferrograd.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
@@ -29,7 +29,7 @@ class Level:
         self.number = None
         chosen = args if argnums is None else args[argnums] if isinstance(argnums, int) else tuple(args[i] for i in argnums)
         self.values, self.spec = tree_flatten(chosen)
-        with enable_grad():
+        with recording():
             self.variables = [self._variable(x) for x in self.values]
         self.others = None
 
@@ -46,7 +46,7 @@ class Level:
     def call(self, func, kwargs=None, forward=False):
         """What the function answers for the variables, which it may write to in `forward` mode."""
         mode = carrying_tangents(self.variables) if forward else disable_saved_tensors_hooks(_NO_HOOKS)
-        with transform() as self.number, mode, enable_grad():
+        with transform() as self.number, mode, recording():
             given = (_autograd._variable(x, True) for x in self.variables) if forward else self.variables
             variables = [_autograd._of_transform(x) for x in given]
             return func(*self.arguments(variables), **(kwargs or {}))
@@ -83,13 +83,13 @@ class Level:
         """For each variable the gradient of the outputs times the weights; zeros where there is none."""
         if create_graph is None:
             create_graph = self.leads_outside(*outputs, *(weights or ()))
-        with enable_grad():
+        with recording():
             grads = gradients(outputs, self.variables, weights, create_graph, retain_graph)
         return [zeros_like(x) if g is None else g for g, x in zip(grads, self.variables)]
 
     def tangents(self, outputs):
         """Products with the Jacobian of the outputs."""
-        with enable_grad():
+        with recording():
             tangents = Tangents(outputs, self.variables)
         self.own += [w for w in tangents.weights if w is not None]
         return tangents

@@ -7,7 +7,7 @@ from ferrograd._vmap import check_randomness, vmap
 from ferrograd.autograd._products import by_columns, by_rows, is_inexact
 from ferrograd.autograd._transform import transform
 from ferrograd.autograd.forward_ad import check_dual
-from ferrograd.autograd.grad_mode import enable_grad
+from ferrograd.autograd.grad_mode import recording
 from ferrograd.func._level import Level
 from ferrograd.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
@@ -194,7 +194,7 @@ def _directions(api, primals, tangents):
 def _along(level, outputs, directions):
     outside = level.leads_outside(*outputs, *directions)
     tangents = level.tangents(outputs)
-    with enable_grad():
+    with recording():
         return tangents.along(directions, create_graph=outside)
 
 
@@ -216,7 +216,7 @@ def linearize(func, *primals):
                         f"tangent:{i} with {what} {getattr(direction, what)} in flattened pytree doesn't match the {what} "
                         f"{getattr(x, what)} of the corresponding primal."
                     )
-        with enable_grad():
+        with recording():
             found = tangents.along(flat, create_graph=level.leads_outside(*outputs, *flat), retain_graph=True)
         parts = [zeros_like(y) if part is None else level.result(part) for part, y in zip(found, outputs)]
         return tree_unflatten(parts, spec)
@@ -234,7 +234,7 @@ def _jacobian(name, func, argnums, has_aux, rows, call=Level.call):
         output, aux = _without_aux(f"{name}(f)(*args)", call(level, func), has_aux)
         outputs, spec = _tensors(f"{name}(f)(*args)", output)
         _check_real(name, "outputs", outputs)
-        with enable_grad():
+        with recording():
             jacobians = rows(level, outputs)
         trees = [level.tree([level.result(j) for j in row]) for row in jacobians]
         result = tree_unflatten(trees, spec)
