@@ -307,3 +307,34 @@ def test_distances_that_were_written_to_are_noticed():
         y.fill_(1)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         y.sum().backward()
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_no_write_to_what_an_op_saved_goes_unnoticed(case):
+    rng = rng_of(case)
+    arrays = [i.sample(rng) for i in case.inputs]
+
+    def gradients(wanted, written):
+        """Those of the operands that are wanted, after a write to an operand or output; None if that is refused."""
+        leaves = [tensor(array.copy()).requires_grad_(i in wanted) for i, array in enumerate(arrays)]
+        operands = [x * 1 if x.requires_grad else x for x in leaves]
+        ferrograd.manual_seed(0)
+        outputs = [y for y in outputs_of(case, operands) if y.requires_grad]
+        sums = [y.sum() for y in outputs]
+        try:
+            with ferrograd.no_grad():
+                for x in (operands + outputs)[written]:
+                    x.copy_(ferrograd.full_like(x, 0.37))
+            found = grad(sums, [leaves[i] for i in wanted], allow_unused=True) if sums else []
+        except RuntimeError as error:
+            assert "modified by an inplace operation" in str(error) or "single memory location" in str(error)
+            return None
+        return [0.0 if g is None else g.numpy() for g in found]
+
+    everything = range(len(arrays))
+    for wanted in {tuple(everything), *((i,) for i in everything)}:
+        want = gradients(wanted, slice(0))
+        for place in range(len(arrays) + 2):
+            got = gradients(wanted, slice(place, place + 1))
+            for g, w in zip(got or [], want):
+                np.testing.assert_allclose(g, w, rtol=1e-9, atol=1e-12)
