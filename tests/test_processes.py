@@ -3,7 +3,6 @@
 Each test runs programs of their own, because a fork takes the state of the whole process along.
 """
 
-import os
 import subprocess
 import sys
 import textwrap

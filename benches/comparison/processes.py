@@ -11,7 +11,7 @@ import timeit
 import numpy as np
 
 from .libraries import LIBRARIES
-from .registry import PROBES, WORKLOADS
+from .registry import WORKLOADS
 
 BLOCK_SECONDS = 0.02
 #: Before a block: the threads of the library before it may still be looking for work.

@@ -8,7 +8,7 @@ import ferrograd
 from ferrograd import linalg
 from ferrograd.nn import functional
 
-from .case import APART, STEPS, Input, binary, case, domain_of, function, method, not_differentiable, places, reduction, shaped, unary
+from .case import APART, STEPS, Input, binary, case, function, method, not_differentiable, places, reduction, shaped, unary
 
 # Functions of each element.
 unary("exp", "exp2", "expm1", "sin", "cos", "sinh", "cosh", "tanh", "square")

@@ -1,7 +1,7 @@
 """Averaged stochastic gradient descent."""
 
 from ferrograd import as_tensor, zeros_like
-from ferrograd.optim.optimizer import _ByLists, _check_lr, _check_not_negative, _check_step, _count, _each, _number, _scalar
+from ferrograd.optim.optimizer import _ByLists, _check_lr, _check_not_negative, _check_step, _count, _each, _scalar
 
 __all__ = ["ASGD", "asgd"]
 

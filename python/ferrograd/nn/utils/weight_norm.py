@@ -2,7 +2,6 @@
 
 import warnings
 
-import ferrograd
 from ferrograd.nn.parameter import Parameter, is_lazy
 from ferrograd.utils.hooks import find
 
