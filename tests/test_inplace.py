@@ -412,6 +412,72 @@ def test_unrecorded_views_require_a_gradient_if_their_base_does():
         assert computed[:1].requires_grad and computed[:1].is_leaf
 
 
+def views_without_history():
+    """A leaf with a view from before it required a gradient, and one with a view that nothing recorded."""
+    x = tensor([1.0, 2.0])
+    early = x[:1]
+    x.requires_grad_()
+    y = tensor([1.0, 2.0], grad=True)
+    with ferrograd.no_grad():
+        unrecorded = y[:1]
+    return [(x, early), (y, unrecorded)]
+
+
+def test_views_without_history_require_a_gradient_but_get_none():
+    for base, view in views_without_history():
+        assert view.requires_grad and view.is_leaf and view.grad_fn is None
+        y = view * 2
+        assert y.requires_grad and y.grad_fn.next_functions[0] == (None, 0)
+        y.backward(inputs=[view])
+        y = (view * base[1:]).sum()
+        assert ferrograd.autograd.grad(y, [view, base], allow_unused=True, retain_graph=True)[0] is None
+        with pytest.raises(RuntimeError, match="appears to not have been used in the graph"):
+            ferrograd.autograd.grad(y, view, retain_graph=True)
+        y.backward()
+        assert view.grad is None and values(base.grad) == [0, 1]
+        with pytest.raises(RuntimeError, match="element 0 of tensors does not require grad"):
+            view.backward(ferrograd.ones(1, dtype=view.dtype))
+
+
+def test_views_without_history_follow_their_base():
+    for base, view in views_without_history():
+        base.requires_grad_(False)
+        assert not view.requires_grad and not (view * 2).requires_grad
+        base.requires_grad_()
+        assert view.requires_grad
+        view.requires_grad_()
+        (view * 3).backward()
+        assert values(view.grad) == [3] and base.grad is None
+        base.requires_grad_(False)
+        assert view.requires_grad
+
+
+def test_a_view_without_history_gets_one_when_the_memory_is_written_to():
+    (x, early), (y, unrecorded) = views_without_history()
+    with ferrograd.no_grad():
+        x.mul_(2)
+        y.mul_(2)
+    (early * 3).backward()
+    assert not early.is_leaf and values(x.grad) == [3, 0]
+    assert unrecorded.requires_grad and "grad_fn=<Invalid>" in repr(unrecorded)
+    for use in [lambda v: v * 1, lambda v: v.is_leaf, lambda v: v.grad_fn, lambda v: v.register_hook(print)]:
+        with pytest.raises(RuntimeError, match="A view was created in no_grad mode and its base or another view"):
+            use(unrecorded)
+    with ferrograd.no_grad():
+        assert values(unrecorded * 1) == [2]
+
+
+def test_views_of_a_leaf_that_was_written_to():
+    x = tensor([[1.0, 2.0], [3.0, 4.0]], grad=True)
+    row, first = x[0], x.unbind()[0]
+    with ferrograd.no_grad():
+        x.mul_(2)
+    (row * row).sum().backward()
+    assert values(x.grad) == [[4, 8], [0, 0]] and row.grad_fn.name() == "AsStridedBackward0"
+    with pytest.raises(RuntimeError, match="Output 0 of Unbind is a view and its base or another view of its base has been"):
+        first * 2
+
+
 def test_views_that_may_no_longer_be_used():
     x = tensor([[1.0, 2.0], [3.0, 4.0]], grad=True)
     y = x * 1

@@ -114,8 +114,10 @@ impl Tensor {
 
     /// Whether no recorded op made this tensor.
     #[getter]
-    fn is_leaf(&self) -> bool {
-        self.node().is_none()
+    fn is_leaf(&self) -> PyResult<bool> {
+        let Some((node, _)) = self.node() else { return Ok(true) };
+        node.check_usable()?;
+        Ok(false)
     }
 
     /// The gradient that `backward` has added up for this leaf, or None. The same object each time.
@@ -123,7 +125,7 @@ impl Tensor {
     fn get_grad(slf: &Bound<'_, Self>) -> PyResult<Option<Py<Tensor>>> {
         let py = slf.py();
         let x = slf.borrow();
-        if x.is_leaf() && x.meta().is_none() {
+        if x.node().is_none() && x.meta().is_none() {
             return Ok(None);
         }
         let meta = x.meta_or_new();

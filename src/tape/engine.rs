@@ -184,6 +184,8 @@ impl Run {
             match x.edge() {
                 Edge::Node(node, output) => captures.entry((node.id, output)).or_default().push(place),
                 Edge::Leaf(meta) => leaves.ask_for(&meta),
+                // Of what follows its base, nothing is a function.
+                Edge::None if x.requires_grad() => {}
                 Edge::None => return runtime_error!("One of the differentiated Tensors does not require grad (input {place})"),
             }
         }

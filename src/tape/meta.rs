@@ -79,6 +79,8 @@ pub fn any_hooked_leaf() -> bool {
 pub struct MetaState {
     /// The flag a user sets on a leaf.
     pub requires_grad: bool,
+    /// Whether it is a view without history whose base requires a gradient: it does, too, but has none.
+    pub follows_base: bool,
     /// The op that made this tensor and which of its outputs it is; `None` for a leaf.
     pub node: Option<(Arc<Node>, usize)>,
     /// Whether it is what a function is being differentiated by, which is written to as little as a leaf.
@@ -102,7 +104,7 @@ pub struct MetaState {
 impl MetaState {
     fn summary(&self) -> u8 {
         let flag = |condition: bool, bit: u8| if condition { bit } else { 0 };
-        flag(self.requires_grad || self.node.is_some(), REQUIRES_GRAD)
+        flag(self.requires_grad || self.follows_base || self.node.is_some(), REQUIRES_GRAD)
             | flag(self.node.is_some(), COMPUTED)
             | flag(self.base.is_some(), VIEW)
             | flag(self.node_hooks.as_ref().is_some_and(|hooks| !hooks.objects.is_empty()), HOOKED)
@@ -223,7 +225,7 @@ impl Meta {
 
     /// Where a gradient for this tensor goes.
     pub fn edge(self: &Arc<Meta>) -> Edge {
-        if !self.is(COMPUTED) {
+        if !self.is(COMPUTED | VIEW) {
             return if self.is(REQUIRES_GRAD) { Edge::Leaf(self.clone()) } else { Edge::None };
         }
         let state = self.lock();

@@ -250,6 +250,8 @@ pub struct Recorder {
     inputs: Inputs,
     /// Whether a node is wanted if an input is on the tape.
     records: bool,
+    /// Whether one is.
+    any_on_tape: bool,
     /// The maps whose samples inputs depend on.
     sample_of: Maps,
 }
@@ -257,7 +259,7 @@ pub struct Recorder {
 impl Recorder {
     /// For an op with this name.
     pub fn new(op: &'static str) -> Recorder {
-        Recorder { op, inputs: Inputs::new(), records: true, sample_of: Maps::NONE }
+        Recorder { op, inputs: Inputs::new(), records: true, any_on_tape: false, sample_of: Maps::NONE }
     }
 
     /// For an op that has answered `y`, which may not be recorded.
@@ -273,6 +275,8 @@ impl Recorder {
         }
         let edge = x.edge();
         let wanted = edge.is_some();
+        // A view may require a gradient that leads nowhere.
+        self.any_on_tape |= wanted || x.requires_grad();
         self.inputs.push(Input { edge, shape: copy_of(&x.layout().shape), dtype: x.dtype() });
         wanted
     }
@@ -284,7 +288,7 @@ impl Recorder {
 
     fn place(self, y: Tensor, saves: bool, rules: Rules) -> Result<Tensor> {
         y.note_sample_of(self.sample_of);
-        if !self.inputs.iter().any(|input| input.edge.is_some()) {
+        if !self.any_on_tape {
             return Ok(y);
         }
         let node = node(self.op, 1, self.inputs, saves, rules);

@@ -45,7 +45,6 @@ impl Tensor {
         if self.is_inference() || !mode.views {
             return view;
         }
-        let recording = tape::is_recording();
         let frozen = match mode {
             Mode { inference: true, .. } => Some(MADE_IN_INFERENCE),
             Mode { grad: false, .. } => Some(MADE_UNRECORDED),
@@ -60,13 +59,7 @@ impl Tensor {
                 Base { meta, layout, dtype, apart: None, version, frozen }
             }
         };
-        // As in torch, an unrecorded view requires a gradient if its base does.
-        let leaf = !recording && (self.requires_grad() && !self.is_view() || base.meta.requires_grad());
-        let meta = view.meta_or_new();
-        let mut state = meta.lock();
-        state.base = Some(Box::new(base));
-        state.requires_grad |= leaf;
-        drop(state);
+        view.meta_or_new().lock().base = Some(Box::new(base));
         view
     }
 
@@ -92,22 +85,26 @@ impl Tensor {
         self.meta().is_some_and(|meta| meta.is_view())
     }
 
-    /// Gives a view the history its base has now, if the memory has been written to since the view was made.
+    /// Gives a view the history its base has now, if the memory has been written to since the view was made. One without history
+    /// requires a gradient as long as its base does, as in torch.
     pub(crate) fn refresh_history(&self) {
         let Some(meta) = self.meta().filter(|meta| meta.is_view()) else { return };
         let version = self.version();
         let (base, made_by) = {
-            let state = meta.lock();
+            let mut state = meta.lock();
+            let Some(base) = &state.base else { return };
+            let (on_tape, written) = (base.meta.requires_grad(), base.version != Some(version));
+            state.follows_base = on_tape && state.node.is_none();
             match &state.base {
-                Some(base) if base.version != Some(version) => (base.clone(), state.node.clone()),
+                Some(base) if written && (on_tape || state.node.is_some()) => (base.clone(), state.node.clone()),
                 _ => return,
             }
         };
-        let history = base.meta.lock().node.clone();
-        let new = history.map(|(node, i)| match base.frozen {
-            None => window_node(Edge::Node(node, i), &base, self),
-            Some(reason) => frozen_node(self, made_by, reason),
-        });
+        let new = match (base.meta.edge(), base.frozen) {
+            (Edge::None, _) => None,
+            (edge, None) => Some(window_node(edge, &base, self)),
+            (_, Some(reason)) => Some(frozen_node(self, made_by, reason)),
+        };
         if let Some(new) = new {
             meta.set_node(new, 0);
         }
@@ -122,7 +119,7 @@ impl Meta {
     pub(crate) fn set_node(self: &Arc<Meta>, node: Arc<Node>, output: usize) {
         let (before, retains) = {
             let mut state = self.lock();
-            state.requires_grad = false;
+            (state.requires_grad, state.follows_base) = (false, false);
             (state.node.replace((node.clone(), output)), state.retains_grad)
         };
         if retains {

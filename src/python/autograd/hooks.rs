@@ -159,6 +159,7 @@ impl Tensor {
         let hook = python_hook(function.clone());
         match self.node() {
             Some((node, output)) => {
+                node.check_usable()?;
                 let handle = on_node(&node, function, |_, _| ());
                 node.watchers().hooks.push((output, handle.id, hook));
                 Ok(handle)

@@ -136,7 +136,7 @@ fn roots(outputs: Tensors, grads: Option<Gradients>) -> Result<Vec<(Tensor, Tens
         };
         roots.push((output, grad));
     }
-    if let Some(i) = roots.iter().position(|(output, _)| !output.requires_grad()) {
+    if let Some(i) = roots.iter().position(|(output, _)| !output.edge().is_some()) {
         return crate::runtime_error!("element {i} of tensors does not require grad and does not have a grad_fn");
     }
     Ok(roots)
