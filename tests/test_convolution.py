@@ -169,6 +169,7 @@ HUGE = 2**62
         (lambda: F.pad(X, (1,) * 10), RuntimeError, "two times the input dimension"),
         (lambda: F.pad(X, (-4, -3)), RuntimeError, "too small"),
         (lambda: F.pad(X, (HUGE, HUGE)), RuntimeError, "too small|memory"),
+        (lambda: F.pad(X, (2**44, 2**44, 0, 0), mode="replicate"), MemoryError, "memory"),
         (lambda: F.pad(X, 1), TypeError, "tuple of ints"),
         (lambda: F.pad(X, (1.0, 1)), TypeError, "int"),
         (lambda: F.pad(X, (1, 1), value=1j), TypeError, "float|real"),

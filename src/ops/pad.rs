@@ -201,9 +201,8 @@ pub fn pad(input: &Tensor, pad: IntList, mode: &str, value: Option<f64>) -> Resu
     for (dim, left, right) in pairs(pad, x.rank()) {
         let size = x.shape()[dim] as isize;
         let last = (size - 1).max(0);
-        let places: Vec<i64> =
-            (0..shape[dim] as isize).map(|place| (mode.source)(place, size, left, right).clamp(0, last) as i64).collect();
-        maps.push((dim, Tensor::from_slice(&[places.len()], &places)?));
+        let source = |place: usize| (mode.source)(place as isize, size, left, right).clamp(0, last) as i64;
+        maps.push((dim, Tensor::tabulate("pad", shape[dim], source)?));
     }
     x.shown_around(mode, &Arc::new(maps))
 }
