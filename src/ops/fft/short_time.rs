@@ -4,9 +4,10 @@ use pyo3::prelude::*;
 
 use super::Norm;
 use crate::dtype::{DType, Scalar};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::interpreter::warn;
-use crate::ops::arguments::{Dims, Operand};
+use crate::ops::arguments::{Dims, IntList, Operand};
+use crate::ops::pad::pad;
 use crate::ops::window::resolve_slice;
 use crate::runtime_error;
 use crate::tensor::Tensor;
@@ -73,31 +74,6 @@ impl Tensor {
         self.embedded("constant_pad_nd", &shape, move |z| z.slice_at(last, left, size, 1))
     }
 
-    /// With `count` more numbers before and behind along the last dim, as `mode` says.
-    fn continued(&self, count: usize, mode: &str) -> Result<Tensor> {
-        let x = self;
-        let last = x.rank().saturating_sub(1);
-        let (size, count) = (x.shape().last().copied().unwrap_or(1) as i64, count as i64);
-        let farthest = match mode {
-            "constant" => return x.padded(count as usize, count as usize),
-            "circular" => size,
-            "reflect" | "replicate" if x.numel() == 0 => -1,
-            "reflect" => size - 1,
-            "replicate" => i64::MAX,
-            mode => return Err(Error::NotImplemented(format!("stft: Unrecognised padding mode {mode}"))),
-        };
-        if count > farthest {
-            return runtime_error!("stft: padding of {count} on either side is too large for mode {mode} and a signal of {size}");
-        }
-        let place = |i: i64| match mode {
-            "circular" => i.rem_euclid(size),
-            "replicate" => i.clamp(0, size - 1),
-            _ => (size - 1) - ((size - 1) - i.abs()).abs(),
-        };
-        let total = (size as usize).saturating_add(2 * count as usize);
-        x.index_select(last as isize, &Tensor::tabulate("stft", total, |i| place(i as i64 - count))?)
-    }
-
     /// The windows of a signal of shape (batch, length), as one more dim. If `aligned`, the first begins where the signal does.
     fn windows(&self, sizes: &Sizes, window: Option<&Tensor>, aligned: bool) -> Result<Tensor> {
         let length = self.shape()[1];
@@ -155,7 +131,12 @@ impl Tensor {
         }
         let sizes = Sizes::of(OP, n_fft, hop_length, win_length)?;
         let signal = if x.rank() == 1 { x.unsqueeze_at(0)? } else { x.clone() };
-        let signal = if center { signal.continued(sizes.n / 2, pad_mode)? } else { signal };
+        let signal = if center {
+            let half = (sizes.n / 2) as isize;
+            pad(&signal, IntList(Dims(smallvec::smallvec![half, half])), pad_mode, None)?
+        } else {
+            signal
+        };
         if !x.dtype().is_inexact() {
             return runtime_error!("{OP}: expected a tensor of floating point or complex values, but got {}", x.dtype());
         }
