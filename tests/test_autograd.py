@@ -11,6 +11,7 @@ import pytest
 
 import ferrograd
 from ferrograd.autograd import Variable
+from ferrograd.nn import functional as F
 
 
 def tensor(values, dtype=np.float32, grad=False):
@@ -775,3 +776,71 @@ def test_names_of_nodes():
     assert [ferrograd.autograd.grad(y, number)[0].item() for y in results] == [1, 1]
     many = number.gather(0, ferrograd.tensor([0, 0]))
     assert ferrograd.autograd.grad(many, number, ferrograd.tensor([2.0, 3.0]))[0].item() == 5
+
+
+def class_numbers(*shape):
+    return ferrograd.zeros(*shape, dtype=ferrograd.int64)
+
+
+# Their gradients are the same wherever x, of shape (2, 3, 4), moves.
+FLAT = {
+    "max_pool1d": lambda x: F.max_pool1d(x, 2),
+    "max_pool2d": lambda x: F.max_pool2d(x, 2, return_indices=True)[0],
+    "max_pool3d": lambda x: F.max_pool3d(x[None], 2),
+    "max_unpool1d": lambda x: F.max_unpool1d(*F.max_pool1d(x, 2, return_indices=True), 2),
+    "avg_pool1d": lambda x: F.avg_pool1d(x, 2),
+    "avg_pool2d": lambda x: F.avg_pool2d(x, 2, ceil_mode=True),
+    "avg_pool3d": lambda x: F.avg_pool3d(x[None], 2),
+    "adaptive_max_pool1d": lambda x: F.adaptive_max_pool1d(x, 2),
+    "adaptive_max_pool2d": lambda x: F.adaptive_max_pool2d(x, 2),
+    "adaptive_max_pool3d": lambda x: F.adaptive_max_pool3d(x[None], 2),
+    "adaptive_avg_pool1d": lambda x: F.adaptive_avg_pool1d(x, 2),
+    "adaptive_avg_pool2d": lambda x: F.adaptive_avg_pool2d(x, 2),
+    "adaptive_avg_pool3d": lambda x: F.adaptive_avg_pool3d(x[None], 2),
+    "fractional_max_pool2d": lambda x: F.fractional_max_pool2d(x, 2, 2),
+    "fractional_max_pool3d": lambda x: F.fractional_max_pool3d(x[None], (1, 2, 2), 1),
+    "interpolate": lambda x: F.interpolate(x, scale_factor=0.5, mode="area"),
+    "pad, reflect": lambda x: F.pad(x, (1, 2, 1, 0), mode="reflect"),
+    "pad, replicate": lambda x: F.pad(x, (1, -1), mode="replicate"),
+    "stft": lambda x: x[0].stft(4, window=ferrograd.ones(4, dtype=x.dtype), return_complex=True).real,
+    "nll_loss": lambda x: F.nll_loss(x[0], class_numbers(3)),
+    "nll_loss2d": lambda x: F.nll_loss(x, class_numbers(2, 4), reduction="none"),
+    "rrelu": lambda x: F.rrelu(x, training=True),
+    "rrelu_": lambda x: F.rrelu_(x.clone(), training=True),
+    "norm, 1": lambda x: x.norm(1),
+    "norm, inf": lambda x: x.norm(float("inf"), 1),
+    "vector_norm": lambda x: ferrograd.linalg.vector_norm(x, -float("inf"), (0, 2)),
+    "matrix_norm": lambda x: ferrograd.linalg.matrix_norm(x, 1),
+    "dist": lambda x: x.dist(x.detach() + 1, 1),
+    "pairwise_distance": lambda x: F.pairwise_distance(x, x.detach() * 2, p=1),
+    "triplet_margin_loss": lambda x: F.triplet_margin_loss(x, x.detach() + 1, x.detach() - 1, p=1),
+    "fmod": lambda x: ferrograd.fmod(ferrograd.ones_like(x), x),
+    "remainder": lambda x: ferrograd.remainder(ferrograd.ones_like(x), x),
+}
+
+
+@pytest.mark.parametrize("name", FLAT)
+def test_second_derivatives_of_what_is_flat_are_zeros(name):
+    x = ferrograd.arange(1.0, 25.0, dtype=ferrograd.float64).view(2, 3, 4).sin().requires_grad_()
+    (g,) = ferrograd.autograd.grad(FLAT[name](x).sum(), x, create_graph=True)
+    assert g.requires_grad and not g.eq(0).all()
+    (h,) = ferrograd.autograd.grad((g * g.detach()).sum(), x)
+    assert h.shape == x.shape and h.eq(0).all()
+
+
+# In torch other ops make these, whose gradients depend on nothing.
+@pytest.mark.parametrize("f", [lambda x: F.pad(x, (1, 2), mode="circular"), lambda x: F.adaptive_avg_pool2d(x, 1)])
+def test_gradients_off_the_tape(f):
+    x = ferrograd.ones(2, 3, 4, requires_grad=True)
+    (g,) = ferrograd.autograd.grad(f(x).sum(), x, create_graph=True)
+    assert not g.requires_grad
+
+
+def test_second_derivatives_by_what_comes_before_a_flat_op():
+    w = ferrograd.ones(4, requires_grad=True)
+    x = ferrograd.arange(4.0, requires_grad=True)
+    (g,) = ferrograd.autograd.grad(F.max_pool1d((w * x * x)[None], 2).sum(), x, create_graph=True)
+    assert ferrograd.autograd.grad(g.sum(), [w, x])[0].tolist() == [0, 2, 0, 6]
+    weight = ferrograd.tensor([0.25], requires_grad=True)
+    (g,) = ferrograd.autograd.grad(F.prelu(x - 2, weight).sum(), weight, create_graph=True)
+    assert [h.tolist() for h in ferrograd.autograd.grad(g.sum(), [x, weight])] == [[1, 1, 0, 0], [0]]

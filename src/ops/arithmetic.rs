@@ -214,7 +214,9 @@ impl Tensor {
         if other.is_number() {
             return vjp!("remainder", y, { a: |g| Ok(g.clone()) });
         }
-        vjp!("remainder.1", y, { a: |g| Ok(g.clone()), b: |g| -&(g * a.quotient_floor(&b))? })
+        vjp!("remainder.1", y, { a: |g| Ok(g.clone()), b: |g| {
+            -&(g * a.quotient_floor(&b))?.flat_in("div", &a)?.flat_in("div", &b)?
+        } })
     }
 
     /// What division rounded towards zero leaves: it has the sign of the dividend.
@@ -230,7 +232,9 @@ impl Tensor {
         if other.is_number() {
             return vjp!("fmod", y, { a: |g| Ok(g.clone()) });
         }
-        vjp!("fmod.1", y, { a: |g| Ok(g.clone()), b: |g| -&(g * a.quotient_trunc(&b))? })
+        vjp!("fmod.1", y, { a: |g| Ok(g.clone()), b: |g| {
+            -&(g * a.quotient_trunc(&b))?.flat_in("div", &a)?.flat_in("div", &b)?
+        } })
     }
 
     /// Opposite of each element.

@@ -27,6 +27,7 @@ mod dunders;
 pub mod embedding;
 pub mod extremum;
 pub mod fft;
+mod flat;
 pub mod float_parts;
 pub mod fold;
 pub mod grid;

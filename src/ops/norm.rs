@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 
 use super::arguments::{Dims, Order};
 use super::extremum::equal_mask;
+use super::flat::flat;
 use super::reduce::{Reduction, fold};
 use crate::dtype::{DType, Number, Scalar};
 use crate::error::Result;
@@ -15,11 +16,13 @@ use crate::tensor::Tensor;
 use crate::vjp;
 
 impl Tensor {
-    /// The sign of each element, 0 for 0 and NaN, off the tape: its derivative is 0.
+    /// The sign of each element, 0 for 0 and NaN; its derivative is 0.
     fn signs(&self) -> Result<Tensor> {
-        crate::dispatch_floats!(self.dtype(), "sgn", T => super::kernel::unary::<T, T>("sgn", &self.detached_read()?, #[inline(always)] |v| {
+        let x = self;
+        let y = crate::dispatch_floats!(x.dtype(), "sgn", T => super::kernel::unary::<T, T>("sgn", &x.detached_read()?, #[inline(always)] |v| {
             if v > 0.0 { 1.0 } else if v < 0.0 { -1.0 } else { 0.0 }
-        }))
+        }))?;
+        vjp!("sgn", y, { x: |g| flat("sgn", g) })
     }
 
     /// Each element to a power.

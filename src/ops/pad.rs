@@ -93,7 +93,12 @@ impl Tensor {
         let y = without_recording(|| maps.iter().try_fold(x.detached_read()?, |y, (dim, index)| y.index_select_at(*dim, index)))?;
         let y = if mode.keeps_format && is_channels_last(x) { y.to_copy(x.dtype(), channels_last(x))? } else { y };
         let shape = Shape::from_slice(x.shape());
-        vjp!(mode.names[maps.len() - 1], y, { x: |g| g.gathered_back(mode, &maps, &shape) })
+        let (name, back) = (mode.names[maps.len() - 1], mode.backward[maps.len() - 1]);
+        if mode.keeps_format {
+            return vjp!(name, y, { x: |g| g.gathered_back(mode, &maps, &shape)?.flat_in(back, &x) });
+        }
+        // Torch makes these of slices, whose gradients are not on the tape with the input.
+        vjp!(name, y, { x: |g| g.gathered_back(mode, &maps, &shape) })
     }
 
     /// The sums of what [`Tensor::shown_around`] has made of each place.

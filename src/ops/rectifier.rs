@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 
 use super::activation::check_float;
 use super::arguments::{Dims, Sizes};
+use super::flat::flat;
 use super::inplace::in_place_if;
 use super::kernel::{promoted, rare_binary};
 use super::random::{Source, draw_from};
@@ -74,17 +75,12 @@ impl Tensor {
         let y = float_zip_map!("prelu_kernel", x, w, |x: T, w: T| if x > 0.0 { x } else { w * x })?;
         vjp!("prelu_kernel", y, {
             x: |g| prelu_backward(g, &x, &w),
-            w: |g| (g * x.neg()?.relu()?)?.neg()
+            w: |g| (g * x.neg()?.relu()?)?.neg()?.flat_in("prelu_kernel_backward", &w)
         })
     }
 }
 
 in_place! { relu_ relu }
-
-/// The gradient of what the slopes depend on: as in torch 0, not none.
-fn flat(op: &'static str, h: &Tensor) -> Result<Tensor> {
-    Tensor::zeroed(op, h.shape(), h.dtype())
-}
 
 /// g where x is above a threshold, else 0, in one pass. The threshold itself has derivative 0.
 pub(crate) fn threshold_backward(g: &Tensor, x: &Tensor, threshold: f64) -> Result<Tensor> {
@@ -313,7 +309,7 @@ fn randomized(op: &'static str, x: &Tensor, [lower, upper]: [Scalar; 2], trainin
         draw_from("rrelu", &x, source, |rng, v: T| if v <= 0.0 { rng.uniform(lower, upper) as T } else { 1.0 })
     })?;
     let y = without_recording(|| x.mul(&slopes))?;
-    vjp!(op, y, { x: |g| g * &slopes })
+    vjp!(op, y, { x: |g| (g * &slopes)?.flat_in("rrelu_with_noise_backward", &x) })
 }
 
 /// Each element, those below 0 times a slope: drawn from `lower` to `upper` in `training`, else the middle between them.

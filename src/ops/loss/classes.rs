@@ -205,7 +205,8 @@ pub fn nll_loss(
         classes.losses::<T>(OP, Lines::new(x.shape(), classes.dim), |_, place| unsafe { -from.get(place) })
     })?;
     let slope = Slope::new(&classes, reduce);
-    vjp!(name_of(x), classes.reduce(y, reduce)?, { x: |g| slope.at_classes(&slope.of_samples(g)?.neg()?) })
+    let back = if x.rank() <= 2 { "nll_loss_backward" } else { "nll_loss2d_backward" };
+    vjp!(name_of(x), classes.reduce(y, reduce)?, { x: |g| slope.at_classes(&slope.of_samples(g)?.neg()?)?.flat_in(back, &x) })
 }
 
 /// The `nll_loss` of the logarithm of the softmax over classes, which is not stored.

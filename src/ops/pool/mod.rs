@@ -29,6 +29,22 @@ pub(super) fn not_implemented<T>(kernel: &str, x: &Tensor) -> Result<T> {
     Err(Error::NotImplemented(format!("\"{kernel}\" not implemented for '{}'", x.dtype().type_word())))
 }
 
+/// The name of the op that computes the gradient of a pool.
+fn backward_of(op: &str) -> &'static str {
+    match op {
+        "max_pool2d_with_indices" => "max_pool2d_with_indices_backward",
+        "max_pool3d_with_indices" => "max_pool3d_with_indices_backward",
+        "adaptive_max_pool2d" => "adaptive_max_pool2d_backward",
+        "adaptive_max_pool3d" => "adaptive_max_pool3d_backward",
+        "fractional_max_pool2d" => "fractional_max_pool2d_backward",
+        "fractional_max_pool3d" => "fractional_max_pool3d_backward",
+        "avg_pool2d" => "avg_pool2d_backward",
+        "avg_pool3d" => "avg_pool3d_backward",
+        "adaptive_avg_pool2d" => "adaptive_avg_pool2d_backward",
+        _ => "adaptive_avg_pool3d_backward",
+    }
+}
+
 /// The largest of each window, recorded, and their places in the planes.
 pub(super) fn largest(op: &'static str, x: &Tensor, layout: &Layout, n: usize) -> Result<[Tensor; 2]> {
     let _of = made_of([x]);
@@ -57,7 +73,10 @@ pub(super) fn largest(op: &'static str, x: &Tensor, layout: &Layout, n: usize) -
         // The user cannot write to this one.
         index.view_as_shape(&[planes, results])?
     };
-    let y = vjp!(op, y, { x: |g| g.reshape_to(&[planes, results])?.add_along(1, &index, size)?.view_as_shape(&shape) })?;
+    let back = backward_of(op);
+    let y = vjp!(op, y, { x: |g| {
+        g.reshape_to(&[planes, results])?.add_along(1, &index, size)?.view_as_shape(&shape)?.flat_in(back, &x)
+    } })?;
     Ok([y, shown])
 }
 
@@ -102,11 +121,11 @@ impl Average {
         // As in torch, planes of three dims come out in row-major order.
         let y = if self.op.ends_with("2d") { y.in_format_of(x)? } else { y };
         let it = self.clone();
-        vjp!(self.op, y, { x: |g| it.spread(g) })
+        vjp!(self.op, y, { x: |g| it.spread(g, &x) })
     }
 
     /// The gradient of the elements.
-    fn spread(&self, g: &Tensor) -> Result<Tensor> {
+    fn spread(&self, g: &Tensor, x: &Tensor) -> Result<Tensor> {
         let gx = Tensor::zeroed(self.op, &self.full, g.dtype())?;
         if g.numel() > 0 {
             let from = g.detached_read()?.contiguous()?;
@@ -121,13 +140,8 @@ impl Average {
             })?;
         }
         let it = self.clone();
-        let name = match self.op {
-            "avg_pool2d" => "avg_pool2d_backward",
-            "avg_pool3d" => "avg_pool3d_backward",
-            "adaptive_avg_pool2d" => "adaptive_avg_pool2d_backward",
-            _ => "adaptive_avg_pool3d_backward",
-        };
-        vjp!(name, gx, { g: |gg| it.of(gg) })
+        let back = backward_of(self.op);
+        vjp!(back, gx, { g: |gg| it.of(gg), x: |gg| crate::ops::flat::flat(back, gg) })
     }
 }
 
