@@ -10,6 +10,7 @@ import ferrograd
 from ferrograd.autograd import Function, grad
 from ferrograd.autograd.graph import allow_mutation_on_saved_tensors, disable_saved_tensors_hooks, save_on_cpu, saved_tensors_hooks
 from op_cases import CASES
+from op_cases.case import MADE
 from test_ops_gradients import outputs_of, rng_of, tensor
 
 
@@ -338,3 +339,72 @@ def test_no_write_to_what_an_op_saved_goes_unnoticed(case):
             got = gradients(wanted, slice(place, place + 1))
             for g, w in zip(got or [], want):
                 np.testing.assert_allclose(g, w, rtol=1e-9, atol=1e-12)
+
+
+# Whose indices torch reads once or makes others of: it notices no write, either.
+READ_ONCE = ("take_along_dim", "repeat_interleave", "_unsafe_masked_index", "_unsafe_masked_index_put_accumulate")
+# What looks like indices is lengths or numbers, of which a rule holds what was made of them.
+NUMBERS = ("ctc_loss", "segment_reduce", "ldexp", "cov")
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.op not in READ_ONCE + NUMBERS], ids=str)
+def test_a_write_to_any_index_is_noticed(case):
+    rng = rng_of(case)
+    arrays = [i.sample(rng) for i in case.inputs]
+
+    def total():
+        MADE.clear()
+        return sum(y.sum() for y in outputs_of(case, [tensor(array).requires_grad_() for array in arrays]) if y.requires_grad)
+
+    total()
+    for place in range(len(MADE)):
+        y, index = total(), MADE[place]
+        index.copy_(index.clone())
+        with pytest.raises(RuntimeError, match=r"modified by an inplace operation: .* is at version 1; expected version 0"):
+            y.backward()
+
+
+@pytest.mark.parametrize(
+    "f, other",
+    [
+        (lambda x, i: x[i, 0], [2, 0]),
+        (lambda x, i: x[1:, i], [0, 1]),
+        (lambda x, i: x[i], [True, False, True]),
+        (lambda x, i: x.index_fill(0, i, x.sum()), [2, 0]),
+        (lambda x, i: (x * 1).index_add_(0, i, x[:2], alpha=2), [2, 0]),
+        (lambda x, i: x.detach().scatter(0, i, x), [[0, 1, 2]]),
+        (lambda x, i: x.scatter(0, i, 3.0), [[0, 1, 2]]),
+        (lambda x, i: x.gather(0, i), np.zeros((0, 3), np.int64)),
+        (lambda x, i: x.sum().gather(0, i), 0),
+        (lambda x, i: x.take_along_dim(i), [8, 0]),
+        (lambda x, i: x.put(i, x[0], accumulate=True), [8, 0, 1]),
+        (lambda x, i: x.masked_select(i), [True, False, True]),
+        (lambda x, i: ferrograd.nn.functional.ctc_loss(x, i, ferrograd.tensor([3]), ferrograd.tensor([2])), [1, 2]),
+        (lambda x, w: ferrograd.nn.functional.nll_loss(x, ferrograd.tensor([0, 1, 2]), w), [1.0, 2.0, 3.0]),
+        (lambda x, w: ferrograd.nn.functional.multi_margin_loss(x, ferrograd.tensor([0, 1, 2]), weight=w), [1.0, 2.0, 3.0]),
+        (lambda x, o: ferrograd.nn.functional.embedding_bag(ferrograd.tensor([0, 1]), x, o), [0, 1]),
+    ],
+)
+def test_writes_to_what_other_forms_read_are_noticed(f, other):
+    x, other = ferrograd.rand(3, 3, dtype=ferrograd.float64).requires_grad_(), ferrograd.from_numpy(np.array(other))
+    y = f(x, other)
+    other.copy_(other.clone())
+    with pytest.raises(RuntimeError, match="modified by an inplace operation.* is at version 1; expected version 0"):
+        y.sum().backward()
+
+
+def test_a_write_to_an_index_that_no_rule_needs_is_allowed():
+    x, index = leaf(1.0, 2.0, 3.0), ferrograd.tensor([0, 2])
+    y = x.index_add(0, index, x.detach()[:2]) + x.scatter_add(0, index, x.detach())
+    index.zero_()
+    total = y.sum()
+    for _ in range(2):
+        total.backward()
+    assert x.grad.tolist() == [4.0, 4.0, 4.0]
+
+
+def test_take_along_all_takes_no_negative_indices():
+    x = ferrograd.arange(6.0).reshape(2, 3)
+    assert x.take_along_dim(ferrograd.tensor([[-1]]), 1).tolist() == [[2.0], [5.0]]
+    with pytest.raises(RuntimeError, match="index -1 is out of bounds for dimension 0 with size 6"):
+        x.take_along_dim(ferrograd.tensor([-1]))

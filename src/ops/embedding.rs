@@ -138,7 +138,9 @@ pub fn embedding(weight: &Tensor, indices: &Tensor, padding_idx: i64, scale_grad
     }
     let shares = if scale_grad_by_freq { Some(rarity(&routes.to, &counts(&routes.to, rows)?, weight.dtype())?) } else { None };
     let (reversed, routes) = (Arc::new(routes.reversed()), Arc::new(routes));
+    let indices = indices.save();
     vjp!("embedding", y, { weight: |g| {
+        indices.check_saved()?;
         let g = g.reshape_to(&[count, width])?;
         let z = without_recording(|| summed("embedding_dense_backward", &g, &routes, rows, shares.as_ref()))?;
         let reversed = reversed.clone();
@@ -290,7 +292,7 @@ pub fn embedding_bag(
     };
     let bags = Arc::new(Bags::new(indices, rows, offsets.to_vec()?, include_last_offset, padding)?);
     let places = if mode == Mode::Max { Some(bags.largest(weight)?) } else { None };
-    let y = bagged(weight, per_sample_weights, &bags, places.as_ref(), mode, scale_grad_by_freq)?;
+    let y = bagged(weight, per_sample_weights, [indices, offsets], &bags, places.as_ref(), mode, scale_grad_by_freq)?;
     let zeros = || Tensor::zeroed("embedding_bag", &[offsets.numel()], DType::I64);
     let quick = mode == Mode::Sum && weight.dtype() == DType::F32 && padding.is_none();
     let bag = index_of(if quick { &[] } else { &bags.bag })?;
@@ -325,10 +327,11 @@ fn check_bags(weight: &Tensor, indices: &Tensor, offsets: &Tensor, scales: Optio
     Ok(())
 }
 
-/// What becomes of the bags. `places` are those of the maxima.
+/// What becomes of the bags, which were read from `sources`. `places` are those of the maxima.
 fn bagged(
     weight: &Tensor,
     scales: Option<&Tensor>,
+    sources: [&Tensor; 2],
     bags: &Arc<Bags>,
     places: Option<&Tensor>,
     mode: Mode,
@@ -358,8 +361,10 @@ fn bagged(
         None => Tensor::zeroed("embedding_bag", &[0], dtype)?,
     };
     let (of_rows, of_scales) = (bags.clone(), bags.clone());
+    let sources = sources.map(Tensor::save);
+    let sources2 = sources.clone();
     vjp!("embedding_bag", y, {
-        weight: |g| match &places {
+        weight: |g| match sources.iter().try_for_each(Tensor::check_saved).map(|()| &places)? {
             Some(places) => {
                 let zeros = Tensor::zeroed("embedding_bag_backward", &[rows, width], dtype)?;
                 zeros.scatter_add(0, places, &occupied.choose(g, 0.0)?)
@@ -375,6 +380,7 @@ fn bagged(
             }
         },
         scales: |g| {
+            sources2.iter().try_for_each(Tensor::check_saved)?;
             let found = products(g, &of_scales.routes.to, &weight, &of_scales.routes.from)?;
             Tensor::zeroed("embedding_bag_backward", &[of_scales.kept.len()], dtype)?.masked_scatter(&kept, &found)
         }

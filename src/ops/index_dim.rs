@@ -27,7 +27,7 @@ impl Tensor {
         let mut places = Places::default();
         let _of = made_of([index]);
         places.add_integers(dim, self.shape()[dim], &Tensor::from_slice(&[list.len()], &list)?)?;
-        Ok(places)
+        Ok(places.read_from(index))
     }
 
     /// The checks that `index_add`, `index_copy` and `index_reduce` share; 0-d tensors get a dim.
@@ -180,7 +180,7 @@ impl Tensor {
         list.dedup();
         let _of = made_of([index]);
         places.add_integers(d, x.shape()[d], &Tensor::from_slice(&[list.len()], &list)?)?;
-        x.with_places(op, &places, &value, false)?.view_as_shape(self.shape())
+        x.with_places(op, &places.read_from(index), &value, false)?.view_as_shape(self.shape())
     }
 
     /// A copy with `source` joined by `reduce` ("prod", "mean", "amax" or "amin") to what is at the places of `dim` that
@@ -204,7 +204,7 @@ impl Tensor {
         let (x, d, index, source) = self.with_source("index_reduce", dim, index, source)?;
         x.check_source("index_reduce", d, &index, &source, Error::Runtime)?;
         let list = checked_places("index_reduce", d, x.shape()[d], &index).map_err(|e| Error::Index(e.to_string()))?;
-        let along = Along::vector(d, &list, source.shape());
+        let along = Along::vector(d, &list, source.shape(), &index);
         let _of = made_of([&index]);
         x.reduced_along("index_reduce", &along, &source, reduce, include_self)?.view_as_shape(self.shape())
     }

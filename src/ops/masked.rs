@@ -123,13 +123,18 @@ impl Tensor {
     pub fn masked_select(&self, mask: &Tensor) -> Result<Tensor> {
         mask.check_bool("masked_select")?;
         let shape = broadcast_shapes("masked_select", self.shape(), mask.shape())?;
+        let given = mask;
         let mask = crate::tape::without_recording(|| mask.expand_to("masked_select", &shape)?.contiguous())?;
         let mut places = super::places::Places::default();
         places.add_mask(0, &mask)?;
         let x = self;
         let y = crate::tape::without_recording(|| x.expand_to("masked_select", &shape)?.taken("masked_select", &places))?;
-        let mask = mask.save();
-        vjp!("masked_select", y.without_meta(), { x: |g| g.spread(&mask) })
+        // The mask of all elements may be a copy: the user writes to the other.
+        let given = given.save();
+        vjp!("masked_select", y.without_meta(), { x: |g| {
+            given.check_saved()?;
+            g.spread(&mask)
+        } })
     }
 
     /// A copy with the elements of `source`, in turn, where `mask` (which broadcasts) is true.
@@ -146,6 +151,7 @@ impl Tensor {
         }
         let shape = broadcast_shapes("masked_scatter", self.shape(), mask.shape())?;
         let wide = self.expand_to("masked_scatter", &shape)?;
+        let given = mask;
         let mask = crate::tape::without_recording(|| mask.expand_to("masked_scatter", &shape)?.contiguous())?;
         let mut places = super::places::Places::default();
         places.add_mask(0, &mask)?;
@@ -160,12 +166,18 @@ impl Tensor {
             crate::tape::without_recording(|| source.contiguous()?.view_as_shape(&[source.numel()])?.slice_at(0, 0, count, 1))?;
         let target = if wide.is_reusable() { wide.clone() } else { crate::tape::without_recording(|| wide.contiguous())? };
         let y = crate::tape::without_recording(|| target.with_places("masked_scatter", &places, &values.detached(false), false))?;
-        let mask = mask.save();
-        let (dtype, mask2) = (self.dtype(), mask.clone());
+        let (given, dtype) = (given.save(), self.dtype());
+        let (given2, mask2) = (given.clone(), mask.clone());
         let sizes: Shape = source.shape().into();
         vjp!("masked_scatter", y.without_meta(), {
-            wide: |g| g.filled_where("masked_fill", &mask, &Tensor::zeroed("masked_fill", &[], dtype)?),
-            source: |g| g.masked_select(&mask2)?.padded_to(&sizes)
+            wide: |g| {
+                given.check_saved()?;
+                g.filled_where("masked_fill", &mask, &Tensor::zeroed("masked_fill", &[], dtype)?)
+            },
+            source: |g| {
+                given2.check_saved()?;
+                g.masked_select(&mask2)?.padded_to(&sizes)
+            }
         })
     }
 

@@ -25,6 +25,8 @@ struct Index {
     places: Arc<[usize]>,
     /// The shape of the index.
     shape: Shape,
+    /// The user's tensor that they were read from.
+    source: Option<Tensor>,
 }
 
 /// Checked indices for some dims of a tensor of known sizes, which broadcast together.
@@ -49,7 +51,8 @@ impl Places {
         };
         let places = index.to_vec::<i64>()?.iter().map(wrap).collect::<Result<Arc<[usize]>>>()?;
         self.sample_of = self.sample_of.and(index.sample_of());
-        self.add(Index { dim, sizes: Shape::from_slice(&[size]), places, shape: index.shape().into() })
+        let sizes = Shape::from_slice(&[size]);
+        self.add(Index { dim, sizes, places, shape: index.shape().into(), source: Some(index.kept()) })
     }
 
     /// Indexes as many dims as a mask has by the places where it is not zero.
@@ -58,14 +61,14 @@ impl Places {
         self.sample_of = self.sample_of.and(mask.sample_of());
         let places: Arc<[usize]> = flags.iter().enumerate().filter(|(_, flag)| flag.get()).map(|(place, _)| place).collect();
         let shape = Shape::from_slice(&[places.len()]);
-        self.add(Index { dim, sizes: mask.shape().into(), places, shape })
+        self.add(Index { dim, sizes: mask.shape().into(), places, shape, source: Some(mask.kept()) })
     }
 
     /// Indexes a dim of size 1 by `true` (it stays) or `false` (nothing is left).
     pub fn add_flag(&mut self, dim: usize, flag: bool) -> Result<()> {
         let places: Arc<[usize]> = if flag { Arc::new([0]) } else { Arc::new([]) };
         let shape = Shape::from_slice(&[places.len()]);
-        self.add(Index { dim, sizes: Shape::from_slice(&[1]), places, shape })
+        self.add(Index { dim, sizes: Shape::from_slice(&[1]), places, shape, source: None })
     }
 
     fn add(&mut self, index: Index) -> Result<()> {
@@ -81,6 +84,24 @@ impl Places {
         }
         self.list.push(index);
         Ok(())
+    }
+
+    /// Says that the indices were read from this tensor of the user's.
+    pub fn read_from(mut self, source: &Tensor) -> Places {
+        self.list.iter_mut().for_each(|index| index.source = Some(source.kept()));
+        self
+    }
+
+    /// For a rule, which must fail if the tensors that they were read from have been written to meanwhile.
+    fn save(&self) -> Places {
+        let mut saved = self.clone();
+        saved.list.iter_mut().for_each(|index| index.source = index.source.as_ref().map(Tensor::save));
+        saved
+    }
+
+    /// Fails if they are saved and the tensors that they were read from have been written to since.
+    fn check_saved(&self) -> Result<()> {
+        self.list.iter().filter_map(|index| index.source.as_ref()).try_for_each(Tensor::check_saved)
     }
 
     /// Whether there are no indices.
@@ -207,6 +228,7 @@ impl Tensor {
     pub(crate) fn taken(&self, op: &'static str, places: &Places) -> Result<Tensor> {
         let x = self;
         x.check_saved()?;
+        places.check_saved()?;
         let y = Tensor::uninitialized(op, &places.result_shape(x.shape()), x.dtype())?;
         let offsets = places.offsets(x);
         {
@@ -220,30 +242,37 @@ impl Tensor {
         }
         let y = if op == "index" { places.in_order_of(x, y)? } else { y };
         y.note_sample_of(places.sample_of);
-        let (shape, places) = (Shape::from_slice(x.shape()), places.clone());
+        let (shape, places) = (Shape::from_slice(x.shape()), places.save());
         vjp!(op, y, { x: |g| g.put_back(&shape, &places) })
     }
 
     /// Zeros of a shape to which this tensor is added at the places.
     fn put_back(&self, shape: &[usize], places: &Places) -> Result<Tensor> {
         let x = self;
+        places.check_saved()?;
         let y = Tensor::zeroed("index_backward", shape, x.dtype())?;
         y.put_places(places, x, true)?;
-        let places = places.clone();
+        let places = places.save();
         vjp!("index_backward", y, { x: |g| g.taken("index", &places) })
     }
 
     /// A copy with `values` (which must broadcast) at the places, or added to what is there. `op` names the node.
     pub(crate) fn with_places(&self, op: &'static str, places: &Places, values: &Tensor, accumulate: bool) -> Result<Tensor> {
         let x = self;
+        places.check_saved()?;
         let y = x.own_copy()?;
         y.put_places(places, values, accumulate)?;
         y.note_sample_of(places.sample_of);
-        let places = places.clone();
+        let places = places.save();
+        if op == "index_add" {
+            // Torch's rule for x takes no index here, and may run again.
+            return vjp!(op, y, { x: |g| Ok(g.clone()), values: |g| g.taken("index", &places) });
+        }
         let places2 = places.clone();
         let dtype = x.dtype();
         vjp!(op, y, {
             x: |g| if accumulate {
+                places.check_saved()?;
                 Ok(g.clone())
             } else {
                 g.with_places(op, &places, &Tensor::zeroed(op, &[], dtype)?, false)

@@ -26,6 +26,8 @@ pub(crate) struct Along {
     /// The shape of the index, with as many dims as the tensor (at least one).
     shape: Shape,
     places: Arc<[i64]>,
+    /// The user's tensor that they were read from.
+    source: Tensor,
 }
 
 /// How values that come to the same place are joined.
@@ -65,7 +67,7 @@ impl Along {
     fn new(op: &str, x: &Tensor, dim: isize, index: &Tensor) -> Result<Along> {
         let dim = normalize_dim("gather", dim, x.rank())?;
         if index.numel() == 0 {
-            return Ok(Along { dim, shape: Shape::from_slice(&[0]), places: Arc::new([]) });
+            return Ok(Along { dim, shape: Shape::from_slice(&[0]), places: Arc::new([]), source: index.kept() });
         }
         index.check_index(op)?;
         if index.rank().max(1) != x.rank().max(1) {
@@ -78,16 +80,21 @@ impl Along {
                  dimension {dim}"
             );
         }
-        Ok(Along { dim, places: checked_places(op, dim, sizes[dim], index)?.into(), shape })
+        Ok(Along { dim, places: checked_places(op, dim, sizes[dim], index)?.into(), shape, source: index.kept() })
     }
 
-    /// One index vector, the same everywhere else.
-    pub(crate) fn vector(dim: usize, places: &[i64], shape: &[usize]) -> Along {
+    /// One index vector, which was read from `source`, the same everywhere else.
+    pub(crate) fn vector(dim: usize, places: &[i64], shape: &[usize], source: &Tensor) -> Along {
         let inner: usize = shape[dim + 1..].iter().product();
         let outer: usize = shape[..dim].iter().product();
         let block = places.iter().flat_map(|&place| std::iter::repeat_n(place, inner));
         let places = (0..outer).flat_map(|_| block.clone()).collect();
-        Along { dim, shape: shape.into(), places }
+        Along { dim, shape: shape.into(), places, source: source.kept() }
+    }
+
+    /// For a rule, which must fail if the index has been written to meanwhile.
+    fn save(&self) -> Along {
+        Along { source: self.source.save(), ..self.clone() }
     }
 }
 
@@ -109,6 +116,7 @@ impl Tensor {
     fn gathered_along(&self, along: &Along) -> Result<Tensor> {
         let x = self;
         x.check_saved()?;
+        along.source.check_saved()?;
         let y = Tensor::uninitialized("gather", &along.shape, x.dtype())?;
         {
             let strides = x.byte_strides();
@@ -120,7 +128,7 @@ impl Tensor {
                 by_size!(x.dtype(), W => gather::take_along::<W>(to as *mut W, from as *const W, &kernel));
             });
         }
-        let (along, shape) = (along.clone(), Shape::from_slice(x.shape()));
+        let (along, shape) = (along.save(), Shape::from_slice(x.shape()));
         let dtype = x.dtype();
         vjp!("gather", y, { x: |g| {
             Tensor::zeroed("gather", &shape, dtype)?.scattered_along("scatter_add", &along, g, true)
@@ -148,19 +156,20 @@ impl Tensor {
     /// A copy with values, of the index's shape or 0-d, at the places of a checked index, or added to what is there.
     fn scattered_along(&self, op: &'static str, along: &Along, values: &Tensor, add: bool) -> Result<Tensor> {
         let x = self;
+        along.source.check_saved()?;
         let y = x.own_contiguous_copy()?;
         crate::dispatch_all!(y.dtype(), op, T => if add {
             y.put_along::<T>(along, values, |old, value| old.add(value))
         } else {
             y.put_along::<T>(along, values, |_, value| value)
         })?;
-        let (along, along2, dtype) = (along.clone(), along.clone(), x.dtype());
+        let along = along.save();
+        if add {
+            return vjp!(op, y, { x: |g| Ok(g.clone()), values: |g| g.gathered_along(&along) });
+        }
+        let (along2, dtype) = (along.clone(), x.dtype());
         vjp!(op, y, {
-            x: |g| if add {
-                Ok(g.clone())
-            } else {
-                g.scattered_along(op, &along, &Tensor::zeroed(op, &[], dtype)?, false)
-            },
+            x: |g| g.scattered_along(op, &along, &Tensor::zeroed(op, &[], dtype)?, false),
             values: |g| g.gathered_along(&along2)
         })
     }
@@ -180,7 +189,7 @@ impl Tensor {
         }
         let y = x.own_contiguous_copy()?;
         let y = crate::dispatch_ordered!(y.dtype(), op, T => y.reduce_into::<T>(along, values, reduce, include_self))?;
-        let along = along.clone();
+        let along = along.save();
         let along2 = along.clone();
         vjp!(op, y, {
             x: |g, y| {
@@ -250,6 +259,7 @@ fn reduced_backward(
     reduce: Reduce,
     include_self: bool,
 ) -> Result<(Tensor, Tensor)> {
+    along.source.check_saved()?;
     let zeros = || Tensor::zeroed("scatter_reduce", x.shape(), x.dtype());
     let ones = || Tensor::from_scalar(Scalar::Float(1.0), x.dtype());
     let none = Tensor::from_scalar(Scalar::Float(0.0), x.dtype())?;
@@ -345,14 +355,22 @@ impl Tensor {
             let y = Tensor::uninitialized("gather", index.shape(), self.dtype())?;
             let x = self;
             let (shape, dtype): (Shape, DType) = (x.shape().into(), x.dtype());
-            return vjp!("gather", y, { x: |_g| Tensor::zeroed("gather", &shape, dtype) });
+            let along = along.save();
+            return vjp!("gather", y, { x: |_g| {
+                along.source.check_saved()?;
+                Tensor::zeroed("gather", &shape, dtype)
+            } });
         }
         if self.rank() > 0 {
             return self.gathered_along(&along)?.reshape_to(index.shape());
         }
         let x = self;
         let y = crate::tape::without_recording(|| x.at_least_1d()?.gathered_along(&along)?.view_as_shape(index.shape()))?;
-        vjp!("gather", y.without_meta(), { x: |g| g.sum(None, false, None) })
+        let along = along.save();
+        vjp!("gather", y.without_meta(), { x: |g| {
+            along.source.check_saved()?;
+            g.sum(None, false, None)
+        } })
     }
 
     /// A copy with `src` (a tensor, or a number for all) at the places that `index` names along `dim`:
@@ -401,7 +419,8 @@ impl Tensor {
         })
     }
 
-    /// Elements by places along `dim`; `indices` and the other dims broadcast. Without `dim`: of the flattened tensor.
+    /// Elements by places along `dim`, negative ones from the end; `indices` and the other dims broadcast. Without `dim`: `gather` from
+    /// the flattened tensor.
     #[pyo3(signature = (indices, dim=None))]
     pub fn take_along_dim(&self, indices: &Tensor, dim: Option<isize>) -> Result<Tensor> {
         if indices.dtype() != DType::I64 {
@@ -409,7 +428,7 @@ impl Tensor {
         }
         let Some(dim) = dim else {
             let flat = self.reshape_to(&[self.numel()])?;
-            return flat.take_along_dim(&indices.reshape_to(&[indices.numel()])?, Some(0));
+            return flat.gather(0, &indices.reshape_to(&[indices.numel()])?, false);
         };
         if indices.rank() != self.rank() {
             return runtime_error!(

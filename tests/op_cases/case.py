@@ -1,5 +1,6 @@
 """How the cases of op_cases are made."""
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Callable, Optional
 
@@ -10,6 +11,9 @@ import ferrograd
 CASES = []
 # Names without a derivative, and why.
 NOT_DIFFERENTIABLE = {}
+
+# The last index tensors that cases made, for a test that writes to them.
+MADE = deque(maxlen=8)
 
 # Domains that keep away from 0, and from whole numbers and halves.
 APART = ((-2.0, -0.3), (0.3, 2.0))
@@ -104,7 +108,8 @@ def reduction(*ops, domain=(-2.0, 2.0), numpy=None, empty=True, whole=True):
 
 def places(values):
     """Indices, or a mask, as a tensor."""
-    return ferrograd.from_numpy(np.array(values))
+    MADE.append(ferrograd.from_numpy(np.array(values)))
+    return MADE[-1]
 
 
 def shaped(op, *arguments, numpy=None, shape=(2, 3), **keywords):

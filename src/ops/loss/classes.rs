@@ -117,18 +117,22 @@ struct Slope {
     index: Tensor,
     share: Tensor,
     total: Option<f64>,
+    /// What these were read from.
+    sources: [Option<Tensor>; 2],
 }
 
 impl Slope {
-    fn new(classes: &Classes, reduce: Reduce) -> Slope {
+    fn new(classes: &Classes, reduce: Reduce, target: &Tensor, weight: Option<&Tensor>) -> Slope {
         let Classes { dim, count, .. } = *classes;
         // The mean of nothing has no gradient that would be divided.
         let total = (reduce == Reduce::Mean && !classes.all_ignored).then_some(classes.total);
-        Slope { dim, count, index: classes.index.clone(), share: classes.share.clone(), total }
+        let sources = [Some(target.save()), weight.map(Tensor::save)];
+        Slope { dim, count, index: classes.index.clone(), share: classes.share.clone(), total, sources }
     }
 
     /// The gradient of each sample's own loss.
     fn of_samples(&self, g: &Tensor) -> Result<Tensor> {
+        self.sources.iter().flatten().try_for_each(Tensor::check_saved)?;
         match self.total {
             Some(total) => (g / total)? * &self.share,
             None => g * &self.share,
@@ -204,7 +208,7 @@ pub fn nll_loss(
         // SAFETY: places are those of classes, within the input, which is contiguous and locked for reading.
         classes.losses::<T>(OP, Lines::new(x.shape(), classes.dim), |_, place| unsafe { -from.get(place) })
     })?;
-    let slope = Slope::new(&classes, reduce);
+    let slope = Slope::new(&classes, reduce, target, weight.as_deref());
     let back = if x.rank() <= 2 { "nll_loss_backward" } else { "nll_loss2d_backward" };
     vjp!(name_of(x), classes.reduce(y, reduce)?, { x: |g| slope.at_classes(&slope.of_samples(g)?.neg()?)?.flat_in(back, &x) })
 }
@@ -237,7 +241,7 @@ fn class_cross_entropy(
             most.get(samples + sample) - (from.get(place) - most.get(sample))
         })
     })?;
-    let slope = Slope::new(&classes, reduce);
+    let slope = Slope::new(&classes, reduce, target, weight);
     vjp!(name_of(x), classes.reduce(y, reduce)?, { x: |g| class_backward(g, &x, &norms, &slope) })
 }
 

@@ -212,7 +212,11 @@ pub fn ctc_loss(
         return Err(error);
     }
     let slopes = slopes.to_dtype(x.dtype())?;
-    vjp!(OP, losses.to_dtype(x.dtype())?, { x: |g| spread(g, &slopes, &x) })
+    let source = targets.save();
+    vjp!(OP, losses.to_dtype(x.dtype())?, { x: |g| {
+        source.check_saved()?;
+        spread(g, &slopes, &x)
+    } })
 }
 
 /// Slopes of the losses of samples, times their gradients.

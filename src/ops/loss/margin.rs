@@ -85,7 +85,7 @@ pub fn multi_margin_loss(
     let _of = made_of([target].into_iter().chain(weight.as_deref()));
     let labels = labels(OP, target, 0, classes)?;
     let values = x.detached_read()?.contiguous()?;
-    let weights = weight.map(|weight| weight.to_vec::<f64>()).transpose()?;
+    let weights = weight.as_ref().map(|weight| weight.to_vec::<f64>()).transpose()?;
     // What the terms of each sample count for: nothing at its own class.
     let mut share = vec![0.0; samples * classes];
     for (row, &label) in share.chunks_mut(classes).zip(&labels) {
@@ -107,7 +107,9 @@ pub fn multi_margin_loss(
         (if p == 1 { over } else { (&over * &over)? } * &share)?.sum(last(1), false, None)
     })?;
     let factor = reduce.share(samples);
+    let sources = [Some(target.save()), weight.map(|weight| weight.save())];
     vjp!(OP, finish(losses, reduce, target.rank() > 0)?, { x: |g| {
+        sources.iter().flatten().try_for_each(Tensor::check_saved)?;
         let over = over(&x)?;
         let slope = if p == 1 { over.gt(0.0.into())?.to_dtype(x.dtype())? } else { (over * 2.0)? };
         let g = if g.rank() == 1 { g.unsqueeze_at(1)? } else { g.clone() };
@@ -157,7 +159,9 @@ pub fn multilabel_margin_loss(input: &Tensor, target: &Tensor, reduction: i64) -
     let losses = Tensor::from_slice(&[samples], &losses)?.to_dtype(x.dtype())?;
     let slopes = Tensor::from_slice(&[samples, classes], &slopes)?.to_dtype(x.dtype())?;
     let (factor, shape) = (reduce.share(samples), Shape::from_slice(x.shape()));
+    let source = target.save();
     vjp!(OP, finish(losses, reduce, target.rank() > 1)?, { x: |g| {
+        source.check_saved()?;
         let g = if g.rank() == 1 { g.unsqueeze_at(1)? } else { g.clone() };
         ((g * factor)? * &slopes)?.reshape_to(&shape)
     } })
