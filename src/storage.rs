@@ -10,7 +10,7 @@ use std::alloc::Layout as MemoryLayout;
 use std::any::Any;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use smallvec::SmallVec;
 
@@ -28,6 +28,21 @@ struct Line;
 /// Shared memory of one or more tensors.
 #[derive(Clone)]
 pub struct Storage(Arc<Buffer>);
+
+/// Memory that may be gone, and how often it had been written to when this was made.
+pub struct Watch {
+    memory: Weak<Buffer>,
+    /// The version then.
+    pub version: u32,
+}
+
+impl Watch {
+    /// The version now, if it is another.
+    pub fn changed(&self) -> Option<u32> {
+        let version = Storage(self.memory.upgrade()?).version();
+        (version != self.version).then_some(version)
+    }
+}
 
 struct Buffer {
     start: AtomicPtr<u8>,
@@ -126,6 +141,11 @@ impl Storage {
     /// Whether the memory belongs to somebody else.
     pub fn is_lent(&self) -> bool {
         self.0.lender.is_some()
+    }
+
+    /// To find out later whether it has been written to, without keeping it.
+    pub fn watch(&self) -> Watch {
+        Watch { memory: Arc::downgrade(&self.0), version: self.version() }
     }
 
     /// How often the memory has been written to by in-place ops.

@@ -408,3 +408,34 @@ def test_take_along_all_takes_no_negative_indices():
     assert x.take_along_dim(ferrograd.tensor([[-1]]), 1).tolist() == [[2.0], [5.0]]
     with pytest.raises(RuntimeError, match="index -1 is out of bounds for dimension 0 with size 6"):
         x.take_along_dim(ferrograd.tensor([-1]))
+
+
+@pytest.mark.parametrize("op", "exp exp2 expm1 reciprocal relu rsqrt sigmoid sqrt tan tanh".split())
+@pytest.mark.parametrize("part", [slice(None), slice(0, 2)])
+def test_a_write_to_the_result_of_an_op_in_place_is_noticed(op, part):
+    def result():
+        y = x * 1
+        getattr(y[part], op + "_")()
+        return y
+
+    x = leaf(0.2, 0.4, 0.6)
+    result().sum().backward()
+    want = x.grad.clone()
+    y = result()
+    z = y + 1
+    z.sum().backward()
+    assert x.grad.tolist() == (2 * want).tolist()
+    y = result()
+    y.add_(1)
+    with pytest.raises(RuntimeError, match=rf"DoubleTensor \[\d\]\], which is output 0 of {op.title()}, is at version 2; expected version 1"):
+        y.sum().backward()
+
+
+@pytest.mark.parametrize("op", "sin cos log square abs neg erfinv sinh atan log1p".split())
+def test_a_write_to_the_result_of_an_op_that_does_not_need_it_is_allowed(op):
+    x = leaf(0.2, 0.4, 0.6)
+    y = getattr(x * 1, op + "_")()
+    y.mul_(2)
+    y.sum().backward()
+    (want,) = grad(getattr(x, op)().sum(), x)
+    assert x.grad.tolist() == (2 * want).tolist()

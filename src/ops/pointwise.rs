@@ -99,7 +99,10 @@ impl Tensor {
     pub fn erfinv(&self) -> Result<Tensor> {
         let x = self;
         let y = float_map!("erfinv", x, |v: T| special::erfinv(v))?;
-        vjp!("erfinv", y, { x: |g, y| g * ((y * y)?.exp()? * (0.5 * PI.sqrt())) })
+        vjp!("erfinv", y, { x: |g| {
+            let y = x.erfinv()?;
+            g * ((&y * &y)?.exp()? * (0.5 * PI.sqrt()))
+        } })
     }
 
     /// Logarithm of the absolute value of the gamma function.

@@ -331,6 +331,9 @@ impl Run {
         if grads.iter().all(Option::is_none) && !node.op.starts_with(EXACT_NAME) {
             return (0..node.inputs.len()).try_for_each(|i| send(self, i, None));
         }
+        if !matches!(rules, Rules::Freed) {
+            node.check_written()?;
+        }
         match rules {
             Rules::Each(rules) => {
                 let Some(Some(g)) = grads.first() else { return Ok(()) };

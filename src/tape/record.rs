@@ -14,9 +14,10 @@ use super::meta::{Hook, Meta};
 use super::sample::Maps;
 use super::saved::{self, Packed};
 use crate::dtype::DType;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::layout::{Shape, copy_of};
 use crate::runtime_error;
+use crate::storage::Watch;
 use crate::tensor::Tensor;
 
 /// How an op computes the gradient of each input from that of its one output.
@@ -139,6 +140,8 @@ pub struct Extras {
     pub origin: OnceLock<Origin>,
     /// What its rules hold, where hooks keep it elsewhere.
     pub packed: Mutex<Vec<Arc<Packed>>>,
+    /// The memory that its output, which its rules need, was written to by an in-place op; and the output's shape and dtype.
+    pub written: OnceLock<(Watch, Shape, DType)>,
     /// Hooks on the node as a whole.
     pub node_hooks: Mutex<NodeHooks>,
     /// Number, shape and dtype of the outputs that the user has come here from.
@@ -168,6 +171,14 @@ impl Node {
     /// What few nodes have, made when it is first needed.
     pub fn extras(&self) -> &Extras {
         self.extras.get_or_init(Box::default)
+    }
+
+    /// Fails if this is the node of an in-place op whose rules need the result, and that has been written to since.
+    pub fn check_written(&self) -> Result<()> {
+        let Some((watch, shape, dtype)) = self.extras.get().and_then(|extras| extras.written.get()) else { return Ok(()) };
+        let Some(found) = watch.changed() else { return Ok(()) };
+        let what = format!("[torch.{}Tensor {shape:?}], which is output 0 of {},", dtype.type_word(), short_name(&self.name()));
+        Err(Error::Modified { what, found, expected: watch.version, traced: anomaly::is_enabled() })
     }
 
     /// Those who watch, to change them.

@@ -13,7 +13,7 @@ use super::frozen::{MADE_IN_INFERENCE, MADE_UNRECORDED, frozen_node, maker, refu
 use super::level::{before_value, before_write, is_captured_by_map};
 use super::meta::Meta;
 use super::mode::Mode;
-use super::record::{COPY_SLICES, Edge, Input, Node, Rule, Rules, node, node_between};
+use super::record::{COPY_SLICES, Edge, Input, Node, Rule, Rules, next_id, node, node_between};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
 use crate::layout::{Layout, Shape};
@@ -196,13 +196,20 @@ pub fn in_place(
         return Ok(());
     }
     let before = x.copied()?.with_meta_of(x);
+    let began = next_id();
     let result = f(&before)?;
     x.check_result_fits(op, &result)?;
     before_value(op, x, &result)?;
+    // What else holds the result's memory is a rule of the op: it saves its result, which to the user is `x` from now on.
+    let saved = !result.storage().is_held_once() && !result.storage().same(before.storage());
+    let node = result.node().map(|(node, _)| node).filter(|node| saved && node.id > began);
     let result = result.to_dtype(x.dtype())?;
     x.write(&result)?;
     x.bump_version();
     rebase(op, x, &result, false);
+    if let Some(node) = node {
+        let _first = node.extras().written.set((x.storage().watch(), Shape::from_slice(x.shape()), x.dtype()));
+    }
     Ok(())
 }
 
