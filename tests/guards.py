@@ -173,6 +173,7 @@ GUARDS = [
             "test_threads_on_one_tensor.py::test_a_gradient_that_changes_while_its_object_is_made[add]",
             "test_threads_on_one_tensor.py::test_a_gradient_that_changes_while_its_object_is_made[delete]",
             "test_threads.py::test_gradients_with_a_graph_add_up",
+            "test_threads.py::test_retained_gradients_add_up",
             "free:test_threads_on_one_tensor.py::test_a_gradient_that_is_looked_at_still_adds_up",
             "free:test_threads_on_one_tensor.py::test_a_gradient_is_set_and_deleted_while_others_add_to_it",
         ],

@@ -168,6 +168,20 @@ def test_gradients_with_a_graph_add_up():
     leaf.grad = None
 
 
+def test_retained_gradients_add_up():
+    """Guard: `keep_grad` looks whether another thread's gradient came in between."""
+    leaf = fg.zeros(400_000, dtype=fg.float64).requires_grad_()
+    y = leaf * 2
+    y.retain_grad()
+
+    def differentiate():
+        y.sum().backward(retain_graph=True)
+
+    passes = sum(run_so_often(10, *[differentiate] * 3))
+    assert y.grad.min() == y.grad.max() == passes
+    assert leaf.grad.min() == leaf.grad.max() == passes * 2
+
+
 def test_a_kernel_lets_other_threads_run():
     """Guard: `without_interpreter`. Of itself this Python would let nobody else run for a minute."""
     x = fg.ones(700, 700)

@@ -214,14 +214,14 @@ pub fn add_to_grad(meta: &Arc<Meta>, grad: Tensor, create_graph: bool) -> Result
 
 /// The same for a computed tensor: a sum is a new tensor, and who holds the one before sees no change.
 pub fn keep_grad(meta: &Arc<Meta>, grad: Tensor, create_graph: bool) -> Result<()> {
-    let before = meta.lock().grad.clone();
-    if create_graph || before.is_none() {
-        return add_to_grad(meta, grad, create_graph);
+    loop {
+        let before = meta.lock().grad.clone();
+        let Some(kept) = before.as_ref().filter(|_| !create_graph) else { return add_to_grad(meta, grad, create_graph) };
+        let sum = super::without_recording(|| kept.tensor()?.add(&grad))?;
+        if meta.replace_grad(&before, Grad::Native(Box::new(sum))) {
+            return Ok(());
+        }
     }
-    let kept = before.as_ref().map(Grad::tensor).transpose()?;
-    let sum = super::without_recording(|| kept.map(|kept| kept.add(&grad)).transpose())?.unwrap_or(grad);
-    meta.lock().grad.replace(Grad::Native(Box::new(sum)));
-    Ok(())
 }
 
 /// Whether a gradient has the strides of its leaf, row-major ones if None are given.
