@@ -54,6 +54,24 @@ def test_bad_arguments_raise(call, error):
         call()
 
 
+def test_asarray_of_tensors_keeps_the_history_unless_told_not_to():
+    x = torch.tensor([1.0, 2.0], requires_grad=True)
+    y = x + 1
+    for same in (x, y):
+        assert torch.asarray(same) is same and torch.asarray(same, requires_grad=True) is same
+        assert torch.asarray(same, copy=True).grad_fn.name() == "CloneBackward0"
+        assert torch.asarray(same, copy=True, requires_grad=True).grad_fn is not None
+        assert torch.asarray(same, dtype=torch.float64).grad_fn.name() == "ToCopyBackward0"
+        other = torch.asarray(same, copy=True, requires_grad=False)
+        assert not other.requires_grad and other.data_ptr() != same.data_ptr()
+    off = torch.asarray(y, requires_grad=False)
+    assert not off.requires_grad and off.data_ptr() == y.data_ptr() and y.requires_grad
+    # A leaf itself is answered, and no longer asks.
+    assert torch.asarray(x, requires_grad=False) is x and not x.requires_grad
+    new = torch.asarray([1.0], requires_grad=True)
+    assert new.is_leaf and new.requires_grad
+
+
 def test_full_takes_the_dtype_of_the_number():
     assert torch.full((2,), 3).dtype is torch.int64
     assert torch.full((2,), True).dtype is torch.bool

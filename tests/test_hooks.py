@@ -106,6 +106,14 @@ def test_post_accumulate_grad_hooks():
     y.register_post_accumulate_grad_hook(lambda p: 3)
     with pytest.raises(TypeError, match="returned 'int'"):
         (y * 2).backward()
+    y = leaf(1.0)
+    handle = y.register_post_accumulate_grad_hook(lambda p: p.sub_(p.grad))
+    (y * 2).backward()
+    assert y.item() == -1
+    handle.remove()
+    y.register_post_accumulate_grad_hook(lambda p: p.data)
+    with pytest.raises(RuntimeError, match="should return None"):
+        (y * 2).backward()
 
 
 @pytest.mark.parametrize("place", ["tensor", "leaf", "before", "after", "end"])

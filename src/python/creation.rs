@@ -385,12 +385,19 @@ fn has_buffer(ob: &Bound<'_, PyAny>) -> bool {
 
 /// `obj` as a tensor, sharing memory where it can: always a copy if `copy`, never one if `copy` is False.
 ///
+/// A tensor keeps its history, unless `requires_grad` is False: then a leaf, even `obj` itself, no longer asks for a gradient, and
+/// what was computed is detached.
 /// Raises: ValueError if a copy is needed and not allowed.
 #[pyfunction]
-#[pyo3(signature = (obj, *, copy=None, **options))]
-pub fn asarray<'py>(obj: &Bound<'py, PyAny>, copy: Option<bool>, options: Option<Keywords<'_, 'py>>) -> Object<'py> {
+#[pyo3(signature = (obj, *, copy=None, requires_grad=None, **options))]
+pub fn asarray<'py>(
+    obj: &Bound<'py, PyAny>,
+    copy: Option<bool>,
+    requires_grad: Option<bool>,
+    options: Option<Keywords<'_, 'py>>,
+) -> Object<'py> {
     let py = obj.py();
-    let options = Options::parse_only("asarray", options, &["dtype", "device", "requires_grad"])?;
+    let options = Options::parse_only("asarray", options, &["dtype", "device"])?;
     let shared = match obj.cast::<Tensor>() {
         Ok(x) => Some(x.borrow().clone()),
         Err(_) if is_ndarray(obj)? => Some(from_array(obj)?),
@@ -404,20 +411,23 @@ pub fn asarray<'py>(obj: &Bound<'py, PyAny>, copy: Option<bool>, options: Option
         if copy == Some(false) {
             return Err(Error::Value("can't alias arbitrary sequence into a tensor.".into()).into());
         }
-        return Ok(leaf_object(py, tensor_of(obj, options.dtype)?, options.requires_grad)?.into_any());
+        return Ok(leaf_object(py, tensor_of(obj, options.dtype)?, requires_grad == Some(true))?.into_any());
     };
     let dtype = options.dtype.unwrap_or(x.dtype());
     if copy == Some(false) && dtype != x.dtype() {
         return Err(Error::Value(format!("can't alias tensor of dtype {} as {dtype}", x.dtype())).into());
     }
-    if copy != Some(true) && dtype == x.dtype() && obj.is_instance_of::<Tensor>() && !options.requires_grad {
-        return Ok(obj.clone());
+    let y = match obj.cast::<Tensor>() {
+        Ok(same) if copy != Some(true) && dtype == x.dtype() => same.clone(),
+        _ if copy == Some(true) && dtype == x.dtype() => Bound::new(py, x.clone_recorded(None)?)?,
+        _ => Bound::new(py, x.to_dtype(dtype)?)?,
+    };
+    let (asks, computed) = (y.borrow().requires_grad(), y.borrow().node().is_some());
+    match requires_grad {
+        Some(false) if asks && computed => Ok(Bound::new(py, y.borrow().detached(false))?.into_any()),
+        Some(wanted) if asks != wanted => y.call_method1("requires_grad_", (wanted,)),
+        _ => Ok(y.into_any()),
     }
-    let y = if copy == Some(true) { x.to_copy(dtype, MemoryFormat::Preserve)? } else { x.to_dtype(dtype)? };
-    if options.requires_grad {
-        return Ok(leaf_object(py, y.detached(false), true)?.into_any());
-    }
-    Ok(Bound::new(py, y)?.into_any())
 }
 
 #[pymethods]

@@ -139,7 +139,7 @@ def get_gradient_edge(tensor):
     return edge
 
 
-class _Handles:
+class _MultiHandle:
     """Removes several hooks together."""
 
     def __init__(self, handles):
@@ -168,7 +168,7 @@ def register_multi_grad_hook(tensors, fn, *, mode="all"):
         if not x.requires_grad:
             raise AssertionError("Expected gradient function to be set")
     watch = _All(tensors, fn) if mode == "all" else _Any(tensors, fn)
-    return _Handles([x.register_hook(watch.hook(i)) for i, x in enumerate(tensors)])
+    return _MultiHandle([x.register_hook(watch.hook(i)) for i, x in enumerate(tensors)])
 
 
 class _All:

@@ -173,7 +173,7 @@ impl Tensor {
         }
     }
 
-    /// Registers a function that `backward` calls with this leaf when it has added to its `grad`.
+    /// Registers a function that `backward` calls with this leaf when it has added to its `grad`. It may return the leaf or None.
     ///
     /// Returns a handle whose `remove()` takes the hook away.
     /// Raises: RuntimeError for a computed tensor, or one that does not require a gradient.
@@ -193,12 +193,18 @@ impl Tensor {
         let call: Accumulated = Arc::new(move || {
             Python::attach(|py| {
                 let Some(leaf) = leaf.upgrade().and_then(|meta| super::remembered(py, &meta)) else { return Ok(()) };
-                let answer = hook.bind(py).call1((leaf,))?;
-                if answer.is_none() {
+                let answer = hook.bind(py).call1((&leaf,))?;
+                // As from `lambda p: p.add_(p.grad, alpha=-lr)`.
+                if answer.is_none() || answer.is(&leaf) {
                     return Ok(());
                 }
-                let (name, got) = (name_of(hook.bind(py)), answer.get_type().name()?);
-                Err(PyTypeError::new_err(format!("expected None, but hook '{name}' returned '{got}'")).into())
+                let name = name_of(hook.bind(py));
+                if answer.is_instance_of::<Tensor>() {
+                    let text = format!("Tensor post accumulate grad hooks should return None, but '{name}' returned a tensor.");
+                    return Err(PyRuntimeError::new_err(text).into());
+                }
+                let got = answer.get_type().name()?;
+                Err(PyTypeError::new_err(format!("expected Variable, but hook '{name}' returned '{got}'")).into())
             })
         });
         Ok(on_leaf(&meta, function, |hooks, id| hooks.accumulated.push((id, call))))
