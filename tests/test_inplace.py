@@ -239,6 +239,25 @@ def test_detach_shares_the_version_and_data_does_not():
         z.sum().backward()
 
 
+def test_a_leaf_is_written_to_its_own_memory():
+    """Only the history changes: the gradient of what shares the leaf's memory goes to the leaf."""
+    for write in (
+        lambda x, y: y.copy_(x),
+        lambda x, y: y.view(3, 2).copy_(x.view(3, 2)),
+        lambda x, y: y.__setitem__(slice(None), x),
+        lambda x, y: y[:1].copy_(x[:1]) is y[1:].copy_(x[1:]),
+    ):
+        x = tensor(np.arange(6.0).reshape(2, 3), grad=True)
+        y = x.detach()
+        write(x, y)
+        (y * y).sum().backward()
+        assert values(x.grad) == [[0, 2, 4], [6, 8, 10]]
+    x = tensor(1.5, grad=True)
+    y = x.detach().fill_(x)
+    (3 * y).backward()
+    assert x.grad.item() == 3
+
+
 def test_memory_that_overlaps():
     x = tensor(np.arange(5.0))
     for write in (lambda: x[1:].add_(x[:-1]), lambda: x[1:].copy_(x[:-1]), lambda: x[1:].mul_(x[:-1])):

@@ -10,13 +10,11 @@ use super::frozen::{IN_CUSTOM_FUNCTION, ONE_OF_SEVERAL};
 use super::record::{EXACT_NAME, Input, JointRule, Node, Rules, node};
 use super::view::{check_writable, rebase};
 use crate::error::Result;
-use crate::layout::Shape;
 use crate::tensor::Tensor;
 
 /// A node with a name and a rule of its own; `saves` as for [`Node`].
 pub fn custom_node(name: &str, inputs: &[Tensor], outputs: usize, saves: bool, rule: JointRule) -> Arc<Node> {
-    let input = |x: &Tensor| Input { edge: x.edge(), shape: Shape::from_slice(x.shape()), dtype: x.dtype() };
-    let inputs: SmallVec<[Input; 2]> = inputs.iter().map(input).collect();
+    let inputs: SmallVec<[Input; 2]> = inputs.iter().map(Input::of).collect();
     node(interned(name), outputs, inputs, saves, Rules::Joint(rule))
 }
 
@@ -52,7 +50,7 @@ impl Tensor {
     pub fn rebase_history(&self, node: Arc<Node>, output: usize) -> Result<()> {
         check_writable(self)?;
         let written = self.clone().with_origin(node, output);
-        rebase("custom", self, &written, false);
+        rebase("custom", self, Input::of(&written), false);
         Ok(())
     }
 }

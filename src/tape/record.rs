@@ -90,6 +90,13 @@ pub struct Input {
     pub dtype: DType,
 }
 
+impl Input {
+    /// A tensor, with its place on the tape of now.
+    pub fn of(x: &Tensor) -> Input {
+        Input { edge: x.edge(), shape: Shape::from_slice(x.shape()), dtype: x.dtype() }
+    }
+}
+
 /// How a node computes gradients. Cheap to clone, so that no lock is held while a rule runs.
 #[derive(Clone)]
 pub enum Rules {
@@ -355,8 +362,7 @@ fn unpacked(op: &'static str, outputs: usize, inputs: Inputs, saves: bool, rules
 /// gradients do not fit, where the rules of the tensor's op would trust them.
 pub fn of_other_data(x: &Tensor) -> Arc<Node> {
     let rule: Rule = Box::new(|g, _| Ok(g.clone()));
-    let input = Input { edge: x.edge(), shape: Shape::from_slice(x.shape()), dtype: x.dtype() };
-    node_between("data", input, rule)
+    node_between("data", Input::of(x), rule)
 }
 
 /// Whether a closure holds a tensor: then it is aligned like one, as nothing else that rules hold is.

@@ -206,7 +206,7 @@ pub fn in_place(
     let result = result.to_dtype(x.dtype())?;
     x.write(&result)?;
     x.bump_version();
-    rebase(op, x, &result, false);
+    rebase(op, x, Input::of(&result), false);
     if let Some(node) = node {
         let _first = node.extras().written.set((x.storage().watch(), Shape::from_slice(x.shape()), x.dtype()));
     }
@@ -264,11 +264,12 @@ pub fn overwrite(op: &'static str, x: &Tensor, value: &Tensor) -> Result<()> {
     if recorded {
         let value = value.to_dtype(x.dtype())?;
         // Taken before the write: an operand may be `x` itself.
-        let value = if value.storage().same(x.storage()) { value.copied()?.with_meta_of(&value) } else { value };
+        let written = Input::of(&value);
+        let value = if value.storage().same(x.storage()) { value.copied()? } else { value };
         x.write(&value)?;
         x.bump_version();
         let name = if op == "fill_" { "fill.3_" } else { op };
-        rebase(name, x, &value, true);
+        rebase(name, x, written, true);
     } else {
         x.write(value)?;
         x.bump_version();
@@ -286,7 +287,7 @@ pub fn overwrite_with(op: &'static str, x: &Tensor, value: Scalar) -> Result<()>
     x.bump_version();
     if recorded {
         let name = if op == "fill_" { "fill.2_" } else { op };
-        rebase(name, x, &Tensor::from_scalar(value, x.dtype())?, true);
+        rebase(name, x, Input::of(&Tensor::from_scalar(value, x.dtype())?), true);
     }
     Ok(())
 }
@@ -346,7 +347,7 @@ pub fn check_writable(x: &Tensor) -> Result<()> {
 /// Gives `x`, and its base if it is a view, the history of a result that was written to it.
 ///
 /// A result that was there before (`borrowed`), or that has no history, gets a node of its own.
-pub(crate) fn rebase(op: &'static str, x: &Tensor, result: &Tensor, borrowed: bool) {
+pub(crate) fn rebase(op: &'static str, x: &Tensor, result: Input, borrowed: bool) {
     let meta = x.meta_or_new();
     let base = meta.lock().base.clone();
     match base {
@@ -357,20 +358,17 @@ pub(crate) fn rebase(op: &'static str, x: &Tensor, result: &Tensor, borrowed: bo
                 base.version = None;
             }
         }
-        None => match result.node() {
-            Some((node, output)) if !borrowed => meta.set_node(node, output),
+        None => match &result.edge {
+            Edge::Node(node, output) if !borrowed => meta.set_node(node.clone(), *output),
             _ => meta.set_node(overwritten(op, x, meta.edge(), result), 0),
         },
     }
 }
 
 /// The node of a tensor that was overwritten: its old history gets zeros, the written values the gradient.
-fn overwritten(op: &'static str, x: &Tensor, history: Edge, written: &Tensor) -> Arc<Node> {
+fn overwritten(op: &'static str, x: &Tensor, history: Edge, written: Input) -> Arc<Node> {
     let (shape, dtype) = (Shape::from_slice(x.shape()), x.dtype());
-    let inputs = smallvec![
-        Input { edge: history, shape: shape.clone(), dtype },
-        Input { edge: written.edge(), shape: Shape::from_slice(written.shape()), dtype },
-    ];
+    let inputs = smallvec![Input { edge: history, shape: shape.clone(), dtype }, written];
     let zeros: Rule = Box::new(move |_, _| Tensor::from_scalar(Scalar::Int(0), dtype)?.expand_to("zeros", &shape));
     let same: Rule = Box::new(|g, _| Ok(g.clone()));
     let name = op.strip_suffix('_').unwrap_or(op);
@@ -379,12 +377,9 @@ fn overwritten(op: &'static str, x: &Tensor, history: Edge, written: &Tensor) ->
 
 /// The node of a base of which the window `x` has been written: to the old history goes the gradient without the
 /// window, to the written values that of the window.
-fn copy_slices(written: &Tensor, base: &Base, x: &Tensor) -> Arc<Node> {
+fn copy_slices(written: Input, base: &Base, x: &Tensor) -> Arc<Node> {
     let window = Window::new(base, x);
-    let inputs = smallvec![
-        Input { edge: base.meta.edge(), shape: base.layout.shape.clone(), dtype: base.dtype },
-        Input { edge: written.edge(), shape: Shape::from_slice(written.shape()), dtype: x.dtype() },
-    ];
+    let inputs = smallvec![Input { edge: base.meta.edge(), shape: base.layout.shape.clone(), dtype: base.dtype }, written];
     let same_window = window.clone();
     let rest: Rule = Box::new(move |g, _| window.rest(g));
     let part: Rule = Box::new(move |g, _| same_window.shown(g));
