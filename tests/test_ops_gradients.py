@@ -122,6 +122,16 @@ def test_refused_derivatives():
         x, y = tensor(np.ones(3)).requires_grad_(), tensor(np.ones(3))
         with pytest.raises((RuntimeError, NotImplementedError), match="derivative"):
             getattr(x, op)(y).sum().backward()
+    x = tensor(np.ones(3)).requires_grad_()
+    for name, node, call in [
+        ("_unique2", "Unique2Backward0", lambda: x.unique(return_counts=True)),
+        ("unique_dim", "UniqueDimBackward0", lambda: ferrograd.unique(x, dim=0, return_inverse=True)),
+        ("unique_consecutive", "UniqueConsecutiveBackward0", lambda: x.unique_consecutive(return_counts=True)),
+    ]:
+        y, numbers = call()
+        assert y.requires_grad and y.grad_fn.name() == node and not numbers.requires_grad
+        with pytest.raises(NotImplementedError, match=f"the derivative for '{name}' is not implemented"):
+            y.sum().backward()
 
 
 # Submodules of Rust's whose functions are no ops.

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 
 use super::arguments::{Dims, OneOrSeveral, Operand, Several};
 use super::kernel::result_type;
+use super::linalg::record_without_rule;
 use crate::dtype::{DType, Ordered, Scalar};
 use crate::error::{Error, Result};
 use crate::kernels::{par, without_interpreter};
@@ -199,6 +200,12 @@ impl Tensor {
         // As in torch, in memory `dim` comes first.
         let back = || y.movedim(Dims(smallvec::smallvec![0]), Dims(smallvec::smallvec![d as isize]));
         let y = if d > 0 { without_recording(back)?.detached(false) } else { y };
+        let node = match (op, dim) {
+            ("unique", None) => "_unique2",
+            ("unique", Some(_)) => "unique_dim",
+            _ => op,
+        };
+        let [y] = record_without_rule(node, &[self], [y])?;
         if !inverse && !counts {
             return Ok(OneOrSeveral::One(y));
         }
@@ -219,7 +226,7 @@ impl Tensor {
     /// The distinct elements in ascending order, or the distinct slices along `dim`. With `return_inverse` also which of them
     /// each element is, with `return_counts` how often each occurs.
     ///
-    /// Derivative: none; the result is off the tape.
+    /// Derivative: none, which backward says.
     #[pyo3(signature = (sorted=true, return_inverse=false, return_counts=false, dim=None))]
     pub fn unique(&self, sorted: bool, return_inverse: bool, return_counts: bool, dim: Option<isize>) -> Result<OneOrSeveral> {
         let _ = sorted; // Always sorted, as torch does on the CPU.

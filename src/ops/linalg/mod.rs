@@ -306,5 +306,7 @@ pub(crate) fn record_without_rule<const N: usize>(
     inputs: &[&Tensor],
     outputs: [Tensor; N],
 ) -> Result<[Tensor; N]> {
-    record(op, inputs, &[], outputs, move |_| Err(Error::NotImplemented(format!("derivative for {op} is not implemented"))))
+    record(op, inputs, &[], outputs, move |_| {
+        Err(Error::NotImplemented(format!("the derivative for '{op}' is not implemented.")))
+    })
 }
