@@ -37,6 +37,11 @@ pub struct Watch {
 }
 
 impl Watch {
+    /// Whether it is this memory.
+    pub fn is_of(&self, memory: &Storage) -> bool {
+        std::ptr::eq(self.memory.as_ptr(), Arc::as_ptr(&memory.0))
+    }
+
     /// The version now, if it is another.
     pub fn changed(&self) -> Option<u32> {
         let version = Storage(self.memory.upgrade()?).version();

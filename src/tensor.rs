@@ -46,11 +46,22 @@ struct Body {
     level: u64,
     /// What it has to do with the samples of functions that are being mapped.
     samples: Samples,
-    /// A version counter of its own, for `x.data`; otherwise the storage's counts.
-    own_version: Option<Arc<AtomicU32>>,
+    /// What counts the writes to it.
+    counts: Counts,
     /// The op that made the tensor, which `meta` replaces when there is need of one.
     origin: Option<(Arc<Node>, usize)>,
     meta: OnceLock<Arc<Meta>>,
+}
+
+/// What counts the writes to a tensor.
+#[derive(Clone)]
+enum Counts {
+    /// Its memory.
+    Memory,
+    /// A counter of its own: `x.data`.
+    Own(Arc<AtomicU32>),
+    /// The memory of the operand that it is the conversion of: written to is that.
+    OfOperand(Storage),
 }
 
 impl Tensor {
@@ -77,7 +88,7 @@ impl Tensor {
             inference: mode.inference,
             level: mode.level.number,
             samples: Samples::of_maps(mode.made_of),
-            own_version: None,
+            counts: Counts::Memory,
             origin: None,
             meta: OnceLock::new(),
         })
@@ -85,7 +96,7 @@ impl Tensor {
 
     /// Another tensor over the same memory, off the tape.
     fn sharing(&self, layout: Layout, dtype: DType) -> Tensor {
-        let Body { storage, inference, level, own_version, samples, .. } = &*self.body;
+        let Body { storage, inference, level, counts, samples, .. } = &*self.body;
         let samples = if samples.in_front() || layout == *self.layout() { samples.clone() } else { samples.of_view() };
         Tensor::of(Body {
             storage: storage.clone(),
@@ -95,7 +106,7 @@ impl Tensor {
             inference: *inference,
             level: *level,
             samples,
-            own_version: own_version.clone(),
+            counts: counts.clone(),
             origin: None,
             meta: OnceLock::new(),
         })
@@ -246,7 +257,7 @@ impl Tensor {
 
     /// The same tensor as one that the innermost transform has made.
     pub(crate) fn at_this_level(&self, samples: Samples) -> Tensor {
-        let Body { storage, layout, contiguous, dtype, inference, own_version, origin, meta, .. } = &*self.body;
+        let Body { storage, layout, contiguous, dtype, inference, counts, origin, meta, .. } = &*self.body;
         Tensor::of(Body {
             storage: storage.clone(),
             layout: layout.clone(),
@@ -255,7 +266,7 @@ impl Tensor {
             inference: *inference,
             level: mode::mode().level.number,
             samples,
-            own_version: own_version.clone(),
+            counts: counts.clone(),
             origin: origin.clone(),
             meta: meta.clone(),
         })
@@ -368,25 +379,46 @@ impl Tensor {
 
     /// How often the memory has been written to by in-place ops.
     pub fn version(&self) -> u32 {
-        self.body.own_version.as_ref().map_or_else(|| self.body.storage.version(), |own| own.load(Ordering::Acquire))
+        match &self.body.counts {
+            Counts::Memory => self.body.storage.version(),
+            Counts::Own(own) => own.load(Ordering::Acquire),
+            Counts::OfOperand(memory) => memory.version(),
+        }
     }
 
     /// Counts one in-place write.
     pub fn bump_version(&self) {
-        match &self.body.own_version {
-            Some(own) => {
+        match &self.body.counts {
+            Counts::Own(own) => {
                 own.fetch_add(1, Ordering::AcqRel);
             }
-            None => self.body.storage.bump_version(),
+            _ => self.body.storage.bump_version(),
         }
     }
 
     /// Goes back to an earlier count, for writes that were undone.
     pub(crate) fn set_version(&self, version: u32) {
-        match &self.body.own_version {
-            Some(own) => own.store(version, Ordering::Release),
-            None => self.body.storage.set_version(version),
+        match &self.body.counts {
+            Counts::Own(own) => own.store(version, Ordering::Release),
+            _ => self.body.storage.set_version(version),
         }
+    }
+
+    /// The memory that counts the writes to this, if one does.
+    pub(crate) fn counted_by(&self) -> Option<&Storage> {
+        match &self.body.counts {
+            Counts::Memory => Some(&self.body.storage),
+            Counts::Own(_) => None,
+            Counts::OfOperand(memory) => Some(memory),
+        }
+    }
+
+    /// This fresh conversion of an operand: saved in its place, it fails to be read if the operand has been written to.
+    pub(crate) fn standing_in_for(mut self, operand: &Tensor) -> Tensor {
+        if let (Some(memory), Some(body)) = (operand.counted_by(), Arc::get_mut(&mut self.body)) {
+            body.counts = Counts::OfOperand(memory.clone());
+        }
+        self
     }
 
     /// The same elements off the tape: `detach` shares the version counter, `data` does not.
@@ -396,7 +428,7 @@ impl Tensor {
         // What a rule takes of a saved tensor fails as that would; `data` is not looked after.
         y.saved_version = self.saved_version.filter(|_| !own_version);
         if own_version && let Some(body) = Arc::get_mut(&mut y.body) {
-            body.own_version = Some(Arc::new(AtomicU32::new(0)));
+            body.counts = Counts::Own(Arc::new(AtomicU32::new(0)));
         }
         y
     }
@@ -603,7 +635,7 @@ impl Tensor {
             inference: *inference,
             level: self.body.level,
             samples: other.body.samples.clone(),
-            own_version: self.body.own_version.clone(),
+            counts: self.body.counts.clone(),
             origin: None,
             meta,
         });

@@ -4,6 +4,7 @@ use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, SQRT_2};
 
 use pyo3::prelude::*;
 
+use super::rectifier::saved_in_place;
 use crate::dtype::Scalar;
 use crate::error::{Error, Result};
 use crate::kernels::{complex, math};
@@ -289,7 +290,7 @@ fn exponential(op: &'static str, x: &Tensor, unit: Exponential) -> Result<Tensor
             if v < 0.0 { small } else { v * scale }
         })
     })?;
-    vjp!(op, y, { x: |g| exponential_backward(g, &x, unit) })
+    Ok(saved_in_place(op, vjp!(op, y, { x: |g| exponential_backward(g, &x, unit) })?))
 }
 
 /// g times the derivative of an exponential unit at x, in one pass.

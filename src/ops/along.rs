@@ -144,6 +144,7 @@ impl Tensor {
 
     /// The gradient of elements selected by a reduction over `dim` to the input of shape `full`.
     pub(crate) fn unselect(&self, dim: usize, index: &Tensor, full: &[usize], keepdim: bool) -> Result<Tensor> {
+        index.check_saved()?;
         if full.is_empty() {
             return Ok(self.clone());
         }

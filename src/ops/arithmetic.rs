@@ -179,7 +179,7 @@ impl Tensor {
                 return runtime_error!("div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{mode}'");
             }
         };
-        vjp!("div.2", y, { a: |g| g.as_zeros(), b: |g| g.as_zeros() })
+        Ok(vjp!("div.2", y, { a: |g| g.as_zeros(), b: |g| g.as_zeros() })?.watching(&[a, &b][!b.requires_grad() as usize..]))
     }
 
     /// Quotient of two tensors; see `div`.

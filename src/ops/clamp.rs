@@ -31,7 +31,7 @@ impl Tensor {
 
     fn between_numbers(&self, op: &'static str, low: Option<Scalar>, high: Option<Scalar>) -> Result<Tensor> {
         let numbers = [low, high].into_iter().flatten();
-        let x = self.as_dtype(result_type_with(self, numbers.clone()))?;
+        let x = self.as_operand(result_type_with(self, numbers.clone()))?;
         numbers.into_iter().try_for_each(|number| check_in_range(number, x.dtype()))?;
         if x.dtype() == DType::Bool {
             return Err(Error::DType { op: "clamp", got: DType::Bool, expected: "the numbers".into() });
@@ -65,8 +65,9 @@ impl Tensor {
         let all = [Some(self), low.as_ref(), high.as_ref()];
         let dtype = result_type(&all.into_iter().flatten().collect::<SmallVec<[&Tensor; 3]>>());
         numbers.into_iter().try_for_each(|number| check_in_range(number, dtype))?;
-        let cast = |bound: Option<Tensor>| bound.map(|bound| bound.to_dtype(dtype)).transpose();
-        let x = self.as_dtype(dtype)?;
+        let cast =
+            |bound: Option<Tensor>| bound.map(|bound| bound.as_operand(dtype).map(std::borrow::Cow::into_owned)).transpose();
+        let x = self.as_operand(dtype)?;
         match (cast(low)?, cast(high)?) {
             (Some(low), Some(high)) => clamp_between(op, &x, &low, &high),
             (Some(low), None) => {

@@ -221,7 +221,7 @@ impl Tensor {
                     0.0
                 }
             })?;
-            return vjp!("angle", y, { x: |g| g.as_zeros() });
+            return Ok(vjp!("angle", y, { x: |g| g.as_zeros() })?.watching(&[x]));
         }
         let y = super::kernel::complex_to_real("angle", &x.contiguous()?, |z| z.im.atan2(z.re))?;
         vjp!("angle", y, { x: |g| {
@@ -246,7 +246,7 @@ pub fn complex_of(real: &Tensor, imag: &Tensor) -> Result<Tensor> {
     let y = Tensor::uninitialized("complex", &shape, real.dtype().to_complex())?;
     y.part(0).write(real)?;
     y.part(1).write(imag)?;
-    vjp!("complex", y, { real: |g| g.real(), imag: |g| g.imag() })
+    Ok(vjp!("complex", y, { real: |g| g.real(), imag: |g| g.imag() })?.watching_if_followed(real).watching_if_followed(imag))
 }
 
 /// The complex numbers of these magnitudes and angles.

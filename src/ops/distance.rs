@@ -208,4 +208,5 @@ pub fn pdist(input: &Tensor, p: f64) -> Result<Tensor> {
         let slopes = of_differences(g, &(x.take_along(0, &first)? - x.take_along(0, &second)?)?, p)?;
         slopes.add_along(0, &first, rows)? - slopes.add_along(0, &second, rows)?
     } })
+    .map(Tensor::watching_itself)
 }

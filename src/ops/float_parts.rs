@@ -57,7 +57,7 @@ impl Tensor {
         }
         let y = rare_unary("frexp", x, mantissa)?;
         let e = crate::dispatch_floats!(x.dtype(), "frexp", T => unary::<T, i32>("frexp", &x.detached_read()?, |v: T| exponent(v.to_f64())))?;
-        let power = e.clone();
+        let power = e.save();
         let y = vjp!("frexp", y, { x: |g| g / power.exp2()? })?;
         Ok(Pair { name: "frexp", first: y, second: e })
     }
@@ -71,7 +71,9 @@ impl Tensor {
         let y = crate::dispatch!(a.dtype(), "nextafter", T in [f32, f64] =>
             super::kernel::binary::<T, T, T>("nextafter", &a, &b, |a: T, b: T| next_after!(a, b)))?;
         let equal = a.detached_read()?.eq(Operand::Tensor(b.detached_read()?))?;
-        vjp!("nextafter", y, { a: |g| g.zeroed_where(&equal), b: |g| g * 0.0 })
+        Ok(vjp!("nextafter", y, { a: |g| g.zeroed_where(&equal), b: |g| g * 0.0 })?
+            .watching_if_followed(&a)
+            .watching_if_followed(&b))
     }
 }
 

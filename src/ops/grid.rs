@@ -49,7 +49,7 @@ fn sample(s: Sampler, x: &Tensor, grid: &Tensor) -> Result<Tensor> {
         Ok(())
     })?;
     let name = if s.orders == [0; 3] { op } else { back };
-    vjp!(name, y, { x: |g| spread(s, g, &grid), grid: |g| slopes(s, g, &x, &grid) })
+    Ok(vjp!(name, y, { x: |g| spread(s, g, &grid), grid: |g| slopes(s, g, &x, &grid) })?.watching(&[x]))
 }
 
 /// The gradient of the images: the adjoint of `sample`.

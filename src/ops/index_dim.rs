@@ -124,7 +124,8 @@ impl Tensor {
         let (x, d, index, source) = self.with_source("index_add", dim, index, source)?;
         x.check_source("index_add", d, &index, &source, Error::Runtime)?;
         super::arithmetic::check_alpha("index_add", alpha, x.dtype())?;
-        let source = if alpha == Scalar::Int(1) { source } else { source.mul(&Tensor::from_number(alpha)?)? };
+        let source =
+            if alpha == Scalar::Int(1) { source } else { source.mul(&Tensor::from_number(alpha)?)?.standing_in_for(&source) };
         let places = x.places_along("index_add", d, &index, Error::Runtime)?;
         x.with_places("index_add", &places, &source, true)?.view_as_shape(self.shape())
     }
@@ -220,7 +221,7 @@ impl Tensor {
     /// Raises: IndexError for places out of range, RuntimeError unless `index` is of int64.
     pub fn take(&self, index: &Tensor) -> Result<Tensor> {
         let (flat, places) = self.flat_places("take", index)?;
-        flat.taken("take", &places)
+        Ok(flat.taken("take", &places)?.watching(&[self]))
     }
 
     /// A copy with `source` at the places of the flattened tensor that `index` names, or added there.

@@ -485,6 +485,14 @@ impl Tensor {
         if self.dtype() == dtype { Ok(Cow::Borrowed(self)) } else { self.to_dtype(dtype).map(Cow::Owned) }
     }
 
+    /// The same for an operand that rules may save: torch saves the one before the conversion.
+    pub(crate) fn as_operand(&self, dtype: DType) -> Result<Cow<'_, Tensor>> {
+        if self.dtype() == dtype {
+            return Ok(Cow::Borrowed(self));
+        }
+        Ok(Cow::Owned(self.to_dtype(dtype)?.standing_in_for(self)))
+    }
+
     /// This tensor in another dtype; itself if it has it already.
     pub fn to_dtype(&self, dtype: DType) -> Result<Tensor> {
         let x = self;
@@ -548,12 +556,12 @@ pub fn result_type_with(x: &Tensor, numbers: impl IntoIterator<Item = Scalar>) -
 /// Two operands in their common dtype.
 pub fn promoted<'a>(a: &'a Tensor, b: &'a Tensor) -> Result<(Cow<'a, Tensor>, Cow<'a, Tensor>)> {
     let dtype = result_type(&[a, b]);
-    Ok((a.as_dtype(dtype)?, b.as_dtype(dtype)?))
+    Ok((a.as_operand(dtype)?, b.as_operand(dtype)?))
 }
 
 /// Two operands in their common dtype, integers as the default float.
 pub fn promoted_float<'a>(a: &'a Tensor, b: &'a Tensor) -> Result<(Cow<'a, Tensor>, Cow<'a, Tensor>)> {
     let dtype = result_type(&[a, b]);
     let dtype = if dtype.is_inexact() { dtype } else { default_dtype() };
-    Ok((a.as_dtype(dtype)?, b.as_dtype(dtype)?))
+    Ok((a.as_operand(dtype)?, b.as_operand(dtype)?))
 }

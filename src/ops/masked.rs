@@ -135,6 +135,7 @@ impl Tensor {
             given.check_saved()?;
             g.spread(&mask)
         } })
+        .map(|y| y.watching(&[x]))
     }
 
     /// A copy with the elements of `source`, in turn, where `mask` (which broadcasts) is true.

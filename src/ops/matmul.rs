@@ -329,7 +329,7 @@ impl Tensor {
         check_batches("addbmm", batch1, batch2)?;
         let (b, m, k, n) = (batch1.shape()[0], batch1.shape()[1], batch1.shape()[2], batch2.shape()[2]);
         // The sum over the batch and over k is one sum: the matrices side by side times those below each other.
-        let side_by_side = batch1.permuted(&[1, 0, 2])?.reshape_to(&[m, b * k])?;
+        let side_by_side = batch1.permuted(&[1, 0, 2])?.reshape_to(&[m, b * k])?.standing_in_for(batch1);
         self.addmm(&side_by_side, &batch2.reshape_to(&[b * k, n])?, beta, alpha)
     }
 

@@ -86,7 +86,7 @@ impl Tensor {
             if crate::tape::is_recording() && x.requires_grad() {
                 let mut recorder = Recorder::new("linalg_vector_norm");
                 recorder.input(&x);
-                return recorder.finish(y, Vec::new(), false);
+                return Ok(recorder.finish(y, Vec::new(), false)?.watching(&[&x]).watching_itself());
             }
             return Ok(y);
         }
@@ -96,6 +96,7 @@ impl Tensor {
 
 /// The gradient of a p-norm: 0 where the norm is.
 pub(crate) fn norm_rule(g: &Tensor, x: &Tensor, y: &Tensor, p: f64, r: &Reduction) -> Result<Tensor> {
+    y.check_saved()?;
     let sign = x.signs()?;
     let zero = |t: &Tensor| t.detached_read()?.is_zero();
     if p == 1.0 {
@@ -218,7 +219,7 @@ impl Tensor {
                 x.dtype().type_word()
             );
         }
-        x.vector_norm(real_order(p)?, None, false, None)
+        Ok(x.vector_norm(real_order(p)?, None, false, None)?.watching(&[self, other]))
     }
 
     /// Each slice along `dim` whose p-norm is larger than `maxnorm`, scaled down to that norm.

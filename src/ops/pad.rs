@@ -95,7 +95,7 @@ impl Tensor {
         let shape = Shape::from_slice(x.shape());
         let (name, back) = (mode.names[maps.len() - 1], mode.backward[maps.len() - 1]);
         if mode.keeps_format {
-            return vjp!(name, y, { x: |g| g.gathered_back(mode, &maps, &shape)?.flat_in(back, &x) });
+            return Ok(vjp!(name, y, { x: |g| g.gathered_back(mode, &maps, &shape)?.flat_in(back, &x) })?.watching(&[x]));
         }
         // Torch makes these of slices, whose gradients are not on the tape with the input.
         vjp!(name, y, { x: |g| g.gathered_back(mode, &maps, &shape) })

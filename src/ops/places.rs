@@ -266,7 +266,8 @@ impl Tensor {
         let places = places.save();
         if op == "index_add" {
             // Torch's rule for x takes no index here, and may run again.
-            return vjp!(op, y, { x: |g| Ok(g.clone()), values: |g| g.taken("index", &places) });
+            let y = vjp!(op, y, { x: |g| Ok(g.clone()), values: |g| g.taken("index", &places) })?;
+            return Ok(y.watching_if_followed(values));
         }
         let places2 = places.clone();
         let dtype = x.dtype();
@@ -279,6 +280,7 @@ impl Tensor {
             },
             values: |g| g.taken("index", &places2)
         })
+        .map(|y| if ["index_copy", "put"].contains(&op) { y.watching_if_followed(values) } else { y })
     }
 
     /// Writes values at the places of this memory, or adds them. Not recorded.

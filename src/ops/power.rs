@@ -15,7 +15,7 @@ use crate::vjp;
 impl Tensor {
     /// Powers with one exponent for all elements. Squares, roots and the like have their own loops.
     fn power_of_number(&self, exponent: Scalar) -> Result<Tensor> {
-        let x = self.as_dtype(result_type_with(self, [exponent]))?;
+        let x = self.as_operand(result_type_with(self, [exponent]))?;
         if x.dtype() == DType::Bool {
             // Both are bools, for which torch has these two only.
             return if exponent == Scalar::Bool(true) { x.copied() } else { x.logical_or(&x.logical_not()?) };
@@ -67,6 +67,7 @@ impl Tensor {
                 g * flat.choose_or(0.0, &(y * a.log())?.conj()?)
             },
         })
+        .map(|y| if b.requires_grad() { y } else { y.watching_itself() })
     }
 }
 

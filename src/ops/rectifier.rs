@@ -132,12 +132,17 @@ fn prelu_backward(g: &Tensor, x: &Tensor, w: &Tensor) -> Result<Tensor> {
     })
 }
 
+/// The result of an op whose in-place form, for which the name ends in ".1", is differentiated by its result in torch.
+pub(super) fn saved_in_place(op: &str, y: Tensor) -> Tensor {
+    if op.ends_with(".1") { y.watching_itself() } else { y }
+}
+
 /// Each element, those below 0 times a slope.
 fn leaky(op: &'static str, x: &Tensor, slope: f64) -> Result<Tensor> {
     check_float("leaky_relu_cpu", x)?;
     let y = float_map!(op, x, move |v: T| if v > 0.0 { v } else { v * slope as T })?;
     let pieces = Pieces { ends: [0.0, f64::INFINITY], slopes: [slope, 1.0, 1.0] };
-    vjp!(op, y, { x: |g| sloped("leaky_relu_backward", g, &x, pieces) })
+    Ok(saved_in_place(op, vjp!(op, y, { x: |g| sloped("leaky_relu_backward", g, &x, pieces) })?))
 }
 
 /// Each element, no further than to the bounds.
@@ -309,7 +314,7 @@ fn randomized(op: &'static str, x: &Tensor, [lower, upper]: [Scalar; 2], trainin
         draw_from("rrelu", &x, source, |rng, v: T| if v <= 0.0 { rng.uniform(lower, upper) as T } else { 1.0 })
     })?;
     let y = without_recording(|| x.mul(&slopes))?;
-    vjp!(op, y, { x: |g| (g * &slopes)?.flat_in("rrelu_with_noise_backward", &x) })
+    Ok(saved_in_place(op, vjp!(op, y, { x: |g| (g * &slopes)?.flat_in("rrelu_with_noise_backward", &x) })?))
 }
 
 /// Each element, those below 0 times a slope: drawn from `lower` to `upper` in `training`, else the middle between them.

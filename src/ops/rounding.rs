@@ -117,7 +117,7 @@ impl Tensor {
             return x.complex_sign();
         }
         let y = sign(x)?;
-        vjp!("sgn", y, { x: |g| g.as_zeros() })
+        Ok(vjp!("sgn", y, { x: |g| g.as_zeros() })?.watching(&[x]).watching_itself())
     }
 }
 

@@ -190,7 +190,7 @@ impl Tensor {
         let numbers = indices.save();
         let size = x.shape().get(dim).copied().unwrap_or(1);
         let values = values.to_dtype(x.dtype())?;
-        let values = vjp!(op, values, { x: |g| g.add_along(dim, &numbers, size) })?;
+        let values = vjp!(op, values, { x: |g| g.add_along(dim, &numbers, size) })?.watching(&[x]);
         Ok(Pair::new(op, values, indices))
     }
 
@@ -210,6 +210,8 @@ impl Tensor {
             fold("prod", &wide, &r.dims, crate::kernels::folds::Product::<T, T>::default(), |acc| acc))?
         .to_dtype(x.dtype())?;
         vjp!(name, r.finish(y), { x: |g, y| {
+            x.check_saved()?;
+            y.check_saved()?;
             let g = r.spread(g)?;
             if x.rank() == 0 {
                 return Ok(g);

@@ -130,9 +130,10 @@ impl Tensor {
         }
         let (along, shape) = (along.save(), Shape::from_slice(x.shape()));
         let dtype = x.dtype();
-        vjp!("gather", y, { x: |g| {
+        let y = vjp!("gather", y, { x: |g| {
             Tensor::zeroed("gather", &shape, dtype)?.scattered_along("scatter_add", &along, g, true)
-        } })
+        } })?;
+        Ok(y.watching(&[x]))
     }
 
     /// Runs `f(old, value)` over the places of this memory that a checked index names.
@@ -199,6 +200,7 @@ impl Tensor {
             },
             values: |g, y| Ok(reduced_backward(g, y, &x, &values, &along2, reduce, include_self)?.1)
         })
+        .map(|y| y.watching(&[x, values]).watching_itself())
     }
 
     /// The work of [`Tensor::reduced_along`] on this memory.

@@ -95,7 +95,7 @@ impl Tensor {
     #[pyo3(signature = (tensor1, tensor2, *, value=Scalar::Int(1)))]
     pub fn addcmul(&self, tensor1: &Tensor, tensor2: &Tensor, value: Scalar) -> Result<Tensor> {
         let dtype = result_type(&[self, tensor1, tensor2]);
-        let (x, a, b) = (self.to_dtype(dtype)?, tensor1.to_dtype(dtype)?, tensor2.to_dtype(dtype)?);
+        let (x, a, b) = (self.to_dtype(dtype)?, tensor1.as_operand(dtype)?, tensor2.as_operand(dtype)?);
         let value = value.for_use_with("addcmul", dtype)?;
         let y = match dtype {
             // As torch, the second product and the sum are rounded together.
@@ -125,9 +125,9 @@ impl Tensor {
             );
         }
         let dtype = result_type(&[self, tensor1, tensor2]);
-        let (x, a, b) = (self.to_dtype(dtype)?, tensor1.to_dtype(dtype)?, tensor2.to_dtype(dtype)?);
+        let (x, a, b) = (self.to_dtype(dtype)?, tensor1.as_operand(dtype)?, tensor2.as_operand(dtype)?);
         if dtype.is_complex() {
-            return x.add(&((a / b)? * value)?);
+            return x.add(&((&*a / &*b)? * value)?);
         }
         let value = value.for_use_with("addcdiv", dtype)?.to_f64();
         let y = float_zip3_map!("addcdiv", x, a, b, move |x: T, u: T, v: T| x + value as T * u / v)?;
@@ -136,6 +136,7 @@ impl Tensor {
             a: |g| g * (value / &b),
             b: |g| -&(g * ((&a * value)? / (&b * &b)?))?,
         })
+        .map(|y| y.watching(&[&b]))
     }
 
     /// The magnitude of `self` with the sign of `other`.
@@ -148,7 +149,8 @@ impl Tensor {
         let other = other.tensor()?;
         let (a, b) = promoted_float(self, &other)?;
         let y = float_zip_map!("copysign", a, b, |u: T, v: T| u.copysign(v))?;
-        vjp!(op, y, { a: |g, y| g * a.equals(0.0)?.choose_or(0.0, &(y / &a)?), b: |g| g.as_zeros() })
+        let y = vjp!(op, y, { a: |g, y| g * a.equals(0.0)?.choose_or(0.0, &(y / &a)?), b: |g| g.as_zeros() })?;
+        Ok(y.watching_itself())
     }
 
     /// 0 below 0, 1 above, and `values` at 0.

@@ -201,6 +201,7 @@ impl Run {
     }
 
     fn execute(&mut self, roots: Vec<(Tensor, Tensor)>) -> Result<()> {
+        roots.iter().filter_map(|(root, _)| root.node()).try_for_each(|(node, _)| node.check_usable())?;
         if self.wanted.is_some() {
             self.wanted = Some(self.nodes_to_targets(&roots));
         }
@@ -332,7 +333,7 @@ impl Run {
             return (0..node.inputs.len()).try_for_each(|i| send(self, i, None));
         }
         if !matches!(rules, Rules::Freed) {
-            node.check_written()?;
+            node.check_watched()?;
         }
         match rules {
             Rules::Each(rules) => {

@@ -17,7 +17,7 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::layout::{Shape, copy_of};
 use crate::runtime_error;
-use crate::storage::Watch;
+use crate::storage::{Storage, Watch};
 use crate::tensor::Tensor;
 
 /// How an op computes the gradient of each input from that of its one output.
@@ -135,6 +135,14 @@ pub struct Watchers {
     pub retained: Vec<(usize, Weak<Meta>)>,
 }
 
+/// A tensor that must not be written to. Weak: memory that is gone has not been.
+struct Watched {
+    watch: Watch,
+    shape: Shape,
+    dtype: DType,
+    made_by: Option<(Weak<Node>, usize)>,
+}
+
 /// What few nodes have, so that the others need not have room for it.
 #[derive(Default)]
 pub struct Extras {
@@ -147,8 +155,8 @@ pub struct Extras {
     pub origin: OnceLock<Origin>,
     /// What its rules hold, where hooks keep it elsewhere.
     pub packed: Mutex<Vec<Arc<Packed>>>,
-    /// The memory that its output, which its rules need, was written to by an in-place op; and the output's shape and dtype.
-    pub written: OnceLock<(Watch, Shape, DType)>,
+    /// Tensors that must not have been written to when the rules run, though these do not hold them.
+    watched: Mutex<Vec<Watched>>,
     /// Hooks on the node as a whole.
     pub node_hooks: Mutex<NodeHooks>,
     /// Number, shape and dtype of the outputs that the user has come here from.
@@ -180,11 +188,34 @@ impl Node {
         self.extras.get_or_init(Box::default)
     }
 
-    /// Fails if this is the node of an in-place op whose rules need the result, and that has been written to since.
-    pub fn check_written(&self) -> Result<()> {
-        let Some((watch, shape, dtype)) = self.extras.get().and_then(|extras| extras.written.get()) else { return Ok(()) };
-        let Some(found) = watch.changed() else { return Ok(()) };
-        let what = format!("[torch.{}Tensor {shape:?}], which is output 0 of {},", dtype.type_word(), short_name(&self.name()));
+    /// Makes this fail to run if `x` is written to from now on: `x` as its output, or as made by another op.
+    pub fn watch(self: &Arc<Node>, x: &Tensor, output: Option<usize>) {
+        let Some(memory) = x.counted_by() else { return };
+        let made_by = match output {
+            Some(output) => Some((Arc::downgrade(self), output)),
+            None => x.node().map(|(node, output)| (Arc::downgrade(&node), output)),
+        };
+        let (watch, shape, dtype) = (memory.watch(), Shape::from_slice(x.shape()), x.dtype());
+        self.extras().watched.lock().push(Watched { watch, shape, dtype, made_by });
+    }
+
+    /// Whether this fails to run if such memory is written to.
+    pub fn watches(&self, memory: &Storage) -> bool {
+        self.extras.get().is_some_and(|extras| extras.watched.lock().iter().any(|watched| watched.watch.is_of(memory)))
+    }
+
+    /// Fails if something that is watched has been written to.
+    pub fn check_watched(&self) -> Result<()> {
+        let Some(extras) = self.extras.get() else { return Ok(()) };
+        let watched = extras.watched.lock();
+        let Some((watched, found)) = watched.iter().find_map(|watched| Some((watched, watched.watch.changed()?))) else {
+            return Ok(());
+        };
+        let Watched { watch, shape, dtype, made_by } = watched;
+        let mut what = format!("[torch.{}Tensor {shape:?}]", dtype.type_word());
+        if let Some((node, output)) = made_by.as_ref().and_then(|(node, output)| Some((node.upgrade()?, output))) {
+            what += &format!(", which is output {output} of {},", short_name(&node.name()));
+        }
         Err(Error::Modified { what, found, expected: watch.version, traced: anomaly::is_enabled() })
     }
 
@@ -256,6 +287,30 @@ impl Drop for Node {
         *self.rules.get_mut() = Rules::Freed;
         drop(self.extras.take());
         level.end();
+    }
+}
+
+impl Tensor {
+    /// Of what an op has just answered: its backward fails if one of these has been written to. Torch saves them, where the rules
+    /// here hold less.
+    pub(crate) fn watching(self, inputs: &[&Tensor]) -> Tensor {
+        if let Some((node, _)) = self.node() {
+            inputs.iter().for_each(|x| node.watch(x, None));
+        }
+        self
+    }
+
+    /// The same if there is a gradient for it.
+    pub(crate) fn watching_if_followed(self, input: &Tensor) -> Tensor {
+        if input.requires_grad() { self.watching(&[input]) } else { self }
+    }
+
+    /// The same for itself, which torch saves.
+    pub(crate) fn watching_itself(self) -> Tensor {
+        if let Some((node, output)) = self.node() {
+            node.watch(&self, Some(output));
+        }
+        self
     }
 }
 

@@ -202,13 +202,14 @@ pub fn in_place(
     before_value(op, x, &result)?;
     // What else holds the result's memory is a rule of the op: it saves its result, which to the user is `x` from now on.
     let saved = !result.storage().is_held_once() && !result.storage().same(before.storage());
-    let node = result.node().map(|(node, _)| node).filter(|node| saved && node.id > began);
+    let keeps = |node: &Arc<Node>| node.id > began && (saved || node.watches(result.storage()));
+    let node = result.node().map(|(node, _)| node).filter(keeps);
     let result = result.to_dtype(x.dtype())?;
     x.write(&result)?;
     x.bump_version();
     rebase(op, x, Input::of(&result), false);
     if let Some(node) = node {
-        let _first = node.extras().written.set((x.storage().watch(), Shape::from_slice(x.shape()), x.dtype()));
+        node.watch(x, Some(0));
     }
     Ok(())
 }

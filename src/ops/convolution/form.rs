@@ -105,6 +105,7 @@ impl Form {
             w: |g| form.weight(&x.conj()?, g),
             b: |g| sum_of_channels(g),
         })
+        .map(|y| watching_both(y, x, w))
     }
 
     /// The sums of weight and output, plus a bias: the transposed convolution of the output.
@@ -115,6 +116,7 @@ impl Form {
             w: |g| form.weight(g, &y.conj()?),
             b: |g| sum_of_channels(g),
         })
+        .map(|x| watching_both(x, y, w))
     }
 
     /// The sums of input and output.
@@ -125,6 +127,11 @@ impl Form {
             y: |g| form.output(BACKWARD, &x.conj()?, g, None),
         })
     }
+}
+
+/// The result of an op for which torch saves both operands: rules here hold only what they need, which is both if both have one.
+fn watching_both(y: Tensor, a: &Tensor, b: &Tensor) -> Tensor {
+    if a.requires_grad() && b.requires_grad() { y } else { y.watching(&[a, b]) }
 }
 
 /// What torch calls the op of a gradient.

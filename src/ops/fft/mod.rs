@@ -163,6 +163,7 @@ impl Tensor {
             let whole = if half < n { g.embedded("slice_backward", &full, move |z| z.slice_at(last, 0, half, 1))? } else { g.clone() };
             whole.fft_c2c(&dims, norm, false)?.real()
         } })
+        .map(|y| y.watching(&[x]))
     }
 
     /// The backward transform over `dims` to real numbers, `n` in the last dim, of which the first half is given.

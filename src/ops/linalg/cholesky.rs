@@ -122,7 +122,7 @@ impl Tensor {
             });
             Ok(vec![Some(of_b), of_l.transpose()?])
         })?;
-        Ok(y)
+        Ok(y.watching(&[self]).watching_itself())
     }
 
     /// The inverse of L L^H; with `upper`, this tensor holds L^H.

@@ -114,6 +114,7 @@ fn slogdet_of(op: &'static str, a: &Tensor) -> Result<[Tensor; 2]> {
         let right = g.unsqueeze(-1)?.expand_to("linalg_slogdet", &a.shape()[..a.rank() - 1])?.diag_embed(0, -2, -1)?;
         Ok(vec![Some(a.mh()?.solved(&right)?)])
     })
+    .map(|[sign, log]| [sign.watching_itself(), log])
 }
 
 /// The determinant of square matrices.

@@ -58,6 +58,7 @@ fn symmetric(op: &str, a: &Tensor, uplo: &str, vectors: bool) -> Result<[Tensor;
     })?;
     record("linalg_eigh", &[a], &[], [values, vectors], |back| {
         let ([w, v], gw, gv) = (&*back.y, back.g(0), back.g(1)) else { return Ok(vec![None]) };
+        w.check_saved()?;
         let Some(gv) = gv else {
             let Some(gw) = gw else { return Ok(vec![None]) };
             return Ok(vec![Some((v * gw.unsqueeze(-2)?)?.matmul(&v.mh()?)?)]);
@@ -126,6 +127,7 @@ fn general(op: &str, a: &Tensor, wanted: bool) -> Result<[Tensor; 2]> {
     let real = !a.dtype().is_complex();
     record("linalg_eig", &[a], &[], [values, vectors], move |back| {
         let ([w, v], gw, gv) = (&*back.y, back.g(0), back.g(1)) else { return Ok(vec![None]) };
+        w.check_saved()?;
         let vh = v.mh()?;
         let inner = match (gw, gv) {
             (None, None) => return Ok(vec![None]),

@@ -293,7 +293,7 @@ fn solved(op: &str, lu: &Tensor, pivots: &Tensor, b: &Tensor, left: bool, adjoin
         };
         Ok(vec![Some(of_lu?), Some(of_b)])
     })?;
-    Ok(x)
+    Ok(x.watching_itself())
 }
 
 /// The gradient of L and U in one: each of the two triangular systems gives one of them.

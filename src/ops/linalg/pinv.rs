@@ -200,7 +200,7 @@ pub fn lstsq(input: &Tensor, b: &Tensor, rcond: Option<f64>, driver: Option<&str
         let gx = back.g(0).map(matrices).transpose()?;
         backward_of_problem(a, b, &matrices(x)?, gx, back.g(1).filter(|_| !no_residuals))
     })?;
-    Ok(Named::new("linalg_lstsq", [x, residuals, rank, values]))
+    Ok(Named::new("linalg_lstsq", [x.watching_itself(), residuals, rank, values]))
 }
 
 #[pymethods]

@@ -145,7 +145,7 @@ pub fn householder_product(input: &Tensor, tau: &Tensor) -> Result<Tensor> {
         let [of_input, of_tau, _] = Product::new(input, tau)?.backward(&one, g, false)?;
         Ok(vec![Some(padded(&of_input, n)?), Some(of_tau)])
     })?;
-    Ok(y)
+    Ok(y.watching(&[input, tau]).watching_itself())
 }
 
 /// Some of the first columns of the product of reflections.
@@ -331,6 +331,6 @@ impl Tensor {
             let [of_input, of_tau, of_other] = Product::new(input, tau)?.backward(&turned(other)?, &turned(g)?, adjoint)?;
             Ok(vec![Some(padded(&of_input, columns)?), Some(of_tau), Some(turned(&of_other)?)])
         })?;
-        Ok(y)
+        Ok(y.watching(&[input, tau, other]).watching_itself())
     }
 }

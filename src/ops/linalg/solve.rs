@@ -84,6 +84,7 @@ fn solved_matrices(a: &Tensor, b: &Tensor, left: bool, vector: bool) -> Result<[
         let of_a = back.wants(0).then(|| minus(if left { of_b.matmul(&x.mh()?) } else { x.mh()?.matmul(&of_b) }));
         Ok(vec![of_a.transpose()?, Some(of_b)])
     })
+    .map(|[x, info]| [x.watching_itself(), info])
 }
 
 impl Tensor {

@@ -32,6 +32,7 @@ impl Tensor {
         })?;
         let [u, s, vh] = record("linalg_svd", &[a], &[], [u, s, vh], |back| {
             let [u, s, vh] = &*back.y else { return Ok(vec![None]) };
+            s.check_saved()?;
             let k = s.shape()[s.rank() - 1];
             // The columns that make U and V square have no say in A.
             let thin = Factors { u: u.strip(false, 0, k)?, s: s.clone(), vh: vh.strip(true, 0, k)? };

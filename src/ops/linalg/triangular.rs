@@ -35,7 +35,7 @@ impl Tensor {
             let of_a = back.wants(0).then(|| of_a(&of_b, x, upper, left, unit)).transpose()?;
             Ok(vec![of_a, Some(of_b)])
         })?;
-        Ok(y)
+        Ok(y.watching_itself())
     }
 }
 
@@ -98,7 +98,7 @@ impl Tensor {
         };
         let (x, copy) =
             without_recording(|| Ok::<_, crate::error::Error>((solve(&a, &b)?, a.by_columns()?.to_dtype(a.dtype())?)))?;
-        let items = record(OP, &[&b, &a], &[&a], [x, copy], move |back| {
+        let [x, copy] = record(OP, &[&b, &a], &[&a], [x, copy], move |back| {
             let ([a], Some(x)) = (back.saved, back.y.first()) else { return Ok(vec![None, None]) };
             let Some(g) = back.g(0) else { return Ok(vec![None, back.g(1).cloned()]) };
             let (of_b, mut of_a) = if transpose {
@@ -115,6 +115,6 @@ impl Tensor {
             }
             Ok(vec![Some(of_b), Some(of_a)])
         })?;
-        Ok(Named::new(OP, items))
+        Ok(Named::new(OP, [x.watching(&[self]), copy]))
     }
 }

@@ -211,6 +211,7 @@ pub fn nll_loss(
     let slope = Slope::new(&classes, reduce, target, weight.as_deref());
     let back = if x.rank() <= 2 { "nll_loss_backward" } else { "nll_loss2d_backward" };
     vjp!(name_of(x), classes.reduce(y, reduce)?, { x: |g| slope.at_classes(&slope.of_samples(g)?.neg()?)?.flat_in(back, &x) })
+        .map(|y| y.watching(&[x]))
 }
 
 /// The `nll_loss` of the logarithm of the softmax over classes, which is not stored.

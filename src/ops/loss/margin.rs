@@ -165,4 +165,5 @@ pub fn multilabel_margin_loss(input: &Tensor, target: &Tensor, reduction: i64) -
         let g = if g.rank() == 1 { g.unsqueeze_at(1)? } else { g.clone() };
         ((g * factor)? * &slopes)?.reshape_to(&shape)
     } })
+    .map(|y| y.watching(&[x]))
 }

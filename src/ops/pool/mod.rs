@@ -77,7 +77,7 @@ pub(super) fn largest(op: &'static str, x: &Tensor, layout: &Layout, n: usize) -
     let y = vjp!(op, y, { x: |g| {
         g.reshape_to(&[planes, results])?.add_along(1, &index, size)?.view_as_shape(&shape)?.flat_in(back, &x)
     } })?;
-    Ok([y, shown])
+    Ok([y.watching(&[x]), shown])
 }
 
 /// What averages, and their gradients, need to know.
@@ -121,7 +121,7 @@ impl Average {
         // As in torch, planes of three dims come out in row-major order.
         let y = if self.op.ends_with("2d") { y.in_format_of(x)? } else { y };
         let it = self.clone();
-        vjp!(self.op, y, { x: |g| it.spread(g, &x) })
+        Ok(vjp!(self.op, y, { x: |g| it.spread(g, &x) })?.watching(&[x]))
     }
 
     /// The gradient of the elements.

@@ -1,0 +1,141 @@
+"""Writes between an op and its backward: refused where torch saves what was written to, and nowhere else."""
+
+import pytest
+
+import ferrograd
+from ferrograd.nn import functional as F
+
+linalg = ferrograd.linalg
+
+
+def real(*shape, grad=True):
+    return (ferrograd.rand(*shape, dtype=ferrograd.float64) + 0.5).requires_grad_(grad)
+
+
+def whole(*values):
+    return ferrograd.tensor(values)
+
+
+def lower():
+    return (ferrograd.eye(3, dtype=ferrograd.float64) + ferrograd.tril(real(3, 3, grad=False))).requires_grad_()
+
+
+M, V = (lambda: real(3, 3)), (lambda: real(3))
+IMAGE = lambda *size: lambda: real(1, 2, *size)  # noqa: E731
+CONSTANT = lambda: real(3, grad=False)  # noqa: E731
+NUMBERS = lambda: whole(1, 2, 3)  # noqa: E731
+
+# A call, its tensors, and which of these (or "y", the result) must not be written to. Rules here need less than torch's.
+REFUSED = {
+    "max_pool1d": (lambda x: F.max_pool1d(x, 2), [IMAGE(4)], [0]),
+    "max_pool2d": (lambda x: F.max_pool2d(x, 2), [IMAGE(4, 4)], [0]),
+    "max_pool3d": (lambda x: F.max_pool3d(x, 2), [IMAGE(2, 2, 2)], [0]),
+    "avg_pool1d": (lambda x: F.avg_pool1d(x, 2), [IMAGE(4)], [0]),
+    "avg_pool2d": (lambda x: F.avg_pool2d(x, 2), [IMAGE(4, 4)], [0]),
+    "avg_pool3d": (lambda x: F.avg_pool3d(x, 2), [IMAGE(2, 2, 2)], [0]),
+    "adaptive_max_pool2d": (lambda x: F.adaptive_max_pool2d(x, 2), [IMAGE(4, 4)], [0]),
+    "adaptive_avg_pool2d": (lambda x: F.adaptive_avg_pool2d(x, 2), [IMAGE(4, 4)], [0]),
+    "fractional_max_pool2d": (lambda x: F.fractional_max_pool2d(x, 2, output_size=2), [IMAGE(4, 4)], [0]),
+    "area": (lambda x: F.interpolate(x, 2, mode="area"), [IMAGE(4, 4)], [0]),
+    "reflect": (lambda x: F.pad(x, (1, 1), mode="reflect"), [IMAGE(4)], [0]),
+    "replicate": (lambda x: F.pad(x, (1, 1), mode="replicate"), [IMAGE(4)], [0]),
+    "nll_loss": (lambda x, t: F.nll_loss(x, t), [M, lambda: whole(0, 1, 2)], [0, 1]),
+    "multilabel_margin_loss": (lambda x, t: F.multilabel_margin_loss(x, t), [V, lambda: whole(0, -1, 1)], [0, 1]),
+    "conv of a constant kernel": (F.conv1d, [IMAGE(4), lambda: real(2, 2, 2, grad=False)], [0, 1]),
+    "conv of constants": (F.conv1d, [lambda: real(1, 2, 4, grad=False), lambda: real(2, 2, 2)], [0, 1]),
+    "conv_transpose": (F.conv_transpose1d, [IMAGE(4), lambda: real(2, 2, 2, grad=False)], [0, 1]),
+    "integers": (lambda x, n: x * n, [V, NUMBERS], [1]),
+    "integers below": (lambda x, n: x / n, [V, NUMBERS], [1]),
+    "float32": (lambda x, w: x * w, [lambda: ferrograd.rand(3, requires_grad=True), V], [0, 1]),
+    "exponents": (lambda x, n: x**n, [V, NUMBERS], [0, 1, "y"]),
+    "a constant exponent": (lambda x, w: x**w, [V, CONSTANT], [0, 1, "y"]),
+    "addcmul": (lambda x, n: ferrograd.addcmul(x, x, n), [V, NUMBERS], [1]),
+    "clamp": (lambda x, n: x.clamp(n), [V, NUMBERS], [0, 1]),
+    "sgn": (lambda x: x.sgn(), [V], [0, "y"]),
+    "angle": (lambda x: x.angle(), [V], [0]),
+    "complex": (ferrograd.complex, [V, V], [0, 1]),
+    "copysign": (lambda x, w: x.copysign(w), [V, V], [0, "y"]),
+    "prod": (lambda x: x.prod(), [lambda: ferrograd.tensor([0.0, 1, 2], requires_grad=True)], [0, "y"]),
+    "prod of one": (lambda x: x.prod(), [lambda: ferrograd.tensor(2.0, requires_grad=True)], [0, "y"]),
+    "norm of 0": (lambda x: linalg.vector_norm(x, 0), [V], [0, "y"]),
+    "norm of 1": (lambda x: linalg.vector_norm(x, 1), [V], [0, "y"]),
+    "dist": (lambda x, w: ferrograd.dist(x, w), [V, V], [0, 1, "y"]),
+    "pdist": (lambda x: ferrograd.pdist(x), [M], [0, "y"]),
+    "cummax": (lambda x: x.cummax(0)[0], [V], [0]),
+    "gather": (lambda x, i: x.gather(0, i), [V, lambda: whole(0, 1)], [0, 1]),
+    "take": (lambda x, i: x.take(i), [M, lambda: whole(0, 1)], [0, 1]),
+    "masked_select": (lambda x, m: x.masked_select(m), [V, lambda: whole(True, False, True)], [0, 1]),
+    "index_add": (lambda x, i, s: x.index_add(0, i, s), [V, lambda: whole(0, 1), lambda: real(2)], [1, 2]),
+    "index_add alpha": (lambda x, i, s: x.index_add(0, i, s, alpha=2), [V, lambda: whole(0, 1), lambda: real(2)], [1, 2]),
+    "index_copy": (lambda x, i, s: x.index_copy(0, i, s), [V, lambda: whole(0, 1), lambda: real(2)], [1, 2]),
+    "put": (lambda x, i, s: x.put(i, s), [V, lambda: whole(0, 1), lambda: real(2)], [1, 2]),
+    "scatter_reduce": (lambda x, i, s: x.scatter_reduce(0, i, s, "sum"), [V, lambda: whole(0, 1), lambda: real(2)], [0, 1, 2, "y"]),
+    "div floor": (lambda x, w: x.div(w, rounding_mode="floor"), [V, V], [0, 1]),
+    "fft": (lambda x: ferrograd.fft.rfft(x), [V], [0]),
+    "grid_sample": (lambda x, grid: F.grid_sample(x, grid, align_corners=False), [IMAGE(2, 2), lambda: real(1, 2, 2, 2, grad=False)], [0, 1]),
+    "addbmm": (lambda x, a, b: x.addbmm(a, b), [M, lambda: real(2, 3, 3), lambda: real(2, 3, 3)], [1, 2]),
+    "solve": (lambda a, b: linalg.solve(a, b), [lambda: lower().detach(), M], [0, "y"]),
+    "solve_triangular": (lambda a, b: linalg.solve_triangular(a, b, upper=False), [lambda: lower().detach(), M], [0, "y"]),
+    "cholesky_solve": (lambda b, a: b.cholesky_solve(a), [M, lower], [0, 1, "y"]),
+    "slogdet": (lambda a: linalg.slogdet(a)[1], [lower], [0]),
+    "eigvalsh": (lambda a: linalg.eigvalsh(a), [lower], ["y"]),
+    "svdvals": (lambda a: linalg.svdvals(a), [lower], ["y"]),
+    "householder_product": (lambda a, t: linalg.householder_product(a, t), [M, V], [0, 1, "y"]),
+    "leaky_relu_": (lambda x: F.leaky_relu_(x * 1), [V], ["y"]),
+    "elu_": (lambda x: F.elu_(x * 1), [V], ["y"]),
+    "selu_": (lambda x: F.selu_(x * 1), [V], ["y"]),
+    "sgn_": (lambda x: (x * 1).sgn_(), [V], ["y"]),
+}
+
+
+def write(x):
+    with ferrograd.no_grad():
+        if x.dtype == ferrograd.bool:
+            x.logical_not_()
+        else:
+            x.add_(0)
+
+
+@pytest.mark.parametrize("name, place", [(name, place) for name in REFUSED for place in (None, *range(len(REFUSED[name][1])), "y")])
+def test_what_is_refused(name, place):
+    call, makers, refused = REFUSED[name]
+    tensors = [make() for make in makers]
+    y = call(*tensors)
+    gradient = ferrograd.ones_like(y)
+    if place is not None:
+        write(y if place == "y" else tensors[place])
+    if place in refused:
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            y.backward(gradient)
+    else:
+        y.backward(gradient)
+
+
+def test_memory_that_is_gone_was_not_written_to():
+    x = real(1, 1, 4, 4)
+    y = F.max_pool2d(x * 1, 2)
+    y.sum().backward()
+    assert x.grad.sum() == 4
+
+
+def test_what_is_watched_is_not_kept():
+    """Guard: pooling holds places, not its input."""
+    import gc
+    import weakref
+
+    h = real(1, 1, 4, 4) * 1
+    y, alive = F.max_pool2d(h, 2), weakref.ref(h)
+    del h
+    gc.collect()
+    assert alive() is None and y.requires_grad
+
+
+def test_views_of_a_written_base_that_are_roots():
+    """Outputs of ops with several views are of no more use once their memory has been written to, also as where backward begins."""
+    for split in (lambda x: x.split(2), lambda x: x.chunk(2), lambda x: x.view(2, 2).unbind()):
+        x = real(4)
+        a, _ = split(x)
+        write(x)
+        for run in (lambda: ferrograd.autograd.grad(a, x, ferrograd.ones(2)), lambda: a.backward(ferrograd.ones(2))):
+            with pytest.raises(RuntimeError, match="is a view and its base or another view of its base has been modified inplace"):
+                run()
