@@ -342,6 +342,23 @@ def test_no_degrees_of_freedom_are_warned_of(name):
     f(ones(2, 2), dim=0)
 
 
+@pytest.mark.parametrize("name", ["std", "var"])
+def test_both_results_are_of_one_node(name):
+    x = ferrograd.rand(3, 4, dtype=ferrograd.float64, requires_grad=True)
+    for options in ({}, {"dim": 0}, {"correction": 0, "dim": (0, 1), "keepdim": True}):
+        both, alone = getattr(ferrograd, name + "_mean"), getattr(ferrograd, name)
+        y, mean = both(x, **options)
+        node = y.grad_fn
+        assert node is mean.grad_fn and (y.output_nr, mean.output_nr) == (0, 1)
+        assert node.name() == f"{name.capitalize()}MeanBackward0" and len(node.next_functions) == 1
+        node.register_prehook(lambda grads: tuple(None if g is None else g * 2 for g in grads))
+        parts = (alone(x, **options).sum(), x.mean(options.get("dim")).sum())
+        for got, want in ((y.sum() + mean.sum(), sum(parts)), (y.sum(), parts[0]), (mean.sum(), parts[1])):
+            got, want = (ferrograd.autograd.grad(z, x, retain_graph=True)[0] for z in (got, want * 2))
+            assert ferrograd.allclose(got, want)
+    assert ferrograd.autograd.gradgradcheck(lambda x: both(x, 1), x)
+
+
 def test_softmax_of_no_elements_takes_any_dtype():
     for dtype in (ferrograd.int64, ferrograd.bool):
         for f in (ferrograd.softmax, ferrograd.log_softmax):

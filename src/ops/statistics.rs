@@ -5,11 +5,13 @@ use std::ffi::CString;
 use pyo3::prelude::*;
 
 use super::arguments::DimsOrFlag;
+use super::linalg::{Backward, record};
 use super::reduce::{Reduction, fold_pair};
 use crate::dtype::Scalar;
 use crate::error::{Error, Result};
 use crate::kernels::folds::{Moments, Spread};
 use crate::runtime_error;
+use crate::tape::{engine, is_recording};
 use crate::tensor::Tensor;
 use crate::vjp;
 
@@ -88,13 +90,19 @@ impl Deviation {
     fn record(&self, x: &Tensor, y: Tensor) -> Result<Tensor> {
         let it = self.clone();
         if self.root {
-            vjp!(self.op, y, { x: |g, y| {
-                let zero = y.detached_read()?.is_zero()?;
-                it.variance_rule(&(g / (y * 2.0)?)?.zeroed_where(&zero)?, &x)
-            } })
+            vjp!(self.op, y, { x: |g, y| it.rule(g, &x, y) })
         } else {
             vjp!(self.op, y, { x: |g| it.variance_rule(g, &x) })
         }
+    }
+
+    /// From the gradient of the result `y` to that of the input.
+    fn rule(&self, g: &Tensor, x: &Tensor, y: &Tensor) -> Result<Tensor> {
+        if !self.root {
+            return self.variance_rule(g, x);
+        }
+        let zero = y.detached_read()?.is_zero()?;
+        self.variance_rule(&(g / (y * 2.0)?)?.zeroed_where(&zero)?, x)
     }
 
     /// From the gradient of the variance to that of the input: 2/(n - correction) g (x - mean).
@@ -140,10 +148,14 @@ impl Tensor {
         let x = self;
         let deviation = Deviation::new(op, x, dim, unbiased, keepdim, correction)?;
         let (y, mean) = deviation.compute(&x.detached_read()?)?;
-        let r = deviation.r.clone();
-        let count = r.count() as f64;
-        let mean = vjp!(op, mean, { x: |g| r.spread(&(g / count)?) })?;
-        Ok((deviation.record(x, y)?, mean))
+        let rule = move |it: Backward<'_>| {
+            let x = &it.saved[0];
+            let of_deviation = it.g[0].as_ref().map(|g| deviation.rule(g, x, &it.y[0])).transpose()?;
+            let of_mean = it.g[1].as_ref().map(|g| deviation.r.spread(&(g / deviation.r.count() as f64)?)).transpose()?;
+            Ok(vec![engine::sum(of_deviation, of_mean, is_recording())?])
+        };
+        let [y, mean] = record(op, &[x], &[x], [y, mean], rule)?;
+        Ok((y, mean))
     }
 }
 
