@@ -94,6 +94,22 @@ def test_what_it_refuses():
         gradcheck(lambda x: x, X, check_backward_ad=False)
 
 
+def test_gradients_that_are_not_expected_to_be_none():
+    def refuse(g):
+        if g is None:
+            raise RuntimeError("there is no gradient")
+
+    def f(x):
+        y = x.clone()
+        y.register_hook(refuse)
+        return y
+
+    with pytest.warns(UserWarning, match="New undefined gradient support checking feature is enabled by default"):
+        with pytest.raises(RuntimeError, match="Expected backward function to handle undefined output grads"):
+            gradcheck(f, X)
+    assert gradcheck(f, X, check_undefined_grad=False)
+
+
 def tensors_of(case):
     rng = np.random.default_rng(zlib.crc32(str(case).encode()))
     # Cloned, as the strides of numpy's empty arrays are 0, which gradcheck refuses as torch's does.

@@ -311,11 +311,22 @@ class _Check:
             try:
                 grads = gradients(outputs, self.variables, [zeros_like(y) for y in outputs])
             except RuntimeError as error:
+                _warn_of_undefined()
                 raise GradcheckError("Expected backward function to handle undefined output grads.") from error
             if any(g is not None and not g.eq(0).all() for g in grads):
+                _warn_of_undefined()
                 raise GradcheckError(
                     "Expected all input grads to be undefined or zero when all output grads are undefined or zero."
                 )
+
+
+def _warn_of_undefined():
+    warnings.warn(
+        "Backwards compatibility: New undefined gradient support checking feature is enabled by default, but it may break existing "
+        'callers of this function. If this is true for you, you can call this function with "check_undefined_grad=False" to disable '
+        "the feature",
+        stacklevel=3,
+    )
 
 
 def _units(x):
