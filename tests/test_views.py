@@ -342,3 +342,20 @@ def test_strides_of_dims_of_size_1_are_handed_on():
     assert x.view(3, 1, 1).stride() == (1, 3, 3) and x.reshape(1, 3, 1).stride() == x.unflatten(0, (1, 3)).stride() == (3, 1, 3)
     assert x.view(1, 3).stride() == (3, 1) and x.flatten().stride() == (1,)
     assert ferrograd.ones(2, 3)[:1, :1].view(1, 1, 1).stride() == (1, 1, 1)
+
+
+@pytest.mark.parametrize("split", [lambda x: x.unsafe_split(1), lambda x: x.unsafe_split_with_sizes((1, 1)), lambda x: x.unsafe_chunk(2)])
+def test_writes_to_unsafe_parts_are_not_looked_after(split):
+    x = ferrograd.tensor([[2.0], [3.0]], requires_grad=True)
+    y = x * 1
+    first, second = split(y)
+    first.mul_(second)
+    assert (first._version, second._version, y._version) == (1, 0, 0) and y.tolist() == [[6.0], [3.0]]
+    first.sum().backward()
+    assert x.grad.tolist() == [[3.0], [2.0]]
+
+
+def test_a_layer_transposes_its_weight():
+    x, w, b = (ferrograd.ones(*shape, requires_grad=True) for shape in ((4, 3), (2, 3), (2,)))
+    y = ferrograd.nn.functional.linear(x, w, b)
+    assert [node.name() for node, _ in y.grad_fn.next_functions] == ["torch::autograd::AccumulateGrad"] * 2 + ["TBackward0"]

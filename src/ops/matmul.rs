@@ -441,7 +441,7 @@ fn unfolded(product: &Tensor, shape: &[usize]) -> Result<Tensor> {
 #[pyo3(signature = (input, weight, bias=None))]
 pub fn linear(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let weight = match weight.rank() {
-        2 => weight.mt()?,
+        2 => weight.t()?,
         0 | 1 => weight.clone(),
         rank => return runtime_error!("linear: expected a weight of at most 2 dimensions, but got one of {rank}"),
     };
