@@ -264,7 +264,9 @@ def test_grad_touches_no_leaf():
     g, none = ferrograd.autograd.grad(y, [x, unused], retain_graph=True, allow_unused=True)
     assert none is None
     g, zero = ferrograd.autograd.grad(y, [x, unused], retain_graph=True, materialize_grads=True)
-    assert values(zero) == [0, 0]
+    assert values(zero) == [0, 0] and not zero.requires_grad
+    (zero,) = ferrograd.autograd.grad(y, unused, create_graph=True, materialize_grads=True)
+    assert zero.requires_grad and values(*ferrograd.autograd.grad(zero.sum(), unused, materialize_grads=True)) == [0, 0]
     with pytest.raises(ValueError):
         ferrograd.autograd.grad(y, x, allow_unused=False, materialize_grads=True)
     with pytest.raises(RuntimeError, match="does not require grad"):
@@ -533,6 +535,34 @@ def test_inference_tensors():
         q.add_(1)
     with pytest.raises(RuntimeError, match="Inference tensors cannot be saved for backward"):
         (q * w).sum().backward()
+
+
+def test_inference_leaves():
+    """Of inference tensors alone nothing is recorded in normal mode, though they say they require a gradient."""
+    with ferrograd.inference_mode():
+        x = ones(2, 3).requires_grad_()
+        x.resize_(1, 2)
+        x.resize_as_(ones(3, 2))
+        assert x.requires_grad and x.shape == (3, 2)
+    for y in (x.view(-1), x.exp(), x.sum(), x.split(1)[0], ferrograd.var_mean(x)[1]):
+        assert not y.requires_grad and y.is_leaf and not y._is_view()
+    assert x.view(-1).is_inference() and x.requires_grad
+    w = ones(3, 2, grad=True)
+    (x + w + x.clone() + x.double()).sum().backward()
+    assert values(x.grad) == [[3, 3]] * 3 and values(w.grad) == [[1, 1]] * 3
+    for write in (lambda: x.detach().resize_(1), lambda: ferrograd.add(ones(1), 1, out=x.detach())):
+        with pytest.raises(RuntimeError, match="Inplace update to inference tensor outside InferenceMode"):
+            write()
+
+
+def test_what_cannot_be_deleted():
+    x = ones(2, grad=True)
+    with pytest.raises(RuntimeError, match="requires_grad must be a bool"):
+        del x.requires_grad
+    with pytest.raises(RuntimeError, match="Deleting tensor data is not allowed"):
+        del x.data
+    del x.grad
+    assert x.grad is None and x.requires_grad
 
 
 def test_threads_share_leaves():

@@ -110,6 +110,10 @@ def test_other_memory_ends_the_history():
     x = matrix()
     v = x[:]
     assert v.resize_(3)._version == 1 and x._version == 1 and v.tolist() == [0, 1, 2]
+    x = ferrograd.ones(1)
+    # Memory that is too small, large enough, or of the shape already.
+    versions = [x.resize_(*shape)._version for shape in ((1, 2), (3,), (2,), (2,))] + [x.resize_as_(x)._version]
+    assert versions == [1, 2, 3, 3, 3]
     leaf = matrix().requires_grad_()
     with pytest.raises(RuntimeError):
         leaf.set_(ferrograd.ones(2, dtype=F64))

@@ -11,6 +11,7 @@ use crate::interpreter::show;
 use crate::layout::{Layout, Shape, checked_numel};
 use crate::runtime_error;
 use crate::tape::level::before_write;
+use crate::tape::mode::is_inference;
 use crate::tape::view;
 use crate::tensor::Tensor;
 
@@ -110,7 +111,8 @@ impl Tensor {
     /// arbitrary contents.
     fn resized(&self, op: &'static str, shape: &[usize]) -> Result<Tensor> {
         before_write(op, self)?;
-        if self.requires_grad() {
+        view::check_inference(op, self)?;
+        if self.requires_grad() && !is_inference() {
             return runtime_error!("{op}: cannot resize variables that require grad");
         }
         if self.shape() == shape {
@@ -137,6 +139,17 @@ impl Tensor {
     pub fn fill_with(&self, value: Scalar) -> Result<()> {
         view::overwrite_with("fill_", self, value)
     }
+}
+
+/// Gives a tensor another shape. That counts as a write, also where there is new memory.
+fn resize(op: &'static str, x: &Bound<'_, Tensor>, shape: &[usize]) -> PyResult<()> {
+    let before = x.borrow().clone();
+    let resized = before.resized(op, shape)?;
+    let _old = show(x, &resized)?;
+    if before.shape() != shape {
+        x.borrow().set_version(before.version() + 1);
+    }
+    Ok(())
 }
 
 #[pymethods]
@@ -202,9 +215,7 @@ impl Tensor {
         let negative = || Error::Runtime(format!("resize_: sizes must not be negative, got {:?}", sizes.0));
         let shape = sizes.iter().map(|&size| usize::try_from(size)).collect::<std::result::Result<Shape, _>>();
         let shape = shape.map_err(|_| negative())?;
-        let resized = slf.borrow().resized("resize_", &shape)?;
-        slf.borrow().bump_version();
-        let _old = show(&slf, &resized)?;
+        resize("resize_", &slf, &shape)?;
         Ok(slf)
     }
 
@@ -212,9 +223,7 @@ impl Tensor {
     fn resize_as_<'py>(slf: Bound<'py, Self>, other: Bound<'py, Tensor>) -> PyResult<Bound<'py, Self>> {
         // Not borrowed any more when the tensor changes: it may be the tensor itself.
         let shape = other.borrow().layout().shape.clone();
-        let resized = slf.borrow().resized("resize_as_", &shape)?;
-        slf.borrow().bump_version();
-        let _old = show(&slf, &resized)?;
+        resize("resize_as_", &slf, &shape)?;
         Ok(slf)
     }
 

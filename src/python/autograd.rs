@@ -16,8 +16,8 @@ use pyo3::types::{PyBool, PyWeakrefReference};
 
 pub use anomaly::{install, is_anomaly_check_nan_enabled, is_anomaly_enabled, set_anomaly_enabled};
 pub use custom::{
-    _as_output, _check_saved, _current_run, _custom_node, _end_of_leaf, _leads_to, _leads_to_others, _rebase_history,
-    _run_has_inputs, _set_history, WeakNode, increment_version, queue_callback,
+    _as_output, _check_saved, _current_run, _custom_node, _delayed_error, _end_of_leaf, _leads_to, _leads_to_others,
+    _rebase_history, _run_has_inputs, _set_history, WeakNode, increment_version, queue_callback,
 };
 pub use hooks::RemovableHandle;
 pub use node::PyNode;
@@ -93,6 +93,11 @@ impl Tensor {
         let x = slf.borrow().clone();
         x.set_requires_grad_flag(flag.is_true(), flag.is_true())?;
         remember(slf, &x.meta_or_new())
+    }
+
+    #[deleter(requires_grad)]
+    fn delete_requires_grad(&self) -> PyResult<()> {
+        Err(PyRuntimeError::new_err("requires_grad must be a bool"))
     }
 
     /// Sets whether gradients are wanted for this leaf; answers the tensor itself.

@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::interpreter::show;
 use crate::ops::arguments::{MemoryFormat, Operand};
 use crate::tape::level::{before_output, before_value};
+use crate::tape::view::check_inference;
 use crate::tensor::Tensor;
 
 type Function = Callable<Rules>;
@@ -288,6 +289,7 @@ pub fn write_output(name: &str, target: &Bound<'_, Tensor>, result: &Tensor, war
             out.strides()
         )));
     }
+    check_inference(name, &out)?;
     before_output(name, &out)?;
     before_value(name, &out, result)?;
     if out.shape() == result.shape() {

@@ -235,6 +235,9 @@ pub const COPY_SLICES: &str = "copy_slices";
 /// The op of a view that must no longer be differentiated.
 pub const FROZEN_VIEW: &str = "frozen_view";
 
+/// The op of tensors that must not be differentiated.
+pub const DELAYED_ERROR: &str = "=Error";
+
 /// The first letter of an op whose name is torch's already.
 pub const EXACT_NAME: char = '=';
 
@@ -325,6 +328,9 @@ pub struct Recorder {
     records: bool,
     /// Whether one is.
     any_on_tape: bool,
+    /// Whether one is no inference tensor: of these alone nothing is recorded, but in inference mode for functions that are being
+    /// differentiated.
+    any_normal: bool,
     /// The maps whose samples inputs depend on.
     sample_of: Maps,
 }
@@ -332,7 +338,8 @@ pub struct Recorder {
 impl Recorder {
     /// For an op with this name.
     pub fn new(op: &'static str) -> Recorder {
-        Recorder { op, inputs: Inputs::new(), records: true, any_on_tape: false, sample_of: Maps::NONE }
+        let any_normal = super::mode::is_inference();
+        Recorder { op, inputs: Inputs::new(), records: true, any_on_tape: false, any_normal, sample_of: Maps::NONE }
     }
 
     /// For an op that has answered `y`, which may not be recorded.
@@ -350,6 +357,7 @@ impl Recorder {
         let wanted = edge.is_some();
         // A view may require a gradient that leads nowhere.
         self.any_on_tape |= wanted || x.requires_grad();
+        self.any_normal |= !x.is_inference();
         self.inputs.push(Input { edge, shape: copy_of(&x.layout().shape), dtype: x.dtype() });
         wanted
     }
@@ -361,7 +369,9 @@ impl Recorder {
 
     fn place(self, y: Tensor, saves: bool, rules: Rules) -> Result<Tensor> {
         y.note_sample_of(self.sample_of);
-        if !self.any_on_tape {
+        // What copies an inference tensor, in whatever dtype, writes to a normal one.
+        let copies = ["clone", "to_copy"].contains(&self.op);
+        if !(self.any_on_tape && (self.any_normal || copies)) {
             return Ok(y);
         }
         let node = node(self.op, 1, self.inputs, saves, rules);
@@ -380,6 +390,9 @@ impl Recorder {
     /// Makes the node of an op with several outputs, or with one rule for all inputs.
     /// Outputs that are not floating point stay off the tape.
     pub fn finish_joint(self, outputs: Vec<Tensor>, rule: JointRule, saves: bool) -> Result<Vec<Tensor>> {
+        if !self.any_normal {
+            return Ok(outputs);
+        }
         let node = node(self.op, outputs.len(), self.inputs, saves, Rules::Joint(rule));
         node.check_inputs()?;
         let place = |(i, y): (usize, Tensor)| if y.dtype().is_inexact() { y.with_origin(node.clone(), i) } else { y };

@@ -195,7 +195,7 @@ pub fn in_place(
         x.bump_version();
         return Ok(());
     }
-    let before = x.copied()?.with_meta_of(x);
+    let before = before_write_to(x)?;
     let began = next_id();
     let result = f(&before)?;
     x.check_result_fits(op, &result)?;
@@ -212,6 +212,18 @@ pub fn in_place(
         node.watch(x, Some(0));
     }
     Ok(())
+}
+
+/// The values that `x` is about to lose, with their history: for a view the part of its base. The op that made the view has no
+/// share in it, nor have those who watch that op, as in torch.
+fn before_write_to(x: &Tensor) -> Result<Tensor> {
+    let values = x.copied()?;
+    let base = x.meta().and_then(|meta| meta.lock().base.clone());
+    Ok(match base.map(|base| (base.meta.edge(), base)) {
+        None => values.with_meta_of(x),
+        Some((Edge::None, _)) => values,
+        Some((edge, base)) => values.with_origin(window_node(edge, &base, x), 0),
+    })
 }
 
 /// Runs an in-place op that changes how `x` shows its memory, and no element: `f` makes that view of it. Changes the history,
@@ -306,15 +318,21 @@ pub fn check_places(x: &Tensor) -> Result<()> {
     Ok(())
 }
 
-/// Whether a write to `x` is to be recorded; fails if it must not be done.
-fn begin(op: &'static str, x: &Tensor, others_require_grad: bool) -> Result<bool> {
-    before_write(op, x)?;
+/// Fails if `x` is an inference tensor, which only inference mode may write to.
+pub fn check_inference(op: &str, x: &Tensor) -> Result<()> {
     if x.is_inference() && !super::mode::is_inference() {
         return runtime_error!(
             "{op}: Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone to get a normal \
              tensor before doing inplace update."
         );
     }
+    Ok(())
+}
+
+/// Whether a write to `x` is to be recorded; fails if it must not be done.
+fn begin(op: &'static str, x: &Tensor, others_require_grad: bool) -> Result<bool> {
+    before_write(op, x)?;
+    check_inference(op, x)?;
     let recorded = tape::is_recording() && x.dtype().is_inexact() && (x.requires_grad() || others_require_grad);
     if recorded {
         check_writable(x)?;
@@ -367,7 +385,7 @@ pub(crate) fn rebase(op: &'static str, x: &Tensor, result: Input, borrowed: bool
 }
 
 /// The node of a tensor that was overwritten: its old history gets zeros, the written values the gradient.
-fn overwritten(op: &'static str, x: &Tensor, history: Edge, written: Input) -> Arc<Node> {
+pub(super) fn overwritten(op: &'static str, x: &Tensor, history: Edge, written: Input) -> Arc<Node> {
     let (shape, dtype) = (Shape::from_slice(x.shape()), x.dtype());
     let inputs = smallvec![Input { edge: history, shape: shape.clone(), dtype }, written];
     let zeros: Rule = Box::new(move |_, _| Tensor::from_scalar(Scalar::Int(0), dtype)?.expand_to("zeros", &shape));
