@@ -14,7 +14,7 @@ use crate::fork::NAP;
 use crate::tape::level::before_show;
 use crate::tensor::Tensor;
 
-/// Runs its argument without the interpreter lock.
+/// Runs its argument without the interpreter lock, or with it.
 pub type Release = fn(&mut dyn FnMut());
 
 /// Handles the signals that have arrived; an error is the exception that a handler raised.
@@ -24,6 +24,7 @@ pub type CheckSignals = fn() -> Result<()>;
 pub type Warn = fn(&CStr) -> Result<()>;
 
 static RELEASE: OnceLock<Release> = OnceLock::new();
+static ATTACH: OnceLock<Release> = OnceLock::new();
 static CHECK_SIGNALS: OnceLock<CheckSignals> = OnceLock::new();
 static WARN: OnceLock<Warn> = OnceLock::new();
 
@@ -35,9 +36,11 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(1);
 /// Elements above which a kernel takes longer than a few microseconds.
 const WORTH_RELEASING: usize = 32 * 1024;
 
-/// Says how the interpreter lock is released, signals are handled and warnings given; called once, when the module is loaded.
-pub fn install(release: Release, check_signals: CheckSignals, warn: Warn) {
+/// Says how the interpreter lock is released and taken, signals are handled and warnings given; called once, when the module is
+/// loaded.
+pub fn install(release: Release, attach: Release, check_signals: CheckSignals, warn: Warn) {
     let _ = RELEASE.set(release);
+    let _ = ATTACH.set(attach);
     let _ = WARN.set(warn);
     let _ = CHECK_SIGNALS.set(check_signals);
 }
@@ -129,20 +132,35 @@ fn alone<F: FnOnce()>(_py: Python<'_>, body: F) {
 /// Runs a kernel of so much `work` (elements touched, or multiply-adds / 16) without the interpreter lock if that pays.
 pub fn without_interpreter<R>(work: usize, body: impl FnOnce() -> R) -> R {
     match RELEASE.get() {
-        Some(release) if work >= WORTH_RELEASING => {
-            let mut body = Some(body);
-            let mut result = None;
-            release(&mut || {
-                if let Some(body) = body.take() {
-                    result = Some(body());
-                }
-            });
-            match (result, body) {
-                (Some(result), _) => result,
-                (None, Some(body)) => body(),
-                (None, None) => unreachable!("a kernel runs once"),
-            }
-        }
+        Some(release) if work >= WORTH_RELEASING => run_by(*release, body),
         _ => body(),
+    }
+}
+
+/// Runs something that waits without the interpreter lock.
+pub fn released_for<R>(body: impl FnOnce() -> R) -> R {
+    run_by(released, body)
+}
+
+/// Runs something on a thread that Python did not start, with the interpreter lock.
+pub fn attached<R>(body: impl FnOnce() -> R) -> R {
+    match ATTACH.get() {
+        Some(attach) => run_by(*attach, body),
+        None => body(),
+    }
+}
+
+fn run_by<R>(run: Release, body: impl FnOnce() -> R) -> R {
+    let mut body = Some(body);
+    let mut result = None;
+    run(&mut || {
+        if let Some(body) = body.take() {
+            result = Some(body());
+        }
+    });
+    match (result, body) {
+        (Some(result), _) => result,
+        (None, Some(body)) => body(),
+        (None, None) => unreachable!("it runs once"),
     }
 }

@@ -187,6 +187,60 @@ def hook_after_backward(token):
     (x * x).sum().backward()
 
 
+def hook_that_holds_its_node(token):
+    y = fg.ones(2, requires_grad=True) * 2
+    node = y.grad_fn
+    y.register_hook(lambda g: (node, token))
+
+
+def hook_of_a_node_that_holds_it(token):
+    node = (fg.ones(2, requires_grad=True) * 2).grad_fn
+    node.register_hook((node, token).count)
+
+
+def hook_of_the_end_of_the_tape(token):
+    end = (fg.ones(2, requires_grad=True) * 2).grad_fn.next_functions[0][0]
+    end.register_prehook((end, token).count)
+
+
+def what_the_user_keeps_with_a_node(token):
+    node = (fg.ones(2, requires_grad=True) * 2).grad_fn
+    node.metadata["all"] = (node, token)
+    end = node.next_functions[0][0]
+    end.metadata["all"] = (end, token)
+
+
+class Same(fg.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, kept):
+        ctx.kept = kept
+        ctx.save_for_backward(x)
+        return x * 1
+
+    @staticmethod
+    def backward(ctx, g):
+        assert len(ctx.kept) == 2
+        return g * ctx.saved_tensors[0], None
+
+
+def context_that_holds_its_output(token):
+    kept = [token]
+    y = Same.apply(fg.ones(2, requires_grad=True), kept)
+    kept.append(y)
+
+
+def context_that_holds_its_output_after_backward(token):
+    kept = [token]
+    y = Same.apply(fg.ones(2, requires_grad=True), kept)
+    kept.append(y)
+    y.sum().backward()
+
+
+def context_that_holds_its_node(token):
+    kept = [token]
+    kept.append(Same.apply(fg.ones(2, requires_grad=True), kept).grad_fn)
+
+
 def attribute(token):
     x = fg.ones(2)
     x.itself, x.token = x, token
@@ -218,13 +272,20 @@ def attribute_of_a_subclass(token):
         hook_before_a_node,
         hook_after_accumulation,
         hook_after_backward,
+        hook_that_holds_its_node,
+        hook_of_a_node_that_holds_it,
+        hook_of_the_end_of_the_tape,
+        what_the_user_keeps_with_a_node,
+        context_that_holds_its_output,
+        context_that_holds_its_output_after_backward,
+        context_that_holds_its_node,
         attribute,
         attribute_of_the_gradient,
         attribute_of_a_subclass,
     ],
 )
 def test_a_cycle_is_collected(make):
-    """Guards `__traverse__` and `__clear__` of the tensor."""
+    """Guards `__traverse__` and `__clear__` of the tensor and of the node."""
     assert is_collected(make)
 
 
@@ -249,6 +310,22 @@ def test_what_the_graph_still_needs_is_not_collected():
     del x
     gc.collect()
     assert grad.tolist() == [6, 6]
+
+
+def test_what_a_node_keeps_is_not_collected_as_long_as_the_graph_needs_it():
+    """Guards the count in `__traverse__` of the node."""
+    x, calls = fg.ones(2, requires_grad=True), []
+    y = Same.apply(x, [calls])
+    node = y.grad_fn
+    node.register_hook(lambda *_: calls.append(node is not None))
+    node.kept.append(node)
+    end = node.next_functions[0][0]
+    end.register_hook(lambda *_: calls.append(end is not None))
+    z = y.sum()
+    del y
+    gc.collect()
+    z.backward(retain_graph=True)
+    assert calls == [True, True]
 
 
 def test_hooks_that_the_graph_still_needs_outlive_their_tensor():
@@ -609,8 +686,8 @@ def test_backward_within_a_hook():
 
 
 def test_backward_within_backward_without_end():
-    """Guards the limit of nested runs: Python's own is reached first, unless it is raised."""
-    x, limit = fg.ones(1, requires_grad=True), sys.getrecursionlimit()
+    """Guards the limit of nested runs."""
+    x = fg.ones(1, requires_grad=True)
 
     def again(g):
         with fg.enable_grad():
@@ -618,14 +695,39 @@ def test_backward_within_backward_without_end():
             y.register_hook(again)
             y.backward()
 
-    sys.setrecursionlimit(10_000)
-    try:
-        with pytest.raises(RuntimeError, match="passes are running within each other"):
-            again(None)
-    finally:
-        sys.setrecursionlimit(limit)
+    with pytest.raises(RuntimeError, match="passes are running within each other"):
+        again(None)
     assert x.grad is None
     (x * 2).backward()
+
+
+def test_backward_within_backward_many_times():
+    """Guards the threads on which passes run for which a stack has no room; they end with what the pass raises, too."""
+    x, depth, threads = fg.ones(1, requires_grad=True), [0], set()
+
+    def again(g):
+        depth[0] += 1
+        threads.add(threading.get_ident())
+        assert not fg.is_grad_enabled() and not fg.is_inference_mode_enabled()
+        if depth[0] == 2000 and failing:
+            raise KeyError("at the bottom")
+        if depth[0] < 2000:
+            with fg.enable_grad():
+                y = x * 2
+                y.register_hook(again)
+                y.backward() if depth[0] % 2 else fg.autograd.grad(y, x)
+
+    for failing in (False, True):
+        depth[0], x.grad = 0, None
+        y = x * 2
+        y.register_hook(again)
+        if failing:
+            with pytest.raises(KeyError, match="at the bottom"):
+                y.backward()
+        else:
+            y.backward()
+        assert depth[0] == 2000 and len(threads) > 20
+        assert x.grad is None if failing else x.grad.item() == 2 + 2 * 1000
 
 
 def test_backward_within_a_function():

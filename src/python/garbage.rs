@@ -3,14 +3,16 @@
 //! A tensor's place on the tape may be shared with other handles, with nodes and with a running backward pass. Each
 //! reference to a Python object may be told once only, and only by what owns it: so a tensor tells of the functions of its
 //! hooks, and of the object that is its gradient, as long as it alone holds its place, and likewise its node. Further into
-//! the graph nothing is told (nor does torch): a cycle through a node that other nodes hold is not found.
+//! the graph nothing is told (nor does torch): a cycle through a node that other nodes hold is not found. The Python object of a
+//! node does the same for what the node keeps.
 
 use std::sync::Arc;
 
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 use pyo3::{PyTraverseError, PyVisit};
 
-use super::autograd::PyGrad;
+use super::autograd::{PyGrad, PyNode};
 use crate::tape::hooks::NodeHooks;
 use crate::tape::{Grad, Meta, Node};
 use crate::tensor::Tensor;
@@ -40,6 +42,34 @@ fn visit_hooks(hooks: &NodeHooks, visit: &PyVisit<'_>) -> Result<(), PyTraverseE
     Ok(())
 }
 
+/// What a node keeps: the functions of its hooks, the user's dict, the context of a custom function.
+fn visit_node(node: &Node, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    let Some(extras) = node.extras.get() else { return Ok(()) };
+    if let Some(hooks) = extras.node_hooks.try_lock() {
+        visit_hooks(&hooks, visit)?;
+    }
+    if let Some(dict) = extras.metadata.get().and_then(|dict| dict.downcast_ref::<Py<PyDict>>()) {
+        visit.call(dict)?;
+    }
+    // The node's rule holds it, too, but by this one reference to it.
+    if let Some(context) = extras.object.get().and_then(|context| context.downcast_ref::<Py<PyAny>>()) {
+        visit.call(context)?;
+    }
+    Ok(())
+}
+
+/// Takes a node's hooks out; what is answered is dropped when nothing is locked: it may run Python code. Whatever else takes part
+/// in a cycle is cleared by itself.
+fn take_hooks(node: &Node) -> impl Sized + use<> {
+    node.extras.get().map(|extras| (std::mem::take(&mut *extras.node_hooks.lock()), std::mem::take(&mut node.watchers().hooks)))
+}
+
+/// Takes those of a leaf.
+fn take_leaf_hooks(meta: &Meta) -> impl Sized + use<> {
+    let mut state = meta.lock();
+    (state.node_hooks.take(), std::mem::take(&mut state.hooks))
+}
+
 #[pymethods]
 impl Tensor {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -60,24 +90,40 @@ impl Tensor {
                 visit.call(&grad.0)?;
             }
         }
-        if let Some(extras) = own_node(self).as_ref().and_then(|node| node.extras.get())
-            && let Some(hooks) = extras.node_hooks.try_lock()
-        {
-            visit_hooks(&hooks, &visit)?;
+        match own_node(self) {
+            Some(node) => visit_node(&node, &visit),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn __clear__(&self) {
         let node = own_node(self);
-        // What is taken out is dropped when nothing is locked: it may run Python code.
-        let _of_node = node.as_ref().map(|node| {
-            let hooks = node.extras.get().map(|extras| std::mem::take(&mut *extras.node_hooks.lock()));
-            (hooks, std::mem::take(&mut node.watchers().hooks))
-        });
-        let _of_place = own_meta(self).map(|meta| {
-            let mut state = meta.lock();
-            (state.node_hooks.take(), std::mem::take(&mut state.hooks), state.grad.take())
-        });
+        let _of_node = node.as_ref().map(|node| take_hooks(node));
+        let _of_place = own_meta(self).map(|meta| (take_leaf_hooks(meta), meta.lock().grad.take()));
+    }
+}
+
+#[pymethods]
+impl PyNode {
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some(dict) = self.leaf_metadata() {
+            visit.call(dict)?;
+        }
+        match self.place() {
+            Ok(node) if Arc::strong_count(node) == 1 => visit_node(node, &visit),
+            Err(meta) if Arc::strong_count(meta) == 1 => {
+                let state = meta.try_lock();
+                state.as_ref().and_then(|state| state.node_hooks.as_ref()).map_or(Ok(()), |hooks| visit_hooks(hooks, &visit))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        match self.place() {
+            Ok(node) if Arc::strong_count(node) == 1 => drop(take_hooks(node)),
+            Err(meta) if Arc::strong_count(meta) == 1 => drop(take_leaf_hooks(meta)),
+            _ => {}
+        }
     }
 }

@@ -13,9 +13,14 @@ thread_local! {
     static RELEASED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Tells the kernels how to release the lock, the engine how to look for Ctrl-C, and ops how to warn.
+/// Tells the kernels how to release the lock, the engine how to take it on its threads and to look for Ctrl-C, and ops how to warn.
 pub fn install() {
-    crate::interpreter::install(release, check_signals, warn);
+    crate::interpreter::install(release, attach, check_signals, warn);
+}
+
+/// Runs `body` with the lock.
+fn attach(body: &mut dyn FnMut()) {
+    Python::attach(|_| body());
 }
 
 /// Runs the handlers of signals that have arrived, if this is the main thread. (On others it does nothing.)

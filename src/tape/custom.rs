@@ -7,15 +7,32 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use super::frozen::{IN_CUSTOM_FUNCTION, ONE_OF_SEVERAL};
-use super::record::{EXACT_NAME, Input, JointRule, Node, Rules, node};
+use super::meta::Meta;
+use super::record::{DELAYED_ERROR, EXACT_NAME, Edge, Input, JointRule, Node, Rules, node};
 use super::view::{check_writable, rebase};
+use crate::dtype::DType;
 use crate::error::Result;
+use crate::layout::Shape;
+use crate::runtime_error;
 use crate::tensor::Tensor;
 
 /// A node with a name and a rule of its own; `saves` as for [`Node`].
 pub fn custom_node(name: &str, inputs: &[Tensor], outputs: usize, saves: bool, rule: JointRule) -> Arc<Node> {
     let inputs: SmallVec<[Input; 2]> = inputs.iter().map(Input::of).collect();
     node(interned(name), outputs, inputs, saves, Rules::Joint(rule))
+}
+
+/// The same tensors (or None), of which backward fails with this message.
+pub fn delayed_error(message: String, tensors: Vec<Option<Tensor>>) -> Vec<Option<Tensor>> {
+    let input = |x: &Option<Tensor>| match x {
+        Some(x) => Input { edge: Edge::Leaf(Meta::leaf(true)), ..Input::of(x) },
+        None => Input { edge: Edge::None, shape: Shape::new(), dtype: DType::F32 },
+    };
+    let rule: JointRule = Arc::new(move |_, _, _| runtime_error!("{message}"));
+    let inputs = tensors.iter().map(input).collect();
+    let node = node(DELAYED_ERROR, tensors.len(), inputs, false, Rules::Joint(rule));
+    let place = |(i, x): (usize, Option<Tensor>)| x.map(|x| x.detached(false).with_origin(node.clone(), i));
+    tensors.into_iter().enumerate().map(place).collect()
 }
 
 /// The name, marked as one to be taken as it is. Kept for ever: there are as many as there are classes of functions.

@@ -1,14 +1,18 @@
 //! Where gradients can flow to.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread;
 
 use smallvec::SmallVec;
 
 use super::meta::Meta;
+use super::mode;
 use super::record::{Edge, Node};
 use crate::error::Result;
+use crate::interpreter;
 use crate::runtime_error;
 use crate::tensor::Tensor;
 
@@ -54,21 +58,49 @@ pub struct RunInfo {
 pub type Callback = Box<dyn FnOnce() -> Result<()> + Send>;
 
 thread_local! {
+    /// The runs on this thread, each within the one before.
     static RUNS: RefCell<Vec<RunInfo>> = const { RefCell::new(Vec::new()) };
+    /// How many runs on other threads they are within.
+    static RUNS_ELSEWHERE: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Runs that hooks may start within each other: the stack has room for some more.
-const NESTED_RUNS: usize = 400;
+/// Runs within each other on one thread: its stack, and Python's count of calls, have room for some more.
+const RUNS_ON_A_THREAD: usize = 60;
+/// What these need, also where nothing is optimised.
+const STACK: usize = 16 << 20;
+/// Runs that hooks may start within each other at all.
+const NESTED_RUNS: usize = 10_000;
+
+/// Runs a pass, on a thread of its own if many are running within each other on this one.
+pub fn with_room<R: Send>(pass: impl FnOnce() -> Result<R> + Send) -> Result<R> {
+    let here = RUNS.with_borrow(Vec::len);
+    if here < RUNS_ON_A_THREAD {
+        return pass();
+    }
+    let (all, mode) = (RUNS_ELSEWHERE.get() + here, mode::mode());
+    // What is being transformed is known to this thread only.
+    if all >= NESTED_RUNS || mode.level.number != 0 {
+        return runtime_error!("backward: {all} passes are running within each other; does a hook call itself?");
+    }
+    let pass = move || {
+        RUNS_ELSEWHERE.set(all);
+        mode::set_mode(mode);
+        interpreter::attached(pass)
+    };
+    interpreter::released_for(|| {
+        thread::scope(|scope| match thread::Builder::new().stack_size(STACK).spawn_scoped(scope, pass) {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            Err(error) => runtime_error!("backward: there is no thread for a pass within {all} others: {error}"),
+        })
+    })
+}
 
 /// Makes a run known to hooks until it is dropped.
 pub struct Running;
 
 impl Running {
     /// A run from these roots to these inputs.
-    pub fn new(roots: &[(Tensor, Tensor)], inputs: Option<&[Tensor]>) -> Result<Running> {
-        if RUNS.with(|runs| runs.borrow().len()) >= NESTED_RUNS {
-            return runtime_error!("backward: {NESTED_RUNS} passes are running within each other; does a hook call itself?");
-        }
+    pub fn new(roots: &[(Tensor, Tensor)], inputs: Option<&[Tensor]>) -> Running {
         let info = RunInfo {
             id: super::record::next_id(),
             roots: roots.iter().map(|(root, _)| root.edge()).collect(),
@@ -76,7 +108,7 @@ impl Running {
             callbacks: Vec::new(),
         };
         RUNS.with(|runs| runs.borrow_mut().push(info));
-        Ok(Running)
+        Running
     }
 
     /// Calls what was to be called at the end, also what is added meanwhile.

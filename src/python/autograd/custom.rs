@@ -13,7 +13,7 @@ use crate::tape::{Node, custom, reach};
 use crate::tensor::Tensor;
 
 /// A function's context, as long as its node can run. Told when that is over.
-struct Context(Py<PyAny>);
+struct Context(Arc<Py<PyAny>>);
 
 impl Drop for Context {
     fn drop(&mut self) {
@@ -51,13 +51,13 @@ pub fn _custom_node<'py>(
     saves: bool,
     context: Py<PyAny>,
 ) -> PyResult<(Bound<'py, PyAny>, WeakNode)> {
-    let object = context.clone_ref(py);
-    let context = Context(context);
+    let object = Arc::new(context);
+    let context = Context(object.clone());
     let rule: JointRule = Arc::new(move |grads, _, _| Python::attach(|py| Ok(run(context.0.bind(py), grads)?)));
     let inputs: Vec<Tensor> = inputs.iter().map(|x| x.borrow().clone()).collect();
     let node = custom::custom_node(name, &inputs, outputs, saves, rule);
     node.check_inputs()?;
-    let _ = node.extras().object.set(Arc::new(object));
+    let _ = node.extras().object.set(object);
     let weak = WeakNode(Arc::downgrade(&node));
     Ok((node::of_op(py, node)?, weak))
 }
@@ -70,6 +70,12 @@ fn run(context: &Bound<'_, PyAny>, grads: &[Option<Tensor>]) -> PyResult<Vec<Opt
         Ok(item.extract::<Option<Bound<'_, Tensor>>>()?.map(|grad| grad.borrow().clone()))
     };
     answer.cast::<PyList>()?.iter().map(tensor).collect()
+}
+
+/// The same tensors (or None), of which backward fails with this message.
+#[pyfunction]
+pub fn _delayed_error(message: String, tensors: Vec<Option<Bound<'_, Tensor>>>) -> Vec<Option<Tensor>> {
+    custom::delayed_error(message, tensors.iter().map(|x| x.as_ref().map(|x| x.borrow().clone())).collect())
 }
 
 fn op_of(node: &Bound<'_, PyNode>) -> PyResult<Arc<Node>> {

@@ -131,6 +131,15 @@ impl PyNode {
         }
     }
 
+    /// As in torch, the node of a custom function is one of the class of its contexts.
+    #[getter]
+    fn __class__<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyType> {
+        match slf.get().context() {
+            Some(context) => context.bind(slf.py()).get_type(),
+            None => slf.get_type(),
+        }
+    }
+
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
         let module = if slf.get().context().is_some() { "torch.autograd.function." } else { "" };
         Ok(format!("<{module}{} object at {:p}>", slf.get_type().name()?, slf.as_ptr()))
@@ -139,6 +148,10 @@ impl PyNode {
     /// What the op makes of gradients of its outputs: those of its inputs. A leaf's end adds to its gradient.
     #[pyo3(signature = (*grads))]
     fn __call__<'py>(&self, py: Python<'py>, grads: Vec<Option<Bound<'py, Tensor>>>) -> PyResult<Py<PyAny>> {
+        let expected = self.op().map_or(1, |node| node.outputs);
+        if grads.len() != expected {
+            return Err(PyTypeError::new_err(format!("expected {expected} arguments, got {} instead", grads.len())));
+        }
         let grads: Vec<_> = grads.into_iter().map(|grad| grad.map(|grad| grad.borrow().clone())).collect();
         let mut found = match &self.0 {
             Place::Op(node) => engine::apply(node, &grads)?,
@@ -179,7 +192,13 @@ impl PyNode {
         }
     }
 
-    fn place(&self) -> Result<&Arc<Node>, &Arc<Meta>> {
+    /// What the user keeps with a leaf's end.
+    pub fn leaf_metadata(&self) -> Option<&Py<PyDict>> {
+        self.1.get()?.downcast_ref()
+    }
+
+    /// The recorded op, or the leaf.
+    pub fn place(&self) -> Result<&Arc<Node>, &Arc<Meta>> {
         match &self.0 {
             Place::Op(node) => Ok(node),
             Place::Leaf(meta) => Err(meta),
