@@ -230,7 +230,12 @@ def test_an_input_that_is_returned():
         y.mul_(2)
     with ferrograd.no_grad():
         y = function(lambda ctx, x: x, None).apply(x)
-    assert y is not x and not y.requires_grad
+        assert y is not x and not y.requires_grad
+        # A view that it makes itself is as any other.
+        y = function(lambda ctx, x: x[:], None).apply(x)
+        assert y._base is x and y.requires_grad and y.requires_grad == x[:].requires_grad
+    with pytest.raises(RuntimeError, match="A view was created in no_grad mode"):
+        y.zero_()
 
 
 def test_views_of_inputs():
@@ -377,8 +382,44 @@ def test_once_differentiable():
     x, weight = leaf(1.0), leaf(1.0)
     assert not grad(Once.apply(x), x, create_graph=True)[0].requires_grad
     (g,) = grad(Once.apply(x), x, weight, create_graph=True)
-    with pytest.raises(RuntimeError, match="differentiate twice a function that was marked with @once_differentiable"):
+    with pytest.raises(RuntimeError, match="^trying to differentiate twice a function that was marked with @once_differentiable$"):
         g.backward()
+    assert g.grad_fn.name() == "torch::autograd::Error"
+    Once.apply(x).backward(weight, create_graph=True)
+    name = lambda node: node and node.name()
+    copy = x.grad.grad_fn
+    assert [name(copy)] + [name(node) for node, _ in copy.next_functions] == [
+        "torch::autograd::CopyBackwards",
+        None,
+        "torch::autograd::Error",
+    ]
+
+
+def test_outputs_without_gradient_need_no_zeros():
+    class Both(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx._materialize_non_diff_grads = zeros
+            copy = x.clone()
+            ctx.mark_non_differentiable(copy)
+            return x * 2, x * 3, copy
+
+        @staticmethod
+        def backward(ctx, *grads):
+            seen.append([g and g.item() for g in grads])
+            return grads[0]
+
+    for zeros, last in ((True, 0.0), (False, None)):
+        seen = []
+        Both.apply(leaf(1.0))[0].backward()
+        assert seen == [[1.0, 0.0, last]]
+
+
+def test_a_node_is_of_the_class_of_contexts():
+    F = function(lambda ctx, x: x * 2, None)
+    node = F.apply(leaf(1.0)).grad_fn
+    assert isinstance(node, F._backward_cls) and isinstance(node, ferrograd.autograd.graph.Node)
+    assert node.__class__ is F._backward_cls and (leaf(1.0) * 2).grad_fn.__class__.__name__ == "MulBackward0"
 
 
 def test_save_for_forward():

@@ -221,7 +221,10 @@ def test_edges_made_of_nodes():
     end = GradientEdge(get_gradient_edge(x).node, 0)
     assert ferrograd.autograd.grad(z, end, retain_graph=True)[0].tolist() == [18.0, 36.0]
     assert ferrograd.autograd.grad(GradientEdge(z.grad_fn, 0), x, retain_graph=True)[0].tolist() == [18.0, 36.0]
-    assert ferrograd.autograd.grad((x * 2).sum(), edge, materialize_grads=True)[0].tolist() == [0.0, 0.0]
+    for places in (edge, [x, edge], (edge,)):
+        with pytest.raises(RuntimeError, match="materialize_grads cannot be used when the given input is a GradientEdge"):
+            ferrograd.autograd.grad((x * 2).sum(), places, materialize_grads=True)
+    assert ferrograd.autograd.grad((y * 2).sum(), [edge, y], materialize_grads=True)[0].tolist() == [2.0, 2.0]
     with pytest.raises(RuntimeError, match="only for scalar outputs"):
         ferrograd.autograd.grad(edge, x)
     with pytest.raises(RuntimeError, match="output_nr 5 is out of range"):
@@ -241,9 +244,12 @@ def test_nodes_can_be_called():
     get_gradient_edge(x).node(g.detach())
     assert x.grad.tolist() == [1, 1] and w.grad is None
     y.sum().backward()
-    for grads, text in (((g,), "a second time"), ((), "got 0 gradients, expected 1")):
-        with pytest.raises(RuntimeError, match=text):
-            y.grad_fn(*grads)
+    with pytest.raises(RuntimeError, match="a second time"):
+        y.grad_fn(g)
+    for node, count in ((y.grad_fn, 1), (get_gradient_edge(x).node, 1), (x.unbind()[0].grad_fn, 2)):
+        for wrong in (0, 3):
+            with pytest.raises(TypeError, match=f"expected {count} arguments, got {wrong} instead"):
+                node(*[g] * wrong)
 
 
 def test_increment_version():
@@ -271,7 +277,24 @@ def test_callbacks_at_the_end():
     with pytest.raises(KeyError, match="mine"):
         y.backward()
     with pytest.raises(RuntimeError, match="can only be installed during backward pass"):
-        queue_callback(fail)
+        ferrograd.autograd.Variable._execution_engine.queue_callback(fail)
+
+
+def test_callbacks_of_passes_within_each_other():
+    x, seen = leaf(1.0), []
+    queue = ferrograd.autograd.Variable._execution_engine.queue_callback
+
+    def hook(g):
+        queue(lambda: seen.append("outer"))
+        y = leaf(1.0)
+        y.register_hook(lambda g: queue(lambda: seen.append("inner")))
+        with ferrograd.enable_grad():
+            (y * 2).backward()
+        seen.append("hook")
+
+    x.register_hook(hook)
+    (x * 2).backward()
+    assert seen == ["inner", "hook", "outer"]
 
 
 def test_hooks_of_leaves_are_called_in_time():
@@ -305,6 +328,46 @@ def test_retained_and_captured_gradients_and_hooks():
     # What the graph ends at has passed its hooks, what it passes through has not.
     assert ferrograd.autograd.grad(y, y, retain_graph=True)[0].item() == 15
     assert [g.item() for g in ferrograd.autograd.grad(y, [x, y])] == [210, 1]
+
+
+def test_hooks_after_accumulation_see_what_is_kept():
+    """Guards that the first gradient is taken over: the hooks of the tape's end are shown the leaf's own."""
+    x, seen = leaf(1.0), []
+    end = get_gradient_edge(x).node
+    end.register_prehook(lambda outputs: (outputs[0] * 3,))
+    end.register_hook(lambda inputs, outputs: seen.append((outputs[0].data_ptr() == x.grad.data_ptr(), outputs[0].item())))
+    x.register_post_accumulate_grad_hook(lambda p: p.grad.mul_(10).numel() - 1 or None)
+    for _ in range(2):
+        (x * 2).backward()
+    assert seen == [(True, 60.0), (False, 6.0)] and x.grad.item() == 660
+
+
+def test_the_node_at_which_a_backward_ends_is_run():
+    x, seen = leaf(1.0), []
+    y = x * 2
+    y.register_hook(lambda g: g * 3)
+    y.grad_fn.register_prehook(lambda outputs: (outputs[0] * 5,))
+    y.grad_fn.register_hook(lambda inputs, outputs: seen.append((inputs, outputs[0].item())))
+    z = y * 4
+    ferrograd.autograd.grad(z, y, retain_graph=True)
+    assert not seen
+    z.backward(inputs=[y])
+    assert seen == [((None, None), 60.0)] and y.grad.item() == 12 and x.grad is None
+    with pytest.raises(RuntimeError, match="a second time"):
+        y.backward()
+
+
+def test_an_inplace_op_on_a_view_passes_by_the_op_that_made_the_view():
+    x, seen = leaf(1.0, 2.0, 3.0), []
+    base = x * 1
+    first, second = base[:2], base[1:]
+    first.register_hook(fail)
+    second.register_hook(fail)
+    first.mul_(x[1:])
+    second.register_hook(lambda g: seen.append(g.tolist()))
+    (first.sum() + (second * second).sum()).backward()
+    # base is now [a b, b c, c]: of a b + b c + (b c)^2 + c^2.
+    assert seen == [[12.0, 6.0]] and x.grad.tolist() == [2.0, 1 + 3 + 36, 2 + 24 + 6]
 
 
 class NoGradient(ferrograd.autograd.Function):

@@ -14,8 +14,8 @@ use super::anomaly;
 use super::leaves::{Leaves, keep_grad};
 use super::meta::Meta;
 use super::mode::{ModeGuard, is_recording};
-use super::reach::Running;
-use super::record::{EXACT_NAME, Edge, Node, Rules};
+use super::reach::{Running, with_room};
+use super::record::{DELAYED_ERROR, EXACT_NAME, Edge, FROZEN_VIEW, Node, Rules};
 use super::saved;
 use crate::error::{Error, Result};
 use crate::runtime_error;
@@ -124,27 +124,28 @@ struct Run {
 pub fn backward(roots: Vec<(Tensor, Tensor)>, inputs: Option<&[Tensor]>, options: Options) -> Result<()> {
     // Computed tensors get theirs when their node runs.
     inputs.unwrap_or_default().iter().try_for_each(Tensor::retain_gradient)?;
-    let mut run = Run::new(options, inputs, true)?;
-    let running = Running::new(&roots, inputs)?;
-    run.execute(roots)?;
-    running.finish()
+    with_room(|| {
+        let mut run = Run::new(options, inputs, true)?;
+        let running = Running::new(&roots, inputs);
+        run.execute(roots)?;
+        running.finish()
+    })
 }
 
 /// Differentiates with respect to `inputs`; `None` for those that the roots do not depend on. No `grad` is touched.
 pub fn grad(roots: Vec<(Tensor, Tensor)>, inputs: &[Tensor], options: Options) -> Result<Vec<Option<Tensor>>> {
-    let mut run = Run::new(options, Some(inputs), false)?;
-    let running = Running::new(&roots, Some(inputs))?;
-    run.execute(roots)?;
-    running.finish()?;
-    let of_leaf = |x: &Tensor| run.leaves.grad_of(x.meta()?);
-    Ok(inputs.iter().zip(&run.captured).map(|(x, captured)| captured.clone().or_else(|| of_leaf(x))).collect())
+    with_room(|| {
+        let mut run = Run::new(options, Some(inputs), false)?;
+        let running = Running::new(&roots, Some(inputs));
+        run.execute(roots)?;
+        running.finish()?;
+        let of_leaf = |x: &Tensor| run.leaves.grad_of(x.meta()?);
+        Ok(inputs.iter().zip(&run.captured).map(|(x, captured)| captured.clone().or_else(|| of_leaf(x))).collect())
+    })
 }
 
-/// What a node makes of the gradients of its outputs; nothing is freed, and no hook called.
+/// What a node makes of the gradients of its outputs, one for each; nothing is freed, and no hook called.
 pub fn apply(node: &Arc<Node>, grads: &[Option<Tensor>]) -> Result<Vec<Option<Tensor>>> {
-    if grads.len() != node.outputs {
-        return runtime_error!("{}: got {} gradients, expected {}", node.name(), grads.len(), node.outputs);
-    }
     let mut run = Run::new(Options { retain_graph: true, create_graph: is_recording() }, None, false)?;
     let fit = |(output, grad): (usize, &Option<Tensor>)| match grad {
         // Functions of the user's check for themselves.
@@ -287,8 +288,10 @@ impl Run {
 
     fn run_node(&mut self, pending: Pending) -> Result<()> {
         let Pending { node, mut grads } = pending;
-        // As in torch: what is asked for within the graph is the gradient that comes to it, at the graph's end that of hooks.
-        let runs = node.inputs.iter().any(|input| self.is_wanted(&input.edge));
+        // As in torch: what is asked for within the graph is the gradient that comes to it, at the graph's end that of hooks. The
+        // node at the end of a run that writes gradients is run, with its hooks, though nothing comes of it.
+        let ends = || self.leaves.writes && (0..node.outputs).any(|output| self.captures.contains_key(&(node.id, output)));
+        let runs = node.inputs.iter().any(|input| self.is_wanted(&input.edge)) || ends();
         if runs {
             self.capture(&node, &grads);
         }
@@ -439,7 +442,7 @@ fn rule_error(node: &Arc<Node>, input: usize, cause: Error) -> Error {
         | Error::Linalg(_)
         | Error::Undefined(_)
         | Error::Places(_) => cause,
-        cause if node.op == super::record::FROZEN_VIEW => cause,
+        cause if [FROZEN_VIEW, DELAYED_ERROR].contains(&node.op) => cause,
         cause => Error::Rule { op: node.name(), input, cause: Box::new(cause) },
     }
 }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::engine::{HashMap, HashSet, sum};
 use super::meta::{Grad, Meta, any_hooked_leaf};
-use super::record::{Edge, Node};
+use super::record::{Edge, Input, Node};
+use super::view::overwritten;
 use crate::error::Result;
 use crate::layout::{Layout, contiguous_strides};
 use crate::tensor::Tensor;
@@ -31,7 +32,7 @@ pub struct Leaves {
     /// Leaves with hooks, by the oldest node that leads to them: when it has run, their gradients are whole.
     due: BTreeMap<u64, Vec<(usize, Arc<Meta>)>>,
     /// Whether gradients are to be written to the leaves.
-    writes: bool,
+    pub writes: bool,
     create_graph: bool,
 }
 
@@ -150,10 +151,7 @@ impl Leaves {
         let meta = leaf.meta.clone();
         let hooks = if meta.is_watched() { meta.lock().node_hooks.clone() } else { None };
         let hooks = hooks.filter(|hooks| hooks.follow_a_write());
-        let kept = hooks.as_ref().and(grad.clone());
-        if let Some(grad) = grad {
-            add_to_grad(&meta, grad, self.create_graph)?;
-        }
+        let kept = grad.map(|grad| add_to_grad(&meta, grad, self.create_graph)).transpose()?;
         if let Some(hooks) = hooks {
             hooks.accumulated.iter().try_for_each(|(_, hook)| hook())?;
             hooks.run_after(&mut [], &[kept])?;
@@ -184,15 +182,15 @@ fn call_prehooks(meta: &Arc<Meta>, grad: &mut Option<Tensor>) -> Result<()> {
 
 /// Adds to the gradient of a leaf, as its end of the tape does.
 pub fn accumulate(meta: &Arc<Meta>, grad: Tensor) -> Result<()> {
-    add_to_grad(meta, grad, super::is_recording())
+    add_to_grad(meta, grad, super::is_recording()).map(drop)
 }
 
 /// Adds to a gradient that is kept. The first is taken over as it is if nobody else holds its memory, and if it lies there as
-/// the leaf does.
-pub fn add_to_grad(meta: &Arc<Meta>, grad: Tensor, create_graph: bool) -> Result<()> {
+/// the leaf does. Answers what has been added, which then is what is kept.
+pub fn add_to_grad(meta: &Arc<Meta>, grad: Tensor, create_graph: bool) -> Result<Tensor> {
     // It may have been told since that it wants none.
     if !meta.requires_grad() {
-        return Ok(());
+        return Ok(grad);
     }
     loop {
         let (before, layout) = {
@@ -203,10 +201,13 @@ pub fn add_to_grad(meta: &Arc<Meta>, grad: Tensor, create_graph: bool) -> Result
             None if !create_graph && grad.is_unique() && lies_as(&grad, layout.as_deref()) => grad.clone(),
             None => copy_lying_as(&grad, layout.as_deref())?,
             Some(before) if create_graph => before.tensor()?.add(&grad)?,
-            Some(before) => return super::without_recording(|| before.tensor()?.add_in_place(&grad)),
+            Some(before) => {
+                super::without_recording(|| before.tensor()?.add_in_place(&grad))?;
+                return Ok(grad);
+            }
         };
         if meta.replace_grad(&before, Grad::Native(Box::new(sum))) {
-            return Ok(());
+            return Ok(grad);
         }
         // Another thread's gradient has come in between: once more.
     }
@@ -216,7 +217,9 @@ pub fn add_to_grad(meta: &Arc<Meta>, grad: Tensor, create_graph: bool) -> Result
 pub fn keep_grad(meta: &Arc<Meta>, grad: Tensor, create_graph: bool) -> Result<()> {
     loop {
         let before = meta.lock().grad.clone();
-        let Some(kept) = before.as_ref().filter(|_| !create_graph) else { return add_to_grad(meta, grad, create_graph) };
+        let Some(kept) = before.as_ref().filter(|_| !create_graph) else {
+            return add_to_grad(meta, grad, create_graph).map(drop);
+        };
         let sum = super::without_recording(|| kept.tensor()?.add(&grad))?;
         if meta.replace_grad(&before, Grad::Native(Box::new(sum))) {
             return Ok(());
@@ -231,8 +234,14 @@ fn lies_as(grad: &Tensor, layout: Option<&Layout>) -> bool {
 
 /// A copy of a gradient that has them. To a leaf that the user has given another shape meanwhile it is broadcast, as in torch.
 fn copy_lying_as(grad: &Tensor, layout: Option<&Layout>) -> Result<Tensor> {
-    match layout {
-        Some(layout) => grad.expand_to("backward", &layout.shape)?.copied_with(layout.strides.clone()),
-        None => grad.copied_with(contiguous_strides(grad.shape())),
+    let (grad, strides) = match layout {
+        Some(layout) => (grad.expand_to("backward", &layout.shape)?, layout.strides.clone()),
+        None => (grad.clone(), contiguous_strides(grad.shape())),
+    };
+    let copy = grad.copied_in(strides)?;
+    if !(super::is_recording() && grad.requires_grad()) {
+        return Ok(copy);
     }
+    let node = overwritten("copy", &copy, Edge::None, Input::of(&grad));
+    Ok(copy.with_origin(node, 0))
 }

@@ -30,6 +30,7 @@ class FunctionCtx:
     dirty_tensors = ()
     non_differentiable = ()
     materialize_grads = True
+    _materialize_non_diff_grads = True
     _saved = ()
     _saved_for_jvp = ()
     _in_jvp = False
@@ -417,7 +418,10 @@ class _Recording:
         node = None
         if self.recorded:
             ctx._input_kinds = [(x.shape, x.dtype) if is_tensor(x) else (None, None) for x in self.arguments]
-            ctx._output_kinds = [(y.shape, y.dtype) if is_tensor(y) else None for y in outputs]
+            ctx._output_kinds = [
+                (y.shape, y.dtype) if is_tensor(y) and (ctx._materialize_non_diff_grads or differentiable[i]) else None
+                for i, y in enumerate(outputs)
+            ]
             for_jvp = ctx.saved_for_forward or () if _has_jvp(ctx._forward_cls) else ()
             saves = any(x is not None for x in (*(ctx.to_save or ()), *for_jvp))
             node, ctx._node = _autograd._custom_node(ctx._node_name(), self.inputs, len(outputs), saves, ctx)
@@ -454,7 +458,8 @@ class _Recording:
 
     def _off_tape(self, y, returned, written):
         if y.requires_grad:
-            return y.detach() if returned or y._is_view() else y.detach_()
+            # A view of an input that nothing records is as any other: it says what its base does.
+            return y.detach() if returned else y if y._is_view() else y.detach_()
         if returned and not written:
             with no_grad():
                 return y.view_as(y)
@@ -514,27 +519,8 @@ def once_differentiable(fn):
         if not any(is_tensor(arg) and arg.requires_grad for arg in args):
             return outputs
         several = isinstance(outputs, tuple)
-        parts = [None if y is None else _leaf(y) for y in (outputs if several else (outputs,))]
-        with active(()):
-            parts = DelayedError.apply(*parts)
-        return parts if several else parts[0]
+        text = "trying to differentiate twice a function that was marked with @once_differentiable"
+        parts = _autograd._delayed_error(text, outputs if several else (outputs,))
+        return tuple(parts) if several else parts[0]
 
     return wrapper
-
-
-def _leaf(y):
-    y = y.detach()
-    y.requires_grad = True
-    return y
-
-
-class DelayedError(Function):
-    """Passes tensors on whose differentiation is an error."""
-
-    @staticmethod
-    def forward(ctx, *args):
-        return args
-
-    @staticmethod
-    def backward(ctx, *grads):
-        raise RuntimeError("trying to differentiate twice a function that was marked with @once_differentiable")

@@ -3,6 +3,7 @@
 import warnings
 
 from ferrograd._C import Tensor
+from ferrograd._C._autograd import queue_callback
 
 
 class _VariableMeta(type):
@@ -13,8 +14,16 @@ class _VariableMeta(type):
         return issubclass(subclass, Tensor)
 
 
+class _Engine:
+    """What programs that gather gradients ask for by the name of ``Variable._execution_engine``."""
+
+    queue_callback = staticmethod(queue_callback)
+
+
 class Variable(metaclass=_VariableMeta):
     """``Variable(x, requires_grad=True)`` is a new leaf with the memory of ``x``; every tensor is a Variable."""
+
+    _execution_engine = _Engine()
 
     def __new__(cls, data=None, requires_grad=False, volatile=None):
         if not isinstance(data, Tensor):

@@ -142,6 +142,15 @@ fn roots(outputs: Tensors, grads: Option<Gradients>) -> Result<Vec<(Tensor, Tens
     Ok(roots)
 }
 
+/// Whether the input of this number is the place of a tensor on the tape, not a tensor.
+fn is_edge(inputs: &Bound<'_, PyAny>, i: usize) -> PyResult<bool> {
+    let is_place = |ob: &Bound<'_, PyAny>| Ok::<_, PyErr>(ob.is_instance_of::<PyTuple>() && ob.hasattr("_tensor")?);
+    if inputs.is_instance_of::<Tensor>() || is_place(inputs)? {
+        return Ok(!inputs.is_instance_of::<Tensor>());
+    }
+    inputs.get_item(i).map_or(Ok(false), |item| is_place(&item))
+}
+
 fn options(retain_graph: Option<bool>, create_graph: bool) -> Options {
     Options { retain_graph: retain_graph.unwrap_or(create_graph), create_graph }
 }
@@ -240,6 +249,7 @@ pub fn grad<'py>(
         }
         return Ok(answer.into_any());
     }
+    let given = inputs;
     let inputs: Tensors = inputs.extract()?;
     if !only_inputs {
         let text = c"only_inputs argument is deprecated and is ignored now (defaults to True). To accumulate gradient for other \
@@ -279,9 +289,17 @@ pub fn grad<'py>(
         zero.copied()
     };
     let mut out = Vec::with_capacity(grads.len());
-    for (grad, x) in grads.into_iter().zip(&inputs) {
+    for (i, (grad, x)) in grads.into_iter().zip(&inputs).enumerate() {
         out.push(match grad {
-            None if materialize_grads => Some(zeros(x)?),
+            None if materialize_grads && is_edge(given, i)? => {
+                let text = "materialize_grads cannot be used when the given input is a GradientEdge";
+                return Err(PyRuntimeError::new_err(text));
+            }
+            None if materialize_grads => {
+                let zeros = zeros(x)?;
+                zeros.set_requires_grad_flag(create_graph, false)?;
+                Some(zeros)
+            }
             grad => grad.map(|grad| grad.detached_unless(create_graph)),
         });
     }
