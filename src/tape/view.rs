@@ -12,7 +12,7 @@ use smallvec::smallvec;
 use super::frozen::{MADE_IN_INFERENCE, MADE_UNRECORDED, frozen_node, maker, refusal};
 use super::level::{before_value, before_write, is_captured_by_map};
 use super::meta::Meta;
-use super::mode::Mode;
+use super::mode::{Mode, ModeGuard};
 use super::record::{COPY_SLICES, Edge, Input, Node, Rule, Rules, next_id, node, node_between};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
@@ -183,35 +183,59 @@ pub fn in_place(
     others_require_grad: bool,
     f: impl FnOnce(&Tensor) -> Result<Tensor>,
 ) -> Result<()> {
-    check_places(x)?;
-    if !begin(op, x, others_require_grad)? {
-        let captured = is_captured_by_map(x);
-        let result = tape::without_recording(|| f(&if captured { x.kept() } else { x.reusing() }))?;
+    let write = Write::begin(op, x, others_require_grad)?;
+    let result = f(&write.operand)?;
+    write.finish(result)
+}
+
+/// What surrounds the computation of an in-place op: compiled once for all.
+struct Write<'a> {
+    op: &'static str,
+    x: &'a Tensor,
+    /// What the new values are computed from.
+    operand: Tensor,
+    /// If it is recorded, a number below those of the nodes made by the computation.
+    recorded_from: Option<u64>,
+    /// If it is not, neither is the computation.
+    unrecorded: Option<ModeGuard>,
+}
+
+impl Write<'_> {
+    fn begin<'a>(op: &'static str, x: &'a Tensor, others_require_grad: bool) -> Result<Write<'a>> {
+        check_places(x)?;
+        Ok(if begin(op, x, others_require_grad)? {
+            Write { op, x, operand: before_write_to(x)?, recorded_from: Some(next_id()), unrecorded: None }
+        } else {
+            let operand = if is_captured_by_map(x) { x.kept() } else { x.reusing() };
+            Write { op, x, operand, recorded_from: None, unrecorded: Some(ModeGuard::grad(false)) }
+        })
+    }
+
+    fn finish(self, result: Tensor) -> Result<()> {
+        let Write { op, x, operand, recorded_from, unrecorded } = self;
+        drop(unrecorded);
         x.check_result_fits(op, &result)?;
         before_value(op, x, &result)?;
-        if !(result.storage().same(x.storage()) && result.layout() == x.layout()) {
-            x.write(&result)?;
-        }
+        let Some(began) = recorded_from else {
+            if !(result.storage().same(x.storage()) && result.layout() == x.layout()) {
+                x.write(&result)?;
+            }
+            x.bump_version();
+            return Ok(());
+        };
+        // What else holds the result's memory is a rule of the op: it saves its result, which to the user is `x` from now on.
+        let saved = !result.storage().is_held_once() && !result.storage().same(operand.storage());
+        let keeps = |node: &Arc<Node>| node.id > began && (saved || node.watches(result.storage()));
+        let node = result.node().map(|(node, _)| node).filter(keeps);
+        let result = result.to_dtype(x.dtype())?;
+        x.write(&result)?;
         x.bump_version();
-        return Ok(());
+        rebase(op, x, Input::of(&result), false);
+        if let Some(node) = node {
+            node.watch(x, Some(0));
+        }
+        Ok(())
     }
-    let before = before_write_to(x)?;
-    let began = next_id();
-    let result = f(&before)?;
-    x.check_result_fits(op, &result)?;
-    before_value(op, x, &result)?;
-    // What else holds the result's memory is a rule of the op: it saves its result, which to the user is `x` from now on.
-    let saved = !result.storage().is_held_once() && !result.storage().same(before.storage());
-    let keeps = |node: &Arc<Node>| node.id > began && (saved || node.watches(result.storage()));
-    let node = result.node().map(|(node, _)| node).filter(keeps);
-    let result = result.to_dtype(x.dtype())?;
-    x.write(&result)?;
-    x.bump_version();
-    rebase(op, x, Input::of(&result), false);
-    if let Some(node) = node {
-        node.watch(x, Some(0));
-    }
-    Ok(())
 }
 
 /// The values that `x` is about to lose, with their history: for a view the part of its base. The op that made the view has no
