@@ -5,6 +5,8 @@
 //! is long. What a loop uses is moved into it: stores could otherwise change what it borrows. A result that is written
 //! over its operand has a loop of its own, with one pointer, since the compiler gives up on two that may overlap.
 
+use std::ptr::copy_nonoverlapping;
+
 use super::elementwise::MAX_ARGS;
 use super::math::{self, Real};
 use super::vector::{single_element, vectorize, vectorize_narrow, vectorize_or_loop};
@@ -73,6 +75,95 @@ pub fn loop2<A: Element, B: Element, U: Element>(
                     }
                 }
             },
+        )
+    }
+}
+
+/// Elements that a long function is applied to before its results are stored: as many as the widest register has.
+const BATCH: usize = 16;
+
+/// y = f(operands) for long functions. Results wait in a buffer until all of a batch are there, so one
+/// loop does for results that are written over an operand, too, and the last batch is filled up, so it does for the rest: the
+/// function stands in the code once for an instruction set, not four times.
+///
+/// # Safety
+/// The addresses must be those of n elements each, the first for writes, the next ones for reads.
+#[inline(always)]
+unsafe fn in_batches<T: Element, const N: usize>(p: &[*mut u8; MAX_ARGS], n: usize, f: impl Fn([T; N]) -> T + Copy) {
+    let at: [*mut T; MAX_ARGS] = p.map(|start| start.cast());
+    vectorize_for::<T, _>(
+        #[inline(always)]
+        move |single| {
+            let mut at = at;
+            let (mut results, mut rest) = ([T::default(); BATCH], [[T::default(); BATCH]; MAX_ARGS]);
+            let mut left = n;
+            while left > 0 {
+                let (to, count) = (at[0], left.min(BATCH));
+                if count < BATCH {
+                    for arg in 1..=N {
+                        // SAFETY: the caller answers for the elements, and they fit.
+                        unsafe {
+                            copy_nonoverlapping(at[arg].cast::<u8>(), rest[arg].as_mut_ptr().cast(), count * size_of::<T>())
+                        };
+                    }
+                    at = std::array::from_fn(|arg| rest[arg].as_mut_ptr());
+                }
+                for (i, result) in results.iter_mut().enumerate() {
+                    single_element(single);
+                    // SAFETY: there are `BATCH` elements, if need be in buffers.
+                    *result = f(std::array::from_fn(
+                        #[inline(always)]
+                        |arg| unsafe { at[arg + 1].add(i).read_unaligned() },
+                    ));
+                }
+                // SAFETY: as above.
+                unsafe { at[0].cast::<[T; BATCH]>().write_unaligned(results) };
+                if count < BATCH {
+                    // SAFETY: the caller answers for the elements.
+                    unsafe { copy_nonoverlapping(at[0].cast::<u8>(), to.cast(), count * size_of::<T>()) };
+                }
+                at = at.map(|start| start.wrapping_add(BATCH));
+                left -= count;
+            }
+        },
+    )
+}
+
+/// [`loop1`] for long functions.
+pub fn long_loop1<T: Element>(f: impl Fn(T) -> T + Sync + Copy) -> impl Fn(&[*mut u8; MAX_ARGS], usize) + Sync {
+    // SAFETY: `run` hands out addresses of n elements each.
+    move |p, n| unsafe {
+        in_batches(
+            p,
+            n,
+            #[inline(always)]
+            move |[x]: [T; 1]| f(x),
+        )
+    }
+}
+
+/// [`loop2`] for long functions.
+pub fn long_loop2<T: Element>(f: impl Fn(T, T) -> T + Sync + Copy) -> impl Fn(&[*mut u8; MAX_ARGS], usize) + Sync {
+    // SAFETY: as above.
+    move |p, n| unsafe {
+        in_batches(
+            p,
+            n,
+            #[inline(always)]
+            move |[a, b]: [T; 2]| f(a, b),
+        )
+    }
+}
+
+/// [`loop3`] for long functions.
+pub fn long_loop3<T: Element>(f: impl Fn(T, T, T) -> T + Sync + Copy) -> impl Fn(&[*mut u8; MAX_ARGS], usize) + Sync {
+    // SAFETY: as above.
+    move |p, n| unsafe {
+        in_batches(
+            p,
+            n,
+            #[inline(always)]
+            move |[a, b, c]: [T; 3]| f(a, b, c),
         )
     }
 }

@@ -133,7 +133,7 @@ pub fn logsigmoid(input: &Tensor) -> Result<Tensor> {
 fn soft_plus(op: &'static str, x: &Tensor, beta: f64, threshold: f64) -> Result<Tensor> {
     let y = crate::dispatch_floats!(x.dtype(), op, T => {
         let (beta, threshold) = (beta as T, threshold as T);
-        super::kernel::unary::<T, T>(op, x, #[inline(always)] move |v: T| {
+        super::kernel::long_unary::<T>(op, x, #[inline(always)] move |v: T| {
             let y = math::softplus(v * beta) / beta;
             if v * beta > threshold { v } else { y }
         })
@@ -143,7 +143,7 @@ fn soft_plus(op: &'static str, x: &Tensor, beta: f64, threshold: f64) -> Result<
 
 /// g times the derivative of `softplus` at x, in one pass.
 fn softplus_backward(g: &Tensor, x: &Tensor, beta: f64, threshold: f64) -> Result<Tensor> {
-    let z = float_zip_map!("softplus_backward", g, x, move |g: T, x: T| {
+    let z = float_zip_map!("softplus_backward", g, x, long move |g: T, x: T| {
         let u = x * beta as T;
         let slope = g * math::sigmoid(u);
         if u > threshold as T { g } else { slope }
@@ -191,7 +191,7 @@ activation! {
     /// u / (u + 2), which is 1 to the last digit where x is above 20.
     mish mish_ ()() |x| {
         check_float("mish_cpu", x)?;
-        let y = float_map!("mish", x, |v| {
+        let y = float_map!("mish", x, long |v| {
             let e = math::exp(if v > 20.0 { 20.0 } else { v });
             let u = e * (e + 2.0);
             v * (u / (u + 2.0))
@@ -250,7 +250,7 @@ fn silu_backward(g: &Tensor, x: &Tensor) -> Result<Tensor> {
 
 /// g times the derivative of `mish` at x, in one pass.
 fn mish_backward(g: &Tensor, x: &Tensor) -> Result<Tensor> {
-    let z = float_zip_map!("mish_backward", g, x, |g: T, x: T| {
+    let z = float_zip_map!("mish_backward", g, x, long |g: T, x: T| {
         let e = math::exp(if x > 20.0 { 20.0 } else { x });
         let u = e * (e + 2.0);
         let slope = u / (u + 2.0) + x * (4.0 * e * (e + 1.0) / ((u + 2.0) * (u + 2.0)));
@@ -331,7 +331,7 @@ pub fn glu(input: &Tensor, dim: isize) -> Result<Tensor> {
     }
     let (a, b) = without_recording(|| halves(x, dim))?;
     check_float("glu_cpu", x)?;
-    let y = float_zip_map!("glu", a, b, |a: T, b: T| a * math::sigmoid(b))?;
+    let y = float_zip_map!("glu", a, b, long |a: T, b: T| a * math::sigmoid(b))?;
     vjp!("glu", y, { x: |g| {
         let (a, b) = halves(&x, dim)?;
         let s = b.sigmoid()?;

@@ -17,7 +17,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn exp(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("exp", x, |v| math::exp(v), complex | z | z.exp())?;
+        let y = float_map!("exp", x, long | v | math::exp(v), complex | z | z.exp())?;
         vjp!("exp", y, { x: |g, y| g * y.conj() })
     }
 
@@ -26,7 +26,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn exp2(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("exp2", x, |v| math::exp2(v), complex complex::exp2)?;
+        let y = float_map!("exp2", x, long |v| math::exp2(v), complex complex::exp2)?;
         vjp!("exp2", y, { x: |g, y| (g * y.conj())? * LN_2 })
     }
 
@@ -35,7 +35,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn expm1(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("expm1", x, |v| math::expm1(v), complex complex::expm1)?;
+        let y = float_map!("expm1", x, long |v| math::expm1(v), complex complex::expm1)?;
         vjp!("expm1", y, { x: |g, y| g * (y.conj()? + 1.0) })
     }
 
@@ -44,7 +44,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float. Domain: (0.2, 4)
     pub fn log(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("log", x, |v| math::ln(v), complex | z | z.ln())?;
+        let y = float_map!("log", x, long | v | math::ln(v), complex | z | z.ln())?;
         vjp!("log", y, { x: |g| g / x.conj() })
     }
 
@@ -53,7 +53,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float. Domain: (0.2, 4)
     pub fn log2(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("log2", x, |v| math::log2(v), complex | z | z.ln() / LN_2)?;
+        let y = float_map!("log2", x, long | v | math::log2(v), complex | z | z.ln() / LN_2)?;
         vjp!("log2", y, { x: |g| g / (x.conj()? * LN_2) })
     }
 
@@ -62,7 +62,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float. Domain: (0.2, 4)
     pub fn log10(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("log10", x, |v| math::log10(v), complex | z | z.ln() / LN_10)?;
+        let y = float_map!("log10", x, long | v | math::log10(v), complex | z | z.ln() / LN_10)?;
         vjp!("log10", y, { x: |g| g / (x.conj()? * LN_10) })
     }
 
@@ -71,7 +71,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float. Domain: (-0.8, 4)
     pub fn log1p(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("log1p", x, |v| math::log1p(v), complex complex::log1p)?;
+        let y = float_map!("log1p", x, long |v| math::log1p(v), complex complex::log1p)?;
         vjp!("log1p", y, { x: |g| g / (x.conj()? + 1.0) })
     }
 
@@ -80,7 +80,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn erf(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("erf", x, |v| math::erf(v))?;
+        let y = float_map!("erf", x, long | v | math::erf(v))?;
         vjp!("erf", y, { x: |g| g * (bell(&x)? * FRAC_2_SQRT_PI) })
     }
 
@@ -89,7 +89,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn erfc(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("erfc", x, |v| math::erfc(v))?;
+        let y = float_map!("erfc", x, long | v | math::erfc(v))?;
         vjp!("erfc", y, { x: |g| g * (bell(&x)? * -FRAC_2_SQRT_PI) })
     }
 
@@ -98,7 +98,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float. Domain: (-0.9, 0.9)
     pub fn erfinv(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("erfinv", x, |v: T| special::erfinv(v))?;
+        let y = float_map!("erfinv", x, long |v: T| special::erfinv(v))?;
         vjp!("erfinv", y, { x: |g| {
             let y = x.erfinv()?;
             g * ((&y * &y)?.exp()? * (0.5 * PI.sqrt()))
@@ -131,7 +131,7 @@ impl Tensor {
     pub fn logit(&self, eps: Option<f64>) -> Result<Tensor> {
         let x = self;
         let (low, high) = eps.map_or((f64::NEG_INFINITY, f64::INFINITY), |eps| (eps, 1.0 - eps));
-        let y = float_map!("logit", x, move |v: T| {
+        let y = float_map!("logit", x, long move |v: T| {
             let v = if v < low as T {
                 low as T
             } else if v > high as T {
@@ -154,7 +154,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn sinc(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("sinc", x, |v: T| {
+        let y = float_map!("sinc", x, long |v: T| {
             let angle = PI as T * v;
             if v == 0.0 { 1.0 } else { math::sin(angle) / angle }
         }, complex complex::sinc)?;

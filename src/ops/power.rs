@@ -31,7 +31,7 @@ impl Tensor {
                 -0.5 => unary::<T, T>("pow", &x, #[inline(always)] |v| 1.0 / v.sqrt()),
                 -1.0 => unary::<T, T>("pow", &x, #[inline(always)] |v| 1.0 / v),
                 -2.0 => unary::<T, T>("pow", &x, #[inline(always)] |v| 1.0 / (v * v)),
-                n => unary::<T, T>("pow", &x, #[inline(always)] move |v| math::pow(v, n as T)),
+                n => powers(&x, n),
             })?
         } else {
             if matches!(exponent, Scalar::Int(n) if n < 0) {
@@ -56,7 +56,7 @@ impl Tensor {
         let op = if self.is_number() { "pow.2" } else { "pow.1" };
         let (a, b) = promoted(self, exponent)?;
         let y = if a.dtype().is_inexact() {
-            float_zip_map!("pow", a, b, |u, v| math::pow(u, v), complex complex::pow)
+            float_zip_map!("pow", a, b, long |u, v| math::pow(u, v), complex complex::pow)
         } else {
             integer_power(&a, &b)
         }?;
@@ -74,6 +74,11 @@ impl Tensor {
 /// Whether numbers are real and not below zero.
 fn is_not_below_zero(x: &Tensor) -> Result<Tensor> {
     if x.dtype().is_complex() { x.isreal()?.logical_and(&x.part(0).ge(0.0.into())?) } else { x.ge(0.0.into()) }
+}
+
+/// Real floats to a power, not recorded.
+pub(crate) fn powers(x: &Tensor, n: f64) -> Result<Tensor> {
+    crate::dispatch_floats!(x.dtype(), "pow", T => unary::<T, T>("pow", x, #[inline(always)] move |v| math::pow(v, n as T)))
 }
 
 /// 2 g x, the derivative of the square, in one pass.

@@ -148,7 +148,7 @@ impl Tensor {
     /// The logarithm; the lowest finite number for what is not positive, there with derivative 0.
     fn log_or_lowest(&self) -> Result<Tensor> {
         let x = self;
-        let y = crate::dispatch_floats!(x.dtype(), "log", T => super::kernel::unary::<T, T>(
+        let y = crate::dispatch_floats!(x.dtype(), "log", T => super::kernel::long_unary::<T>(
             "log", x, #[inline(always)] |v| if v > 0.0 { math::ln(v) } else { T::MIN }))?;
         vjp!("log", y, { x: |g| (g / &x)?.zeroed_where(&x.not_positive()?) })
     }

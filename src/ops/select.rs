@@ -190,7 +190,7 @@ impl Tensor {
             let (high, low) = (first.where_of(&a, &b)?, first.where_of(&b, &a)?);
             return &high + (low - &high)?.exp()?.log1p();
         }
-        let y = float_zip_map!("logaddexp", a, b, |u: T, v: T| {
+        let y = float_zip_map!("logaddexp", a, b, long |u: T, v: T| {
             if u.is_infinite() && u == v { u } else { Ordered::max(u, v) + log1p(exp(-(u - v).abs())) }
         })?;
         vjp!("logaddexp", y, {
@@ -206,7 +206,7 @@ impl Tensor {
     pub fn logaddexp2(&self, other: &Tensor) -> Result<Tensor> {
         use crate::kernels::math::{exp2, log1p};
         let (a, b) = promoted(self, other)?;
-        let y = float_zip_map!("logaddexp2", a, b, |u: T, v: T| {
+        let y = float_zip_map!("logaddexp2", a, b, long |u: T, v: T| {
             let rest = || log1p(exp2(-(u - v).abs())) * std::f64::consts::LOG2_E as T;
             if u.is_infinite() && u == v { u } else { Ordered::max(u, v) + rest() }
         })?;
@@ -228,7 +228,7 @@ impl Tensor {
         };
         let other = other.beside(self)?;
         let (a, b) = promoted_float(self, &other)?;
-        let y = float_zip_map!("xlogy", a, b, |u: T, v: T| {
+        let y = float_zip_map!("xlogy", a, b, long |u: T, v: T| {
             if v.is_nan() {
                 v
             } else if u == 0.0 {

@@ -42,7 +42,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float. Domain: (-0.9, 0.9)
     pub fn asin(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("asin", x, |v| math::asin(v), complex complex::asin)?;
+        let y = float_map!("asin", x, long |v| math::asin(v), complex complex::asin)?;
         vjp!("asin", y, { x: |g| g * (1.0 - &(&x * &x)?)?.rsqrt()?.conj() })
     }
 
@@ -51,7 +51,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float. Domain: (-0.9, 0.9)
     pub fn acos(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("acos", x, |v| math::acos(v), complex complex::acos)?;
+        let y = float_map!("acos", x, long |v| math::acos(v), complex complex::acos)?;
         vjp!("acos", y, { x: |g| -&(g * (1.0 - &(&x * &x)?)?.rsqrt()?.conj())? })
     }
 
@@ -60,7 +60,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn atan(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("atan", x, |v| math::atan(v), complex complex::atan)?;
+        let y = float_map!("atan", x, long |v| math::atan(v), complex complex::atan)?;
         vjp!("atan", y, { x: |g| g / ((&x * &x)? + 1.0)?.conj() })
     }
 
@@ -69,7 +69,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn sinh(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("sinh", x, |v| math::sinh(v), complex | z | z.sinh())?;
+        let y = float_map!("sinh", x, long | v | math::sinh(v), complex | z | z.sinh())?;
         vjp!("sinh", y, { x: |g| g * x.cosh()?.conj() })
     }
 
@@ -78,7 +78,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn cosh(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("cosh", x, |v| math::cosh(v), complex | z | z.cosh())?;
+        let y = float_map!("cosh", x, long | v | math::cosh(v), complex | z | z.cosh())?;
         vjp!("cosh", y, { x: |g| g * x.sinh()?.conj() })
     }
 
@@ -96,7 +96,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn asinh(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("asinh", x, |v| math::asinh(v), complex complex::asinh)?;
+        let y = float_map!("asinh", x, long |v| math::asinh(v), complex complex::asinh)?;
         vjp!("asinh", y, { x: |g| g * ((&x * &x)? + 1.0)?.rsqrt()?.conj() })
     }
 
@@ -105,7 +105,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float. Domain: (1.2, 4)
     pub fn acosh(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("acosh", x, |v| math::acosh(v), complex complex::acosh)?;
+        let y = float_map!("acosh", x, long |v| math::acosh(v), complex complex::acosh)?;
         vjp!("acosh", y, { x: |g| g * acosh_slope(&x)?.conj() })
     }
 
@@ -114,7 +114,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float. Domain: (-0.9, 0.9)
     pub fn atanh(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("atanh", x, |v| math::atanh(v), complex complex::atanh)?;
+        let y = float_map!("atanh", x, long |v| math::atanh(v), complex complex::atanh)?;
         vjp!("atanh", y, { x: |g| g / (1.0 - &(&x * &x)?)?.conj() })
     }
 
@@ -125,7 +125,7 @@ impl Tensor {
     #[pyo3(signature = (other))]
     pub fn atan2(&self, other: &Tensor) -> Result<Tensor> {
         let (a, b) = promoted_float(self, other)?;
-        let y = float_zip_map!("atan2", a, b, |u, v| math::atan2(u, v))?;
+        let y = float_zip_map!("atan2", a, b, long | u, v | math::atan2(u, v))?;
         vjp!("atan2", y, {
             a: |g| g * (&b * inverse_square(&a, &b)),
             b: |g| g * (a.neg()? * inverse_square(&a, &b)),

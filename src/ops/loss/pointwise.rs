@@ -309,7 +309,7 @@ impl Logits {
         let g = self.of_elements(g)?.to_dtype(x.dtype())?;
         match &self.pos_weight {
             None if is_recording() => g * (x.sigmoid()? - t)?,
-            None => float_zip3_map!("binary_cross_entropy_with_logits_backward", g, x, t, |g: T, x: T, t: T| g
+            None => float_zip3_map!("binary_cross_entropy_with_logits_backward", g, x, t, long |g: T, x: T, t: T| g
                 * (math::sigmoid(x) - t)),
             Some(p) => {
                 let yes = (p * t)?;
