@@ -347,27 +347,6 @@ impl<T: Ordered, O: Order> Fold for ExtremeNumber<T, O> {
     }
 }
 
-/// Smallest and largest element at once; NaN if there is one.
-#[derive(Clone, Copy, Default)]
-pub struct Extent<T>(PhantomData<T>);
-
-impl<T: Ordered> Fold for Extent<T> {
-    type In = T;
-    type Acc = (T, T);
-    #[inline(always)]
-    fn start(self) -> (T, T) {
-        (T::HIGHEST, T::LOWEST)
-    }
-    #[inline(always)]
-    fn step(self, acc: (T, T), value: T, _: usize) -> (T, T) {
-        (acc.0.min(value), acc.1.max(value))
-    }
-    #[inline(always)]
-    fn combine(self, a: (T, T), b: (T, T)) -> (T, T) {
-        (a.0.min(b.0), a.1.max(b.1))
-    }
-}
-
 /// Number, mean and sum of squared deviations of some elements.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Spread {

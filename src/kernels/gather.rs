@@ -5,8 +5,10 @@
 
 use smallvec::SmallVec;
 
+use super::map::vectorize_for;
 use super::par;
-use super::vector::vectorize;
+use super::vector::single_element;
+use crate::dtype::Element;
 
 /// Elements worth a thread.
 const GRAIN: usize = 16 * 1024;
@@ -131,18 +133,42 @@ pub unsafe fn take<T: Copy>(to: *mut T, from: *const T, places: &Places) {
     });
 }
 
+/// Copies contiguous values to the places. `T` has the size of an element.
+///
+/// # Safety
+/// `to` must be valid for writes at all places, `values` for reads of as many elements; they must not overlap.
+pub unsafe fn put<T: Copy>(to: *mut T, values: *const T, places: &Places) {
+    if places.entries() * places.inner.numel() == 0 {
+        return;
+    }
+    let (to, size) = (Address(to.cast()), size_of::<T>() as isize);
+    places.runs(0..places.entries(), |number, start, length, step| {
+        // SAFETY: the caller answers for the places and the values.
+        unsafe {
+            let source = values.add(number * length);
+            if step == size && length > 1 {
+                std::ptr::copy_nonoverlapping(source.cast(), to.at::<u8>(start), length * size as usize);
+            } else {
+                for i in 0..length {
+                    to.at::<T>(start + i as isize * step).write_unaligned(source.add(i).read());
+                }
+            }
+        }
+    });
+}
+
 /// Changes what is at each place to `f(old, value)`, the values being contiguous.
 ///
 /// # Safety
 /// `to` must be valid for reads and writes at all places, `values` for reads of as many elements; they must not overlap.
-pub unsafe fn put<T: Copy>(to: *mut T, values: *const T, places: &Places, f: impl Fn(T, T) -> T) {
+pub unsafe fn change<T: Element>(to: *mut T, values: *const T, places: &Places, f: impl Fn(T, T) -> T) {
     if places.entries() * places.inner.numel() == 0 {
         return;
     }
     let to = Address(to.cast());
-    vectorize(
+    vectorize_for::<T, _>(
         #[inline(always)]
-        || {
+        |single| {
             places.runs(0..places.entries(), |number, start, length, step| {
                 // SAFETY: the caller answers for the places and the values.
                 unsafe {
@@ -150,6 +176,7 @@ pub unsafe fn put<T: Copy>(to: *mut T, values: *const T, places: &Places, f: imp
                     if step == size_of::<T>() as isize {
                         let target = to.at::<T>(start);
                         for i in 0..length {
+                            single_element(single);
                             target.add(i).write_unaligned(f(target.add(i).read_unaligned(), source.add(i).read()));
                         }
                     } else {

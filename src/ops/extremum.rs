@@ -6,7 +6,7 @@ use super::arguments::{DimOrTensor, Dims, Extremum, Given, Pair};
 use super::reduce::{Reduction, fold, fold_pair};
 use crate::dtype::{Bool, DType, Element};
 use crate::error::{Error, Result};
-use crate::kernels::folds::{Best, Extent, Extreme, Largest, Order, Smallest};
+use crate::kernels::folds::{Best, Extreme, Largest, Order, Smallest};
 use crate::runtime_error;
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -222,11 +222,8 @@ impl Tensor {
             return runtime_error!("aminmax(): cannot compute aminmax over an empty dimension as the operation has no identity.");
         }
         check_dims_not_empty("aminmax", &r)?;
-        let wide = x.wide()?;
-        let (low, high) = crate::dispatch_wide_ordered!(wide.dtype(), "aminmax", T =>
-            fold_pair("aminmax", &wide, &r.dims, Extent::<T>::default(), |pair| pair))?;
+        let (low, high) = (x.extreme::<Smallest>("aminmax", &r)?, x.extreme::<Largest>("aminmax", &r)?);
         let rule = |y: Tensor| -> Result<Tensor> {
-            let y = y.to_dtype(x.dtype())?;
             let r = r.clone();
             match dim {
                 Some(_) => vjp!("aminmax", r.finish(y), { x: |g, y| share_in_dims(g, &x, y, &r) }),

@@ -5,11 +5,11 @@ use pyo3::prelude::*;
 use super::arguments::{Dims, Order};
 use super::extremum::equal_mask;
 use super::flat::flat;
+use super::power::powers;
 use super::reduce::{Reduction, fold};
 use crate::dtype::{DType, Number, Scalar};
 use crate::error::Result;
-use crate::kernels::folds::{Extreme, Largest, Smallest, SumOf};
-use crate::kernels::math;
+use crate::kernels::folds::{CountNonzero, Extreme, Largest, Smallest, Sum, SumOf};
 use crate::runtime_error;
 use crate::tape::Recorder;
 use crate::tensor::Tensor;
@@ -31,7 +31,7 @@ impl Tensor {
         if p == 1.0 {
             return Ok(x.clone());
         }
-        let y = crate::dispatch_floats!(x.dtype(), "pow", T => super::kernel::unary::<T, T>("pow", x, #[inline(always)] move |v| math::pow(v, p as T)))?;
+        let y = powers(x, p)?;
         vjp!("pow", y, { x: |g| {
             if p == 0.0 { return super::along::zeros("pow", x.shape(), x.dtype()) }
             g * (x.raised(p - 1.0)? * p)?
@@ -44,21 +44,19 @@ impl Tensor {
         let x = self;
         crate::dispatch_floats!(x.dtype(), OP, T => {
             let of = std::marker::PhantomData::<T>;
-            let power = p as T;
+            let size = || super::kernel::unary::<T, T>(OP, x, #[inline(always)] |v| v.abs());
             if p == 2.0 {
                 fold(OP, x, &r.dims, SumOf::<T, _>(#[inline(always)] |v: T| v * v, of), |sum| sum.sqrt())
             } else if p == 1.0 {
                 fold(OP, x, &r.dims, SumOf::<T, _>(#[inline(always)] |v: T| v.abs(), of), |sum| sum)
             } else if p == 0.0 {
-                fold(OP, x, &r.dims, SumOf::<T, _>(#[inline(always)] |v: T| (v != 0.0) as u8 as T, of), |sum| sum)
+                fold(OP, x, &r.dims, CountNonzero::<T>::default(), |count| count as T)
             } else if p == f64::INFINITY {
-                let size = super::kernel::unary::<T, T>(OP, x, #[inline(always)] |v| v.abs())?;
-                fold(OP, &size, &r.dims, Extreme::<T, Largest>::default(), |m| m.max(0.0 * m))
+                fold(OP, &size()?, &r.dims, Extreme::<T, Largest>::default(), |m| m.max(0.0 * m))
             } else if p == f64::NEG_INFINITY {
-                let size = super::kernel::unary::<T, T>(OP, x, #[inline(always)] |v| v.abs())?;
-                fold(OP, &size, &r.dims, Extreme::<T, Smallest>::default(), |m| m)
+                fold(OP, &size()?, &r.dims, Extreme::<T, Smallest>::default(), |m| m)
             } else {
-                fold(OP, x, &r.dims, SumOf::<T, _>(#[inline(always)] move |v: T| math::pow(v.abs(), power), of), move |sum| math::pow(sum, 1.0 / power))
+                powers(&fold(OP, &powers(&size()?.reusing(), p)?, &r.dims, Sum::<T, T>::default(), |sum| sum)?, 1.0 / p)
             }
         })
     }

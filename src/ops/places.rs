@@ -311,14 +311,14 @@ impl Tensor {
             return crate::dispatch_all!(y.dtype(), "index_put", T => {
                 // SAFETY: both are locked and different memory; the places have been checked.
                 without_interpreter(values.numel(), || unsafe {
-                    gather::put::<T>(to as *mut T, from as *const T, places, |old, value| old.add(value));
+                    gather::change::<T>(to as *mut T, from as *const T, places, |old, value| old.add(value));
                 });
                 Ok(())
             });
         }
         // SAFETY: as above.
         without_interpreter(values.numel(), || unsafe {
-            by_size!(y.dtype(), W => gather::put::<W>(to as *mut W, from as *const W, places, |_, value| value));
+            by_size!(y.dtype(), W => gather::put::<W>(to as *mut W, from as *const W, places));
         });
         Ok(())
     }
