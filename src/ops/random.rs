@@ -73,12 +73,21 @@ fn draw<T: Element>(
     source: &Source,
     mut one: impl FnMut(&mut Generator) -> T + Send,
 ) -> Result<()> {
-    samples::fill(op, parameters, x, |x| {
+    // SAFETY: places of elements, which have this dtype.
+    draw_to_places(op, parameters, x, source, &mut |rng, place| unsafe { place.cast::<T>().write_unaligned(one(rng)) })
+}
+
+fn draw_to_places(
+    op: &'static str,
+    parameters: [u64; 2],
+    x: &Tensor,
+    source: &Source,
+    draw: &mut (dyn FnMut(&mut Generator, *mut u8) + Send),
+) -> Result<()> {
+    samples::fill(op, parameters, x, &mut |x| {
         let _access = Access::new(&[], &[x.storage()]);
-        without_interpreter(x.numel(), || {
-            // SAFETY: x is locked for writing, and of this dtype.
-            source.with(|rng| unsafe { along_memory(x, &mut |slot| slot.cast::<T>().write_unaligned(one(rng))) })
-        });
+        // SAFETY: x is locked for writing.
+        without_interpreter(x.numel(), || source.with(|rng| unsafe { along_memory(x, &mut |place| draw(rng, place)) }));
         Ok(())
     })
 }
@@ -95,7 +104,7 @@ pub(super) fn draw_slice<T: Element>(
     if !x.layout().is_dense() || x.numel() == 0 {
         return draw(op, parameters, x, source, one);
     }
-    samples::fill(op, parameters, x, |x| {
+    samples::fill(op, parameters, x, &mut |x| {
         let _access = Access::new(&[], &[x.storage()]);
         without_interpreter(x.numel(), || {
             // SAFETY: without gaps the elements are as many as the slice's, from the first in memory on; they are locked.

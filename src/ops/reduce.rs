@@ -1,5 +1,7 @@
 //! Sums, products and truth over dims, and what all reductions share.
 
+use std::borrow::Cow;
+
 use pyo3::prelude::*;
 use smallvec::SmallVec;
 
@@ -293,9 +295,8 @@ impl Tensor {
     #[pyo3(signature = (dim=None, keepdim=false))]
     pub fn all(&self, dim: Option<Dims>, keepdim: bool) -> Result<Tensor> {
         let r = Reduction::literal("all", self, dim.as_deref(), keepdim)?;
-        let wide = self.wide()?;
-        let y = crate::dispatch_wide!(wide.dtype(), "all", T => fold("all", &wide, &r.dims, All::<T>::default(), Bool::from))?;
-        self.truth(r.finish(y))
+        let truths = self.truths()?;
+        self.truth(r.finish(fold("all", &truths, &r.dims, All::<Bool>::default(), Bool::from)?))
     }
 
     /// Whether an element is true (not zero) over `dim`, over everything if None.
@@ -304,9 +305,8 @@ impl Tensor {
     #[pyo3(signature = (dim=None, keepdim=false))]
     pub fn any(&self, dim: Option<Dims>, keepdim: bool) -> Result<Tensor> {
         let r = Reduction::literal("any", self, dim.as_deref(), keepdim)?;
-        let wide = self.wide()?;
-        let y = crate::dispatch_wide!(wide.dtype(), "any", T => fold("any", &wide, &r.dims, Any::<T>::default(), Bool::from))?;
-        self.truth(r.finish(y))
+        let truths = self.truths()?;
+        self.truth(r.finish(fold("any", &truths, &r.dims, Any::<Bool>::default(), Bool::from)?))
     }
 
     /// Sum over the dims by which this shape is larger than a shape that broadcasts to it.
@@ -356,6 +356,14 @@ impl Tensor {
         }
         crate::dispatch_inexact!(self.dtype(), "isnan", T =>
             super::kernel::unary::<T, Bool>("isnan", self, #[inline(always)] |v: T| Bool::from(v.is_nan())))
+    }
+
+    /// Where the elements are not zero, off the tape.
+    fn truths(&self) -> Result<Cow<'_, Tensor>> {
+        if self.dtype() == DType::Bool {
+            return Ok(Cow::Borrowed(self));
+        }
+        self.detached_read()?.to_dtype(DType::Bool).map(Cow::Owned)
     }
 
     /// Where the elements are zero, off the tape.

@@ -361,7 +361,7 @@ pub fn check_mask(x: &Tensor) -> Result<()> {
 }
 
 /// Fills `x` by `fill`, which `what` and the parameters say all of.
-pub fn fill(what: &'static str, parameters: [u64; 2], x: &Tensor, mut fill: impl FnMut(&Tensor) -> Result<()>) -> Result<()> {
+pub fn fill(what: &'static str, parameters: [u64; 2], x: &Tensor, fill: &mut dyn FnMut(&Tensor) -> Result<()>) -> Result<()> {
     let depth = depth();
     if depth == 0 {
         return fill(x);
