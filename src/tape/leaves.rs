@@ -215,12 +215,15 @@ pub fn add_to_grad(meta: &Arc<Meta>, grad: Tensor, create_graph: bool) -> Result
 
 /// The same for a computed tensor: a sum is a new tensor, and who holds the one before sees no change.
 pub fn keep_grad(meta: &Arc<Meta>, grad: Tensor, create_graph: bool) -> Result<()> {
+    if create_graph {
+        return add_to_grad(meta, grad, true).map(drop);
+    }
     loop {
         let before = meta.lock().grad.clone();
-        let Some(kept) = before.as_ref().filter(|_| !create_graph) else {
-            return add_to_grad(meta, grad, create_graph).map(drop);
+        let sum = match &before {
+            Some(kept) => super::without_recording(|| kept.tensor()?.add(&grad))?,
+            None => copy_lying_as(&grad, None)?,
         };
-        let sum = super::without_recording(|| kept.tensor()?.add(&grad))?;
         if meta.replace_grad(&before, Grad::Native(Box::new(sum))) {
             return Ok(());
         }
