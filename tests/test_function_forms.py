@@ -54,3 +54,50 @@ def test_scaled_sums_are_rounded_once():
     x, y = ferrograd.tensor([1 + 2**-23]), ferrograd.tensor([-1.0])
     assert y.add(x, alpha=1 - 2**-23).item() == -(2**-46)
     assert (-y).sub(x, alpha=1 - 2**-23).item() == 2**-46
+
+
+OVERLAP = "some elements of the input tensor and the written-to tensor refer to a single memory location"
+
+
+@pytest.mark.parametrize(
+    "call, apart, partly, wholly",
+    [
+        # Read element by element: the same place is no harm.
+        (lambda x, y, out: ferrograd.exp(x, out=out), True, False, True),
+        (lambda x, y, out: ferrograd.add(y, x, out=out), True, False, True),
+        (lambda x, y, out: ferrograd.add(y, other=x, out=out), True, False, True),
+        (lambda x, y, out: ferrograd.addcmul(y, y, x, out=out), True, False, True),
+        (lambda x, y, out: ferrograd.where(y > 0, y, x, out=out), True, False, True),
+        (lambda x, y, out: ferrograd.cumsum(x, 0, out=out), True, False, True),
+        (lambda x, y, out: ferrograd.special.entr(x, out=out), True, False, True),
+        # Read in another order.
+        (lambda x, y, out: ferrograd.gather(x, 0, ferrograd.arange(4), out=out), True, False, False),
+        (lambda x, y, out: ferrograd.cat([y[:2], x[:2]], out=out), True, False, False),
+        (lambda x, y, out: ferrograd.cat([x], out=out), True, False, False),
+        (lambda x, y, out: ferrograd.index_select(x, 0, ferrograd.arange(4), out=out), True, False, False),
+        # The operands after the first.
+        (lambda x, y, out: ferrograd.addmv(x, y[None] * y[:, None], y, out=out), True, False, True),
+        (lambda x, y, out: ferrograd.addmv(y, y[None] * y[:, None], x, out=out), True, True, True),
+        (lambda x, y, out: ferrograd.scatter(x, 0, ferrograd.arange(4), y, out=out), True, False, True),
+        (lambda x, y, out: ferrograd.scatter(y, 0, ferrograd.arange(4), x, out=out), True, False, False),
+        # Written when all has been read.
+        (lambda x, y, out: ferrograd.sum(x[:, None], 1, out=out), True, True, True),
+        (lambda x, y, out: ferrograd.softmax(x, 0, out=out), True, True, True),
+        (lambda x, y, out: ferrograd.matmul(y[None] * y[:, None], x, out=out), True, True, True),
+        # Several results.
+        (lambda x, y, out: ferrograd.max(x.view(2, 2), 1, out=(out[:2], ferrograd.zeros(2).long())), True, False, False),
+        (lambda x, y, out: ferrograd.sort(x, out=(out, ferrograd.zeros(4).long())), True, False, True),
+    ],
+)
+def test_out_that_overlaps(call, apart, partly, wholly):
+    for allowed, start in ((apart, 8), (partly, 1), (wholly, 0)):
+        memory, y = ferrograd.arange(12.0), ferrograd.arange(1.0, 5)
+        wanted = call(memory[:4].clone(), y, ferrograd.zeros(4))
+        out = memory[start : start + 4]
+        if allowed:
+            found = call(memory[:4], y, out)
+            assert all(a.equal(b) for a, b in zip(found, wanted))
+        else:
+            with pytest.raises(RuntimeError, match=OVERLAP):
+                call(memory[:4], y, out)
+            assert memory.equal(ferrograd.arange(12.0))

@@ -7,7 +7,7 @@ from ferrograd import _C
 from ferrograd._C import *  # noqa: F403
 from ferrograd._C import Tensor, dtype
 from ferrograd._copies import copy_forms
-from ferrograd._functions import PLAIN, function_forms, reduced
+from ferrograd._functions import PLAIN, function_forms, overlap_of, reduced
 from ferrograd._size import Size
 from ferrograd import autograd, cuda, linalg, nn, random
 from ferrograd.nn._activation import rrelu
@@ -40,7 +40,9 @@ globals().update(
     {name: form for name, form in function_forms(Tensor, _C._function_form).items() if not hasattr(_C, name)}
 )
 
-globals().update({name: _C._function_form(getattr(_C, name), first=first, out=out) for name, first, out in PLAIN})
+globals().update(
+    {name: _C._function_form(getattr(_C, name), first=first, out=out, overlap=overlap_of(name)) for name, first, out in PLAIN}
+)
 celu, celu_, rrelu_, selu, selu_, threshold_ = (
     getattr(_C._nn, name) for name in ("celu", "celu_", "rrelu_", "selu", "selu_", "threshold_")
 )
@@ -50,7 +52,7 @@ globals().update(copy_forms(Tensor, _C._function_form))
 
 copyreg.pickle(type(threshold), reduced)
 
-del PLAIN, copy_forms, copyreg, function_forms, reduced
+del PLAIN, copy_forms, copyreg, function_forms, overlap_of, reduced
 
 # What few programs need, imported when it is first named.
 _LAZY = {

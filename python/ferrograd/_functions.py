@@ -70,6 +70,29 @@ _DECIDES = frozenset("cumprod cumsum mean nansum prod sum".split())
 # Functions that take `out` only beside a second argument.
 _SECOND = frozenset("median nanmedian prod sum".split())
 
+# Functions whose operands may lie in the memory of `out` in other ways than as a whole.
+_OVERLAP = {
+    **dict.fromkeys(
+        """
+        all amax amin any argmax argmin bmm cholesky cholesky_inverse cholesky_solve cummax cummin diag dot geqrf histc inner
+        inverse isneginf isposinf log_softmax logsumexp lu lu_solve matmul matrix_power mean median mm multinomial mv mvlgamma
+        nanmean nanmedian nanquantile nansum narrow_copy nonzero nonzero_static norm orgqr ormqr prod qr quantile signbit
+        slice_scatter slogdet softmax std sum svd triangular_solve tril triu var vdot
+        """.split(),
+        "any",
+    ),
+    **dict.fromkeys("addbmm addmm addmv addr baddbmm ldexp".split(), "whole first"),
+    **dict.fromkeys("index_add index_copy index_reduce scatter scatter_add scatter_reduce".split(), "whole first only"),
+    **dict.fromkeys("aminmax kthvalue max min mode".split(), "whole if one"),
+    **dict.fromkeys("complex cross diff gather index_select kron masked_select polar take take_along_dim".split(), "none"),
+}
+
+
+def overlap_of(name):
+    """Which operands of a function may lie in the memory of `out`: as a whole if they are read element by element."""
+    return _OVERLAP.get(name, "whole")
+
+
 # Functions that are no methods: name, what stands first, which dtypes `out` may have.
 PLAIN = (
     *((f"{name}_like", "tensor", None) for name in ("empty", "full", "ones", "rand", "randint", "randn", "zeros")),
@@ -108,7 +131,7 @@ def function_forms(cls, make):
     """Name and function of each method of `cls` that has a function form, each made by `make`."""
     kinds = type(cls.numel), type(cls.sum)
     return {
-        name: make(method, first=_FIRST.get(name, "tensor"), out=_out_of(name), second=name in _SECOND)
+        name: make(method, first=_FIRST.get(name, "tensor"), out=_out_of(name), overlap=overlap_of(name), second=name in _SECOND)
         for name, method in vars(cls).items()
         if isinstance(method, kinds)
         and not name.startswith("_")

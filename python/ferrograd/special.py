@@ -28,6 +28,6 @@ for _name, _function in vars(_C._special).items():
     if not _name.startswith("_"):
         # Functions of two operands take a number in either place.
         _first = "number beside tensor" if _name in ("xlog1py", "zeta") or "_polynomial_" in _name else "tensor"
-        _add(_name, _C._function_form(_function, first=_first, out="castable"))
+        _add(_name, _C._function_form(_function, first=_first, out="castable", overlap="any" if _name == "ndtr" else "whole"))
 __all__.sort()
 del _name, _known, _function, _first

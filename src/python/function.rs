@@ -30,6 +30,8 @@ struct Rules {
     /// What stands first.
     first: First,
     out: Out,
+    /// Which operands may lie in the memory of `out`.
+    overlap: Overlap,
     /// Whether `out` is taken only beside a second argument.
     second: bool,
     /// See [`whole_numbers`].
@@ -63,6 +65,54 @@ enum Out {
     SameWithNumbers,
     /// Any: it decides in which dtype the result is computed.
     Decides,
+}
+
+/// Which operands may lie in the memory of `out`: what torch reads while it writes must not.
+#[derive(Clone, Copy, PartialEq)]
+enum Overlap {
+    /// All, as they like.
+    Any,
+    /// Those that are as `out` is, element by element.
+    Whole,
+    /// The same for the first operand, and any others.
+    WholeFirst,
+    /// The first operand alone, if it is as `out` is.
+    WholeFirstOnly,
+    /// Those that are as `out` is, and none if `out` is several tensors.
+    WholeIfOne,
+    /// None.
+    None,
+}
+
+impl Overlap {
+    /// Fails if operands lie in the memory of `out` that must not.
+    fn check(self, args: &Bound<'_, PyTuple>, keywords: &Bound<'_, PyDict>, out: &Bound<'_, PyAny>) -> PyResult<()> {
+        if self == Overlap::Any {
+            return Ok(());
+        }
+        let outs: Vec<Tensor> = match out.cast::<Tensor>() {
+            Ok(out) => vec![out.borrow().clone()],
+            // What else it may be is found out later.
+            Err(_) => out
+                .try_iter()
+                .into_iter()
+                .flatten()
+                .filter_map(|out| Some(out.ok()?.cast::<Tensor>().ok()?.borrow().clone()))
+                .collect(),
+        };
+        for (i, operand) in args.iter().chain(keywords.values()).enumerate() {
+            let Ok(x) = operand.cast::<Tensor>() else { continue };
+            let whole = match self {
+                Overlap::WholeFirst if i > 0 => continue,
+                Overlap::WholeFirstOnly => i == 0,
+                Overlap::WholeIfOne => outs.len() == 1,
+                rule => rule != Overlap::None,
+            };
+            let x = x.borrow().clone();
+            outs.iter().try_for_each(|out| if whole { x.check_overlap(out) } else { x.check_apart(out) })?;
+        }
+        Ok(())
+    }
 }
 
 /// The class of the functions.
@@ -164,19 +214,20 @@ unsafe fn call_with_keywords<'py>(
         }
     }
     let out = out.filter(|out| !out.is_none());
-    call_into(name, function.rules.out, &method, PyTuple::new(py, positional)?, &keywords, out)
+    call_into(name, function.rules, &method, PyTuple::new(py, positional)?, &keywords, out)
 }
 
 /// Calls the method and writes what it answers to `out`, if there is one.
 fn call_into<'py>(
     name: &str,
-    rule: Out,
+    Rules { out: rule, overlap, .. }: Rules,
     method: &Bound<'py, PyAny>,
     args: Bound<'py, PyTuple>,
     keywords: &Bound<'py, PyDict>,
     out: Option<Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let Some(out) = out else { return method.call(args, Some(keywords)) };
+    overlap.check(&args, keywords, &out)?;
     if let (Out::Decides, Ok(target)) = (rule, out.cast::<Tensor>())
         && keywords.get_item("dtype")?.is_none_or(|dtype| dtype.is_none())
     {
@@ -321,13 +372,16 @@ pub fn write_output(name: &str, target: &Bound<'_, Tensor>, result: &Tensor, war
 
 /// The function form of a method, or of a function. `first` says what stands first: a "tensor", a tensor or a "number" ("number
 /// beside tensor": not two of these), or "any"thing; `out` which dtypes that may have: "castable", "same", "same kind", "same with
-/// numbers" or one that "decides"; None if there is no `out`.
+/// numbers" or one that "decides"; None if there is no `out`. `overlap` says which operands may lie in the memory of `out`: "any",
+/// those that are as it is as a "whole" ("whole first": any but the first; "whole first only": and none but the first; "whole if
+/// one": none if it is several), or "none".
 #[pyfunction]
-#[pyo3(signature = (method, *, first="tensor", out=None, second=false))]
+#[pyo3(signature = (method, *, first="tensor", out=None, overlap="any", second=false))]
 pub fn _function_form<'py>(
     method: &Bound<'py, PyAny>,
     first: &str,
     out: Option<&str>,
+    overlap: &str,
     second: bool,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = method.py();
@@ -346,9 +400,17 @@ pub fn _function_form<'py>(
         Some("decides") => Out::Decides,
         Some(_) => Out::Castable,
     };
+    let overlap = match overlap {
+        "whole" => Overlap::Whole,
+        "whole first" => Overlap::WholeFirst,
+        "whole first only" => Overlap::WholeFirstOnly,
+        "whole if one" => Overlap::WholeIfOne,
+        "none" => Overlap::None,
+        _ => Overlap::Any,
+    };
     // A method that renames keywords: that is done here already.
     let method = &method.getattr_opt("__wrapped__")?.unwrap_or_else(|| method.clone());
     let whole = whole_numbers(name.to_str()?, method)?;
     // SAFETY: `call` is made for the objects of this class.
-    unsafe { Function::make(class(py)?, call, method, &name, Rules { first, out, second, whole }) }
+    unsafe { Function::make(class(py)?, call, method, &name, Rules { first, out, overlap, second, whole }) }
 }

@@ -18,12 +18,16 @@ fn check_cast(name: &str, out: &Bound<'_, Tensor>, y: &Tensor) -> PyResult<()> {
 }
 
 macro_rules! with_out {
-    ($($(#[$doc:meta])* $name:ident($($sig:tt)*)($($arg:ident: $ty:ty),*);)+) => {$(
+    ($($(#[$doc:meta])* $name:ident($($sig:tt)*)($tensors:ident: Tensors $(, $arg:ident: $ty:ty)*);)+) => {$(
         $(#[$doc])*
         #[pyfunction]
         #[pyo3(signature = ($($sig)*))]
-        pub fn $name<'py>(py: Python<'py>, $($arg: $ty,)* out: Option<Bound<'py, Tensor>>) -> PyResult<Bound<'py, Tensor>> {
-            let y = join::$name($($arg),*)?;
+        pub fn $name<'py>(py: Python<'py>, $tensors: Tensors, $($arg: $ty,)* out: Option<Bound<'py, Tensor>>) -> PyResult<Bound<'py, Tensor>> {
+            if let Some(out) = &out {
+                let out = out.borrow().clone();
+                $tensors.0.iter().try_for_each(|x| x.check_apart(&out))?;
+            }
+            let y = join::$name($tensors $(, $arg)*)?;
             match out {
                 None => Bound::new(py, y),
                 Some(out) => {

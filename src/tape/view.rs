@@ -431,23 +431,49 @@ fn copy_slices(written: Input, base: &Base, x: &Tensor) -> Arc<Node> {
 
 impl Tensor {
     /// Fails if this shows some of the memory of `x`, but not all of it in the same way, so that writing to `x` would
-    /// change this while it is read. Only for memory without gaps, as in torch; elsewhere a copy is made.
+    /// change this while it is read.
     pub fn check_overlap(&self, x: &Tensor) -> Result<()> {
-        let (a, b) = (x.layout(), self.layout());
-        let apart = !x.storage().same(self.storage()) || a == b || x.numel() == 0 || self.numel() == 0;
-        if apart || !a.is_dense() || !b.is_dense() {
-            return Ok(());
+        match self.overlap(x) {
+            Overlap::Partial => overlap_error(),
+            _ => Ok(()),
         }
-        let same_range = a.offset == b.offset && a.end() == b.end();
+    }
+
+    /// Fails if this shows some of the memory of `x`.
+    pub fn check_apart(&self, x: &Tensor) -> Result<()> {
+        match self.overlap(x) {
+            Overlap::None => Ok(()),
+            _ => overlap_error(),
+        }
+    }
+
+    /// What memory this shares with another. Only known of memory without gaps, as in torch; elsewhere a copy is made.
+    fn overlap(&self, x: &Tensor) -> Overlap {
+        let (a, b) = (x.layout(), self.layout());
+        let apart = !x.storage().same(self.storage()) || x.numel() == 0 || self.numel() == 0;
+        if apart || !a.is_dense() || !b.is_dense() {
+            return Overlap::None;
+        }
         // Strides of dims of size 1 are not used.
         let same = a.shape == b.shape && (0..a.shape.len()).all(|d| a.shape[d] == 1 || a.strides[d] == b.strides[d]);
-        let overlap = if same_range { !same } else { a.offset < b.end() && b.offset < a.end() };
-        if overlap {
-            return runtime_error!(
-                "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory \
-                 location. Please clone() the tensor before performing the operation."
-            );
+        match a.offset == b.offset && a.end() == b.end() {
+            true if same => Overlap::Full,
+            false if a.offset >= b.end() || b.offset >= a.end() => Overlap::None,
+            _ => Overlap::Partial,
         }
-        Ok(())
     }
+}
+
+/// What memory two tensors share.
+enum Overlap {
+    None,
+    Partial,
+    Full,
+}
+
+fn overlap_error() -> Result<()> {
+    runtime_error!(
+        "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory \
+         location. Please clone() the tensor before performing the operation."
+    )
 }
