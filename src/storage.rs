@@ -29,22 +29,35 @@ struct Line;
 #[derive(Clone)]
 pub struct Storage(Arc<Buffer>);
 
-/// Memory that may be gone, and how often it had been written to when this was made.
+/// Something that counts writes to memory, and may be gone, and how many it had counted when this was made.
 pub struct Watch {
-    memory: Weak<Buffer>,
+    counter: Counter,
     /// The version then.
     pub version: u32,
+}
+
+enum Counter {
+    Memory(Weak<Buffer>),
+    Apart(Weak<AtomicU32>),
 }
 
 impl Watch {
     /// Whether it is this memory.
     pub fn is_of(&self, memory: &Storage) -> bool {
-        std::ptr::eq(self.memory.as_ptr(), Arc::as_ptr(&memory.0))
+        matches!(&self.counter, Counter::Memory(counter) if std::ptr::eq(counter.as_ptr(), Arc::as_ptr(&memory.0)))
+    }
+
+    /// Of a counter apart from the memory.
+    pub fn of_counter(counter: &Arc<AtomicU32>) -> Watch {
+        Watch { counter: Counter::Apart(Arc::downgrade(counter)), version: counter.load(Ordering::Acquire) }
     }
 
     /// The version now, if it is another.
     pub fn changed(&self) -> Option<u32> {
-        let version = Storage(self.memory.upgrade()?).version();
+        let version = match &self.counter {
+            Counter::Memory(memory) => Storage(memory.upgrade()?).version(),
+            Counter::Apart(counter) => counter.upgrade()?.load(Ordering::Acquire),
+        };
         (version != self.version).then_some(version)
     }
 }
@@ -150,7 +163,7 @@ impl Storage {
 
     /// To find out later whether it has been written to, without keeping it.
     pub fn watch(&self) -> Watch {
-        Watch { memory: Arc::downgrade(&self.0), version: self.version() }
+        Watch { counter: Counter::Memory(Arc::downgrade(&self.0)), version: self.version() }
     }
 
     /// How often the memory has been written to by in-place ops.

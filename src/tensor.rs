@@ -3,8 +3,9 @@
 use std::any::Any;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
+use parking_lot::Mutex;
 use pyo3::prelude::*;
 
 use crate::dtype::{DType, Element, Scalar};
@@ -12,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::kernels::{par, without_interpreter};
 use crate::layout::{Layout, Strides, checked_numel, contiguous_strides, copy_of};
 use crate::runtime_error;
-use crate::storage::{Access, Storage};
+use crate::storage::{Access, Storage, Watch};
 use crate::tape::sample::{Maps, Samples};
 use crate::tape::{Edge, Meta, Node, mode, record::short_name, saved};
 
@@ -31,7 +32,44 @@ pub struct Tensor {
     is_number: bool,
     /// The next kernel may write its result over this operand.
     reusable: bool,
+    /// Rules that save it do not follow if it is given other data.
+    fixed: bool,
 }
+
+/// An input that a rule holds. To read it is to read what the tensor shows then: it may have been given other data (`x.data = y`).
+///
+/// As rules count on it, these must be of the same shape and dtype; otherwise rules go on with what was saved.
+pub struct SavedInput {
+    tensor: Tensor,
+    /// With the data given since, if it has been read.
+    later: OnceLock<Box<SavedInput>>,
+}
+
+impl std::ops::Deref for SavedInput {
+    type Target = Tensor;
+    #[inline]
+    fn deref(&self) -> &Tensor {
+        match self.tensor.body.given.get() {
+            Some(given) if !self.tensor.fixed => self.with_data_of(given),
+            _ => &self.tensor,
+        }
+    }
+}
+
+impl SavedInput {
+    #[cold]
+    fn with_data_of(&self, given: &Given) -> &Tensor {
+        if self.later.get().is_none()
+            && let Some(tensor) = self.tensor.with_data_of(given)
+        {
+            return self.later.get_or_init(|| Box::new(SavedInput { tensor, later: OnceLock::new() }));
+        }
+        self.later.get().map_or(&self.tensor, |later| later)
+    }
+}
+
+/// What a tensor shows that has been given other data.
+type Given = Mutex<Arc<Body>>;
 
 /// What the handles of a tensor share. Only its place on the tape ever changes.
 struct Body {
@@ -51,6 +89,10 @@ struct Body {
     /// The op that made the tensor, which `meta` replaces when there is need of one.
     origin: Option<(Arc<Node>, usize)>,
     meta: OnceLock<Arc<Meta>>,
+    /// What the tensor shows now, if it has been given other data: for the rules that hold this.
+    given: OnceLock<Arc<Given>>,
+    /// Where those find this that hold what the tensor showed before.
+    found_by: Weak<Given>,
 }
 
 /// What counts the writes to a tensor.
@@ -58,7 +100,7 @@ struct Body {
 enum Counts {
     /// Its memory.
     Memory,
-    /// A counter of its own: `x.data`.
+    /// A counter of its own: that of `x.data`, and of an `x` that has been given other data.
     Own(Arc<AtomicU32>),
     /// The memory of the operand that it is the conversion of: written to is that.
     OfOperand(Storage),
@@ -67,7 +109,7 @@ enum Counts {
 impl Tensor {
     fn of(body: Body) -> Tensor {
         debug_assert!(body.layout.end() * body.dtype.size() <= body.storage.bytes());
-        Tensor { body: Arc::new(body), saved_version: None, is_number: false, reusable: false }
+        Tensor { body: Arc::new(body), saved_version: None, is_number: false, reusable: false, fixed: false }
     }
 
     /// A tensor over existing memory. The layout must lie within the storage.
@@ -91,6 +133,8 @@ impl Tensor {
             counts: Counts::Memory,
             origin: None,
             meta: OnceLock::new(),
+            given: OnceLock::new(),
+            found_by: Weak::new(),
         })
     }
 
@@ -109,6 +153,8 @@ impl Tensor {
             counts: counts.clone(),
             origin: None,
             meta: OnceLock::new(),
+            given: OnceLock::new(),
+            found_by: Weak::new(),
         })
     }
 
@@ -269,6 +315,8 @@ impl Tensor {
             counts: counts.clone(),
             origin: origin.clone(),
             meta: meta.clone(),
+            given: OnceLock::new(),
+            found_by: Weak::new(),
         })
     }
 
@@ -312,8 +360,8 @@ impl Tensor {
             return self;
         }
         let moved = self.sharing(self.layout().clone(), self.dtype());
-        let Tensor { saved_version, is_number, reusable, .. } = self;
-        Tensor { saved_version, is_number, reusable, ..moved }.placed(origin, meta)
+        let Tensor { saved_version, is_number, reusable, fixed, .. } = self;
+        Tensor { saved_version, is_number, reusable, fixed, ..moved }.placed(origin, meta)
     }
 
     /// This tensor at another place on the tape.
@@ -404,19 +452,22 @@ impl Tensor {
         }
     }
 
-    /// The memory that counts the writes to this, if one does.
-    pub(crate) fn counted_by(&self) -> Option<&Storage> {
+    /// To find out later whether this has been written to, without keeping it.
+    pub(crate) fn watch(&self) -> Watch {
         match &self.body.counts {
-            Counts::Memory => Some(&self.body.storage),
-            Counts::Own(_) => None,
-            Counts::OfOperand(memory) => Some(memory),
+            Counts::Memory => self.body.storage.watch(),
+            Counts::Own(own) => Watch::of_counter(own),
+            Counts::OfOperand(memory) => memory.watch(),
         }
     }
 
     /// This fresh conversion of an operand: saved in its place, it fails to be read if the operand has been written to.
     pub(crate) fn standing_in_for(mut self, operand: &Tensor) -> Tensor {
-        if let (Some(memory), Some(body)) = (operand.counted_by(), Arc::get_mut(&mut self.body)) {
-            body.counts = Counts::OfOperand(memory.clone());
+        if let Some(body) = Arc::get_mut(&mut self.body) {
+            body.counts = match &operand.body.counts {
+                Counts::Memory => Counts::OfOperand(operand.storage().clone()),
+                counts => counts.clone(),
+            };
         }
         self
     }
@@ -443,6 +494,11 @@ impl Tensor {
         }
     }
 
+    /// The same of an input; see [`SavedInput`].
+    pub fn save_input(&self) -> SavedInput {
+        SavedInput { tensor: self.save(), later: OnceLock::new() }
+    }
+
     /// A handle for a derivative rule: reading it later fails if the memory has been written to meanwhile.
     pub fn save(&self) -> Tensor {
         let y = self.saved();
@@ -457,6 +513,17 @@ impl Tensor {
             };
         }
         y
+    }
+
+    /// This saved handle with the data that the tensor has been given since; see [`SavedInput`].
+    pub fn current(&self) -> Tensor {
+        let given = self.body.given.get().filter(|_| !self.fixed);
+        given.and_then(|given| self.with_data_of(given)).map_or_else(|| self.clone(), |later| later.current())
+    }
+
+    fn with_data_of(&self, given: &Given) -> Option<Tensor> {
+        let later = Tensor { body: given.lock().clone(), ..self.clone() };
+        (later.shape() == self.shape() && later.dtype() == self.dtype()).then_some(later)
     }
 
     /// This handle, in a body of its own, by which the op that saves it finds out whether a rule has kept it.
@@ -479,6 +546,11 @@ impl Tensor {
             (Some((node, output)), _) => y.with_origin(node, output),
             (None, _) => y,
         }
+    }
+
+    /// A handle for ops of which torch saves a view or a copy: their rules do not follow if the tensor is given other data.
+    pub fn fixed(&self) -> Tensor {
+        Tensor { fixed: true, ..self.clone() }
     }
 
     /// A handle whose memory the next kernel may use for its result.
@@ -627,6 +699,12 @@ impl Tensor {
         if !storage.same(&self.body.storage) {
             self.leave_base();
         }
+        // The count of the tensor goes on, with that of the other it has nothing to do.
+        let counts = match &self.body.counts {
+            Counts::Memory if !storage.same(&self.body.storage) => Counts::Own(Arc::new(AtomicU32::new(self.version()))),
+            counts => counts.clone(),
+        };
+        let given = self.body.found_by.upgrade().unwrap_or_else(|| Arc::new(Mutex::new(self.body.clone())));
         let body = Arc::new(Body {
             storage: storage.clone(),
             layout: layout.clone(),
@@ -635,12 +713,17 @@ impl Tensor {
             inference: *inference,
             level: self.body.level,
             samples: other.body.samples.clone(),
-            counts: self.body.counts.clone(),
+            counts,
             origin: None,
             meta,
+            given: OnceLock::new(),
+            found_by: Arc::downgrade(&given),
         });
+        let before = std::mem::replace(&mut *given.lock(), body.clone());
+        drop(before);
         let body = std::mem::replace(&mut self.body, body);
+        let _first = body.given.set(given);
         self.note_layout(body.layout.shape != self.body.layout.shape);
-        Tensor { body, saved_version: None, is_number: false, reusable: false }
+        Tensor { body, saved_version: None, is_number: false, reusable: false, fixed: false }
     }
 }

@@ -126,7 +126,7 @@ pub fn softplus(input: &Tensor, beta: Scalar, threshold: Scalar) -> Result<Tenso
 #[pyfunction]
 pub fn logsigmoid(input: &Tensor) -> Result<Tensor> {
     check_float("log_sigmoid_cpu", input)?;
-    soft_plus("log_sigmoid", &input.contiguous()?, -1.0, f64::INFINITY)
+    soft_plus("log_sigmoid", &input.contiguous()?.fixed(), -1.0, f64::INFINITY)
 }
 
 /// `softplus`; for a negative beta without a threshold it is a logarithm of `sigmoid`.

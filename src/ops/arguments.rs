@@ -6,7 +6,7 @@ use crate::dtype::{DType, Kind, Scalar};
 use crate::error::{Error, Result};
 use crate::layout::{Shape, Strides, contiguous_strides};
 use crate::runtime_error;
-use crate::tensor::Tensor;
+use crate::tensor::{SavedInput, Tensor};
 
 /// A tensor or a number.
 #[derive(Clone)]
@@ -124,6 +124,12 @@ impl From<Scalar> for Operand {
 impl From<&Tensor> for Operand {
     fn from(tensor: &Tensor) -> Operand {
         Operand::Tensor(tensor.clone())
+    }
+}
+
+impl From<&SavedInput> for Operand {
+    fn from(saved: &SavedInput) -> Operand {
+        Operand::from(&**saved)
     }
 }
 

@@ -404,8 +404,10 @@ fn fold_batch(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 /// (*, m, k) times (*, k, n) where the batches broadcast; a vector counts as one row or column.
 fn batched(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let (vector_a, vector_b) = (a.rank() == 1, b.rank() == 1);
+    // Torch copies the batch of matrices that are multiplied with one: it makes one product of them.
+    let b = if a.rank() <= 2 { b.fixed() } else { b.clone() };
     let a = if vector_a { row(a)? } else { a.clone() };
-    let b = if vector_b { column(b)? } else { b.clone() };
+    let b = if vector_b { column(&b)? } else { b };
     let (a_lead, a_matrix) = a.shape().split_at(a.rank() - 2);
     let (b_lead, b_matrix) = b.shape().split_at(b.rank() - 2);
     let lead = broadcast_shapes("matmul", a_lead, b_lead)?;

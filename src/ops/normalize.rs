@@ -156,13 +156,13 @@ impl Plan {
         if !(is_recording() && on_tape) {
             return Ok(outputs);
         }
-        let (plan, x, weight) = (*self, x.save(), affine.weight.map(Tensor::save));
+        let (plan, x, weight) = (*self, x.save_input(), affine.weight.map(Tensor::save_input));
         let (bias, mean, rstd) =
             (affine.bias.map(|bias| Shape::from_slice(bias.shape())), values.mean.save(), values.rstd.save());
         let rule = move |grads: &[Option<Tensor>], _: &[bool], _: &Arc<Node>| {
             let [g, g_mean, g_rstd] = [0, 1, 2].map(|i: usize| grads.get(i).and_then(Option::as_ref));
             let [mut gx, gw, gb] = match g {
-                Some(g) => plan.backward(g, &x, weight.as_ref(), &mean, &rstd)?.map(Some),
+                Some(g) => plan.backward(g, &x, weight.as_deref(), &mean, &rstd)?.map(Some),
                 None => [None, None, None],
             };
             if g_mean.is_some() || g_rstd.is_some() {
@@ -187,10 +187,10 @@ impl Plan {
         if !(is_recording() && on_tape) {
             return Ok(outputs);
         }
-        let (plan, g, x, weight) = (*self, g.save(), x.save(), weight.map(Tensor::save));
+        let (plan, g, x, weight) = (*self, g.save(), x.save_input(), weight.map(Tensor::save_input));
         let given = (mean.save(), rstd.save());
         let rule = move |grads: &[Option<Tensor>], _: &[bool], _: &Arc<Node>| {
-            plan.double_backward(grads, &g, &x, weight.as_ref(), &given)
+            plan.double_backward(grads, &g, &x, weight.as_deref(), &given)
         };
         match <[Tensor; 3]>::try_from(recorder.finish_joint(outputs.into(), Arc::new(rule), true)?) {
             Ok(outputs) => Ok(outputs),

@@ -5,7 +5,7 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 use super::arguments::Operand;
 use crate::dtype::Scalar;
 use crate::error::Result;
-use crate::tensor::Tensor;
+use crate::tensor::{SavedInput, Tensor};
 
 /// What may stand at the right of an operator.
 pub trait IntoOperand {
@@ -16,6 +16,12 @@ pub trait IntoOperand {
 impl IntoOperand for &Tensor {
     fn operand(self) -> Result<Operand> {
         Ok(Operand::Tensor(self.clone()))
+    }
+}
+
+impl IntoOperand for &SavedInput {
+    fn operand(self) -> Result<Operand> {
+        Ok(Operand::from(self))
     }
 }
 
@@ -52,10 +58,22 @@ macro_rules! operator {
                 $body
             }
         }
+        impl<R: IntoOperand> $trait<R> for &SavedInput {
+            type Output = Result<Tensor>;
+            fn $method(self, other: R) -> Result<Tensor> {
+                $trait::$method(&**self, other)
+            }
+        }
         impl<R: IntoOperand> $trait<R> for Tensor {
             type Output = Result<Tensor>;
             fn $method(self, other: R) -> Result<Tensor> {
                 $trait::$method(&self, other)
+            }
+        }
+        impl $trait<&SavedInput> for f64 {
+            type Output = Result<Tensor>;
+            fn $method(self, other: &SavedInput) -> Result<Tensor> {
+                $trait::$method(self, &**other)
             }
         }
         impl $trait<&Tensor> for f64 {
@@ -72,6 +90,13 @@ operator!(Add, add, |a, b| a.add(&b.beside(a)?));
 operator!(Sub, sub, |a, b| a.sub(&b.beside(a)?));
 operator!(Mul, mul, |a, b| a.mul(&b.beside(a)?));
 operator!(Div, div, |a, b| a.div(&b.beside(a)?));
+
+impl Neg for &SavedInput {
+    type Output = Result<Tensor>;
+    fn neg(self) -> Result<Tensor> {
+        Tensor::neg(self)
+    }
+}
 
 impl Neg for &Tensor {
     type Output = Result<Tensor>;

@@ -221,6 +221,7 @@ impl Layer {
         }
         let layer = self.map(|x| Ok(x.save()))?;
         let rule = move |grads: &[Option<Tensor>], wanted: &[bool], _: &Arc<Node>| {
+            let layer = layer.map(|x| Ok(x.current()))?;
             if is_recording() { layer.recorded_gradients(grads, wanted) } else { layer.gradients(&values, grads, wanted) }
         };
         recorder.finish_joint(outputs, Arc::new(rule), true)

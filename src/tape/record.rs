@@ -190,12 +190,11 @@ impl Node {
 
     /// Makes this fail to run if `x` is written to from now on: `x` as its output, or as made by another op.
     pub fn watch(self: &Arc<Node>, x: &Tensor, output: Option<usize>) {
-        let Some(memory) = x.counted_by() else { return };
         let made_by = match output {
             Some(output) => Some((Arc::downgrade(self), output)),
             None => x.node().map(|(node, output)| (Arc::downgrade(&node), output)),
         };
-        let (watch, shape, dtype) = (memory.watch(), Shape::from_slice(x.shape()), x.dtype());
+        let (watch, shape, dtype) = (x.watch(), Shape::from_slice(x.shape()), x.dtype());
         self.extras().watched.lock().push(Watched { watch, shape, dtype, made_by });
     }
 
@@ -505,7 +504,7 @@ macro_rules! vjp {
     (@rule [$($all:ident)+] $recorder:ident, $saves:ident, $x:ident, { $($before:tt)* }, |$g:ident, $node:ident| $rule:expr) => {
         if $recorder.input(&$x) {
             let rule = $crate::tape::record::built(|| {
-                $(#[allow(unused_variables)] let $all = $all.save();)+
+                $(#[allow(unused_variables)] let $all = $all.save_input();)+
                 $($before)*
                 move |$g: &$crate::tensor::Tensor, $node: &std::sync::Arc<$crate::tape::Node>| $rule
             });

@@ -57,6 +57,8 @@ fn determinants(op: &'static str, a: &Tensor) -> Result<[Tensor; 3]> {
 /// to be differentiated again.
 fn det_of(op: &'static str, a: &Tensor) -> Result<Tensor> {
     let [y, ..] = without_recording(|| determinants(op, a))?;
+    // Torch saves what it has made of the matrices.
+    let a = a.fixed();
     vjp!("linalg_det", y, { a: |g, y| {
         let tiny = 100.0 * epsilon(a.dtype());
         if !is_recording() {
@@ -102,7 +104,8 @@ fn regular_factors(a: &Tensor) -> Result<[Tensor; 2]> {
 /// Sign and logarithm with their rule.
 fn slogdet_of(op: &'static str, a: &Tensor) -> Result<[Tensor; 2]> {
     let [_, sign, log] = without_recording(|| determinants(op, a))?;
-    record("linalg_slogdet", &[a], &[a], [sign, log], |back| {
+    // As above.
+    record("linalg_slogdet", &[a], &[&a.fixed()], [sign, log], |back| {
         let ([a], [sign, _]) = (back.saved, &*back.y) else { return Ok(vec![None]) };
         let turn = |g: &Tensor| ((g.conj()? * sign)?.imag()? * Scalar::Complex(C128::new(0.0, -1.0)))?.to_dtype(a.dtype());
         let g = match (back.g(0).filter(|_| a.dtype().is_complex()), back.g(1)) {

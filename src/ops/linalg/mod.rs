@@ -12,7 +12,7 @@ use crate::layout::{Shape, broadcast_shapes};
 use crate::runtime_error;
 use crate::storage::Access;
 use crate::tape::{Node, Recorder, SavedOutput, is_recording, without_recording};
-use crate::tensor::Tensor;
+use crate::tensor::{SavedInput, Tensor};
 
 /// `$body` with T as the type of the elements of `$x`, which are f64 or complex128.
 macro_rules! with_field {
@@ -250,7 +250,7 @@ pub(crate) fn ints(op: &'static str, shape: &[usize]) -> Result<Tensor> {
 /// What the rule of an op with several outputs is given.
 pub(crate) struct Backward<'a> {
     /// The tensors saved for it.
-    pub saved: &'a [Tensor],
+    pub saved: &'a [SavedInput],
     /// The outputs.
     pub y: Vec<Tensor>,
     /// Their gradients.
@@ -287,7 +287,7 @@ pub(crate) fn record<const N: usize>(
     inputs.iter().for_each(|x| {
         recorder.input(x);
     });
-    let saved: Vec<Tensor> = saved.iter().map(|x| x.save()).collect();
+    let saved: Vec<SavedInput> = saved.iter().map(|x| x.save_input()).collect();
     let kept: Vec<SavedOutput> = outputs.iter().enumerate().map(|(i, y)| SavedOutput::of_several(y, i)).collect();
     let inexact = outputs.each_ref().map(|y| y.dtype().is_inexact());
     let rule = move |g: &[Option<Tensor>], wanted: &[bool], node: &Arc<Node>| {

@@ -243,6 +243,8 @@ fn class_cross_entropy(
         })
     })?;
     let slope = Slope::new(&classes, reduce, target, weight);
+    // Torch saves the logarithm of the softmax.
+    let x = &x.fixed();
     vjp!(name_of(x), classes.reduce(y, reduce)?, { x: |g| class_backward(g, &x, &norms, &slope) })
 }
 

@@ -1,0 +1,206 @@
+"""`x.data = y` between an op and its backward: rules read what their inputs show then, as torch saves the tensors themselves."""
+
+import gc
+import threading
+import weakref
+
+import pytest
+
+import ferrograd
+from ferrograd.autograd import Function, grad
+from ferrograd.nn import functional as F
+
+
+def leaf(*values):
+    return ferrograd.tensor(values, dtype=ferrograd.float64, requires_grad=True)
+
+
+def gradient(y, x):
+    y.sum().backward()
+    return x.grad.tolist()
+
+
+@pytest.mark.parametrize(
+    "call, wanted",
+    [
+        (lambda x: x * x, [20, 40]),
+        (lambda x: x**3, [300, 1200]),
+        (lambda x: x.log(), [0.1, 0.05]),
+        # A result is saved as it was: what it was made from has no say in it.
+        (lambda x: x * ferrograd.tensor([1.0, 2.0]) * x, [11, 44]),
+        (lambda x: x.reciprocal(), [-1, -0.25]),
+        (lambda x: x.relu(), [1, 1]),
+        # Rules of views and copies hold these.
+        (lambda x: x.view(1, 2) * x.view(1, 2), [2, 4]),
+        (lambda x: x.clone() ** 2, [2, 4]),
+        (lambda x: F.linear(x[None], x[None]), [2, 4]),
+    ],
+)
+def test_which_rules_read_it(call, wanted):
+    x = leaf(1, 2)
+    y = call(x)
+    x.data = x.data * 10
+    assert gradient(y, x) == pytest.approx(wanted)
+
+
+def test_a_computed_tensor():
+    x = leaf(1, 2)
+    h = x * 1
+    y = h * h
+    h.data = h.data * 10
+    assert gradient(y, x) == [20, 40]
+    e = x.exp()
+    y = e * e
+    e.data = ferrograd.ones(2, dtype=ferrograd.float64)
+    (g,) = grad(y.sum(), e, retain_graph=True)
+    assert g.tolist() == [2, 2]
+    assert grad(y.sum(), x)[0].allclose(2 * x.exp())
+
+
+def test_other_operands():
+    x, w, target = leaf(1, 2), leaf(3, 4), leaf(5, 6).detach()
+    y = x * w + (x - target) ** 2 * target
+    w.data, target.data = w.data * 10, target.data * 0
+    assert gradient(y, x) == [30, 40]
+
+
+def test_modules():
+    ferrograd.manual_seed(0)
+    x = ferrograd.rand(2, 3, 4, requires_grad=True)
+    for module in (ferrograd.nn.Conv1d(3, 2, 2), ferrograd.nn.LayerNorm(4), ferrograd.nn.GroupNorm(1, 3), ferrograd.nn.BatchNorm1d(3)):
+        y = module(x)
+        (before,) = grad(y.sum() + (y**2).sum(), x, retain_graph=True)
+        y = module(x)
+        module.weight.data = module.weight.data * 0
+        (after,) = grad(y.sum(), x)
+        assert before.any() and not after.any()
+
+
+def test_each_run_reads_it_anew():
+    x = leaf(1, 2)
+    y = (x**3).sum()
+    for scale in (1, 10, 100):
+        x.data = leaf(scale, 2 * scale).detach()
+        (g,) = grad(y, x, retain_graph=True)
+        assert g.tolist() == [3 * scale**2, 12 * scale**2]
+    # In the memory of before: nothing was saved that is no longer there.
+    x.data = x.data * 0
+    assert grad(y, x)[0].tolist() == [0, 0]
+
+
+def test_second_derivatives():
+    x = leaf(1, 2)
+    (g,) = grad((x**3).sum(), x, create_graph=True)
+    x.data = x.data * 10
+    assert grad(g.sum(), x)[0].tolist() == [60, 120]
+    y = (x**3).sum()
+    x.data = x.data / 10
+    (g,) = grad(y, x, create_graph=True)
+    assert g.tolist() == [3, 12] and grad(g.sum(), x)[0].tolist() == [6, 12]
+
+
+def test_a_function_of_the_users():
+    class Square(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x * x
+
+        @staticmethod
+        def backward(ctx, g):
+            (x,) = ctx.saved_tensors
+            return 2 * x * g
+
+    x = leaf(1, 2)
+    y = Square.apply(x)
+    x.data = x.data * 10
+    assert gradient(y, x) == [20, 40]
+
+
+def test_the_count_of_writes_goes_on():
+    x, other = leaf(1, 2), leaf(10, 20).detach()
+    other.add_(0)
+    y = x * x
+    x.data = other
+    assert x._version == 0 and other._version == 1
+    # That of the other tensor is no write to this one, nor the other way round.
+    other.mul_(2)
+    assert gradient(y, x) == [40, 80] and x._version == 0
+    y = x * x
+    with ferrograd.no_grad():
+        x.add_(1)
+    assert x._version == 1 and other._version == 2
+    with pytest.raises(RuntimeError, match="modified by an inplace operation: .* at version 1; expected version 0"):
+        y.sum().backward()
+
+
+def test_other_memory_in_place_is_a_write():
+    x = leaf(1, 2)
+    y = x * x
+    with ferrograd.no_grad():
+        x.set_(leaf(3, 4).detach())
+    assert x._version == 1
+    with pytest.raises(RuntimeError, match="modified by an inplace operation: .* at version 1; expected version 0"):
+        y.sum().backward()
+
+
+def test_the_same_memory_shown_otherwise():
+    x = ferrograd.tensor([[1.0, 2], [3, 4]], requires_grad=True)
+    y, view = x * x, x.detach()
+    x.data = x.data.T
+    assert gradient(y, x) == [[2, 6], [4, 8]]
+    y = x * x
+    view.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+def test_what_does_not_fit_is_not_read():
+    x, w = leaf(1, 2), leaf(3, 4)
+    y = x * w
+    x.data = leaf(1, 2, 3).detach()
+    assert grad(y.sum(), w, retain_graph=True)[0].tolist() == [1, 2]
+    x.data = leaf(5, 6).detach()
+    assert grad(y.sum(), w)[0].tolist() == [5, 6]
+
+
+def test_memory_is_freed():
+    """Neither the data of before is kept nor the data given, by what no rule reads."""
+    x = leaf(*range(10))
+    y = (x * x).sum()
+    given = [ferrograd.rand(10, dtype=ferrograd.float64) for _ in range(3)]
+    alive = [weakref.ref(g) for g in given]
+    for g in given:
+        x.data = g
+    del g, given
+    gc.collect()
+    assert [a() for a in alive] == [None] * 3
+    y.backward()
+    alive = weakref.ref(x)
+    del x, y
+    gc.collect()
+    assert alive() is None
+
+
+def test_threads():
+    """Guard: one thread gives a tensor other data while others differentiate."""
+    x = ferrograd.rand(100, 100, requires_grad=True)
+    y, stop, failed = (x * x).sum(), threading.Event(), []
+
+    def differentiate():
+        try:
+            while not stop.is_set():
+                (g,) = grad(y, x, retain_graph=True)
+                low, high = g.min().item(), g.max().item()
+                assert low == high and low in (2, 4, 6), (low, high)
+        except Exception as error:
+            failed.append(error)
+
+    x.data = ferrograd.ones(100, 100)
+    threads = [threading.Thread(target=differentiate) for _ in range(3)]
+    [thread.start() for thread in threads]
+    for i in range(300):
+        x.data = ferrograd.full((100, 100), float(i % 3 + 1)).T
+    stop.set()
+    [thread.join() for thread in threads]
+    assert not failed
