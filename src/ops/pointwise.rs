@@ -17,7 +17,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn exp(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("exp", x, long | v | math::exp(v), complex | z | z.exp())?;
+        let y = float_map!("exp", x, |v| math::exp(v), complex | z | z.exp())?;
         vjp!("exp", y, { x: |g, y| g * y.conj() })
     }
 
@@ -44,7 +44,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float. Domain: (0.2, 4)
     pub fn log(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("log", x, long | v | math::ln(v), complex | z | z.ln())?;
+        let y = float_map!("log", x, |v| math::ln(v), complex | z | z.ln())?;
         vjp!("log", y, { x: |g| g / x.conj() })
     }
 
@@ -80,7 +80,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn erf(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("erf", x, long | v | math::erf(v))?;
+        let y = float_map!("erf", x, |v| math::erf(v))?;
         vjp!("erf", y, { x: |g| g * (bell(&x)? * FRAC_2_SQRT_PI) })
     }
 
