@@ -565,6 +565,61 @@ def test_what_cannot_be_deleted():
     assert x.grad is None and x.requires_grad
 
 
+def test_gradients_of_another_dtype():
+    class Third(ferrograd.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 1
+
+        @staticmethod
+        def backward(ctx, g):
+            return g.double() / 3
+
+    f32, f64 = ferrograd.float32, ferrograd.float64
+    x = ferrograd.ones(1, requires_grad=True)
+    assert x.grad_dtype == f32 and ferrograd.arange(2).grad_dtype == ferrograd.int64
+    for dtype, want in ((f32, f32), (f64, f64), (None, f64)):
+        x.grad = None
+        x.grad_dtype = dtype
+        assert x.grad_dtype == dtype and x.detach().grad_dtype == f32
+        for _ in range(2):
+            Third.apply(x).backward()
+        # A sum that has lost digits on the way would be another number.
+        assert x.grad.dtype == want and x.grad.item() == ferrograd.tensor(1 / 3, dtype=want).mul(2).item()
+        assert ferrograd.autograd.grad(Third.apply(x), x)[0].dtype == want
+    with pytest.raises(RuntimeError, match="Cannot set grad_dtype to 'Float' because there is already a gradient with dtype 'double'"):
+        x.grad_dtype = f32
+    x.grad, x.grad_dtype = None, f64
+    x.backward(ferrograd.ones(1))
+    assert x.grad.dtype == f64
+    with pytest.raises(RuntimeError, match="a gradient with dtype 'float' to a tensor with grad_dtype 'Double'"):
+        x.grad = ferrograd.ones(1)
+    with pytest.raises(RuntimeError, match="must be a torch.dtype or None, but got str"):
+        x.grad_dtype = "float64"
+    with pytest.raises(RuntimeError, match="can only be accessed on leaf tensors"):
+        (x * 2).grad_dtype
+    with pytest.raises(RuntimeError, match="can only be set on leaf tensors"):
+        (x * 2).grad_dtype = f64
+
+
+def test_the_order_of_gradients_in_memory_may_be_let_go():
+    x, w = ones(2, 3).t().requires_grad_(), ones(3, 2)
+    policy = ferrograd.autograd.enforce_grad_layout_policy
+
+    def strides():
+        x.grad = None
+        (x * w).sum().backward()
+        return x.grad.stride()
+
+    with policy(False):
+        assert strides() == (2, 1)
+    assert strides() == (1, 3) and policy(False)(strides)() == (2, 1) and strides() == (1, 3)
+    policy(False)
+    assert strides() == (2, 1)
+    policy(True)
+    assert strides() == (1, 3)
+
+
 def test_threads_share_leaves():
     x = ones(1000, grad=True)
 

@@ -24,6 +24,8 @@ pub use node::PyNode;
 pub use run::{backward, grad};
 pub use saved::{_pop_saved_hooks, _push_saved_hooks};
 
+use super::dtype::DTypeObject;
+use crate::dtype::DType;
 use crate::interpreter::show;
 use crate::ops::samples::{self, Randomness};
 use crate::tape::frozen::ONE_OF_SEVERAL;
@@ -193,6 +195,27 @@ impl Tensor {
         // Dropped only now, when nothing is locked: it may run Python code.
         drop(before);
         Ok(())
+    }
+
+    /// The dtype to which the gradients of this leaf are cast, its own if none has been set; None for that in which they come.
+    ///
+    /// Raises: RuntimeError for a computed tensor, or to set another one than that of the gradient it has.
+    #[getter(grad_dtype)]
+    fn get_grad_dtype(&self) -> crate::error::Result<Option<DType>> {
+        self.gradient_dtype()
+    }
+
+    #[setter(grad_dtype)]
+    fn set_grad_dtype(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let dtype = match value.cast::<DTypeObject>() {
+            Ok(_) => Some(value.extract()?),
+            Err(_) if value.is_none() => None,
+            Err(_) => {
+                let name = value.get_type().name()?;
+                return Err(PyRuntimeError::new_err(format!("grad_dtype must be a torch.dtype or None, but got {name}")));
+            }
+        };
+        Ok(self.set_gradient_dtype(dtype)?)
     }
 
     /// The op that made this tensor; None for a leaf.
@@ -369,6 +392,12 @@ pub fn _set_mode(grad: bool, inference: bool) -> (bool, bool) {
 pub fn _set_recording(grad: bool, always: bool) -> (bool, bool) {
     let before = mode::set_mode(Mode { grad, always, ..mode::mode() });
     (before.grad, before.always)
+}
+
+/// Sets whether the first gradient of a leaf is copied if it does not lie as the leaf does; answers the state before.
+#[pyfunction]
+pub fn _set_grad_layout(enforced: bool) -> bool {
+    mode::set_mode(Mode { grad_layout: enforced, ..mode::mode() }).grad_layout
 }
 
 /// The state that `_set_mode` sets.

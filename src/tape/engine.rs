@@ -418,7 +418,8 @@ impl Run {
             }
             grad = grad.sum_to_shape(&input.shape).map_err(|cause| rule_error(node, i, cause))?;
         }
-        if grad.dtype() != input.dtype {
+        let by_leaf = matches!(&input.edge, Edge::Leaf(meta) if meta.has_grad_dtype());
+        if grad.dtype() != input.dtype && !by_leaf {
             grad = grad.to_dtype(input.dtype)?;
         }
         Ok(grad)

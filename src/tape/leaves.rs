@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::engine::{HashMap, HashSet, sum};
 use super::meta::{Grad, Meta, any_hooked_leaf};
+use super::mode::mode;
 use super::record::{Edge, Input, Node};
 use super::view::overwritten;
 use crate::error::Result;
@@ -54,6 +55,7 @@ impl Leaves {
 
     /// Adds to a gradient; None is that of an op that has none to give.
     pub fn add(&mut self, meta: &Arc<Meta>, grad: Option<Tensor>) -> Result<()> {
+        let grad = grad.map(|grad| in_dtype_of(meta, grad)).transpose()?;
         let next = self.list.len();
         let place = self.places.entry(Arc::as_ptr(meta)).or_insert(NO_GRADIENT_YET);
         if *place == NO_GRADIENT_YET {
@@ -160,6 +162,14 @@ impl Leaves {
     }
 }
 
+/// A gradient in the dtype that its leaf's user wants, if there is one.
+fn in_dtype_of(meta: &Arc<Meta>, grad: Tensor) -> Result<Tensor> {
+    match meta.grad_dtype(grad.dtype()) {
+        Some(dtype) if dtype != grad.dtype() => grad.to_dtype(dtype),
+        _ => Ok(grad),
+    }
+}
+
 /// Hooks on the leaf itself.
 fn call_hooks(meta: &Arc<Meta>, grad: &mut Option<Tensor>) -> Result<()> {
     let hooks = meta.lock().hooks.clone();
@@ -230,9 +240,9 @@ pub fn keep_grad(meta: &Arc<Meta>, grad: Tensor, create_graph: bool) -> Result<(
     }
 }
 
-/// Whether a gradient has the strides of its leaf, row-major ones if None are given.
+/// Whether a gradient has the strides of its leaf, row-major ones if None are given, or need not have them.
 fn lies_as(grad: &Tensor, layout: Option<&Layout>) -> bool {
-    layout.map_or(grad.is_contiguous(), |layout| grad.strides() == layout.strides.as_slice())
+    !mode().grad_layout || layout.map_or(grad.is_contiguous(), |layout| grad.strides() == layout.strides.as_slice())
 }
 
 /// A copy of a gradient that has them. To a leaf that the user has given another shape meanwhile it is broadcast, as in torch.

@@ -11,6 +11,7 @@ use super::hooks::NodeHooks;
 use super::mode;
 use super::record::{Edge, Node};
 use super::view::Base;
+use crate::dtype::DType;
 use crate::error::Result;
 use crate::layout::Layout;
 use crate::tensor::Tensor;
@@ -65,6 +66,8 @@ const VIEW: u8 = 4;
 const HOOKED: u8 = 8;
 /// Somebody wants to see the gradient of the leaf, or to know when it has been written.
 const WATCHED: u8 = 16;
+/// Gradients of the leaf have a dtype of their own.
+const GRAD_DTYPE: u8 = 32;
 
 /// Whether there ever was a leaf with hooks: all that is looked at as long as there was none.
 static ANY_HOOKED: AtomicBool = AtomicBool::new(false);
@@ -87,6 +90,8 @@ pub struct MetaState {
     pub is_variable: bool,
     /// The gradient, for leaves and for tensors that retain it.
     pub grad: Option<Grad>,
+    /// The dtype that its user wants gradients of a leaf to have, `Some(None)` for any.
+    pub grad_dtype: Option<Option<DType>>,
     /// Whether `retain_grad` was called.
     pub retains_grad: bool,
     /// Hooks of a leaf; those of other tensors are with their node.
@@ -109,6 +114,7 @@ impl MetaState {
             | flag(self.base.is_some(), VIEW)
             | flag(self.node_hooks.as_ref().is_some_and(|hooks| !hooks.objects.is_empty()), HOOKED)
             | flag(!self.hooks.is_empty() || self.node_hooks.is_some(), WATCHED)
+            | flag(self.grad_dtype.is_some(), GRAD_DTYPE)
     }
 }
 
@@ -211,6 +217,16 @@ impl Meta {
     /// Whether this is a leaf that has hooks.
     pub fn is_hooked(&self) -> bool {
         self.is(HOOKED)
+    }
+
+    /// Whether gradients of this leaf are not simply of its dtype.
+    pub fn has_grad_dtype(&self) -> bool {
+        self.is(GRAD_DTYPE)
+    }
+
+    /// The dtype of gradients of this leaf, which is of dtype `own`; `None` for any.
+    pub fn grad_dtype(&self, own: DType) -> Option<DType> {
+        if self.has_grad_dtype() { self.lock().grad_dtype.unwrap_or(Some(own)) } else { Some(own) }
     }
 
     /// The op that made this tensor and which of its outputs it is.

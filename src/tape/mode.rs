@@ -16,6 +16,8 @@ pub struct Mode {
     pub always: bool,
     /// Whether views remember what they are views of: all that a user can see do.
     pub views: bool,
+    /// Whether the first gradient of a leaf is copied if it does not lie as the leaf does.
+    pub grad_layout: bool,
     /// The transforms of functions that the thread is in.
     pub level: Level,
     /// The maps whose samples all depends on that is made now. See [`super::sample::made_of`].
@@ -32,7 +34,7 @@ impl Mode {
 thread_local! {
     static MODE: Cell<Mode> = const {
         let level = Level { number: 0, differentiates: 0, maps: 0 };
-        Cell::new(Mode { grad: true, inference: false, always: false, views: true, level, made_of: Maps::NONE })
+        Cell::new(Mode { grad: true, inference: false, always: false, views: true, grad_layout: true, level, made_of: Maps::NONE })
     };
 }
 

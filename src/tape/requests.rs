@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::level::before_write;
+use crate::dtype::DType;
 use crate::error::Result;
 use crate::runtime_error;
 use crate::tensor::Tensor;
@@ -44,18 +45,55 @@ impl Tensor {
 
     /// Whether `grad` may be assigned as the gradient of this tensor.
     pub fn check_grad_fits(&self, grad: &Tensor) -> Result<()> {
-        let (wanted, found) = if grad.dtype() != self.dtype() {
-            (format!("dtype '{}'", self.dtype()), format!("dtype '{}'", grad.dtype()))
-        } else if grad.shape() != self.shape() {
-            (format!("size '{:?}'", self.shape()), format!("size '{:?}'", grad.shape()))
-        } else {
+        let dtype = self.meta().map_or(Some(self.dtype()), |meta| meta.grad_dtype(self.dtype()));
+        if let Some(dtype) = dtype.filter(|&dtype| dtype != grad.dtype()) {
+            return runtime_error!(
+                "attempting to assign a gradient with dtype '{}' to a tensor with grad_dtype '{}'. The gradient must match the \
+                 tensor's grad_dtype (defaults to the tensor's dtype). You can set the tensor's grad_dtype attribute with a specific \
+                 dtype, or None to allow any dtype. Set grad_dtype with caution. Diverging the dtypes of a tensor and its gradient may \
+                 break downstream systems that assume they match.",
+                grad.dtype().type_word().to_lowercase(),
+                dtype.type_word()
+            );
+        }
+        if grad.shape() == self.shape() {
             return Ok(());
-        };
-        let what = wanted.split(' ').next().unwrap_or_default();
+        }
         runtime_error!(
-            "attempting to assign a gradient with {found} to a tensor with {wanted}. Please ensure that the gradient and the tensor \
-             have the same {what}"
+            "attempting to assign a gradient of size '{:?}' to a tensor of size '{:?}'. Please ensure that the gradient and the tensor \
+             are the same size",
+            grad.shape(),
+            self.shape()
         )
+    }
+
+    /// The dtype to which the gradients of this leaf are cast; `None` for that in which they come.
+    pub fn gradient_dtype(&self) -> Result<Option<DType>> {
+        if self.node().is_some() {
+            return runtime_error!("grad_dtype can only be accessed on leaf tensors.");
+        }
+        Ok(self.meta().map_or(Some(self.dtype()), |meta| meta.grad_dtype(self.dtype())))
+    }
+
+    /// Sets it.
+    pub fn set_gradient_dtype(&self, dtype: Option<DType>) -> Result<()> {
+        if self.node().is_some() {
+            return runtime_error!("grad_dtype can only be set on leaf tensors.");
+        }
+        let meta = self.meta_or_new();
+        let grad = meta.lock().grad.clone().map(|grad| grad.tensor()).transpose()?;
+        if let (Some(grad), Some(dtype)) = (grad, dtype)
+            && grad.dtype() != dtype
+        {
+            return runtime_error!(
+                "Cannot set grad_dtype to '{}' because there is already a gradient with dtype '{}'. Please clear the gradient \
+                 (.grad = None) before changing grad_dtype, or ensure the new grad_dtype matches the existing gradient's dtype.",
+                dtype.type_word(),
+                grad.dtype().type_word().to_lowercase()
+            );
+        }
+        meta.lock().grad_dtype = Some(dtype);
+        Ok(())
     }
 
     /// Takes this tensor itself off the tape.

@@ -8,6 +8,7 @@ from ferrograd.autograd.function import Function
 from ferrograd.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from ferrograd.autograd.grad_mode import (
     enable_grad,
+    enforce_grad_layout_policy,
     inference_mode,
     is_multithreading_enabled,
     no_grad,
@@ -27,6 +28,7 @@ __all__ = [
     "backward",
     "detect_anomaly",
     "enable_grad",
+    "enforce_grad_layout_policy",
     "function",
     "grad",
     "grad_mode",

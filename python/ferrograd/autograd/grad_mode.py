@@ -6,9 +6,9 @@ import warnings
 from _thread import _local
 from types import FunctionType
 
-from ferrograd._C._autograd import _mode, _set_mode, _set_recording
+from ferrograd._C._autograd import _mode, _set_grad_layout, _set_mode, _set_recording
 
-__all__ = ["enable_grad", "inference_mode", "no_grad", "set_grad_enabled", "set_multithreading_enabled"]
+__all__ = ["enable_grad", "enforce_grad_layout_policy", "inference_mode", "no_grad", "set_grad_enabled", "set_multithreading_enabled"]
 
 # As in `inspect`.
 _CO_GENERATOR = 0x20
@@ -202,26 +202,49 @@ class _Multithreading(_local):
 _MULTITHREADING = _Multithreading()
 
 
-class set_multithreading_enabled:
-    """Says whether backward may use threads of its own, as a function or as a context; it never does."""
+class _Switch:
+    """Switches something at once, and back when it is left as a context."""
 
     def __init__(self, mode):
-        self.prev, self.mode = _MULTITHREADING.enabled, mode
-        _MULTITHREADING.enabled = mode
+        self.mode, self.prev = mode, self._switch(mode)
 
     def __enter__(self):
         pass
 
     def __exit__(self, *exception):
-        _MULTITHREADING.enabled = self.prev
+        self._switch(self.prev)
 
     def __call__(self, function):
         # As a decorator it must not have switched anything here.
-        _MULTITHREADING.enabled = self.prev
+        self._switch(self.prev)
         return _decorate(self.clone, function)
 
     def clone(self):
         return type(self)(self.mode)
+
+
+class set_multithreading_enabled(_Switch):
+    """Says whether backward may use threads of its own, as a function or as a context.
+
+    It only does for passes deep within each other, for which one stack has no room, and then in any case.
+    """
+
+    @staticmethod
+    def _switch(mode):
+        before, _MULTITHREADING.enabled = _MULTITHREADING.enabled, mode
+        return before
+
+
+class enforce_grad_layout_policy(_Switch):
+    """Says whether the first gradient of a leaf is copied if it does not lie in memory as the leaf does, as a function or as a context.
+
+    If not, it is taken over as it is where nobody else holds it.
+    """
+
+    _switch = staticmethod(_set_grad_layout)
+
+    def __init__(self, enable=True):
+        super().__init__(enable)
 
 
 def is_multithreading_enabled():
