@@ -67,6 +67,19 @@ def test_errors_in_backward_name_the_forward_call():
                 before.sum().backward()
 
 
+def test_where_warnings_are_errors_the_error_stays(capsys):
+    with set_detect_anomaly(True):
+        x = ferrograd.ones(2, requires_grad=True)
+        y = x * 1
+        z = y.exp().sum() + (y * y).sum()
+        with ferrograd.no_grad():
+            y.mul_(2)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            z.backward()
+    text = capsys.readouterr().err
+    assert "UserWarning: Error detected in MulBackward0. Traceback of forward call" in text and "(y * y).sum()" in text
+
+
 def test_second_derivatives_name_both_calls():
     x = ferrograd.zeros(1, requires_grad=True)
     with set_detect_anomaly(True):

@@ -56,7 +56,10 @@ fn report(node: &Arc<Node>) -> Result<()> {
                 }
             };
             let message = std::ffi::CString::new(message.replace('\0', " ")).map_err(PyErr::from)?;
-            PyErr::warn(py, &py.get_type::<PyUserWarning>(), &message, 1)?;
+            // Where warnings are errors, it must not stand in for the error that is on its way.
+            if let Err(warning) = PyErr::warn(py, &py.get_type::<PyUserWarning>(), &message, 1) {
+                warning.print(py);
+            }
             current = found.and_then(|origin| origin.parent.clone()).filter(|parent| origin(parent) || first);
             first = false;
         }
