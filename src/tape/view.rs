@@ -149,9 +149,18 @@ impl Window {
         Window { base, base_in_parts, view, view_in_parts }
     }
 
+    /// Whether the view shows all elements of the base in their order.
+    fn is_whole(&self) -> bool {
+        let (base, view) = (&self.base, &self.view);
+        let same_memory = base.offset == view.offset && base.numel() == view.numel();
+        base == view || same_memory && base.is_contiguous() && view.is_contiguous()
+    }
+
     /// The view's gradient in a gradient of zeros of the base.
     fn embed(&self, g: &Tensor) -> Result<Tensor> {
-        g.parts_if(self.view_in_parts)?.window_backward(&self.base, &self.view)?.paired_if(self.base_in_parts)
+        let g = g.parts_if(self.view_in_parts)?;
+        let g = if self.is_whole() { g.reshape_to(&self.base.shape)? } else { g.window_backward(&self.base, &self.view)? };
+        g.paired_if(self.base_in_parts)
     }
 
     /// The base's gradient without the view.
@@ -161,7 +170,9 @@ impl Window {
 
     /// The part of the base's gradient that the view shows.
     fn shown(&self, g: &Tensor) -> Result<Tensor> {
-        g.parts_if(self.base_in_parts)?.window_of(&self.base, &self.view)?.paired_if(self.view_in_parts)
+        let g = g.parts_if(self.base_in_parts)?;
+        let g = if self.is_whole() { g.reshape_to(&self.view.shape)? } else { g.window_of(&self.base, &self.view)? };
+        g.paired_if(self.view_in_parts)
     }
 }
 
