@@ -238,6 +238,25 @@ def test_an_input_that_is_returned():
         y.zero_()
 
 
+def test_an_input_that_is_returned_and_saved():
+    """Guards that it is saved as the input: the derivative of the backward does not pass through the backward again."""
+
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x
+
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        saved.append(x.is_leaf and x.requires_grad)
+        return g * x**2
+
+    saved = []
+    x = leaf(3.0)
+    y = function(forward, backward).apply(x)
+    (first,) = grad(y, x, create_graph=True)
+    assert first.item() == 9 and grad(first, x)[0].item() == 6 and saved == [True]
+
+
 def test_views_of_inputs():
     x = leaf(1.0, 2.0)
     y = function(lambda ctx, x: x.view(-1), lambda ctx, g: g * 5).apply(x.clone())

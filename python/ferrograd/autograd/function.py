@@ -430,7 +430,7 @@ class _Recording:
             self._placed(y, i, node, differentiable[i], several, len(outputs)) if is_tensor(y) else y
             for i, y in enumerate(outputs)
         )
-        self._save(outputs, placed, node, differentiable)
+        self._save(placed, node, differentiable)
         return placed
 
     def _is_differentiable(self, y):
@@ -483,7 +483,7 @@ class _Recording:
             )
         _autograd._rebase_history(y, node, i)
 
-    def _save(self, outputs, placed, node, differentiable):
+    def _save(self, placed, node, differentiable):
         ctx = self.ctx
         for i, x in enumerate(ctx.to_save or ()):
             if not (x is None or is_tensor(x)):
@@ -491,7 +491,8 @@ class _Recording:
                     f"save_for_backward can only save variables, but argument {i} is of type {type(x).__name__}"
                 )
         if self.recorded:
-            places = {id(y): i for i, y in enumerate(outputs) if differentiable[i]}
+            # An input that is returned is not among them: the caller sees a view of it.
+            places = {id(y): i for i, y in enumerate(placed) if differentiable[i]}
             ctx._saved, ctx._saved_for_jvp = (
                 tuple(_saved.save(x, places.get(id(x)), ctx._node) for x in tensors or ())
                 for tensors in (ctx.to_save, ctx.saved_for_forward if _has_jvp(ctx._forward_cls) else ())
