@@ -159,3 +159,108 @@ def test_what_is_dual_is_not_made_so_again():
         for call in (lambda: forward_ad.make_dual(X, V, level=3), lambda: forward_ad.unpack_dual(x, level=3)):
             with pytest.raises(RuntimeError, match="Invalid level 3"):
                 call()
+
+
+def dual_of(function, x=X, v=V):
+    """The tangent of what a function answers for a dual copy."""
+    with forward_ad.dual_level():
+        y = function(forward_ad.make_dual(x.clone(), v).clone())
+        return [forward_ad.unpack_dual(y).tangent for y in (y if isinstance(y, tuple) else (y,))]
+
+
+def made(forward, jvp):
+    """A function of one's own."""
+    members = {"forward": staticmethod(forward), "jvp": staticmethod(jvp)}
+    return type("Made", (ferrograd.autograd.Function,), members).apply
+
+
+def doubled(ctx, x):
+    ctx.mark_dirty(x)
+    return x.mul_(2)
+
+
+def test_a_jvp_may_write_to_the_tangents():
+    (t,) = dual_of(made(lambda ctx, x: x * 2, lambda ctx, t: t.mul_(2)))
+    assert t.equal(2 * V)
+    (t,) = dual_of(made(doubled, lambda ctx, t: t.mul_(2)))
+    assert t.equal(2 * V)
+    for jvp, words in (
+        (lambda ctx, t: t * 2, "not modifying the forward mode gradients inplace"),
+        (lambda ctx, t: None, "not modifying the forward mode gradients inplace"),
+    ):
+        with pytest.raises(RuntimeError, match=words):
+            dual_of(made(doubled, jvp))
+    other = made(lambda ctx, x, y: doubled(ctx, x), lambda ctx, t, u: u.mul_(2))
+    with pytest.raises(RuntimeError, match="not returning the forward mode gradients as-is"):
+        dual_of(lambda x: other(x, x * 1))
+
+
+def test_a_jvp_shows_what_the_forward_shows():
+    for forward, jvp in ((lambda ctx, x: x[:1], lambda ctx, t: t[:1]), (lambda ctx, x: x, lambda ctx, t: t.view_as(t))):
+        (t,) = dual_of(made(forward, jvp))
+        assert t.equal(V[: len(t)])
+    (t,) = dual_of(made(lambda ctx, x: x * 1, lambda ctx, t: t))
+    assert t.equal(V)
+    for forward, jvp, words in (
+        (lambda ctx, x: x[:1], lambda ctx, t: t[:1].clone(), "jvp is not returning a view"),
+        (lambda ctx, x: x[:1], lambda ctx, t: t[:1].clone().view(1), "not returning a view of the given grad input"),
+        (lambda ctx, x: x, lambda ctx, t: t, "jvp is not returning a view"),
+    ):
+        with pytest.raises(RuntimeError, match=words):
+            dual_of(made(forward, jvp))
+
+
+def test_a_jvp_answers_one_tangent_for_each_output():
+    def with_constant(ctx, x):
+        y = x.clone()
+        ctx.mark_non_differentiable(y)
+        return x * 2, y
+
+    assert dual_of(made(with_constant, lambda ctx, t: (t, None)))[1] is None
+    twice = lambda ctx, x: x * 2
+    for forward, jvp, words in (
+        (twice, lambda ctx, t: (t, t), r"expected 1 but got 2"),
+        (lambda ctx, x: (x * 2, x * 3), lambda ctx, t: t, "expected 2 but got 1"),
+        (twice, lambda ctx, t: t[:1], "forward gradient that has a different size"),
+        (twice, lambda ctx, t: 3.0, "expected Variable or None"),
+        (with_constant, lambda ctx, t: (t, t.clone()), "should return None at that position"),
+    ):
+        with pytest.raises(RuntimeError, match=words):
+            dual_of(made(forward, jvp))
+
+
+def test_inputs_without_a_tangent_have_zeros():
+    seen = []
+
+    def product(ctx, x, y):
+        ctx.set_materialize_grads(materialize)
+        return x * y
+
+    for materialize in (True, False):
+        function = made(product, lambda ctx, t, u: (seen.append(u), t * 2)[1])
+        for y in (ferrograd.ones(2), ferrograd.ones(2, dtype=ferrograd.int64), 2.0):
+            (t,) = dual_of(lambda x: function(x, y))
+            assert t.equal(2 * V)
+    assert seen[0].tolist() == [0, 0] and seen[1:] == [None] * 5
+
+
+def test_a_tangent_stays_until_the_dual_tensor_is_written_to():
+    x = X.clone()
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(x, V)
+        x.add_(1)
+        assert forward_ad.unpack_dual(dual).tangent is V
+        dual.detach_()
+        assert forward_ad.unpack_dual(dual).tangent is None
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(x, V)
+        with pytest.raises(RuntimeError, match="itself has a forward gradient"):
+            forward_ad.make_dual(X, dual)
+
+
+def test_nothing_is_dual_in_inference_mode():
+    with ferrograd.inference_mode(), forward_ad.dual_level():
+        for x in (X, X.clone()):
+            dual = forward_ad.make_dual(x, V)
+            assert dual.data_ptr() == x.data_ptr() and not dual._is_view()
+            assert forward_ad.unpack_dual(dual * 2).tangent is None

@@ -80,10 +80,14 @@ def make_dual(tensor, tangent, *, level=None):
         )
     _check_level(level)
     check_dual(tensor, tangent)
+    if _autograd.is_inference_mode_enabled():
+        return tensor.detach()
     if unpack_dual(tensor).tangent is not None:
         raise RuntimeError(
             "Making a dual Tensor based on a Tensor that already has a forward gradient at the same level 0 is not supported."
         )
+    if unpack_dual(tangent).tangent is not None:
+        raise RuntimeError("Setting a forward grad that itself has a forward gradient at the same level 0 is not supported.")
     if tensor.requires_grad:
         variable = _autograd._variable(tensor, False)
     else:
@@ -93,7 +97,7 @@ def make_dual(tensor, tangent, *, level=None):
     dual = _autograd._variable(variable, True)
     current.variables.append(variable)
     current.tangents.append(tangent)
-    current.duals.append((dual, dual._version))
+    current.duals.append((dual, dual.grad_fn))
     return dual
 
 
@@ -123,8 +127,8 @@ def unpack_dual(tensor, *, level=None):
     if current is None or not current.duals:
         return UnpackedDualTensor(tensor, None)
     _check_level(level)
-    for (dual, version), tangent in zip(current.duals, current.tangents):
-        if dual is tensor and dual._version == version:
+    for (dual, node), tangent in zip(current.duals, current.tangents):
+        if dual is tensor and dual.grad_fn is node:
             return UnpackedDualTensor(_outside(tensor), tangent)
     tangent = None
     if tensor.requires_grad:

@@ -6,10 +6,10 @@ from collections import namedtuple
 
 from ferrograd._C import Tensor, is_tensor, zeros
 from ferrograd._C import _autograd
-from ferrograd.autograd import _saved
-from ferrograd.autograd._products import FORWARD_MODE, gradients, is_inexact
+from ferrograd.autograd import _jvp, _saved
+from ferrograd.autograd._products import FORWARD_MODE, is_inexact
 from ferrograd.autograd._transform import ACTIVE, active
-from ferrograd.autograd.grad_mode import enable_grad, no_grad
+from ferrograd.autograd.grad_mode import no_grad
 from ferrograd.utils._pytree import flatten_like, tree_flatten, tree_unflatten
 
 __all__ = ["BackwardCFunction", "Function", "FunctionCtx", "FunctionMeta", "InplaceFunction", "once_differentiable"]
@@ -36,6 +36,7 @@ class FunctionCtx:
     _in_jvp = False
     _input_kinds = ()
     _output_kinds = ()
+    _output_roles = ()
 
     def save_for_backward(self, *tensors):
         """Keeps inputs and outputs (or None) for ``saved_tensors``, with the check that nobody writes to them meanwhile."""
@@ -260,31 +261,12 @@ def _backward_of(cls):
         )
     if FORWARD_MODE.by_jvp:
         # That of a class without one says so.
-        return _transposed(cls.jvp)
+        return _jvp.transposed(cls.jvp)
     return backward if vjp is Function.vjp else vjp
 
 
 def _has_jvp(cls):
     return cls.jvp is not Function.jvp
-
-
-def _transposed(jvp):
-    """The backward that belongs to a ``jvp``, which is linear in the tangents: its derivative by them."""
-
-    def backward(ctx, *grads):
-        with enable_grad():
-            kinds = [kind if wanted else None for kind, wanted in zip(ctx._input_kinds, ctx.needs_input_grad)]
-            tangents = [kind and zeros(kind[0], dtype=kind[1], requires_grad=True) for kind in kinds]
-            ctx._in_jvp = True
-            try:
-                outputs = jvp(ctx, *tangents)
-            finally:
-                ctx._in_jvp = False
-            outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-            found = iter(gradients(outputs, [t for t in tangents if t is not None], grads, create_graph=True))
-        return tuple(t if t is None else next(found) for t in tangents)
-
-    return backward
 
 
 VmapInfo = namedtuple("VmapInfo", ["batch_size", "randomness"])
@@ -422,7 +404,10 @@ class _Recording:
                 (y.shape, y.dtype) if is_tensor(y) and (ctx._materialize_non_diff_grads or differentiable[i]) else None
                 for i, y in enumerate(outputs)
             ]
-            for_jvp = ctx.saved_for_forward or () if _has_jvp(ctx._forward_cls) else ()
+            for_jvp = ()
+            if _has_jvp(ctx._forward_cls):
+                ctx._output_roles = _jvp.roles(outputs, differentiable, self.arguments, ctx.dirty_tensors)
+                for_jvp = ctx.saved_for_forward or ()
             saves = any(x is not None for x in (*(ctx.to_save or ()), *for_jvp))
             node, ctx._node = _autograd._custom_node(ctx._node_name(), self.inputs, len(outputs), saves, ctx)
         several = sum(differentiable) > 1
