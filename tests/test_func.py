@@ -888,3 +888,42 @@ def test_transforms_in_inference_mode():
         assert jvp(lambda x: x**2, (x,), (x,))[1].tolist() == [2.0, 8.0]
         assert jacrev(lambda x: x**2)(x).tolist() == jacfwd(lambda x: x**2)(x).tolist() == [[2.0, 0.0], [0.0, 4.0]]
         assert hessian(lambda x: (x**3).sum())(x).tolist() == [[6.0, 0.0], [0.0, 12.0]]
+
+
+def test_other_arguments_may_be_written_to():
+    """Those that a function is not differentiated by, as long as they are its own: not what an outer one has captured."""
+
+    def product(x, y):
+        y.copy_(x * 2)
+        return y * x
+
+    total = lambda x, y: product(x, y).sum()
+    x = ferrograd.tensor([1.0, 2.0, 3.0])
+    for call, want in (
+        (lambda y: grad(total)(x, y), 4 * x),
+        (lambda y: grad(lambda x, d: total(x, d["y"]))(x, {"y": y}), 4 * x),
+        (lambda y: ferrograd.func.jacrev(product)(x, y).diag(), 4 * x),
+        (lambda y: ferrograd.func.jacfwd(product)(x, y).diag(), 4 * x),
+        (lambda y: ferrograd.func.hessian(total)(x, y).diag(), ferrograd.full((3,), 4.0)),
+        (lambda y: vmap(grad(total))(x[:, None], y[:, None])[:, 0], 4 * x),
+    ):
+        y = ferrograd.zeros(3)
+        assert call(y).equal(want) and y.equal(2 * x)
+    y = ferrograd.zeros(3)
+    for call in (
+        lambda: grad(lambda x: grad(total)(x, y).sum())(x),
+        lambda: vmap(grad(total), in_dims=(0, None))(x[:, None], y[:1]),
+        lambda: grad(total)(x, ferrograd.zeros(3, requires_grad=True)),
+    ):
+        with pytest.raises(RuntimeError):
+            call()
+        assert y.tolist() == [0, 0, 0]
+
+
+def test_bernoulli_by_a_number_for_samples_along_another_dim():
+    """The result lies in memory with the samples in front, whatever the tensor."""
+    x = ferrograd.zeros(3, 5, 4)
+    ferrograd.manual_seed(5)
+    y = vmap(lambda t: ferrograd.bernoulli(t, 0.5), in_dims=-1, randomness="different")(x)
+    ferrograd.manual_seed(5)
+    assert y.equal(ferrograd.bernoulli(x.movedim(-1, 0), 0.5))

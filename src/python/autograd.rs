@@ -459,6 +459,12 @@ pub fn _again() -> crate::error::Result<()> {
     level::again()
 }
 
+/// Whether the function of the innermost transform has captured a tensor.
+#[pyfunction]
+pub fn _is_captured(tensor: &Tensor) -> bool {
+    level::is_captured(tensor)
+}
+
 /// A tensor as one that the innermost transform has made: its function may write to it.
 #[pyfunction]
 pub fn _of_transform(tensor: &Tensor) -> Tensor {

@@ -234,6 +234,12 @@ impl Tensor {
         false
     }
 
+    /// Whether the tensor is a list of tensors of different sizes: never.
+    #[getter]
+    fn is_nested(&self) -> bool {
+        false
+    }
+
     /// Whether the tensor has no memory: never.
     #[getter]
     fn is_meta(&self) -> bool {

@@ -464,15 +464,19 @@ impl Tensor {
     fn bernoulli(&self, p: Option<Operand>, generator: Option<Bound<'_, GeneratorObject>>) -> PyResult<Tensor> {
         let source = source(generator.as_ref());
         let Some(p) = p else { return Ok(self.bernoulli_drawn(&source)?) };
-        let y = self.empty_like(self.dtype(), MemoryFormat::Contiguous)?;
         match p {
             Operand::Number(p) => {
                 samples::check_parameters(&[self])?;
-                y.fill_bernoulli(p.to_f64(), &source)?
+                let y = Tensor::uninitialized("bernoulli", self.shape(), self.dtype())?;
+                y.fill_bernoulli(p.to_f64(), &source)?;
+                Ok(y)
             }
-            Operand::Tensor(p) => y.bernoulli_from_in_place(&p, &source)?,
+            Operand::Tensor(p) => {
+                let y = self.empty_like(self.dtype(), MemoryFormat::Contiguous)?;
+                y.bernoulli_from_in_place(&p, &source)?;
+                Ok(y)
+            }
         }
-        Ok(y)
     }
 
     /// Numbers of categories, drawn with the probabilities in the last dim, which need not sum to 1.

@@ -175,6 +175,11 @@ pub fn differs_by_sample<T>(op: &str) -> Result<T> {
     )
 }
 
+/// Whether the function of the innermost transform has captured `x`.
+pub fn is_captured(x: &Tensor) -> bool {
+    x.level() < mode::mode().level.number
+}
+
 /// Whether a function that is being mapped has captured `x`.
 pub fn is_captured_by_map(x: &Tensor) -> bool {
     x.level() < mode::mode().level.maps

@@ -13,6 +13,10 @@ _NO_HOOKS = (
 )
 
 
+def _is_writable(x):
+    return isinstance(x, Tensor) and not x.requires_grad and not _autograd._is_captured(x)
+
+
 class Level:
     """A call of a function whose arguments at `argnums` are variables.
 
@@ -31,7 +35,8 @@ class Level:
         self.values, self.spec = tree_flatten(chosen)
         with recording():
             self.variables = [self._variable(x) for x in self.values]
-        self.others = None
+        # What the function may write to, though it is not differentiated by it.
+        self.writable = {id(x) for x in tree_flatten(args)[0] if _is_writable(x)}
 
     def _variable(self, x):
         if not isinstance(x, Tensor):
@@ -59,7 +64,10 @@ class Level:
         places = [self.argnums] if isinstance(self.argnums, int) else self.argnums
         values = [chosen] if isinstance(self.argnums, int) else chosen
         replaced = dict(zip(places, values))
-        return [replaced.get(i, arg) for i, arg in enumerate(self.args)]
+        return [replaced[i] if i in replaced else tree_map(self._own, arg) for i, arg in enumerate(self.args)]
+
+    def _own(self, x):
+        return _autograd._of_transform(x.detach()) if id(x) in self.writable else x
 
     def leads_outside(self, *tensors):
         """Whether gradients of the tensors flow to something that is not the level's own."""
