@@ -41,6 +41,11 @@ impl Clone for Layout {
     }
 }
 
+/// The number of elements of a shape that memory can hold. (Sizes around a size of 0 may be too large to multiply.)
+pub fn product(shape: &[usize]) -> usize {
+    shape.iter().fold(1, |n, &size| n.wrapping_mul(size))
+}
+
 /// Strides of a row-major tensor. A dimension of size 0 counts as 1, as in torch.
 pub fn contiguous_strides(shape: &[usize]) -> Strides {
     let mut strides: Strides = SmallVec::from_elem(1, shape.len());
@@ -56,12 +61,9 @@ pub fn contiguous_strides(shape: &[usize]) -> Strides {
 pub fn is_contiguous(shape: &[usize], strides: &[isize]) -> bool {
     let mut step = 1isize;
     for (&size, &stride) in shape.iter().zip(strides).rev() {
-        if size == 0 {
-            return true;
-        }
         if size != 1 {
             if stride != step {
-                return false;
+                return shape.contains(&0);
             }
             // Sizes before a size of 0 may be too large to multiply.
             step = step.wrapping_mul(size as isize);
@@ -137,9 +139,9 @@ impl Layout {
         self.shape.len()
     }
 
-    /// Number of elements. (Sizes around a size of 0 may be too large to multiply.)
+    /// Number of elements.
     pub fn numel(&self) -> usize {
-        self.shape.iter().fold(1, |n, &size| n.wrapping_mul(size))
+        product(&self.shape)
     }
 
     /// Whether the elements lie in memory in row-major order without gaps.
@@ -233,6 +235,18 @@ impl Layout {
         strides
     }
 
+    /// [`expand_strides`](Self::expand_strides) for a tensor that is shown. As in torch, a new dim of one element has the stride
+    /// that it would have in row-major order.
+    pub fn expanded_strides(&self, shape: &[usize]) -> Strides {
+        let mut strides = self.expand_strides(shape);
+        if self.rank() > 0 {
+            for d in (0..shape.len() - self.rank()).rev().filter(|&d| shape[d] == 1) {
+                strides[d] = strides[d + 1].wrapping_mul(shape[d + 1] as isize);
+            }
+        }
+        strides
+    }
+
     /// The strides with which the same memory has another shape, if there are any.
     ///
     /// Works through runs of dimensions that are evenly spaced in memory; each must hold whole new dimensions.
@@ -281,9 +295,12 @@ pub fn infer_shape(op: &'static str, sizes: &[isize], numel: usize) -> Result<Sh
     if let Some(bad) = sizes.iter().find(|&&size| size < -1) {
         return runtime_error!("{op}: invalid shape dimension {bad} in {sizes:?}");
     }
-    let known: usize = sizes.iter().filter(|&&size| size >= 0).map(|&size| size as usize).product();
-    let fits = if unknown == 0 { known == numel } else { known != 0 && numel.is_multiple_of(known) };
-    if unknown == 1 && known == 0 && numel == 0 {
+    let mut known_sizes = sizes.iter().filter(|&&size| size >= 0).map(|&size| size as usize);
+    let product = if sizes.contains(&0) { Some(0) } else { known_sizes.try_fold(1, usize::checked_mul) };
+    // What is too large to multiply fits nothing.
+    let known = product.unwrap_or(0);
+    let fits = product.is_some() && if unknown == 0 { known == numel } else { known != 0 && numel.is_multiple_of(known) };
+    if unknown == 1 && product == Some(0) && numel == 0 {
         return runtime_error!(
             "{op}: cannot reshape tensor of 0 elements into shape {sizes:?} because the unspecified dimension size -1 can be any value and is ambiguous"
         );

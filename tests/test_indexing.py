@@ -295,3 +295,14 @@ def test_results_written_at_places_are_row_major():
     x.masked_fill_(mask, -1)
     np.testing.assert_array_equal(x.numpy(), [[0, -1], [1, -1], [2, -1]])
     assert x.stride() == (1, 3)
+
+
+def test_byte_masks_are_warned_of():
+    x, mask = ferrograd.ones(3, 3), ferrograd.tensor([1, 0, 0], dtype=ferrograd.uint8)
+    for call in (
+        lambda: x[mask],
+        lambda: x.index_put_((mask,), ferrograd.ones(1, 3)),
+        lambda: x.index_put((mask,), ferrograd.ones(1, 3), accumulate=True),
+    ):
+        with pytest.warns(UserWarning, match="indexing with dtype torch.uint8 is now deprecated"):
+            call()

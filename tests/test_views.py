@@ -359,3 +359,75 @@ def test_a_layer_transposes_its_weight():
     x, w, b = (ferrograd.ones(*shape, requires_grad=True) for shape in ((4, 3), (2, 3), (2,)))
     y = ferrograd.nn.functional.linear(x, w, b)
     assert [node.name() for node, _ in y.grad_fn.next_functions] == ["torch::autograd::AccumulateGrad"] * 2 + ["TBackward0"]
+
+
+def test_flattened_is_itself_where_there_is_nothing_to_do():
+    x = ferrograd.ones(2, 3)
+    assert x[0].flatten()._base is x and x.flatten(1) is x and x.flatten(0, -2) is x and ferrograd.flatten(x, 1) is x
+    line = ferrograd.ones(3)
+    assert line.flatten() is line and ferrograd.nn.Flatten(0)(line) is line
+    number = ferrograd.ones(())
+    assert number.flatten() is not number and number.flatten().shape == (1,) and x.flatten() is not x
+
+
+def test_strides_of_new_dims():
+    """A new dim of size 1 lies around the others, one of another size and one of a number have stride 0."""
+    x = ferrograd.rand(5)
+    assert x.expand(1, 1, 5).stride() == x[None, None].stride() == (5, 5, 1)
+    assert x.expand(3, 1, 5).stride() == (0, 5, 1) and ferrograd.rand(5, 1).expand(1, 5, 1).stride() == (5, 1, 1)
+    assert ferrograd.rand(2, 1, 5)[..., :2].expand(1, 3, 2, 1, 2).stride() == (0, 0, 5, 5, 1)
+    assert ferrograd.rand(()).expand(1, 1).stride() == (0, 0) and ferrograd.rand(0, 3).expand(2, 1, 0, 3).stride() == (0, 0, 3, 1)
+
+
+def test_tensors_without_elements_are_contiguous():
+    x = ferrograd.rand(2, 3, 4, 5)[..., 1][:, 1:1]
+    assert x.shape == (2, 0, 4) and x.stride() == (60, 20, 5) and x.is_contiguous() and x.contiguous() is x
+    assert (x + 1).stride() == (4, 4, 1) and ferrograd.empty_like(x).stride() == (60, 20, 5)
+    assert ferrograd.zeros(2, 0, 4).transpose(0, 2).contiguous().stride() == (1, 4, 4)
+
+
+def test_sizes_that_are_too_large_to_multiply():
+    """Their product is 0 in 64 bits."""
+    for sizes in ((8, 8, 2**29, 2**29), (8, 8, 2**29, 2**29, -1)):
+        for x in (ferrograd.zeros(0), ferrograd.zeros(4)):
+            with pytest.raises(RuntimeError, match="invalid for input of size"):
+                x.view(sizes)
+    assert ferrograd.zeros(0).view(2**40, 2**40, 0).numel() == 0
+
+
+def test_memory_shown_in_another_way():
+    x = ferrograd.arange(12.0)
+    for memory in (x, x.storage(), x.untyped_storage()):
+        y = ferrograd.zeros(1).set_(memory, 2, (2, 2), (3, 1))
+        assert y.tolist() == [[2, 3], [5, 6]] and y.data_ptr() == x[2:].data_ptr()
+        assert ferrograd.zeros(1).set_(memory, 2, (2, 2)).tolist() == [[2, 3], [4, 5]]
+        assert ferrograd.zeros(1).set_(memory).equal(x)
+    assert ferrograd.zeros(1).set_(x[4:], 2, (2, 2), (3, 1)).tolist() == [[6, 7], [9, 10]]
+    assert ferrograd.zeros(1, dtype=ferrograd.int64).set_(x.untyped_storage()).shape == (6,)
+    y = ferrograd.rand(1, 4)
+    assert y.set_(y.storage(), 0, y.size(), (20, 1)).stride() == (20, 1) and y.is_contiguous()
+    zeros = ferrograd.zeros(1)
+    for arguments in ((x.storage(), 2, (20,)), (x, -1, (2,)), (x, 0, (2,), (-1,)), (x, 0, (2,), (1, 1)), (x, 1), (x.long().storage(),)):
+        with pytest.raises(RuntimeError, match="set_: "):
+            zeros.set_(*arguments)
+    with pytest.raises(TypeError, match="expected a Tensor or a storage"):
+        zeros.set_([1.0])
+    assert zeros.shape == (1,)
+
+
+def test_resizing_to_a_memory_format():
+    last = ferrograd.channels_last
+    x = ferrograd.arange(6.0)
+    assert x.resize_(1, 2, 1, 3, memory_format=last).stride() == (6, 1, 6, 2) and x.flatten().tolist() == [0, 2, 4, 1, 3, 5]
+    assert x.resize_(1, 2, 1, 3, memory_format=ferrograd.contiguous_format).flatten().tolist() == [0, 1, 2, 3, 4, 5]
+    assert ferrograd.zeros(1).resize_(2, 3, 4, 5, memory_format=last).is_contiguous(memory_format=last)
+    other = ferrograd.zeros(2, 3, 4, 5).contiguous(memory_format=last)
+    for options, stride in (
+        ({}, (60, 20, 5, 1)),
+        ({"memory_format": ferrograd.preserve_format}, (60, 1, 15, 3)),
+        ({"memory_format": last}, (60, 1, 15, 3)),
+    ):
+        assert ferrograd.zeros(3).resize_as_(other, **options).stride() == stride
+    for sizes, form in (((6,), last), ((6,), ferrograd.preserve_format)):
+        with pytest.raises(RuntimeError, match="memory.format|rank 4"):
+            x.resize_(*sizes, memory_format=form)

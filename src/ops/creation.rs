@@ -63,7 +63,7 @@ impl Tensor {
     /// The strides that a new tensor made from this one has.
     pub fn strides_in(&self, format: MemoryFormat) -> Result<Strides> {
         match format {
-            MemoryFormat::Preserve if self.layout().is_dense() => Ok(self.layout().strides.clone()),
+            MemoryFormat::Preserve if self.layout().is_dense() || self.numel() == 0 => Ok(self.layout().strides.clone()),
             MemoryFormat::Preserve => Ok(strides_like(self.shape(), &[self])),
             _ => format_strides("empty_like", self.shape(), format),
         }

@@ -9,6 +9,10 @@ use crate::tape::mode::ModeGuard;
 use crate::tape::view::{check_places, in_place, overwrite};
 use crate::tensor::Tensor;
 
+/// What torch warns of.
+pub const BYTE_MASK: &std::ffi::CStr =
+    c"indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool instead.";
+
 /// One part of an index expression.
 #[derive(Clone)]
 pub enum Item {
@@ -191,6 +195,9 @@ impl Tensor {
         for index in indices {
             if !matches!(index.dtype(), DType::I64 | DType::I32 | DType::U8 | DType::Bool) {
                 return Err(Error::Index("tensors used as indices must be long, int, byte or bool tensors".into()));
+            }
+            if index.dtype() == DType::U8 {
+                crate::interpreter::warn(BYTE_MASK)?;
             }
         }
         let one_mask = !accumulate && indices.len() == 1 && is_mask(&indices[0]) && values.numel() == 1;

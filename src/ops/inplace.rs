@@ -3,7 +3,8 @@
 
 use pyo3::prelude::*;
 
-use super::arguments::{Dims, Operand};
+use super::arguments::{Dims, MemoryFormat, Operand};
+use super::creation::format_strides;
 use super::kernel;
 use crate::dtype::Scalar;
 use crate::error::{Error, Result};
@@ -109,27 +110,28 @@ impl Tensor {
 
     /// The first elements of this memory in another shape, one after the other; in new memory if there are not enough. Those that are new have
     /// arbitrary contents.
-    fn resized(&self, op: &'static str, shape: &[usize]) -> Result<Tensor> {
+    fn resized(&self, op: &'static str, shape: &[usize], format: Option<MemoryFormat>) -> Result<Tensor> {
         before_write(op, self)?;
         view::check_inference(op, self)?;
         if self.requires_grad() && !is_inference() {
             return runtime_error!("{op}: cannot resize variables that require grad");
         }
-        if self.shape() == shape {
+        if self.shape() == shape && format.is_none() {
             return Ok(self.with_layout(self.layout().clone()));
         }
         let numel = checked_numel(op, shape)?;
+        let strides = format_strides(op, shape, format.unwrap_or(MemoryFormat::Contiguous))?;
         let offset = self.layout().offset;
         let available = (self.storage().bytes() / self.dtype().size()).saturating_sub(offset);
         if numel <= available {
-            return Ok(self.with_layout(Layout { offset, ..Layout::contiguous(shape) }));
+            return Ok(self.with_layout(Layout { shape: shape.into(), strides, offset }));
         }
         if self.storage().is_lent() {
             return runtime_error!(
                 "{op}: trying to resize storage that is not resizable: the memory was lent by another library"
             );
         }
-        let y = Tensor::uninitialized(op, shape, self.dtype())?;
+        let y = Tensor::uninitialized_strided(op, shape, strides, self.dtype())?;
         let kept = Layout::contiguous(&[available]);
         y.with_layout(kept.clone()).write(&self.with_layout(Layout { offset, ..kept }))?;
         Ok(y)
@@ -142,9 +144,9 @@ impl Tensor {
 }
 
 /// Gives a tensor another shape. That counts as a write, also where there is new memory.
-fn resize(op: &'static str, x: &Bound<'_, Tensor>, shape: &[usize]) -> PyResult<()> {
+fn resize(op: &'static str, x: &Bound<'_, Tensor>, shape: &[usize], format: Option<MemoryFormat>) -> PyResult<()> {
     let before = x.borrow().clone();
-    let resized = before.resized(op, shape)?;
+    let resized = before.resized(op, shape, format)?;
     let _old = show(x, &resized)?;
     if before.shape() != shape {
         x.borrow().set_version(before.version() + 1);
@@ -210,39 +212,27 @@ impl Tensor {
     ///
     /// If the memory is too small the tensor gets new memory, which its views and aliases do not share.
     /// Raises: RuntimeError if the tensor requires a gradient.
-    #[pyo3(signature = (*sizes))]
-    fn resize_<'py>(slf: Bound<'py, Self>, sizes: Dims) -> PyResult<Bound<'py, Self>> {
+    #[pyo3(signature = (*sizes, memory_format=None))]
+    fn resize_<'py>(slf: Bound<'py, Self>, sizes: Dims, memory_format: Option<MemoryFormat>) -> PyResult<Bound<'py, Self>> {
         let negative = || Error::Runtime(format!("resize_: sizes must not be negative, got {:?}", sizes.0));
         let shape = sizes.iter().map(|&size| usize::try_from(size)).collect::<std::result::Result<Shape, _>>();
         let shape = shape.map_err(|_| negative())?;
-        resize("resize_", &slf, &shape)?;
+        resize("resize_", &slf, &shape, memory_format)?;
         Ok(slf)
     }
 
     /// Changes the shape of this tensor to that of `other`; see `resize_`.
-    fn resize_as_<'py>(slf: Bound<'py, Self>, other: Bound<'py, Tensor>) -> PyResult<Bound<'py, Self>> {
+    #[pyo3(signature = (other, *, memory_format=None))]
+    fn resize_as_<'py>(
+        slf: Bound<'py, Self>,
+        other: Bound<'py, Tensor>,
+        memory_format: Option<MemoryFormat>,
+    ) -> PyResult<Bound<'py, Self>> {
         // Not borrowed any more when the tensor changes: it may be the tensor itself.
         let shape = other.borrow().layout().shape.clone();
-        resize("resize_as_", &slf, &shape)?;
-        Ok(slf)
-    }
-
-    /// Makes this tensor share the memory and shape of `source`; empty without one.
-    ///
-    /// Derivative: none; differentiating through it is an error.
-    /// Raises: RuntimeError for a leaf that requires a gradient, unless nothing is recorded, or if the dtypes differ.
-    #[pyo3(signature = (source=None))]
-    fn set_<'py>(slf: Bound<'py, Self>, source: Option<Bound<'py, Tensor>>) -> PyResult<Bound<'py, Self>> {
-        let dtype = slf.borrow().dtype();
-        let source = match source {
-            Some(source) => source.borrow().clone(),
-            None => Tensor::uninitialized("set_", &[0], dtype)?,
-        };
-        if source.dtype() != dtype {
-            runtime_error!("set_: could not set a tensor of dtype {dtype} to one of dtype {}", source.dtype())?;
-        }
-        view::in_place_memory("set_", &slf.borrow())?;
-        let _old = show(&slf, &source)?;
+        let of_other = || other.borrow().layer_format();
+        let format = memory_format.map(|format| if format == MemoryFormat::Preserve { of_other() } else { format });
+        resize("resize_as_", &slf, &shape, format)?;
         Ok(slf)
     }
 

@@ -9,7 +9,7 @@ use super::arguments::{Dims, Given, Sizes, ViewAs};
 use super::batch_order;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::layout::{Layout, Shape, Strides, broadcast_shapes, checked_numel, infer_shape, normalize_dim};
+use crate::layout::{Layout, Shape, Strides, broadcast_shapes, checked_numel, infer_shape, normalize_dim, product};
 use crate::runtime_error;
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -23,7 +23,7 @@ impl Tensor {
     /// A new view with this shape, even if it is the one there is.
     pub(crate) fn viewed(&self, op: &'static str, shape: &[usize]) -> Result<Tensor> {
         let x = self;
-        if x.numel() != shape.iter().product::<usize>() {
+        if x.numel() != product(shape) {
             return runtime_error!("{op}: shape {shape:?} is invalid for input of size {}", x.numel());
         }
         let Some(strides) = x.layout().view_strides(shape) else {
@@ -75,7 +75,7 @@ impl Tensor {
         checked_numel("expand", shape)?;
         let layout = |strides| Layout { shape: shape.into(), strides, offset: x.layout().offset };
         let y = match batch_order::expanded(x, shape) {
-            None => x.with_layout(layout(x.layout().expand_strides(shape))),
+            None => x.with_layout(layout(x.layout().expanded_strides(shape))),
             Some((strides, samples)) => x.with_layout(layout(strides)).with_samples(samples),
         };
         // The engine sums the gradient to the input's shape.
@@ -174,26 +174,14 @@ impl Tensor {
         self.reshaped(&infer_shape("reshape_as", &sizes_of(other), self.numel())?)
     }
 
-    /// Dims `start_dim` to `end_dim` made one; a 0-d tensor gets one dim.
+    /// Dims `start_dim` to `end_dim` made one, the tensor itself if they are; a 0-d tensor gets one dim.
     ///
     /// Raises: IndexError if a dim is out of range, RuntimeError if they are in the wrong order.
-    #[pyo3(signature = (start_dim=0, end_dim=-1))]
-    pub fn flatten(&self, start_dim: isize, end_dim: isize) -> Result<Tensor> {
-        let first = normalize_dim("flatten", start_dim, self.rank())?;
-        let last = normalize_dim("flatten", end_dim, self.rank())?;
-        if first > last {
-            return runtime_error!("flatten: start_dim {start_dim} cannot come after end_dim {end_dim}");
-        }
-        if self.rank() == 0 {
-            return self.reshaped(&[1]);
-        }
-        if first == last {
-            return Ok(self.clone());
-        }
-        let mut shape = Shape::from_slice(&self.shape()[..first]);
-        shape.push(self.shape()[first..=last].iter().product());
-        shape.extend_from_slice(&self.shape()[last + 1..]);
-        self.reshaped(&shape)
+    #[pyo3(name = "flatten", signature = (start_dim=0, end_dim=-1))]
+    fn flatten_method<'py>(slf: &Bound<'py, Self>, start_dim: isize, end_dim: isize) -> PyResult<Bound<'py, Self>> {
+        let x = slf.borrow().clone();
+        let y = x.flatten(start_dim, end_dim)?;
+        if x.rank() > 0 && y.rank() == x.rank() { Ok(slf.clone()) } else { Bound::new(slf.py(), y) }
     }
 
     /// All dims made one: a view of a contiguous tensor, else a copy.
@@ -269,6 +257,25 @@ impl Tensor {
 }
 
 impl Tensor {
+    /// `flatten`, for Rust callers.
+    pub fn flatten(&self, start_dim: isize, end_dim: isize) -> Result<Tensor> {
+        let first = normalize_dim("flatten", start_dim, self.rank())?;
+        let last = normalize_dim("flatten", end_dim, self.rank())?;
+        if first > last {
+            return runtime_error!("flatten: start_dim {start_dim} cannot come after end_dim {end_dim}");
+        }
+        if self.rank() == 0 {
+            return self.reshaped(&[1]);
+        }
+        if first == last {
+            return Ok(self.clone());
+        }
+        let mut shape = Shape::from_slice(&self.shape()[..first]);
+        shape.push(self.shape()[first..=last].iter().product());
+        shape.extend_from_slice(&self.shape()[last + 1..]);
+        self.reshaped(&shape)
+    }
+
     /// The same bytes as elements of another dtype.
     fn view_as_dtype(&self, dtype: DType) -> Result<Tensor> {
         let (old, new) = (self.dtype().size(), dtype.size());

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::numpy::is_ndarray;
 use crate::dtype::{DType, Scalar};
 use crate::ops::arguments::Operand;
-use crate::ops::index::Item;
+use crate::ops::index::{BYTE_MASK, Item};
 use crate::ops::power::check_in_range;
 use crate::tensor::Tensor;
 
@@ -131,8 +131,7 @@ fn slice_item(slice: &Bound<'_, PySlice>) -> PyResult<Item> {
 
 fn tensor_item(py: Python<'_>, index: Tensor) -> PyResult<Item> {
     if index.dtype() == DType::U8 && index.rank() > 0 {
-        let text = c"indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool instead.";
-        PyErr::warn(py, &py.get_type::<PyUserWarning>(), text, 1)?;
+        PyErr::warn(py, &py.get_type::<PyUserWarning>(), BYTE_MASK, 1)?;
     }
     match index.dtype() {
         DType::I64 | DType::I32 if index.rank() == 0 => match index.scalar()? {
