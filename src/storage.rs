@@ -9,8 +9,8 @@
 use std::alloc::Layout as MemoryLayout;
 use std::any::Any;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
 
 use smallvec::SmallVec;
 
@@ -63,14 +63,12 @@ impl Watch {
 }
 
 struct Buffer {
-    start: AtomicPtr<u8>,
+    start: NonNull<u8>,
     bytes: usize,
     version: AtomicU32,
     lock: Lock,
     /// Keeps lent memory alive; `None` if the memory is ours.
     lender: Option<Box<dyn Any + Send + Sync>>,
-    /// Whose memory this is, if it was promised and has been delivered.
-    delivered: OnceLock<Storage>,
 }
 
 /// Attempts at a lock before the interpreter is let go of.
@@ -83,8 +81,8 @@ unsafe impl Sync for Buffer {}
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if let (None, Some(start)) = (&self.lender, NonNull::new(*self.start.get_mut())) {
-            cache::give_back(start, self.bytes);
+        if self.lender.is_none() {
+            cache::give_back(self.start, self.bytes);
         }
     }
 }
@@ -105,30 +103,12 @@ impl Storage {
     }
 
     fn of(start: NonNull<u8>, bytes: usize, lender: Option<Box<dyn Any + Send + Sync>>) -> Storage {
-        let start = AtomicPtr::new(start.as_ptr());
-        Storage(Arc::new(Buffer {
-            start,
-            bytes,
-            version: AtomicU32::new(0),
-            lock: Lock::new(),
-            lender,
-            delivered: OnceLock::new(),
-        }))
+        Storage(Arc::new(Buffer { start, bytes, version: AtomicU32::new(0), lock: Lock::new(), lender }))
     }
 
-    /// Memory that is to be delivered before anybody looks at it.
-    pub fn promised(bytes: usize) -> Storage {
-        Storage::of(NonNull::<Line>::dangling().cast(), bytes, Some(Box::new(())))
-    }
-
-    /// Makes this, which was promised, the memory of another storage, of which there is at least as much. The first stays.
-    ///
-    /// Calls take turns: the address is there when one has returned.
-    pub fn deliver(&self, source: &Storage) {
-        debug_assert!(source.bytes() >= self.bytes());
-        if self.0.delivered.set(source.clone()).is_ok() {
-            self.0.start.store(source.start(), Ordering::Release);
-        }
+    /// No memory: of a tensor without elements that only stands for another.
+    pub fn nothing() -> Storage {
+        Storage::of(NonNull::<Line>::dangling().cast(), 0, Some(Box::new(())))
     }
 
     /// Whether there is no other handle of this memory.
@@ -138,7 +118,7 @@ impl Storage {
 
     /// Address of the first byte.
     pub fn start(&self) -> *mut u8 {
-        self.0.start.load(Ordering::Acquire)
+        self.0.start.as_ptr()
     }
 
     /// Size in bytes.

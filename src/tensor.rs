@@ -14,6 +14,7 @@ use crate::kernels::{par, without_interpreter};
 use crate::layout::{Layout, Strides, checked_numel, contiguous_strides, copy_of};
 use crate::runtime_error;
 use crate::storage::{Access, Storage, Watch};
+use crate::tape::held::{self, Role};
 use crate::tape::sample::{Maps, Samples};
 use crate::tape::{Edge, Meta, Node, mode, record::short_name, saved};
 
@@ -23,17 +24,39 @@ use crate::tape::{Edge, Meta, Node, mode, record::short_name, saved};
 /// rules hold tensors; see [`holds_tensor`](crate::tape::record::holds_tensor).
 #[repr(align(16))]
 #[pyclass(module = "ferrograd", subclass, dict, weakref, name = "Tensor")]
-#[derive(Clone)]
 pub struct Tensor {
     body: Arc<Body>,
-    /// Saved for backward: the version that the memory must still have when it is read.
-    saved_version: Option<u32>,
+    /// Whether it was saved for backward.
+    saved: Option<Saved>,
     /// Made from a Python number: takes part in promotion by its kind only.
     is_number: bool,
     /// The next kernel may write its result over this operand.
     reusable: bool,
     /// Rules that save it do not follow if it is given other data.
     fixed: bool,
+}
+
+/// How a tensor was saved for backward.
+#[derive(Clone, Copy)]
+struct Saved {
+    /// The version that the memory must still have when it is read.
+    version: u32,
+    /// What it is to the op that saved it.
+    role: Role,
+}
+
+impl Clone for Tensor {
+    #[inline]
+    fn clone(&self) -> Tensor {
+        if self.saved.is_some()
+            && held::is_looking()
+            && let Some(other) = held::show(self)
+        {
+            return other;
+        }
+        let Tensor { body, saved, is_number, reusable, fixed } = self;
+        Tensor { body: body.clone(), saved: *saved, is_number: *is_number, reusable: *reusable, fixed: *fixed }
+    }
 }
 
 /// An input that a rule holds. To read it is to read what the tensor shows then: it may have been given other data (`x.data = y`).
@@ -43,6 +66,12 @@ pub struct SavedInput {
     tensor: Tensor,
     /// With the data given since, if it has been read.
     later: OnceLock<Box<SavedInput>>,
+}
+
+impl Clone for SavedInput {
+    fn clone(&self) -> SavedInput {
+        SavedInput { tensor: self.tensor.clone(), later: OnceLock::new() }
+    }
 }
 
 impl std::ops::Deref for SavedInput {
@@ -109,7 +138,7 @@ enum Counts {
 impl Tensor {
     fn of(body: Body) -> Tensor {
         debug_assert!(body.layout.end() * body.dtype.size() <= body.storage.bytes());
-        Tensor { body: Arc::new(body), saved_version: None, is_number: false, reusable: false, fixed: false }
+        Tensor { body: Arc::new(body), saved: None, is_number: false, reusable: false, fixed: false }
     }
 
     /// A tensor over existing memory. The layout must lie within the storage.
@@ -360,8 +389,8 @@ impl Tensor {
             return self;
         }
         let moved = self.sharing(self.layout().clone(), self.dtype());
-        let Tensor { saved_version, is_number, reusable, fixed, .. } = self;
-        Tensor { saved_version, is_number, reusable, fixed, ..moved }.placed(origin, meta)
+        let Tensor { saved, is_number, reusable, fixed, .. } = self;
+        Tensor { saved, is_number, reusable, fixed, ..moved }.placed(origin, meta)
     }
 
     /// This tensor at another place on the tape.
@@ -393,7 +422,7 @@ impl Tensor {
     /// The place on the tape that may change. A saved tensor stays where its op put it.
     fn moving_place(&self) -> Option<&Arc<Meta>> {
         let meta = self.body.meta.get()?;
-        if self.saved_version.is_some() && self.body.origin.is_some() {
+        if self.saved.is_some() && self.body.origin.is_some() {
             return None;
         }
         self.refresh_history();
@@ -477,42 +506,60 @@ impl Tensor {
         let mut y = self.sharing(self.layout().clone(), self.dtype());
         y.is_number = self.is_number;
         // What a rule takes of a saved tensor fails as that would; `data` is not looked after.
-        y.saved_version = self.saved_version.filter(|_| !own_version);
+        y.saved = self.saved.filter(|_| !own_version);
         if own_version && let Some(body) = Arc::get_mut(&mut y.body) {
             body.counts = Counts::Own(Arc::new(AtomicU32::new(0)));
         }
         y
     }
 
-    /// This tensor, at its place on the tape, with its elements in row-major order in other memory.
-    fn elsewhere(self, memory: Storage) -> Tensor {
-        let y = Tensor::from_parts(memory, Layout::contiguous(self.shape()), self.dtype());
-        match self.edge() {
-            Edge::Node(node, output) => y.with_origin(node, output),
-            Edge::Leaf(meta) => y.with_meta(meta),
-            Edge::None => y,
-        }
-    }
-
     /// The same of an input; see [`SavedInput`].
-    pub fn save_input(&self) -> SavedInput {
-        SavedInput { tensor: self.save(), later: OnceLock::new() }
+    pub fn save_input(&self, role: Role) -> SavedInput {
+        SavedInput { tensor: self.save_as(role), later: OnceLock::new() }
     }
 
     /// A handle for a derivative rule: reading it later fails if the memory has been written to meanwhile.
     pub fn save(&self) -> Tensor {
-        let y = self.saved();
-        if self.is_inference() && mode::is_recording() && self.saved_version.is_none() {
-            // In inference mode only functions are differentiated, which are over before anybody writes to what they saved.
-            return if mode::is_inference() { y } else { y.refused() };
+        self.save_as(Role::Other)
+    }
+
+    /// The same for a rule of an op to which this is one of its operands or results.
+    pub fn save_as(&self, role: Role) -> Tensor {
+        let mut y = self.kept();
+        if mode::is_recording() && !(self.is_inference() && mode::is_inference()) {
+            let version = self.saved.map_or_else(|| self.version(), |saved| saved.version);
+            y.saved = Some(Saved { version, role });
         }
-        if saved::is_active() && mode::is_recording() && self.saved_version.is_none() && !self.is_number {
-            return match saved::promise(self) {
-                Some(memory) => y.elsewhere(memory),
-                None => y,
-            };
-        }
-        y
+        // A place on the tape may change by in-place ops: keep the one of now.
+        let y = match (self.body.meta.get().and_then(|meta| meta.node()), &self.body.origin) {
+            (Some((node, output)), Some((origin, place))) if Arc::ptr_eq(&node, origin) && output == *place => y,
+            (Some((node, output)), _) => y.with_origin(node, output),
+            (None, _) => y,
+        };
+        // In inference mode only functions are differentiated, which are over before anybody writes to what they saved.
+        let refused = self.is_inference() && mode::is_recording() && self.saved.is_none() && !mode::is_inference();
+        if refused { y.refused() } else { y }
+    }
+
+    /// What a saved tensor is to the op that saved it.
+    pub(crate) fn role(&self) -> Role {
+        self.saved.map_or(Role::Other, |saved| saved.role)
+    }
+
+    /// Whether both are handles of one saved tensor of an op.
+    pub(crate) fn is_saved_as(&self, other: &Tensor) -> bool {
+        self.role() == other.role() && self.shows_the_same_as(other)
+    }
+
+    /// This tensor as it was before it was saved.
+    pub(crate) fn unsaved(&self) -> Tensor {
+        Tensor { saved: None, ..self.clone() }
+    }
+
+    /// A saved tensor without elements, for a rule to hold in the place of this one.
+    pub(crate) fn stand_in(&self) -> Tensor {
+        let nothing = Tensor::from_parts(Storage::nothing(), Layout::contiguous(&[0]), self.dtype());
+        Tensor { saved: self.saved, ..nothing }
     }
 
     /// This saved handle with the data that the tensor has been given since; see [`SavedInput`].
@@ -533,19 +580,6 @@ impl Tensor {
         let body: Arc<dyn Any + Send + Sync> = y.body.clone();
         saved::refuse(Arc::downgrade(&body));
         y
-    }
-
-    fn saved(&self) -> Tensor {
-        let mut y = self.kept();
-        if mode::is_recording() && y.saved_version.is_none() && !(self.is_inference() && mode::is_inference()) {
-            y.saved_version = Some(self.version());
-        }
-        // A place on the tape may change by in-place ops: keep the one of now.
-        match (self.body.meta.get().and_then(|meta| meta.node()), &self.body.origin) {
-            (Some((node, output)), Some((origin, place))) if Arc::ptr_eq(&node, origin) && output == *place => y,
-            (Some((node, output)), _) => y.with_origin(node, output),
-            (None, _) => y,
-        }
     }
 
     /// A handle for ops of which torch saves a view or a copy: their rules do not follow if the tensor is given other data.
@@ -587,7 +621,7 @@ impl Tensor {
 
     /// The same bytes as elements of another dtype, off the tape. The layout counts in the new elements.
     pub(crate) fn reinterpreted(&self, layout: Layout, dtype: DType) -> Tensor {
-        Tensor { saved_version: self.saved_version, ..self.sharing(layout, dtype) }
+        Tensor { saved: self.saved, ..self.sharing(layout, dtype) }
     }
 
     /// A contiguous tensor of zeros.
@@ -614,9 +648,9 @@ impl Tensor {
     /// Fails if this is a saved tensor whose memory has been written to since.
     #[inline]
     pub fn check_saved(&self) -> Result<()> {
-        match self.saved_version {
+        match self.saved {
             None => Ok(()),
-            Some(expected) => self.check_version(expected),
+            Some(saved) => self.check_version(saved.version),
         }
     }
 
@@ -685,6 +719,11 @@ impl Tensor {
         crate::dispatch_all!(self.dtype(), "item", T => Ok(unsafe { *self.ptr::<T>() }.scalar()))
     }
 
+    /// Whether both are handles of the same tensor.
+    pub(crate) fn is_handle_of(&self, other: &Tensor) -> bool {
+        Arc::ptr_eq(&self.body, &other.body)
+    }
+
     /// Whether both show the same elements in the same way.
     pub(crate) fn shows_the_same_as(&self, other: &Tensor) -> bool {
         let (a, b) = (&self.body, &other.body);
@@ -724,6 +763,6 @@ impl Tensor {
         let body = std::mem::replace(&mut self.body, body);
         let _first = body.given.set(given);
         self.note_layout(body.layout.shape != self.body.layout.shape);
-        Tensor { body, saved_version: None, is_number: false, reusable: false, fixed: false }
+        Tensor { body, saved: None, is_number: false, reusable: false, fixed: false }
     }
 }

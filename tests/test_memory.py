@@ -453,7 +453,7 @@ def saved_tensor_packed(x, last, y):
     with saved_tensors_hooks(lambda t: (t.detach(), *held), lambda kept: kept[0]):
         y.packed = x * x
     held.clear()
-    y.packed.sum().backward(retain_graph=True)
+    y.packed.sum().backward()
 
 
 def callback_not_called(x, last, y):
@@ -506,7 +506,8 @@ def test_code_that_runs_when_something_is_dropped_finds_nothing_locked(drop, no_
         with fg.enable_grad():
             (x * x * 2).sum().backward()
             if hasattr(y, "packed"):
-                y.packed.sum().backward(retain_graph=True)
+                with pytest.raises(RuntimeError, match="a second time"):
+                    y.packed.sum().backward()
         for handle in handles:
             handle.remove()
         x.grad = None

@@ -2,12 +2,13 @@
 
 import gc
 import weakref
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 
 import ferrograd
-from ferrograd.autograd import Function, grad
+from ferrograd.autograd import Function, SavedTensor, grad
 from ferrograd.autograd.graph import allow_mutation_on_saved_tensors, disable_saved_tensors_hooks, save_on_cpu, saved_tensors_hooks
 from op_cases import CASES
 from op_cases.case import MADE
@@ -83,6 +84,32 @@ def test_every_op_has_the_same_gradient_with_hooks(case):
         assert repr(got) == repr(want)
 
 
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_every_op_has_the_same_second_derivative_with_hooks(case):
+    """Guards that rules of rules hold what is theirs."""
+    arrays = [i.sample(rng_of(case)) for i in case.inputs]
+
+    def gradients(hooks):
+        tensors = [tensor(array.copy()).requires_grad_() for array in arrays]
+        with hooks:
+            ferrograd.manual_seed(0)
+            outputs = [y for y in outputs_of(case, tensors) if y.requires_grad]
+            first = grad([(y * y).sum() for y in outputs], tensors, allow_unused=True, create_graph=True) if outputs else []
+            cubes = [(g**3).sum() for g in first if g is not None and g.requires_grad]
+            second = grad(cubes, tensors, allow_unused=True) if cubes else []
+        return [g.detach().numpy() for g in (*first, *second) if g is not None]
+
+    try:
+        want = gradients(nullcontext())
+    except RuntimeError:
+        # There is none.
+        return
+    got = gradients(Store().hooks())
+    assert len(got) == len(want)
+    for a, b in zip(got, want):
+        np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-10)
+
+
 def test_a_view_whose_base_has_been_written_to():
     """Guard: the new history that it gets in the middle of an op takes nothing that the op saves for its own."""
     x, other, store = leaf(1.0, 1.0, 1.0), leaf(3.0, 3.0), Store()
@@ -128,13 +155,13 @@ def test_hooks_nest():
     assert x.grad.item() == pytest.approx((x.exp() + x.cos()).item())
 
 
-def test_a_retained_graph_unpacks_once():
+def test_each_backward_unpacks():
     x, store = leaf(1.0), Store()
     with store.hooks():
         y = x.exp()
     y.backward(retain_graph=True)
     y.backward()
-    assert store.unpacked == 1 and x.grad.item() == pytest.approx(2 * x.exp().item())
+    assert store.unpacked == 2 and x.grad.item() == pytest.approx(2 * x.exp().item())
 
 
 def test_functions_of_ones_own():
@@ -439,3 +466,311 @@ def test_a_write_to_the_result_of_an_op_that_does_not_need_it_is_allowed(op):
     y.sum().backward()
     (want,) = grad(getattr(x, op)().sum(), x)
     assert x.grad.tolist() == (2 * want).tolist()
+
+
+# What ops show of what they saved.
+
+
+def test_a_saved_operand_is_the_object_and_a_result_is_another():
+    x, w = leaf(1.0, 2.0), ferrograd.ones(2, dtype=ferrograd.float64)
+    y = x * w
+    z = y * y
+    e = x.exp()
+    assert y.grad_fn._saved_self is None and y.grad_fn._saved_other is w
+    assert z.grad_fn._saved_self is y and z.grad_fn._saved_other is y
+    saved = e.grad_fn._saved_result
+    assert saved is not e and saved.equal(e) and saved.grad_fn is e.grad_fn and saved._version == e._version
+    assert x.pow(2).grad_fn._saved_self is x
+    three = (x * 3).grad_fn._saved_other
+    assert three.shape == () and three.item() == 3
+    assert type((2.0**x).grad_fn._saved_self) is float and (2.0**x).grad_fn._saved_exponent is x
+    del y
+    assert z.grad_fn._saved_self.tolist() == [1.0, 2.0] and z.grad_fn._saved_self.grad_fn.name() == "MulBackward0"
+    assert grad(z.grad_fn._saved_self.sum(), x)[0].tolist() == [1.0, 1.0]
+
+
+def test_saved_tensors_are_listed():
+    x = leaf(1.0, 2.0)
+
+    def listed(y):
+        return [name for name in dir(y.grad_fn) if "_saved_" in name]
+
+    assert listed(x * x) == ["_raw_saved_other", "_raw_saved_self", "_saved_other", "_saved_self"]
+    assert listed(x.exp()) == ["_raw_saved_result", "_saved_result"]
+    assert listed(x + x) == []
+    with pytest.raises(AttributeError, match="'ExpBackward0' object has no attribute '_saved_weight'"):
+        x.exp().grad_fn._saved_weight
+    with pytest.raises(AttributeError):
+        (x + x).grad_fn._saved_self
+
+
+def m(*shape):
+    return ferrograd.rand(*shape, dtype=ferrograd.float64).requires_grad_()
+
+
+F = ferrograd.nn.functional
+INDEX = ferrograd.tensor([[0, 1], [1, 0]])
+
+
+# Torch's names, in the order in which it packs these tensors.
+@pytest.mark.parametrize(
+    "f, names",
+    [
+        (lambda a, b: a * b, "other self"),
+        (lambda a, b: a / b, "other self"),
+        (lambda a, b: a**b, "exponent self result"),
+        (lambda a, b: a @ b, "mat2 self"),
+        (lambda a, b: a.unsqueeze(0).bmm(b.unsqueeze(0)), "mat2 self"),
+        (lambda a, b: a.mv(b[0]), "self vec"),
+        (lambda a, b: a[0].dot(b[0]), "self tensor"),
+        (lambda a, b: a.addmm(a, b), "mat1 mat2"),
+        (lambda a, b: a.baddbmm(a.unsqueeze(0), b.unsqueeze(0)), "batch1 batch2"),
+        (lambda a, b: a.addr(a[0], b[0]), "vec1 vec2"),
+        (lambda a, b: a.addcmul(a, b), "tensor1 tensor2"),
+        (lambda a, b: a.addcdiv(a, b), "tensor1 tensor2"),
+        (lambda a, b: a.lerp(b, a * b), "end self weight"),
+        (lambda a, b: a.clamp(b, b + 1), "max min self"),
+        (lambda a, b: F.linear(a, b, b[0]), "mat1 mat2"),
+        (lambda a, b: F.conv1d(a, b.unsqueeze(2)), "input weight"),
+        (lambda a, b: F.layer_norm(a, (2,), b[0], b[1]), "input weight"),
+        (lambda a, b: F.mse_loss(a, b), "self target"),
+        (lambda a, b: F.nll_loss(a, INDEX[0], b[0].detach()), "self target weight"),
+        (lambda a, b: F.prelu(a, b[0]), "self weight"),
+        (lambda a, b: F.embedding(INDEX, a), "indices"),
+        (lambda a, b: F.log_softmax(a, 0), "result"),
+        (lambda a, b: a.sigmoid(), "result"),
+        (lambda a, b: a.sin(), "self"),
+        (lambda a, b: a.gather(0, INDEX), "index"),
+        (lambda a, b: a.scatter_add(0, INDEX, b), "index"),
+        (lambda a, b: a.index_select(0, INDEX[0]), "index"),
+        (lambda a, b: a.masked_fill(INDEX > 0, 1.0), "mask"),
+        (lambda a, b: ferrograd.where(INDEX > 0, a, b), "condition"),
+        (lambda a, b: a.max(0)[0], "indices"),
+        (lambda a, b: a.sort(0)[0], "indices"),
+        (lambda a, b: ferrograd.linalg.svd(a)[1], "S U Vh"),
+        (lambda a, b: ferrograd.linalg.qr(a)[0], "Q R"),
+        (lambda a, b: ferrograd.linalg.eigh(a)[0], "eigenvalues eigenvectors"),
+        (lambda a, b: ferrograd.linalg.solve(a, b), "A result"),
+    ],
+)
+def test_names_of_saved_tensors(f, names):
+    a, b, packed = m(2, 2), m(2, 2), []
+    node = f(a, b).grad_fn
+    while not hasattr(node, "_saved_" + names.split()[0]):
+        node = node.next_functions[0][0]
+    shown = [name[7:] for name in dir(node) if name.startswith("_saved_")]
+    assert sorted(shown) == sorted(names.split(), key=str)
+    values = [getattr(node, "_saved_" + name) for name in names.split()]
+    with saved_tensors_hooks(packed.append, same):
+        f(a, b)
+    at = [[t.tolist() for t in packed[i : i + len(values)]] for i in range(len(packed))]
+    assert [t.tolist() for t in values] in at
+
+
+def test_saved_tensors_are_freed():
+    x = leaf(1.0, 2.0)
+    y = x * x
+    raw = y.grad_fn._raw_saved_self
+    y.sum().backward(retain_graph=True)
+    assert y.grad_fn._saved_self is x
+    y.sum().backward()
+    with pytest.raises(RuntimeError, match="access saved tensors after they have already been freed"):
+        y.grad_fn._saved_self
+    with pytest.raises(RuntimeError, match="register_hooks on a saved tensor after it has been freed"):
+        raw.register_hooks(same, same)
+    assert [name for name in dir(y.grad_fn) if "_saved_" in name] == []
+
+
+def test_a_saved_tensor_that_was_written_to_is_not_shown():
+    x = leaf(1.0, 2.0) * 1
+    y = x.sin()
+    x.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.grad_fn._saved_self
+
+
+def test_a_saved_tensor_that_was_given_other_data():
+    x = leaf(1.0, 2.0)
+    y, z = x * x, x * x
+    x.data = ferrograd.tensor([3.0, 4.0], dtype=ferrograd.float64)
+    assert y.grad_fn._saved_self is x
+    packed = []
+    y.grad_fn._raw_saved_self.register_hooks(lambda t: packed.append(t) or 2 * t, same)
+    assert packed[0].tolist() == [3.0, 4.0] and not packed[0].requires_grad
+    assert grad(y.sum(), x)[0].tolist() == [9.0, 12.0] and grad(z.sum(), x)[0].tolist() == [6.0, 8.0]
+
+
+# Hooks on one tensor.
+
+
+def test_hooks_on_a_saved_operand():
+    x = leaf(1.0, 2.0)
+    y = x * x
+    y.grad_fn._raw_saved_self.register_hooks(lambda t: 2 * t, lambda t: t / 2)
+    assert y.grad_fn._saved_self is not x and y.grad_fn._saved_self.equal(x) and y.grad_fn._saved_other is x
+    y = x * x
+    y.grad_fn._raw_saved_self.register_hooks(lambda t: 2 * t, same)
+    assert y.grad_fn._saved_self.tolist() == [2.0, 4.0] and y.grad_fn._saved_self.requires_grad
+    y.sum().backward()
+    assert x.grad.tolist() == [3.0, 6.0]
+    x.grad = None
+    (g,) = grad((x * 1).pow(3).sum(), x, create_graph=True)
+    (h,) = grad(g.sum(), x)
+    assert h.tolist() == [6.0, 12.0]
+
+
+def test_hooks_on_a_saved_result():
+    x = leaf(1.0)
+    y = x.exp()
+    y.grad_fn._raw_saved_result.register_hooks(lambda t: t.item(), lambda kept: ferrograd.tensor([kept], dtype=ferrograd.float64))
+    assert y.grad_fn._saved_result.equal(y) and y.grad_fn._saved_result.grad_fn is y.grad_fn
+    (g,) = grad(y, x, create_graph=True)
+    assert grad(g, x)[0].item() == pytest.approx(y.item())
+
+
+def test_hooks_on_a_saved_tensor_free_its_memory():
+    a = leaf(1.0) * 2
+    y = a.sin()
+    y.grad_fn._raw_saved_self.register_hooks(lambda t: t.item(), lambda kept: ferrograd.tensor([kept], dtype=ferrograd.float64))
+    alive = weakref.ref(a)
+    del a
+    gc.collect()
+    assert alive() is None and y.grad_fn._saved_self.tolist() == [2.0]
+
+
+def test_hooks_on_a_saved_tensor_that_cannot_be():
+    x = leaf(1.0, 2.0)
+    y = x * x.detach()
+    with pytest.raises(RuntimeError, match="saved tensor with value None is forbidden"):
+        y.grad_fn._raw_saved_self.register_hooks(same, same)
+    raw = y.grad_fn._raw_saved_other
+    assert isinstance(raw, SavedTensor)
+    for hooks in [(same,), (1, same), (same, same, same)]:
+        with pytest.raises(TypeError, match="incompatible function arguments"):
+            raw.register_hooks(*hooks)
+    with pytest.raises(TypeError, match="missing 1 required positional argument"):
+        raw.register_hooks(lambda x, b: x, same)
+    with pytest.raises(RuntimeError, match="pack hook is modifying its input in place"):
+        raw.register_hooks(lambda t: t.mul_(2), same)
+    raw.register_hooks(same, lambda kept: 1)
+    with pytest.raises(RuntimeError, match="whose hooks have already been set"):
+        raw.register_hooks(same, same)
+    with pytest.raises(TypeError, match="unpack_hook expected to be a Tensor"):
+        y.grad_fn._saved_other
+    with pytest.raises(RuntimeError, match="from Python is forbidden"):
+        SavedTensor()
+
+
+class Cube(Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x, None)
+        return x**3
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * 3 * ctx.saved_tensors[0] ** 2
+
+
+def test_hooks_on_what_a_function_saved():
+    x = leaf(1.0, 2.0)
+    y = Cube.apply(x)
+    assert y.grad_fn.saved_tensors == (x, None) and y.grad_fn.saved_tensors[0] is x
+    first, none = y.grad_fn._raw_saved_tensors
+    with pytest.raises(RuntimeError, match="None is forbidden"):
+        none.register_hooks(same, same)
+    first.register_hooks(lambda t: 2 * t, same)
+    with pytest.raises(RuntimeError, match="already been set"):
+        first.register_hooks(same, same)
+    (g,) = grad(y.sum(), x, create_graph=True)
+    assert g.tolist() == [12.0, 48.0] and grad(g.sum(), x)[0].tolist() == [12.0, 24.0]
+    y.sum().backward()
+    for name in ("saved_tensors", "_raw_saved_tensors"):
+        with pytest.raises(RuntimeError, match="after they have already been freed"):
+            getattr(y.grad_fn, name)
+    with pytest.raises(RuntimeError, match="after it has been freed"):
+        first.register_hooks(same, same)
+
+
+def test_a_function_gets_what_unpack_answers():
+    x, constant = leaf(1.0, 2.0), ferrograd.ones(2)
+    seen = []
+
+    class Kept(Function):
+        @staticmethod
+        def forward(ctx, x, constant):
+            ctx.save_for_backward(x, constant)
+            return x * 1
+
+        @staticmethod
+        def backward(ctx, g):
+            seen.extend(ctx.saved_tensors)
+            return g, None
+
+    with saved_tensors_hooks(same, same):
+        Kept.apply(x, constant).sum().backward()
+    assert seen[1] is constant
+    with saved_tensors_hooks(lambda t: 2 * t, same):
+        Kept.apply(x, constant).sum().backward()
+    assert seen[2].tolist() == [2.0, 4.0] and seen[2].requires_grad
+
+
+# Hooks on everything.
+
+
+def test_hooks_see_each_operand_and_leaves_as_they_are():
+    x, seen = leaf(1.0), []
+    with saved_tensors_hooks(lambda t: seen.append(t) or t, same):
+        x * x
+        (x * 2).sin()
+    assert len(seen) == 3 and seen[0] is x and seen[1] is x and seen[2].grad_fn is not None
+
+
+def test_values_that_hooks_change_take_part_in_second_derivatives():
+    x = leaf(1.0, 2.0)
+
+    def second(forward, backward):
+        """By 6 x."""
+        with saved_tensors_hooks(forward, same):
+            y = (x**3).sum()
+        with saved_tensors_hooks(backward, same):
+            (g,) = grad(y, x, create_graph=True)
+            (h,) = grad(g.sum(), x)
+        return (h / (6 * x)).tolist()
+
+    def double(t):
+        return 2 * t
+
+    assert second(same, same) == [1.0, 1.0]
+    assert second(double, same) == [2.0, 2.0]
+    assert second(same, double) == [4.0, 4.0]
+    assert second(double, double) == [8.0, 8.0]
+
+
+def test_hooks_that_change_in_backward_are_what_they_were_afterwards():
+    outer = Store()
+    inner = saved_tensors_hooks(same, lambda t: inner.__exit__() or t)
+    x = leaf(1.0)
+    with outer.hooks():
+        with inner:
+            x.sin().backward()
+            packed = outer.packed
+            x.sin()
+            assert outer.packed == packed
+        x.sin()
+        assert outer.packed == packed + 1
+    entering = saved_tensors_hooks(same, lambda t: outer.hooks().__enter__() or t)
+    with entering:
+        x.sin().backward()
+    x.sin()
+    assert outer.packed == packed + 1
+
+
+def test_what_is_saved_with_hooks_may_be_written_to():
+    x = leaf(1.0)
+    with saved_tensors_hooks(lambda t: t.clone(), same):
+        y = x.exp()
+        y.add_(1)
+        assert y._version == 1
+        x.exp().grad_fn._saved_result.add_(1)
+    y.backward()

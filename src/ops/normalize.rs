@@ -10,6 +10,7 @@ use crate::kernels::without_interpreter;
 use crate::layout::Shape;
 use crate::runtime_error;
 use crate::storage::Access;
+use crate::tape::held::Role;
 use crate::tape::sample::made_of;
 use crate::tape::{Node, Recorder, is_recording};
 use crate::tensor::Tensor;
@@ -156,7 +157,7 @@ impl Plan {
         if !(is_recording() && on_tape) {
             return Ok(outputs);
         }
-        let (plan, x, weight) = (*self, x.save_input(), affine.weight.map(Tensor::save_input));
+        let (plan, x, weight) = (*self, x.save_input(Role::Operand(0)), affine.weight.map(|w| w.save_input(Role::Operand(1))));
         let (bias, mean, rstd) =
             (affine.bias.map(|bias| Shape::from_slice(bias.shape())), values.mean.save(), values.rstd.save());
         let rule = move |grads: &[Option<Tensor>], _: &[bool], _: &Arc<Node>| {
@@ -187,7 +188,8 @@ impl Plan {
         if !(is_recording() && on_tape) {
             return Ok(outputs);
         }
-        let (plan, g, x, weight) = (*self, g.save(), x.save_input(), weight.map(Tensor::save_input));
+        let (plan, g, x, weight) =
+            (*self, g.save(), x.save_input(Role::Operand(1)), weight.map(|w| w.save_input(Role::Operand(2))));
         let given = (mean.save(), rstd.save());
         let rule = move |grads: &[Option<Tensor>], _: &[bool], _: &Arc<Node>| {
             plan.double_backward(grads, &g, &x, weight.as_deref(), &given)

@@ -21,6 +21,7 @@ use crate::tensor::Tensor;
 const FEW: usize = 4;
 
 /// What a layer is given. All but the weights' own shapes has been checked against each other.
+#[derive(Clone)]
 struct Layer {
     op: &'static str,
     cell: Cell,
@@ -37,6 +38,7 @@ struct Layer {
 }
 
 /// What the kernel makes of it.
+#[derive(Clone)]
 struct Values {
     gates: Tensor,
     cells: Tensor,

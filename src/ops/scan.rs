@@ -222,7 +222,7 @@ impl Tensor {
             }
             // The product of all others, without a division.
             let flat = match dim {
-                Some(_) => x.clone(),
+                Some(_) => x.kept(),
                 None => x.reshape_to(&[x.numel()])?,
             };
             let along = r.dims[0] * dim.is_some() as usize;

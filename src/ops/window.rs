@@ -102,7 +102,7 @@ impl Tensor {
     /// Zeros of a shape but for the view `window` of them, which holds this tensor.
     pub(crate) fn embedded<F>(&self, op: &'static str, shape: &[usize], window: F) -> Result<Tensor>
     where
-        F: Fn(&Tensor) -> Result<Tensor> + Send + Sync + 'static,
+        F: Fn(&Tensor) -> Result<Tensor> + Clone + Send + Sync + 'static,
     {
         let x = self;
         let y = Tensor::zeroed(op, shape, x.dtype())?;

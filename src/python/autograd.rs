@@ -16,13 +16,13 @@ use pyo3::types::{PyBool, PyWeakrefReference};
 
 pub use anomaly::{install, is_anomaly_check_nan_enabled, is_anomaly_enabled, set_anomaly_enabled};
 pub use custom::{
-    _as_output, _check_saved, _current_run, _custom_node, _delayed_error, _end_of_leaf, _leads_to, _leads_to_others,
+    _as_leaf, _as_output, _check_saved, _current_run, _custom_node, _delayed_error, _end_of_leaf, _leads_to, _leads_to_others,
     _rebase_history, _run_has_inputs, _set_history, WeakNode, increment_version, queue_callback,
 };
 pub use hooks::RemovableHandle;
 pub use node::PyNode;
 pub use run::{backward, grad};
-pub use saved::{_pop_saved_hooks, _push_saved_hooks};
+pub use saved::{_pop_saved_hooks, _push_saved_hooks, _saved_by_function, _saved_hooks, SavedTensor};
 
 use super::dtype::DTypeObject;
 use crate::dtype::DType;
@@ -57,14 +57,13 @@ pub fn remember(slf: &Bound<'_, Tensor>, meta: &Arc<Meta>) -> PyResult<()> {
     Ok(())
 }
 
-/// The Python object that is the tensor at this place on the tape, looked for among all objects: rarely asked for, and so
-/// making views need not remember it.
-fn object_of<'py>(py: Python<'py>, meta: &Arc<Meta>) -> PyResult<Option<Bound<'py, Tensor>>> {
-    // One that is just being made is in the list, too.
-    let is_at = |x: &Tensor| !x.is_blank() && x.meta().is_some_and(|other| Arc::ptr_eq(other, meta));
+/// A Python object that is such a tensor, looked for among all objects: for what is rarely asked for, so that ops need not
+/// remember their operands, nor views theirs.
+fn object_where<'py>(py: Python<'py>, is_it: impl Fn(&Tensor) -> bool) -> PyResult<Option<Bound<'py, Tensor>>> {
     for object in py.import("gc")?.call_method0("get_objects")?.try_iter()? {
         if let Ok(tensor) = object?.cast_into::<Tensor>()
-            && tensor.try_borrow().is_ok_and(|x| is_at(&x))
+            // One that is just being made is in the list, too.
+            && tensor.try_borrow().is_ok_and(|x| !x.is_blank() && is_it(&x))
         {
             return Ok(Some(tensor));
         }
@@ -353,7 +352,7 @@ impl Tensor {
         if let Some(known) = remembered(py, &meta) {
             return Ok(Some(known));
         }
-        let object = match object_of(py, &meta)? {
+        let object = match object_where(py, |x| x.meta().is_some_and(|other| Arc::ptr_eq(other, &meta)))? {
             Some(object) => object,
             None => Bound::new(py, base)?,
         };

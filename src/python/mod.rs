@@ -146,6 +146,8 @@ mod _C {
             is_grad_enabled, is_inference_mode_enabled, queue_callback, set_anomaly_enabled,
         };
         #[pymodule_export]
+        use crate::python::autograd::{_as_leaf, _saved_by_function, _saved_hooks, SavedTensor};
+        #[pymodule_export]
         use crate::python::errors::OtherSamples;
     }
 

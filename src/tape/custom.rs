@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::frozen::{IN_CUSTOM_FUNCTION, ONE_OF_SEVERAL};
 use super::meta::Meta;
-use super::record::{DELAYED_ERROR, EXACT_NAME, Edge, Input, JointRule, Node, Rules, node};
+use super::record::{DELAYED_ERROR, EXACT_NAME, Edge, Input, JointRule, Node, Rules, joint, node};
 use super::view::{check_writable, rebase};
 use crate::dtype::DType;
 use crate::error::Result;
@@ -28,7 +28,7 @@ pub fn delayed_error(message: String, tensors: Vec<Option<Tensor>>) -> Vec<Optio
         Some(x) => Input { edge: Edge::Leaf(Meta::leaf(true)), ..Input::of(x) },
         None => Input { edge: Edge::None, shape: Shape::new(), dtype: DType::F32 },
     };
-    let rule: JointRule = Arc::new(move |_, _, _| runtime_error!("{message}"));
+    let rule = joint(move |_, _, _| runtime_error!("{message}"));
     let inputs = tensors.iter().map(input).collect();
     let node = node(DELAYED_ERROR, tensors.len(), inputs, false, Rules::Joint(rule));
     let place = |(i, x): (usize, Option<Tensor>)| x.map(|x| x.detached(false).with_origin(node.clone(), i));

@@ -15,7 +15,7 @@ use super::leaves::{Leaves, keep_grad};
 use super::meta::Meta;
 use super::mode::{ModeGuard, is_recording};
 use super::reach::{Running, with_room};
-use super::record::{DELAYED_ERROR, EXACT_NAME, Edge, FROZEN_VIEW, Node, Rules};
+use super::record::{DELAYED_ERROR, EXACT_NAME, Edge, FROZEN_VIEW, Node, Rules, freed};
 use super::saved;
 use crate::error::{Error, Result};
 use crate::runtime_error;
@@ -154,9 +154,7 @@ pub fn apply(node: &Arc<Node>, grads: &[Option<Tensor>]) -> Result<Vec<Option<Te
     };
     let grads = &grads.iter().enumerate().map(fit).collect::<Result<Vec<_>>>()?;
     let mut results = vec![None; node.inputs.len()];
-    saved::unpack_for(node)?;
-    let rules = node.rules.lock().clone();
-    run.run_rules(node, rules, grads, &mut |_, i, grad| {
+    run.run_rules(node, saved::unpacked_rules(node)?, grads, &mut |_, i, grad| {
         results[i] = grad;
         Ok(())
     })?;
@@ -207,6 +205,7 @@ impl Run {
             self.wanted = Some(self.nodes_to_targets(&roots));
         }
         let _mode = ModeGuard::grad(self.options.create_graph);
+        let _hooks = saved::Restore::later();
         self.leaves.expect(&roots);
         for (root, grad) in roots {
             self.send(&root.edge(), Some(grad))?;
@@ -305,14 +304,23 @@ impl Run {
             return Ok(());
         }
         let hooks = extras.map(|extras| extras.node_hooks.lock().clone());
+        let mut unpacked = None;
         if let Some(hooks) = &hooks {
             hooks.run_before(&mut grads)?;
-            saved::unpack_for(&node)?;
+            unpacked = Some(saved::unpacked_rules(&node)?);
         }
+        let keep = self.options.retain_graph || !node.saves;
         let rules = {
             let mut rules = node.rules.lock();
-            if self.options.retain_graph || !node.saves { rules.clone() } else { std::mem::replace(&mut *rules, Rules::Freed) }
+            if keep { rules.clone() } else { std::mem::replace(&mut *rules, Rules::Freed) }
         };
+        let rules = match unpacked {
+            Some(unpacked) if !matches!(rules, Rules::Freed) => unpacked,
+            _ => rules,
+        };
+        if !keep {
+            saved::free(&node);
+        }
         if let Some(hooks) = hooks.filter(|hooks| !hooks.after.is_empty()) {
             let mut results = vec![None; node.inputs.len()];
             self.run_rules(&node, rules, &grads, &mut |_, i, grad| {
@@ -355,7 +363,7 @@ impl Run {
             }
             Rules::Joint(rule) => {
                 let wanted: Vec<bool> = node.inputs.iter().map(|input| self.is_wanted(&input.edge)).collect();
-                let results = rule(grads, &wanted, node).map_err(|cause| rule_error(node, 0, cause))?;
+                let results = rule.of_inputs(grads, &wanted, node).map_err(|cause| rule_error(node, 0, cause))?;
                 for (i, grad) in results.into_iter().enumerate() {
                     if wanted.get(i).copied().unwrap_or(false) {
                         let grad = grad.map(|grad| self.fit(node, i, grad)).transpose()?;
@@ -364,13 +372,7 @@ impl Run {
                 }
                 Ok(())
             }
-            Rules::Freed => runtime_error!(
-                "Trying to backward through the graph a second time (or directly access saved tensors after they have \
-                 already been freed). Saved intermediate values of the graph are freed when you call .backward() or \
-                 autograd.grad(). Specify retain_graph=True if you need to backward through the graph a second time or if \
-                 you need to access saved tensors after calling backward. (The op: {})",
-                node.name()
-            ),
+            Rules::Freed => Err(freed(node)),
         }
     }
 

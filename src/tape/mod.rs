@@ -7,6 +7,7 @@ mod chain;
 pub mod custom;
 pub mod engine;
 pub mod frozen;
+pub mod held;
 pub mod hooks;
 pub mod leaves;
 pub mod level;
@@ -17,6 +18,7 @@ pub mod record;
 pub mod requests;
 pub mod sample;
 pub mod saved;
+pub mod saved_names;
 pub mod view;
 
 pub use meta::{Grad, GradObject, Hook, Meta};

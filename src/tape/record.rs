@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::anomaly::{self, Origin};
 use super::chain::{self, Level, Part};
+use super::held::Role;
 use super::hooks::NodeHooks;
 use super::meta::{Hook, Meta};
 use super::sample::Maps;
@@ -24,9 +25,12 @@ use crate::tensor::Tensor;
 pub trait Derivative: Send + Sync {
     /// The gradient of an input; `None` if it has none. The node is for rules that name the output.
     fn of_input(&self, input: usize, g: &Tensor, node: &Arc<Node>) -> Option<Result<Tensor>>;
+
+    /// The same over clones of the tensors that it holds; `None` if it holds none. See [`super::held`].
+    fn again(&self) -> Option<Arc<dyn Derivative>>;
 }
 
-/// From the gradient of the output (and the node, for rules that name the output) to that of one input.
+/// From the gradient of the output (and the node, for rules that name the output) to that of one input. It holds no tensor.
 pub type Rule = Box<dyn Fn(&Tensor, &Arc<Node>) -> Result<Tensor> + Send + Sync>;
 
 /// One rule for each input, for ops with any number of inputs.
@@ -34,17 +38,31 @@ impl Derivative for Vec<Option<Rule>> {
     fn of_input(&self, input: usize, g: &Tensor, node: &Arc<Node>) -> Option<Result<Tensor>> {
         Some(self.get(input)?.as_ref()?(g, node))
     }
+
+    fn again(&self) -> Option<Arc<dyn Derivative>> {
+        None
+    }
 }
 
 /// The rules of [`vjp!`](crate::vjp): all of an op's in one allocation.
 macro_rules! derivative_of_tuples {
     ($($($rule:ident $place:tt),+;)+) => {$(
-        impl<$($rule: Fn(&Tensor, &Arc<Node>) -> Result<Tensor> + Send + Sync),+> Derivative for ($(Option<$rule>,)+) {
+        impl<$($rule),+> Derivative for ($(Option<$rule>,)+)
+        where
+            $($rule: Fn(&Tensor, &Arc<Node>) -> Result<Tensor> + Clone + Send + Sync + 'static),+
+        {
             fn of_input(&self, input: usize, g: &Tensor, node: &Arc<Node>) -> Option<Result<Tensor>> {
                 match input {
                     $($place => self.$place.as_ref().map(|rule| rule(g, node)),)+
                     _ => None,
                 }
+            }
+
+            fn again(&self) -> Option<Arc<dyn Derivative>> {
+                if !holds_tensor(self) {
+                    return None;
+                }
+                Some(Arc::new(self.clone()))
             }
         }
     )+};
@@ -60,7 +78,37 @@ derivative_of_tuples! {
 
 /// From the gradients of all outputs (and the node, for rules that name outputs) to those of all inputs, of which only
 /// those wanted need be there.
-pub type JointRule = Arc<dyn Fn(&[Option<Tensor>], &[bool], &Arc<Node>) -> Result<Vec<Option<Tensor>>> + Send + Sync>;
+pub trait JointDerivative: Send + Sync {
+    /// The gradients.
+    fn of_inputs(&self, grads: &[Option<Tensor>], wanted: &[bool], node: &Arc<Node>) -> Result<Vec<Option<Tensor>>>;
+
+    /// The same over clones of the tensors that it holds.
+    fn again(&self) -> JointRule;
+}
+
+impl<F> JointDerivative for F
+where
+    F: Fn(&[Option<Tensor>], &[bool], &Arc<Node>) -> Result<Vec<Option<Tensor>>> + Clone + Send + Sync + 'static,
+{
+    fn of_inputs(&self, grads: &[Option<Tensor>], wanted: &[bool], node: &Arc<Node>) -> Result<Vec<Option<Tensor>>> {
+        self(grads, wanted, node)
+    }
+
+    fn again(&self) -> JointRule {
+        Arc::new(self.clone())
+    }
+}
+
+/// One rule for all inputs.
+pub type JointRule = Arc<dyn JointDerivative>;
+
+/// A rule of a closure, whose arguments need no types here.
+pub fn joint<F>(rule: F) -> JointRule
+where
+    F: Fn(&[Option<Tensor>], &[bool], &Arc<Node>) -> Result<Vec<Option<Tensor>>> + Clone + Send + Sync + 'static,
+{
+    Arc::new(rule)
+}
 
 /// Where a gradient goes.
 #[derive(Clone)]
@@ -106,6 +154,17 @@ pub enum Rules {
     Joint(JointRule),
     /// Freed after its one use.
     Freed,
+}
+
+impl Rules {
+    /// The same over clones of the tensors that they hold.
+    pub fn again(&self) -> Rules {
+        match self {
+            Rules::Each(rules) => rules.again().map_or_else(|| self.clone(), Rules::Each),
+            Rules::Joint(rule) => Rules::Joint(rule.again()),
+            Rules::Freed => Rules::Freed,
+        }
+    }
 }
 
 /// A recorded op.
@@ -270,6 +329,17 @@ impl Node {
         }
         camel + "Backward" + overload
     }
+}
+
+/// The failure to run a node, or to look at what it saved, when that is gone.
+pub fn freed(node: &Node) -> Error {
+    Error::Runtime(format!(
+        "Trying to backward through the graph a second time (or directly access saved tensors after they have \
+         already been freed). Saved intermediate values of the graph are freed when you call .backward() or \
+         autograd.grad(). Specify retain_graph=True if you need to backward through the graph a second time or if \
+         you need to access saved tensors after calling backward. (The op: {})",
+        node.name()
+    ))
 }
 
 /// What torch calls an op in messages: `Mul` for `MulBackward0`.
@@ -447,6 +517,7 @@ pub fn built<F>(make: impl FnOnce() -> F) -> F {
 }
 
 /// An output that the rules of its own op need. Holds no place on the tape, which would be a cycle.
+#[derive(Clone)]
 pub struct SavedOutput(Tensor, usize);
 
 impl SavedOutput {
@@ -457,7 +528,7 @@ impl SavedOutput {
 
     /// Keeps the values of output `i`.
     pub fn of_several(y: &Tensor, i: usize) -> SavedOutput {
-        SavedOutput(y.save().without_meta(), i)
+        SavedOutput(y.save_as(Role::Output(i as u8)).without_meta(), i)
     }
 
     /// The output off the tape.
@@ -504,7 +575,8 @@ macro_rules! vjp {
     (@rule [$($all:ident)+] $recorder:ident, $saves:ident, $x:ident, { $($before:tt)* }, |$g:ident, $node:ident| $rule:expr) => {
         if $recorder.input(&$x) {
             let rule = $crate::tape::record::built(|| {
-                $(#[allow(unused_variables)] let $all = $all.save_input();)+
+                let mut place = 0..;
+                $(#[allow(unused_variables)] let $all = $all.save_input($crate::tape::held::Role::operand(&mut place));)+
                 $($before)*
                 move |$g: &$crate::tensor::Tensor, $node: &std::sync::Arc<$crate::tape::Node>| $rule
             });

@@ -1,22 +1,20 @@
 //! Saved tensors that are kept elsewhere by hooks of the user's.
 //!
-//! While such hooks are set, a rule gets a handle whose memory is only promised. When the op's node has been made, the
-//! tensors that its rules really hold are packed; when the node is to run, they are unpacked and the memory is delivered.
-//! Tensors that must not be saved are found out in the same way: those that the rules of a new node hold are refused.
+//! When the node of an op has been made, or the user asks for it, the tensors that its rules hold are packed, and the rules hold
+//! stand-ins. Each time that the node is to run, they are unpacked, and rules over what comes out are run.
+//! Tensors that must not be saved are found out when the node has been made, too: if its rules hold them, the op fails.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
-use parking_lot::Mutex;
-
-use super::record::Node;
+use super::held::{self, held_by};
+use super::record::{Edge, Node, Rules};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::runtime_error;
-use crate::storage::Storage;
 use crate::tensor::Tensor;
 
 /// Brings a packed tensor back.
@@ -25,40 +23,76 @@ pub type Unpack = Box<dyn Fn() -> Result<Tensor> + Send + Sync>;
 /// Puts a tensor away.
 pub type Pack = Arc<dyn Fn(Tensor) -> Result<Unpack> + Send + Sync>;
 
-/// A tensor that has been put away, and the memory in which a rule expects it.
-pub struct Packed {
-    unpack: Mutex<Option<Arc<Unpack>>>,
-    layout: Layout,
-    dtype: DType,
-    memory: Storage,
+/// Hooks of the user's.
+#[derive(Clone)]
+pub struct Hooks {
+    /// What they do.
+    pub pack: Pack,
+    /// What they are to the layer above.
+    pub object: Arc<dyn Any + Send + Sync>,
 }
 
-struct Waiting {
-    tensor: Tensor,
-    memory: Storage,
+/// A tensor that has been put away.
+pub struct Packed {
+    /// What the rules hold in its place.
+    stand_in: Tensor,
+    unpack: Unpack,
+    layout: Layout,
+    dtype: DType,
+    /// Where it is on the tape.
+    edge: Edge,
 }
 
 /// How many hooks are set and how many tensors are to be refused, on all threads: all that is looked at as long as there are none.
 static HOOKS: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    static PACKERS: RefCell<Vec<Pack>> = const { RefCell::new(Vec::new()) };
-    static WAITING: RefCell<Vec<Waiting>> = const { RefCell::new(Vec::new()) };
+    static SET: RefCell<Vec<Hooks>> = const { RefCell::new(Vec::new()) };
     static REFUSED: RefCell<Vec<Weak<dyn Any + Send + Sync>>> = const { RefCell::new(Vec::new()) };
     static FAILED: Cell<Option<Error>> = const { Cell::new(None) };
 }
 
 /// Sets hooks on this thread, until the next `pop`.
-pub fn push(pack: Pack) {
-    PACKERS.with(|packers| packers.borrow_mut().push(pack));
+pub fn push(hooks: Hooks) {
+    SET.with_borrow_mut(|set| set.push(hooks));
     HOOKS.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Takes the last hooks away.
 pub fn pop() {
-    let removed = PACKERS.with(|packers| packers.borrow_mut().pop());
+    let removed = SET.with_borrow_mut(Vec::pop);
     if removed.is_some() {
         HOOKS.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The last hooks that are set on this thread.
+pub fn current() -> Option<Hooks> {
+    if !is_active() {
+        return None;
+    }
+    SET.with_borrow(|set| set.last().cloned())
+}
+
+/// Sets the hooks of now again when it is dropped: those that hooks set or take away in a backward pass are not for what follows.
+pub struct Restore(Vec<Hooks>);
+
+impl Restore {
+    /// Remembers them.
+    pub fn later() -> Restore {
+        Restore(if is_active() { SET.with_borrow(Vec::clone) } else { Vec::new() })
+    }
+}
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        if !is_active() && self.0.is_empty() {
+            return;
+        }
+        let before = std::mem::take(&mut self.0);
+        HOOKS.fetch_add(before.len(), Ordering::Relaxed);
+        let removed = SET.replace(before);
+        HOOKS.fetch_sub(removed.len(), Ordering::Relaxed);
     }
 }
 
@@ -81,44 +115,43 @@ pub fn is_active() -> bool {
     HOOKS.load(Ordering::Relaxed) != 0
 }
 
-/// The memory in which a rule that saves this tensor will find it; `None` if no hooks are set on this thread.
-pub fn promise(x: &Tensor) -> Option<Storage> {
-    if PACKERS.with(|packers| packers.borrow().is_empty()) {
-        return None;
+/// Packs what the rules of a node that has just been made hold, if hooks are set on this thread.
+pub fn pack_for(node: &Node) {
+    let Some(hooks) = current() else { return };
+    let tensors = held_by(node).into_iter().filter(|(_, x)| !x.is_number());
+    if let Err(error) = put_away(node, tensors.map(|(_, x)| (x.clone(), x.unsaved())), &hooks.pack) {
+        FAILED.set(Some(error));
     }
-    WAITING.with(|waiting| {
-        let mut waiting = waiting.borrow_mut();
-        let twice = |known: &&Waiting| known.tensor.storage().same(x.storage()) && known.tensor.layout() == x.layout();
-        if let Some(known) = waiting.iter().find(twice) {
-            return Some(known.memory.clone());
-        }
-        let memory = Storage::promised(x.numel() * x.dtype().size());
-        waiting.push(Waiting { tensor: x.kept(), memory: memory.clone() });
-        Some(memory)
-    })
 }
 
-/// Packs what the rules of a node that has just been made hold.
-pub fn pack_for(node: &Node) {
-    let waiting = WAITING.take();
-    let packer = PACKERS.with(|packers| packers.borrow().last().cloned());
-    let Some(packer) = packer else { return };
-    for Waiting { tensor, memory } in waiting {
-        if memory.is_held_once() {
-            continue;
-        }
-        let (layout, dtype) = (Layout::contiguous(tensor.shape()), tensor.dtype());
-        match packer(tensor) {
-            Ok(unpack) => {
-                let unpack = Mutex::new(Some(Arc::new(unpack)));
-                node.extras().packed.lock().push(Arc::new(Packed { unpack, layout, dtype, memory }))
-            }
-            Err(error) => {
-                FAILED.set(Some(error));
-                return;
-            }
-        }
+/// Packs one tensor that the rules of a node hold.
+pub fn pack_one(node: &Node, x: Tensor, pack: &Pack) -> Result<()> {
+    let shown = x.current().detached(false).unsaved();
+    put_away(node, [(x, shown)], pack)
+}
+
+/// Packs tensors that the rules of a node hold, as the second of each pair shows them.
+fn put_away(node: &Node, tensors: impl IntoIterator<Item = (Tensor, Tensor)>, pack: &Pack) -> Result<()> {
+    let (mut exchanged, mut packed) = (Vec::new(), Vec::new());
+    for (x, shown) in tensors {
+        let (layout, dtype, edge) = (Layout::contiguous(x.shape()), x.dtype(), x.edge());
+        let stand_in = x.stand_in();
+        let unpack = pack(shown)?;
+        exchanged.push((x, stand_in.clone()));
+        packed.push(Arc::new(Packed { stand_in, unpack, layout, dtype, edge }));
     }
+    if packed.is_empty() {
+        return Ok(());
+    }
+    let before = {
+        let mut rules = node.rules.lock();
+        node.extras().packed.lock().extend(packed);
+        let exchanged = held::exchange(&rules, exchanged);
+        std::mem::replace(&mut *rules, exchanged)
+    };
+    // It may run code of the user's when it is dropped.
+    drop(before);
+    Ok(())
 }
 
 /// Fails if packing has failed, or a tensor that must not be was saved, since this was last asked.
@@ -131,28 +164,33 @@ pub fn check() -> Result<()> {
     FAILED.take().map_or(Ok(()), Err)
 }
 
-/// Brings back what the rules of a node hold.
-pub fn unpack_for(node: &Node) -> Result<()> {
-    let packed = node.extras.get().map(|extras| extras.packed.lock().clone());
-    packed.into_iter().flatten().try_for_each(|packed| packed.deliver())
+/// The rules of a node, over what has been unpacked for them to run.
+pub fn unpacked_rules(node: &Node) -> Result<Rules> {
+    let (rules, packed) = {
+        let rules = node.rules.lock();
+        (rules.clone(), node.extras.get().map(|extras| extras.packed.lock().clone()))
+    };
+    let bring = |packed: Arc<Packed>| Ok((packed.stand_in.clone(), packed.tensor()?));
+    let exchanged = packed.into_iter().flatten().map(bring).collect::<Result<_>>()?;
+    Ok(held::exchange(&rules, exchanged))
+}
+
+/// Forgets what has been put away of what the rules of a node held.
+pub fn free(node: &Node) {
+    let packed = node.extras.get().map(|extras| std::mem::take(&mut *extras.packed.lock()));
+    // It may run code of the user's when it is dropped: nothing is locked.
+    drop(packed);
+}
+
+/// What has been put away of what the rules of a node hold, if this has.
+pub fn packed_of(node: &Node, held: &Tensor) -> Option<Arc<Packed>> {
+    node.extras.get()?.packed.lock().iter().find(|packed| packed.stand_in.is_saved_as(held)).cloned()
 }
 
 impl Packed {
-    fn deliver(&self) -> Result<()> {
-        // Stays there until the memory has been delivered: another thread must not run the node before.
-        let Some(unpack) = self.unpack.lock().clone() else { return Ok(()) };
-        let x = self.fitted(&unpack()?)?;
-        let mut waiting = self.unpack.lock();
-        self.memory.deliver(x.storage());
-        let spent = waiting.take();
-        drop(waiting);
-        // It may run code of the user's when it is dropped.
-        drop(spent);
-        Ok(())
-    }
-
-    /// What was unpacked, in memory that can be delivered.
-    fn fitted(&self, x: &Tensor) -> Result<Tensor> {
+    /// The tensor, brought back to its place on the tape.
+    pub fn tensor(&self) -> Result<Tensor> {
+        let x = (self.unpack)()?;
         if x.shape() != self.layout.shape.as_slice() {
             return runtime_error!(
                 "Output of saved tensor unpack_hook expected to be a Tensor of shape {:?}, which was packed, but got one of shape {:?}",
@@ -160,9 +198,11 @@ impl Packed {
                 x.shape()
             );
         }
-        let x = &x.detached(false).to_dtype(self.dtype)?;
-        // Memory that others see may be written to by them: then a copy is delivered.
-        let own = x.is_contiguous() && x.layout().offset == 0 && x.storage().is_held_once();
-        if own { Ok(x.detached(false)) } else { x.detached(false).copied()?.contiguous() }
+        let x = x.detached(false).to_dtype(self.dtype)?.contiguous()?;
+        Ok(match &self.edge {
+            Edge::Node(node, output) => x.with_origin(node.clone(), *output),
+            Edge::Leaf(meta) => x.with_meta(meta.clone()),
+            Edge::None => x,
+        })
     }
 }

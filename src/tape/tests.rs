@@ -140,19 +140,20 @@ fn threads_differentiate_what_they_share_and_what_they_do_not() -> Result<()> {
     Ok(())
 }
 
-/// Guards the delivery of what was packed: no rule runs before, and of two deliveries the first stays.
+/// Each thread runs the rules over what it has unpacked itself.
 #[test]
 fn threads_unpack_what_a_node_saved() -> Result<()> {
     for _ in 0..rounds(50) {
         let x = leaf(&[0.5, 0.25])?;
-        saved::push(Arc::new(|x: Tensor| {
+        let pack: saved::Pack = Arc::new(|x: Tensor| {
             let kept = x.to_vec::<f64>()?;
             Ok(Box::new(move || {
                 // All threads unpack at the same time.
                 std::thread::sleep(Duration::from_micros(200));
                 Tensor::from_slice(&[kept.len()], &kept)
             }))
-        }));
+        });
+        saved::push(saved::Hooks { pack, object: Arc::new(()) });
         let y = &x * &x;
         saved::pop();
         let y = y?;

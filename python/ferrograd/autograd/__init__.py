@@ -1,7 +1,7 @@
 """Differentiation: gradients of recorded operations, and what is recorded."""
 
 from ferrograd._C import _autograd
-from ferrograd._C._autograd import backward, grad
+from ferrograd._C._autograd import SavedTensor, backward, grad
 from ferrograd.autograd import anomaly_mode, function, grad_mode, graph
 from ferrograd.autograd.anomaly_mode import detect_anomaly, set_detect_anomaly
 from ferrograd.autograd.function import Function

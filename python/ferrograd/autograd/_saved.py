@@ -2,20 +2,19 @@
 
 from _thread import _local
 
-from ferrograd._C import _autograd
+from ferrograd._C import _autograd, is_tensor
 from ferrograd.autograd.grad_mode import no_grad
 
 
-class _Hooks(_local):
-    """The hooks that are set on this thread, and why none may be set."""
+class _Settings(_local):
+    """What else there is to know of hooks on this thread: why none may be set, and whether saved tensors may be written to."""
 
     def __init__(self):
-        self.stack = []
         self.disabled = None
         self.mutation_allowed = False
 
 
-HOOKS = _Hooks()
+SETTINGS = _Settings()
 
 
 def save(tensor, output, node):
@@ -25,13 +24,17 @@ def save(tensor, output, node):
     if tensor.is_inference():
         # Raises: such a tensor must not be saved.
         _autograd._check_saved(tensor, 0)
-    return _Packed(tensor, output, node, *HOOKS.stack[-1]) if HOOKS.stack else _Saved(tensor, output, node)
+    saved = Saved(tensor, output, node)
+    hooks = _autograd._saved_hooks()
+    if hooks is not None:
+        saved.put_away(*hooks)
+    return saved
 
 
-class _Saved:
-    """A tensor, and the version it must still have when it is read."""
+class Saved:
+    """A tensor, and the version it must still have when it is read; or what hooks keep of it, and its place on the tape."""
 
-    __slots__ = ("tensor", "version", "output", "node")
+    __slots__ = ("tensor", "version", "output", "node", "leaf", "packed", "unpack_hook")
 
     def __init__(self, tensor, output, node):
         # An output is kept off the tape: its own node holds this.
@@ -39,36 +42,42 @@ class _Saved:
         self.version = tensor._version
         self.output = output
         self.node = node
+        self.unpack_hook = None
 
-    def unpack(self):
-        node = self.node() if self.output is not None else None
-        tensor = self.tensor if node is None else _autograd._as_output(self.tensor, node, self.output)
-        _autograd._check_saved(tensor, self.version)
-        return tensor
-
-
-class _Packed:
-    """A tensor that hooks keep, and its place on the tape."""
-
-    __slots__ = ("packed", "unpack_hook", "leaf", "output", "node")
-
-    def __init__(self, tensor, output, node, pack_hook, unpack_hook):
+    def put_away(self, pack_hook, unpack_hook, detached=False):
+        """Has hooks keep the tensor, which they see as it is or detached."""
+        if self.unpack_hook is not None:
+            raise RuntimeError(
+                "Calling register_hooks on a saved tensor whose hooks have already been set. Hint: only one pair of hooks is "
+                "allowed at a time."
+            )
+        tensor = self.tensor
+        version = tensor._version
         with no_grad():
-            self.packed = pack_hook(tensor.detach())
-        self.unpack_hook = unpack_hook
+            packed = pack_hook(tensor.detach() if detached else tensor)
+        if tensor._version != version:
+            raise RuntimeError(
+                "A saved tensor pack hook is modifying its input in place. Tensors provided as input to pack hook cannot be "
+                "modified by in-place operations as this can lead to unexpected side-effects. Please open an issue if you need "
+                "to perform in-place operations on the input to a pack hook."
+            )
         self.leaf = tensor if tensor.is_leaf and tensor.requires_grad else None
-        self.output, self.node = output, node
-        if output is None and tensor.grad_fn is not None:
-            before = tensor.grad_fn
+        before = tensor.grad_fn
+        if before is not None:
             self.output, self.node = tensor.output_nr, lambda: before
+        self.packed, self.unpack_hook, self.tensor = packed, unpack_hook, None
 
     def unpack(self):
-        if self.leaf is not None:
-            return self.leaf
-        tensor = self.unpack_hook(self.packed)
         node = self.node() if self.output is not None else None
+        if self.unpack_hook is None:
+            tensor = self.tensor if node is None else _autograd._as_output(self.tensor, node, self.output)
+            _autograd._check_saved(tensor, self.version)
+            return tensor
+        tensor = self.unpack_hook(self.packed)
+        if not is_tensor(tensor):
+            raise TypeError(
+                f"Output of saved tensor unpack_hook expected to be a Tensor but got result of type {type(tensor).__name__}"
+            )
+        if self.leaf is not None:
+            return _autograd._as_leaf(tensor, self.leaf)
         return tensor if node is None else _autograd._as_output(tensor, node, self.output)
-
-
-# What `save` answers for tensors.
-KINDS = (_Saved, _Packed)

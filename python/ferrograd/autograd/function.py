@@ -74,6 +74,24 @@ class FunctionCtx:
             raise RuntimeError(_FREED)
         return tuple(saved and saved.unpack() for saved in kept)
 
+    @property
+    def _raw_saved_tensors(self):
+        """What takes hooks for each of ``saved_tensors``."""
+        if self._saved is None:
+            raise RuntimeError(_FREED)
+        return tuple(_autograd._saved_by_function(self, i) for i in range(len(self._saved)))
+
+    def _register_saved_hooks(self, i, pack_hook, unpack_hook):
+        if self._saved is None:
+            raise RuntimeError(
+                "Calling register_hooks on a saved tensor after it has been freed. Saved intermediate values of the graph are freed "
+                "when you call .backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the graph a "
+                "second time or if you need to access saved variables after calling backward."
+            )
+        if self._saved[i] is None:
+            raise RuntimeError("Calling register_hooks on a saved tensor with value None is forbidden")
+        self._saved[i].put_away(pack_hook, unpack_hook, detached=True)
+
     def _release(self):
         """The tape has done with this node, and frees what it saved."""
         if self._saved:

@@ -6,7 +6,7 @@ from collections import namedtuple
 from ferrograd._C import _autograd
 from ferrograd._C._autograd import Node, increment_version, queue_callback
 
-from ferrograd.autograd._saved import HOOKS
+from ferrograd.autograd._saved import SETTINGS
 
 __all__ = [
     "GradientEdge",
@@ -26,8 +26,7 @@ class saved_tensors_hooks:
     """A context in which tensors that ops save for backward are kept by functions of the user's.
 
     `pack_hook(tensor)` answers whatever it wants to keep, and `unpack_hook` of that gives the tensor back, of the same shape,
-    when backward needs it. The check that nobody writes to saved tensors is off. A tensor is unpacked once, also if the
-    graph is retained.
+    each time that backward needs it. The check that nobody writes to saved tensors is off.
     """
 
     def __init__(self, pack_hook, unpack_hook):
@@ -35,16 +34,14 @@ class saved_tensors_hooks:
         self.unpack_hook = unpack_hook
 
     def __enter__(self):
-        if HOOKS.disabled is not None:
-            raise RuntimeError(HOOKS.disabled)
+        if SETTINGS.disabled is not None:
+            raise RuntimeError(SETTINGS.disabled)
         for name, hook in (("pack_hook", self.pack_hook), ("unpack_hook", self.unpack_hook)):
             if not callable(hook):
                 raise TypeError(f"saved_tensors_hooks: {name} must be callable, got {type(hook).__name__}")
-        HOOKS.stack.append((self.pack_hook, self.unpack_hook))
         _autograd._push_saved_hooks(self.pack_hook, self.unpack_hook)
 
     def __exit__(self, *exception):
-        HOOKS.stack.pop()
         _autograd._pop_saved_hooks()
 
 
@@ -85,15 +82,15 @@ class allow_mutation_on_saved_tensors(saved_tensors_hooks):
         return copy
 
     def __enter__(self):
-        if HOOKS.mutation_allowed:
+        if SETTINGS.mutation_allowed:
             raise RuntimeError("allow_mutation_on_saved_tensors contexts cannot be nested")
         super().__enter__()
-        HOOKS.mutation_allowed = True
+        SETTINGS.mutation_allowed = True
         return self
 
     def __exit__(self, *exception):
         super().__exit__(*exception)
-        HOOKS.mutation_allowed = False
+        SETTINGS.mutation_allowed = False
         self.clear()
 
     def clear(self):
@@ -110,12 +107,12 @@ class disable_saved_tensors_hooks:
         self.error_message = error_message
 
     def __enter__(self):
-        if HOOKS.stack:
+        if _autograd._saved_hooks() is not None:
             raise RuntimeError(self.error_message)
-        self._before, HOOKS.disabled = HOOKS.disabled, self.error_message
+        self._before, SETTINGS.disabled = SETTINGS.disabled, self.error_message
 
     def __exit__(self, *exception):
-        HOOKS.disabled = self._before
+        SETTINGS.disabled = self._before
 
 
 class GradientEdge(namedtuple("GradientEdge", "node output_nr ownership_token", defaults=(None,))):

@@ -241,7 +241,7 @@ def _recorded(function, args, kwargs, preserve, contexts, check, early_stop):
     kept = [_saved.save(x, None, None) if isinstance(x, Tensor) else x for x in args]
 
     def again(hooks):
-        inputs = [detach_variable((x.unpack(),))[0] if isinstance(x, _saved.KINDS) else x for x in kept]
+        inputs = [detach_variable((x.unpack(),))[0] if isinstance(x, _saved.Saved) else x for x in kept]
         with enable_grad(), _same_random_numbers(state), second_context, hooks:
             function(*inputs, **kwargs)
 

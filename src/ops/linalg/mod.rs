@@ -11,6 +11,7 @@ use crate::kernels::{par, without_interpreter};
 use crate::layout::{Shape, broadcast_shapes};
 use crate::runtime_error;
 use crate::storage::Access;
+use crate::tape::held::Role;
 use crate::tape::{Node, Recorder, SavedOutput, is_recording, without_recording};
 use crate::tensor::{SavedInput, Tensor};
 
@@ -277,7 +278,7 @@ pub(crate) fn record<const N: usize>(
     inputs: &[&Tensor],
     saved: &[&Tensor],
     outputs: [Tensor; N],
-    rule: impl Fn(Backward<'_>) -> Result<Vec<Option<Tensor>>> + Send + Sync + 'static,
+    rule: impl Fn(Backward<'_>) -> Result<Vec<Option<Tensor>>> + Clone + Send + Sync + 'static,
 ) -> Result<[Tensor; N]> {
     inputs.iter().for_each(|x| outputs.iter().for_each(|y| y.note_sample_of(x.sample_of())));
     if !(is_recording() && inputs.iter().any(|x| x.requires_grad())) {
@@ -287,7 +288,8 @@ pub(crate) fn record<const N: usize>(
     inputs.iter().for_each(|x| {
         recorder.input(x);
     });
-    let saved: Vec<SavedInput> = saved.iter().map(|x| x.save_input()).collect();
+    let role = |x: &Tensor| inputs.iter().position(|input| input.is_handle_of(x)).map_or(Role::Other, |i| Role::Operand(i as u8));
+    let saved: Vec<SavedInput> = saved.iter().map(|x| x.save_input(role(x))).collect();
     let kept: Vec<SavedOutput> = outputs.iter().enumerate().map(|(i, y)| SavedOutput::of_several(y, i)).collect();
     let inexact = outputs.each_ref().map(|y| y.dtype().is_inexact());
     let rule = move |g: &[Option<Tensor>], wanted: &[bool], node: &Arc<Node>| {

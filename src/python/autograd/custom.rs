@@ -8,7 +8,7 @@ use pyo3::types::{PyList, PyTuple};
 
 use super::node::{self, PyNode};
 use crate::error::Result;
-use crate::tape::record::JointRule;
+use crate::tape::record::joint;
 use crate::tape::{Node, custom, reach};
 use crate::tensor::Tensor;
 
@@ -52,8 +52,8 @@ pub fn _custom_node<'py>(
     context: Py<PyAny>,
 ) -> PyResult<(Bound<'py, PyAny>, WeakNode)> {
     let object = Arc::new(context);
-    let context = Context(object.clone());
-    let rule: JointRule = Arc::new(move |grads, _, _| Python::attach(|py| Ok(run(context.0.bind(py), grads)?)));
+    let context = Arc::new(Context(object.clone()));
+    let rule = joint(move |grads, _, _| Python::attach(|py| Ok(run(context.0.bind(py), grads)?)));
     let inputs: Vec<Tensor> = inputs.iter().map(|x| x.borrow().clone()).collect();
     let node = custom::custom_node(name, &inputs, outputs, saves, rule);
     node.check_inputs()?;
@@ -99,6 +99,13 @@ pub fn _rebase_history(tensor: &Bound<'_, Tensor>, node: &Bound<'_, PyNode>, out
 #[pyfunction]
 pub fn _as_output(tensor: &Bound<'_, Tensor>, node: &Bound<'_, PyNode>, output: usize) -> PyResult<Tensor> {
     Ok(tensor.borrow().clone().with_origin(op_of(node)?, output))
+}
+
+/// The same elements as a leaf that there is already.
+#[pyfunction]
+pub fn _as_leaf(tensor: &Bound<'_, Tensor>, leaf: &Bound<'_, Tensor>) -> Tensor {
+    let meta = leaf.borrow().meta_or_new();
+    tensor.borrow().detached(false).with_meta(meta)
 }
 
 /// Fails if a tensor has been written to since it was saved at a version.

@@ -11,6 +11,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
 use super::hooks::{RemovableHandle, register_after, register_before};
+use super::saved;
 use crate::tape::{Edge, Meta, Node, engine, leaves};
 use crate::tensor::Tensor;
 
@@ -109,15 +110,27 @@ impl PyNode {
         known.downcast_ref::<Py<PyDict>>().map(|dict| dict.bind(py).clone())
     }
 
-    /// What a custom function has left for its backward is found here, too.
+    /// What an op saved for its backward, and what a custom function has left for it, is found here, too.
     fn __getattr__<'py>(slf: &Bound<'py, Self>, name: &str) -> PyResult<Bound<'py, PyAny>> {
-        match slf.get().context() {
-            Some(context) => context.bind(slf.py()).getattr(name),
-            None => {
-                let text = format!("'{}' object has no attribute '{name}'", slf.get_type().name()?);
-                Err(PyAttributeError::new_err(text))
-            }
+        let node = slf.get();
+        if let Some(context) = node.context() {
+            return context.bind(slf.py()).getattr(name);
         }
+        if let Some(op) = node.op()
+            && let Some(found) = saved::attribute(slf.py(), op, name)?
+        {
+            return Ok(found);
+        }
+        let text = format!("'{}' object has no attribute '{name}'", slf.get_type().name()?);
+        Err(PyAttributeError::new_err(text))
+    }
+
+    fn __dir__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let names = slf.py().get_type::<PyAny>().call_method1("__dir__", (slf,))?;
+        if let (Some(op), None) = (slf.get().op(), slf.get().context()) {
+            names.call_method1("extend", (saved::attributes(op),))?;
+        }
+        Ok(names)
     }
 
     /// So is what is left here for its backward.

@@ -1,0 +1,147 @@
+//! Torch's names of the tensors that ops save: `grad_fn._saved_self`.
+
+use super::held::Role;
+use super::record::{Node, short_name};
+use crate::tensor::Tensor;
+
+/// The names of what one op's rules may hold.
+struct Names {
+    /// The op, as torch's name of the node has it.
+    op: &'static str,
+    /// The operands that are differentiated.
+    operands: List,
+    /// The results.
+    outputs: List,
+    /// Other tensors, in the order in which the rules hold them.
+    others: List,
+}
+
+type List = &'static [&'static str];
+
+const fn names(op: &'static str, operands: List, outputs: List, others: List) -> Names {
+    Names { op, operands, outputs, others }
+}
+
+/// The names of all ops that are not in the table.
+const USUAL: Names = names("", &["self", "other"], &["result"], &[]);
+
+/// What torch does not save, or saves in another form, has no name.
+pub const NAMELESS: &str = "~";
+
+#[rustfmt::skip]
+const TABLE: &[Names] = &[
+    names("Addcdiv", &["self", "tensor1", "tensor2"], &["result"], &[]),
+    names("Addcmul", &["self", "tensor1", "tensor2"], &["result"], &[]),
+    names("Addmm", &["self", "mat1", "mat2"], &["result"], &[]),
+    names("Addr", &["self", "vec1", "vec2"], &["result"], &[]),
+    names("Aminmax", &["self"], &[], &[]),
+    names("Baddbmm", &["self", "batch1", "batch2"], &["result"], &[]),
+    names("BinaryCrossEntropy", &["self", "target"], &["result"], &[]),
+    names("BinaryCrossEntropyWithLogits", &["self", "target"], &["result"], &["weight", "pos_weight"]),
+    names("Bmm", &["self", "mat2"], &["result"], &[]),
+    names("Cdist", &["x1", "x2"], &["result"], &[]),
+    names("CholeskySolve", &["self", "input2"], &["result"], &[]),
+    names("Clamp", &["self", "min", "max"], &["result"], &[]),
+    names("ClampMax", &["self", "max"], &["result"], &[]),
+    names("ClampMin", &["self", "min"], &["result"], &[]),
+    names("ConvTbc", &["self", "weight", "bias"], &["result"], &[]),
+    names("Convolution", &["input", "weight", "bias"], &["result"], &[]),
+    names("CtcLoss", &["log_probs"], &["result0", "result1"], &["targets"]),
+    names("Cummax", &["self"], &[], &["indices"]),
+    names("Cummin", &["self"], &[], &["indices"]),
+    names("Dot", &["self", "tensor"], &["result"], &[]),
+    names("Embedding", &["weight"], &[], &["indices"]),
+    names("EmbeddingBag", &["weight"], &[], &["indices"]),
+    names("EuclideanDist", &["x1", "x2"], &["result"], &[]),
+    names("Frexp", &["self"], &["mantissa"], &["exponent"]),
+    names("Gather", &["self"], &[], &["index"]),
+    names("GridSampler2D", &["input", "grid"], &["result"], &[]),
+    names("GridSampler3D", &["input", "grid"], &["result"], &[]),
+    names("HuberLoss", &["self", "target"], &["result"], &[]),
+    names("IndexAdd", &["self", "source"], &[], &["index"]),
+    names("IndexCopy", &["self", "source"], &[], &["index"]),
+    names("IndexFill", &["self", "value"], &[], &["index"]),
+    names("IndexReduce", &["self", "source"], &["result"], &["index"]),
+    names("IndexSelect", &["self"], &[], &["index"]),
+    names("Kthvalue", &["self"], &[], &["indices"]),
+    names("Lerp", &["self", "end", "weight"], &["result"], &[]),
+    names("LinalgCholeskyEx", &["self"], &["L"], &[]),
+    names("LinalgDet", &["A"], &["result"], &[]),
+    names("LinalgEig", &["self"], &["eigenvalues", "eigenvectors"], &[]),
+    names("LinalgEigh", &["A"], &["eigenvalues", "eigenvectors"], &[]),
+    names("LinalgHouseholderProduct", &["input", "tau"], &["result"], &[]),
+    names("LinalgInvEx", &["A"], &["inverse"], &[]),
+    names("LinalgLstsq", &["self", "b"], &["solution"], &[]),
+    names("LinalgLu", &["A"], &["L", "U"], &[]),
+    names("LinalgLuFactorEx", &["A"], &["LU", "pivots"], &[]),
+    names("LinalgLuSolve", &["LU", "B"], &["result"], &["pivots"]),
+    names("LinalgQr", &["A"], &["Q", "R"], &[]),
+    names("LinalgSlogdet", &["A"], &["sign"], &[]),
+    names("LinalgSolveEx", &["A", "B"], &["result"], &[]),
+    names("LinalgSolveTriangular", &["self", "B"], &["result"], &[]),
+    names("LinalgSvd", &["A"], &["U", "S", "Vh"], &[]),
+    names("LogSoftmaxBackwardData", &["grad_output", "output"], &["result"], &[]),
+    names("LuUnpack", &["LU_data"], &[], &[]),
+    names("MaskedFill", &["self", "value"], &[], &["mask"]),
+    names("MaskedScatter", &["self", "source"], &[], &["mask"]),
+    names("MaskedSelect", &["self"], &[], &["mask"]),
+    names("Max", &["self"], &["result"], &["indices"]),
+    names("Median", &["self"], &["result"], &["indices"]),
+    names("Min", &["self"], &["result"], &["indices"]),
+    names("Mm", &["self", "mat2"], &["result"], &[]),
+    names("Mode", &["self"], &[], &["indices"]),
+    names("MseLoss", &["self", "target"], &["result"], &[]),
+    names("MultiMarginLoss", &["self"], &[], &["target", "weight"]),
+    names("MultilabelMarginLoss", &["self"], &[], &["target"]),
+    names("Mv", &["self", "vec"], &["result"], &[]),
+    names("Nanmedian", &["self"], &["result"], &["indices"]),
+    names("NativeBatchNorm", &["input", "weight"], &[], &[]),
+    names("NativeGroupNorm", &["input", "weight"], &[], &[]),
+    names("NativeLayerNorm", &["input", "weight"], &[], &[]),
+    names("NllLoss", &["self"], &[], &["target", "weight"]),
+    names("NllLoss2D", &["self"], &[], &["target", "weight"]),
+    names("Ormqr", &["self", "input2", "input3"], &["result"], &[]),
+    names("Pow", &["self", "exponent"], &["result"], &[]),
+    names("PreluKernel", &["self", "weight"], &["result"], &[]),
+    names("Put", &["self", "source"], &[], &["index"]),
+    names("Scatter", &["self", "src"], &[], &["index"]),
+    names("ScatterAdd", &["self", "src"], &[], &["index"]),
+    names("ScatterReduce", &["self", "src"], &["result"], &["index"]),
+    names("SmoothL1Loss", &["self", "target"], &["result"], &[]),
+    names("SoftMarginLoss", &["self"], &[], &["target"]),
+    names("SoftmaxBackwardData", &["grad_output", "output"], &["result"], &[]),
+    names("Sort", &["self"], &[], &["indices"]),
+    names("Take", &["self"], &[], &["index"]),
+    names("Topk", &["self"], &[], &["indices"]),
+    names("TriangularSolve", &["self", "A"], &["solution"], &[]),
+    names("Where", &["self", "other"], &[], &["condition"]),
+];
+
+fn names_of(node: &Node) -> &'static Names {
+    let name = node.name();
+    TABLE.iter().find(|names| names.op == short_name(&name)).unwrap_or(&USUAL)
+}
+
+/// The name of a tensor that a node saves; `other` counts those that are neither operands nor results.
+pub fn name_of(node: &Node, role: Role, other: usize) -> &'static str {
+    let names = names_of(node);
+    let (list, place) = match role {
+        Role::Operand(place) => (names.operands, place as usize),
+        Role::Output(place) => (names.outputs, place as usize),
+        Role::Other => (names.others, other),
+    };
+    list.get(place).copied().unwrap_or(NAMELESS)
+}
+
+/// Whether torch saves this number, which is an operand, as a number rather than as a tensor.
+pub fn is_plain_number(node: &Node, x: &Tensor) -> bool {
+    x.is_number() && !matches!(node.op, "mul" | "div")
+}
+
+/// This name, if an op of this kind may save a tensor of it.
+pub fn known(node: &Node, name: &str) -> Option<&'static str> {
+    let names = names_of(node);
+    let operands = &names.operands[..names.operands.len().min(node.inputs.len())];
+    let all = [operands, names.outputs, names.others].concat();
+    all.into_iter().find(|known| node.saves && *known == name)
+}
