@@ -279,3 +279,59 @@ def test_what_it_is_made_of():
     check_backward_validity((3, x))
     with pytest.warns(UserWarning, match="None of the inputs have requires_grad=True"):
         check_backward_validity((3, x.detach()))
+
+
+class Kept(ferrograd.autograd.Function):
+    """Answers x, and notes what it saved each time that `again` asks for it."""
+
+    seen = []
+
+    @staticmethod
+    def forward(ctx, x, constant):
+        ctx.save_for_backward(x, constant)
+        return x * 1
+
+    @staticmethod
+    def backward(ctx, g):
+        Kept.seen.append(ctx.saved_tensors)
+        if Kept.again is not None:
+            with pytest.raises(CheckpointError, match="already unpacked once"):
+                ctx.saved_tensors
+        return g, None
+
+
+@pytest.mark.parametrize("again", [None, True])
+def test_functions_get_the_same_constants_and_only_once(again):
+    x, constant = ferrograd.ones(2, requires_grad=True), ferrograd.ones(2)
+    Kept.again = again
+    checkpoint(lambda x, c: Kept.apply(x * 2, c), x, constant, use_reentrant=False).sum().backward()
+    x2, c = Kept.seen.pop()
+    assert c is constant and x2.tolist() == [2.0, 2.0] and x.grad.tolist() == [2.0, 2.0]
+
+
+def test_each_backward_runs_it_again():
+    runs, x = [], ferrograd.ones(2, requires_grad=True)
+
+    def f(x):
+        runs.append(1)
+        return x.sin().exp()
+
+    y = checkpoint(f, x, use_reentrant=False)
+    for count in (2, 3, 4):
+        y.sum().backward(retain_graph=True)
+        assert len(runs) == count
+    assert y.grad_fn._saved_result.equal(y) and y.grad_fn._saved_result.equal(y) and len(runs) == 6
+
+
+@pytest.mark.parametrize("early_stop", [True, False])
+def test_gradients_within(early_stop):
+    x = ferrograd.ones(2, requires_grad=True)
+
+    def f(x):
+        (g,) = ferrograd.autograd.grad(x.sin().exp().sum(), x)
+        return x.cos() * g
+
+    with set_checkpoint_early_stop(early_stop):
+        y = checkpoint(f, x, use_reentrant=False)
+    y.sum().backward()
+    assert x.grad.allclose(-x.sin() * x.cos() * x.sin().exp())

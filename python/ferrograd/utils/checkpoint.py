@@ -180,7 +180,10 @@ class _Frame:
         self.check = check
         self.early_stop = early_stop
         self.kinds = []
-        self.found = None
+        # Whether forward is over: what it calls may run backward, before all is saved.
+        self.complete = False
+        # By the number of the backward pass: what it has not asked for yet.
+        self.found = {}
 
     def pack(self, x):
         """Keeps the number of the place only."""
@@ -188,17 +191,29 @@ class _Frame:
         return len(self.kinds) - 1
 
     def unpack(self, place):
-        """What the second run saves in this place."""
-        if self.found is None or place not in self.found:
-            self.found = dict(enumerate(self._saved_again()))
-            self._compare()
-        return self.found.pop(place)
+        """What the second run saves in this place. Each backward pass has a run of its own, and so has who looks from outside."""
+        number, _ = _autograd._current_run([])
+        if number not in self.found:
+            found = dict(enumerate(self._saved_again()))
+            self._compare(found)
+            if number == 0:
+                return found[place]
+            self.found[number] = found
+        if place not in self.found[number]:
+            raise CheckpointError(
+                "torch.utils.checkpoint: Unpack is being triggered for a tensor that was already unpacked once. If you are calling "
+                "ctx.saved_tensors in backward, make sure to do so only once. Otherwise please open an issue with details on your "
+                "use case."
+            )
+        return self.found[number].pop(place)
 
     def _saved_again(self):
         saved = []
 
         def keep(x):
             if len(saved) == len(self.kinds):
+                if not self.complete:
+                    return x
                 raise CheckpointError(
                     "torch.utils.checkpoint: trying to save more tensors during recomputation than during the original forward "
                     "pass."
@@ -214,14 +229,14 @@ class _Frame:
             pass
         return saved
 
-    def _compare(self):
-        if len(self.found) != len(self.kinds):
+    def _compare(self, found):
+        if len(found) != len(self.kinds):
             raise CheckpointError(
                 "torch.utils.checkpoint: A different number of tensors was saved during the original forward and "
                 f"recomputation.\nNumber of tensors saved during forward: {len(self.kinds)}\n"
-                f"Number of tensors saved during recomputation: {len(self.found)}."
+                f"Number of tensors saved during recomputation: {len(found)}."
             )
-        differ = [(i, kind, _kind(self.found[i])) for i, kind in enumerate(self.kinds) if kind != _kind(self.found[i])]
+        differ = [(i, kind, _kind(found[i])) for i, kind in enumerate(self.kinds) if kind != _kind(found[i])]
         if self.check == "default" and differ:
             lines = [f"tensor at position {i}:\nsaved metadata: {a}\nrecomputed metadata: {b}" for i, a, b in differ]
             raise CheckpointError(
@@ -241,13 +256,16 @@ def _recorded(function, args, kwargs, preserve, contexts, check, early_stop):
     kept = [_saved.save(x, None, None) if isinstance(x, Tensor) else x for x in args]
 
     def again(hooks):
-        inputs = [detach_variable((x.unpack(),))[0] if isinstance(x, _saved.Saved) else x for x in kept]
+        inputs = [x.unpack() if isinstance(x, _saved.Saved) else x for x in kept]
+        inputs = [detach_variable((x,))[0] if isinstance(x, Tensor) and x.requires_grad else x for x in inputs]
         with enable_grad(), _same_random_numbers(state), second_context, hooks:
             function(*inputs, **kwargs)
 
     frame = _Frame(again, check, early_stop)
     with saved_tensors_hooks(frame.pack, frame.unpack), forward_context:
-        return function(*args, **kwargs)
+        outputs = function(*args, **kwargs)
+    frame.complete = True
+    return outputs
 
 
 def checkpoint_sequential(functions, segments, input, use_reentrant=None, **kwargs):
