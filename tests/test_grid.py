@@ -91,3 +91,13 @@ def test_affine_grid():
     ):
         with pytest.raises(error):
             functional.affine_grid(bad, size, align_corners=False)
+
+
+def test_an_affine_grid_saves_nothing():
+    theta = ferrograd.rand(2, 2, 3, requires_grad=True)
+    grid = functional.affine_grid(theta, (2, 1, 3, 4), align_corners=False)
+    weights = ferrograd.rand(*grid.shape)
+    grid.backward(weights)
+    once = theta.grad.clone()
+    grid.backward(weights)
+    assert theta.grad.equal(2 * once)

@@ -159,6 +159,7 @@ LONG = ferrograd.tensor([0, 1])
         (ValueError, lambda: F.gaussian_nll_loss(ONE, ONE, -1.0)),
         (ValueError, lambda: F.gaussian_nll_loss(ONE, ONE, -ONE)),
         (ValueError, lambda: F.gaussian_nll_loss(ONE, ONE, ferrograd.ones(5))),
+        (ValueError, lambda: F.gaussian_nll_loss(ferrograd.ones(3, 5), ferrograd.ones(3, 5), ferrograd.ones(3, 3))),
         (RuntimeError, lambda: F.margin_ranking_loss(ONE, ONE, TWO)),
         (RuntimeError, lambda: F.cosine_embedding_loss(ONE, ONE, ONE)),
         (RuntimeError, lambda: F.cosine_embedding_loss(TWO, TWO, TWO)),

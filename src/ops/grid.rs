@@ -231,13 +231,17 @@ pub fn affine_grid_generator(theta: &Tensor, size: Dims, align_corners: bool) ->
     let sizes: Shape = size.iter().map(|&n| n as usize).collect();
     crate::layout::checked_numel(OP, &sizes)?;
     let images = sizes[0];
-    let base = homogeneous(&sizes[2..], align_corners, theta.dtype())?;
-    let batch = [images, base.shape()[0], rank + 1];
-    let base = base.expand_to(OP, &batch)?;
-    let flat = base.bmm(&theta.detached_read()?.mt()?)?;
+    let dtype = theta.dtype();
+    let places = sizes[2..].iter().product();
+    // Computed again by the rule, which saves nothing, as torch's.
+    let base = {
+        let sizes = Shape::from_slice(&sizes[2..]);
+        move || homogeneous(&sizes, align_corners, dtype)?.expand_to(OP, &[images, places, rank + 1])
+    };
+    let flat = base()?.bmm(&theta.detached_read()?.mt()?)?;
     let mut shape = Shape::from_slice(&sizes[2..]);
     shape.insert(0, images);
     shape.push(rank);
     let y = flat.view_as_shape(&shape)?;
-    vjp!(OP, y, { theta: |g| g.reshape_to(&[batch[0], batch[1], rank])?.mt()?.bmm(&base) })
+    vjp!(OP, y, { theta: |g| g.reshape_to(&[images, places, rank])?.mt()?.bmm(&base()?) })
 }

@@ -260,7 +260,7 @@ def gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"
     if var.shape != input.shape:
         if input.shape[:-1] == var.shape:
             var = var.unsqueeze(-1)
-        elif input.dim() != var.dim() or sum(a != b for a, b in zip(input.shape, var.shape)) != 1:
+        elif input.dim() != var.dim() or sum(b for a, b in zip(input.shape, var.shape) if a != b) != 1:
             raise ValueError("gaussian_nll_loss: var is of incorrect size")
     reduction_number(reduction)
     var = var.clone()
