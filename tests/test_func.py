@@ -888,6 +888,12 @@ def test_transforms_in_inference_mode():
         assert jvp(lambda x: x**2, (x,), (x,))[1].tolist() == [2.0, 8.0]
         assert jacrev(lambda x: x**2)(x).tolist() == jacfwd(lambda x: x**2)(x).tolist() == [[2.0, 0.0], [0.0, 4.0]]
         assert hessian(lambda x: (x**3).sum())(x).tolist() == [[6.0, 0.0], [0.0, 12.0]]
+        leaf = ferrograd.ones(2, dtype=ferrograd.float64, requires_grad=True)
+    # What was made there may be differentiated by elsewhere, too.
+    for x in (inside, leaf):
+        assert grad(lambda x: x.exp().sum() + (x**2).sum())(x).tolist() == [math.e + 2] * 2
+        assert jvp(lambda x: x**2, (x,), (tensor(1.0, 2.0),))[1].tolist() == [2.0, 4.0]
+        assert hessian(lambda x: (x**3).sum())(x).tolist() == [[6.0, 0.0], [0.0, 6.0]]
 
 
 def test_other_arguments_may_be_written_to():

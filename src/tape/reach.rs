@@ -1,4 +1,4 @@
-//! Where gradients can flow to.
+//! Where gradients can flow to, and the runs of the engine, which may be within each other.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;

@@ -41,6 +41,9 @@ class Level:
     def _variable(self, x):
         if not isinstance(x, Tensor):
             raise ValueError(f"Thing passed to transform API must be Tensor, got {type(x)}")
+        if x.is_inference() and not _autograd.is_inference_mode_enabled():
+            # Of inference tensors nothing is recorded there.
+            x = x.clone()
         if x.requires_grad:
             return _autograd._variable(x, False)
         leaf = x.detach()
