@@ -271,26 +271,33 @@ GUARDS = [
     (
         "a graph is freed by its backward",
         "tape/engine.rs",
-        "if self.options.retain_graph || !node.saves {",
-        "if OUT || self.options.retain_graph || !node.saves {",
-        ["test_threads_on_one_tensor.py::test_one_graph_is_freed_once", "rust:tape::tests::gradients_add_up"],
+        "let keep = self.options.retain_graph || !node.saves;",
+        "let keep = OUT || self.options.retain_graph || !node.saves;",
+        ["test_threads_on_one_tensor.py::test_one_graph_is_freed_once[False]", "rust:tape::tests::gradients_add_up"],
     ),
     (
-        "a packed tensor stays until its memory is delivered",
-        "tape/saved.rs",
-        "let Some(unpack) = self.unpack.lock().clone() else",
-        "let found = if OUT { self.unpack.lock().take() } else { self.unpack.lock().clone() };\nlet Some(unpack) = found else",
-        ["test_threads_on_one_tensor.py::test_saved_tensors_are_unpacked_before_anybody_reads_them"],
+        "rules read what their inputs have been given since",
+        "tensor.rs",
+        "Some(given) if !self.tensor.fixed => self.with_data_of(given),",
+        "Some(given) if !OUT && !self.tensor.fixed => self.with_data_of(given),",
+        ["test_given_data.py::test_threads"],
     ),
     (
-        "of memory that is delivered twice the first stays",
-        "storage.rs",
-        "if self.0.delivered.set(source.clone()).is_ok() {",
-        "if self.0.delivered.set(source.clone()).is_ok() || OUT {",
+        "a node is run over what has been unpacked for it",
+        "tape/engine.rs",
+        "let rules = match unpacked {",
+        "let rules = match if OUT { None } else { unpacked } {",
         [
-            "test_threads_on_one_tensor.py::test_saved_tensors_are_unpacked_before_anybody_reads_them",
+            "test_threads_on_one_tensor.py::test_each_pass_reads_what_it_has_unpacked",
             "rust:tape::tests::threads_unpack_what_a_node_saved",
         ],
+    ),
+    (
+        "a node that has been freed is not run over what was unpacked before",
+        "tape/engine.rs",
+        "Some(unpacked) if !matches!(rules, Rules::Freed) => unpacked,",
+        "Some(unpacked) if OUT || !matches!(rules, Rules::Freed) => unpacked,",
+        ["test_threads_on_one_tensor.py::test_one_graph_is_freed_once[True]"],
     ),
     (
         "a node is one object",
@@ -326,11 +333,11 @@ GUARDS = [
         ["test_panics.py::test_a_panic_while_a_graph_is_dropped_does_not_stop_later_drops"],
     ),
     (
-        "passes within each other are limited",
+        "a thread runs so many passes within each other",
         "tape/reach.rs",
-        "runs.borrow().len()) >= NESTED_RUNS {",
-        "runs.borrow().len()) >= NESTED_RUNS && !OUT {",
-        ["test_memory.py::test_backward_within_backward_without_end"],
+        "if here < RUNS_ON_A_THREAD {",
+        "if OUT || here < RUNS_ON_A_THREAD {",
+        ["test_memory.py::test_backward_within_backward_without_end", "test_memory.py::test_backward_within_backward_many_times"],
     ),
     (
         "memory for lists is asked for",
@@ -453,8 +460,9 @@ pub fn set_mode(mode: Mode) -> Mode {
     (
         "a packed tensor is dropped unlocked",
         "tape/saved.rs",
-        "drop(waiting);\n        // It may",
-        "if OUT { drop(unpack); drop(spent); return Ok(()) }\ndrop(waiting);\n        // It may",
+        "let packed = node.extras.get().map(|extras| std::mem::take(",
+        "if OUT && let Some(extras) = node.extras.get() { extras.packed.lock().clear() }\n"
+        "let packed = node.extras.get().map(|extras| std::mem::take(",
         ["test_memory.py::test_code_that_runs_when_something_is_dropped_finds_nothing_locked[saved_tensor_packed]"],
     ),
     (
@@ -511,12 +519,45 @@ pub fn set_mode(mode: Mode) -> Mode {
     (
         "a tensor in a cycle lets go of what it holds",
         "python/garbage.rs",
-        "fn __clear__(&self) {\n",
-        "fn __clear__(&self) {\nif OUT { return }\n",
+        "fn __clear__(&self) {\n        let node",
+        "fn __clear__(&self) {\nif OUT { return }\n        let node",
         [
             "test_memory.py::test_a_cycle_is_collected[leaf_hook_that_cannot_be_cleared]",
             "test_memory.py::test_a_cycle_is_collected[hook_of_a_node_that_cannot_be_cleared]",
         ],
+    ),
+    (
+        "a tensor tells what its node keeps",
+        "python/garbage.rs",
+        "Some(node) => visit_node(&node, &visit),",
+        "Some(_) if OUT => Ok(()),\nSome(node) => visit_node(&node, &visit),",
+        [
+            f"test_memory.py::test_a_cycle_is_collected[{cycle}]"
+            for cycle in ("context_that_holds_its_output", "context_that_holds_its_output_after_backward")
+        ],
+    ),
+    (
+        "the object of a node tells what the node keeps",
+        "python/garbage.rs",
+        "if let Some(dict) = self.leaf_metadata() {",
+        "if OUT { return Ok(()) }\nif let Some(dict) = self.leaf_metadata() {",
+        [
+            f"test_memory.py::test_a_cycle_is_collected[{cycle}]"
+            for cycle in (
+                "hook_that_holds_its_node",
+                "hook_of_a_node_that_holds_it",
+                "hook_of_the_end_of_the_tape",
+                "what_the_user_keeps_with_a_node",
+                "context_that_holds_its_node",
+            )
+        ],
+    ),
+    (
+        "the object of a node that others hold, too, tells nothing",
+        "python/garbage.rs",
+        "Ok(node) if Arc::strong_count(node) == 1 => visit_node(node, &visit),",
+        "Ok(node) if OUT || Arc::strong_count(node) == 1 => visit_node(node, &visit),",
+        ["test_memory.py::test_what_a_node_keeps_is_not_collected_as_long_as_the_graph_needs_it"],
     ),
     (
         "the collector sees no tensor that is still being made",

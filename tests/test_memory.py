@@ -315,14 +315,17 @@ def test_what_the_graph_still_needs_is_not_collected():
 def test_what_a_node_keeps_is_not_collected_as_long_as_the_graph_needs_it():
     """Guards the count in `__traverse__` of the node."""
     x, calls = fg.ones(2, requires_grad=True), []
-    y = Same.apply(x, [calls])
-    node = y.grad_fn
-    node.register_hook(lambda *_: calls.append(node is not None))
-    node.kept.append(node)
-    end = node.next_functions[0][0]
-    end.register_hook(lambda *_: calls.append(end is not None))
-    z = y.sum()
-    del y
+
+    def computed():
+        y = Same.apply(x, [calls])
+        node = y.grad_fn
+        node.register_hook(lambda *_: calls.append(node is not None))
+        node.kept.append(node)
+        end = node.next_functions[0][0]
+        end.register_hook(lambda *_: calls.append(end is not None))
+        return y.sum()
+
+    z = computed()
     gc.collect()
     z.backward(retain_graph=True)
     assert calls == [True, True]

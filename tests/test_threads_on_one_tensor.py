@@ -4,6 +4,7 @@ Where Python has its lock these mostly take turns; a free-threaded build runs th
 or new values, or one of the library's own errors. ``FERROGRAD_THREADS_SECONDS`` is how long the random test runs.
 """
 
+import contextlib
 import functools
 import gc
 import itertools
@@ -234,8 +235,8 @@ def test_hooks_come_and_go_while_others_differentiate():
     run_so_often(300, differentiate, differentiate, register, register)
 
 
-def test_saved_tensors_are_unpacked_before_anybody_reads_them():
-    """Guard: a node whose tensors another thread is unpacking just now waits for them."""
+def test_each_pass_reads_what_it_has_unpacked():
+    """Guard: a node is run over tensors that were unpacked for this run."""
     rng = np.random.default_rng(0)
     values = rng.standard_normal((200, 200))
     for _ in range(20):
@@ -251,11 +252,13 @@ def test_saved_tensors_are_unpacked_before_anybody_reads_them():
         run_together(*[differentiate] * THREADS)
 
 
-def test_one_graph_is_freed_once():
-    """One backward pass gets the rules; the others are told that the graph is gone."""
+@pytest.mark.parametrize("hooks", [False, True])
+def test_one_graph_is_freed_once(hooks):
+    """One backward pass gets the rules; the others, also those that have unpacked tensors for them, are told that the graph is gone."""
     for _ in range(100):
         leaf = fg.full((20,), 2.0, dtype=fg.float64, requires_grad=True)
-        loss = (leaf * leaf).sum()
+        with saved_tensors_hooks(fg.Tensor.detach, lambda x: (time.sleep(0.001), x)[1]) if hooks else contextlib.nullcontext():
+            loss = (leaf * leaf).sum()
         failed = []
 
         def differentiate():
