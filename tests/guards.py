@@ -283,6 +283,20 @@ GUARDS = [
         ["test_given_data.py::test_threads"],
     ),
     (
+        "data that a tensor no longer has is let go of",
+        "tensor.rs",
+        "drop(before);\n        let body",
+        "if OUT { std::mem::forget(before) } else { drop(before) }\n        let body",
+        ["test_given_data.py::test_memory_is_freed"],
+    ),
+    (
+        "rules do not hold what hooks keep",
+        "tape/saved.rs",
+        "let exchanged = held::exchange(&rules, exchanged);",
+        "let exchanged = if OUT { rules.clone() } else { held::exchange(&rules, exchanged) };",
+        ["test_saved_tensors.py::test_hooks_on_a_saved_tensor_free_its_memory"],
+    ),
+    (
         "a node is run over what has been unpacked for it",
         "tape/engine.rs",
         "let rules = match unpacked {",

@@ -629,11 +629,13 @@ def test_hooks_on_a_saved_result():
 
 
 def test_hooks_on_a_saved_tensor_free_its_memory():
-    a = leaf(1.0) * 2
-    y = a.sin()
+    array = np.array([2.0])
+    alive = weakref.ref(array)
+    y = ferrograd.from_numpy(array) * leaf(3.0)
+    del array
+    gc.collect()
+    assert alive() is not None
     y.grad_fn._raw_saved_self.register_hooks(lambda t: t.item(), lambda kept: ferrograd.tensor([kept], dtype=ferrograd.float64))
-    alive = weakref.ref(a)
-    del a
     gc.collect()
     assert alive() is None and y.grad_fn._saved_self.tolist() == [2.0]
 
