@@ -277,14 +277,14 @@ GUARDS = [
     ),
     (
         "rules read what their inputs have been given since",
-        "tensor.rs",
+        "tensor/saved.rs",
         "Some(given) if !self.tensor.fixed => self.with_data_of(given),",
         "Some(given) if !OUT && !self.tensor.fixed => self.with_data_of(given),",
         ["test_given_data.py::test_threads"],
     ),
     (
         "data that a tensor no longer has is let go of",
-        "tensor.rs",
+        "tensor/saved.rs",
         "drop(before);\n        let body",
         "if OUT { std::mem::forget(before) } else { drop(before) }\n        let body",
         ["test_given_data.py::test_memory_is_freed"],
@@ -369,7 +369,7 @@ GUARDS = [
     ),
     (
         "numbers that do not fill a tensor are an error",
-        "tensor.rs",
+        "tensor/mod.rs",
         "if values.len() != y.numel() {",
         "if !OUT && values.len() != y.numel() {",
         [
@@ -525,7 +525,7 @@ pub fn set_mode(mode: Mode) -> Mode {
     ),
     (
         "a body that other handles hold, too, is not told of",
-        "tensor.rs",
+        "tensor/mod.rs",
         "if Arc::strong_count(&self.body) > 1 {\n            return (None, None);",
         "if !OUT && Arc::strong_count(&self.body) > 1 {\n            return (None, None);",
         ["test_memory.py::test_hooks_that_another_object_needs_outlive_their_tensor"],
