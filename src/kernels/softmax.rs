@@ -28,39 +28,40 @@ pub unsafe fn softmax<T: Real + Send + Sync>(x: *const T, y: *mut T, lines: Line
             unsafe {
                 let (x, y) = ((x as *const T).add(first), (y as *mut T).add(first));
                 match (inner, n) {
-                    (1, ..LANES) => short_lines(x, y, n, width, log),
-                    (1, _) => line(x, y, n, log),
-                    _ => columns(x, y, n, inner, width, log),
+                    (1, ..LANES) => drop(short_lines(x, y, n, width, log)),
+                    (1, _) => drop(line(x, y, n, log)),
+                    _ => drop(columns(x, y, n, inner, width, log)),
                 }
             }
         },
     )
 }
 
-/// Writes m and log(s) of each line, of which [`softmax`] and its logarithm are made.
+/// Writes m and log(s) of each line, of which [`softmax`] and its logarithm are made, and the softmax to `y` if there is one.
 ///
 /// # Safety
-/// `x` must be valid for reads of all elements of the lines, `most` and `log_sum` for writes of one for each line.
-pub unsafe fn norms<T: Real + Send + Sync>(x: *const T, most: *mut T, log_sum: *mut T, lines: Lines) {
+/// `x` must be valid for reads of all elements of the lines and `y` for writes, `most` and `log_sum` for writes of one for each line.
+pub unsafe fn norms<T: Real + Send + Sync>(x: *const T, y: Option<*mut T>, most: *mut T, log_sum: *mut T, lines: Lines) {
     let Lines { n, inner, .. } = lines;
-    let (x, most, log_sum) = (x as usize, most as usize, log_sum as usize);
+    let (x, y, most, log_sum) = (x as usize, y.map(|y| y as usize), most as usize, log_sum as usize);
     strips(
         lines,
         #[inline(always)]
         |first, number, width| {
             // SAFETY: the caller answers for all elements and lines; these are worked on by one thread.
             unsafe {
-                let x = (x as *const T).add(first);
-                let (mosts, sums) = match (inner, n) {
-                    (1, ..LANES) => {
+                let (x, y) = ((x as *const T).add(first), y.map(|y| (y as *mut T).add(first)));
+                let same = |(most, sum): (T, T)| ([most; STRIP], [sum; STRIP]);
+                let (mosts, sums) = match (y, inner, n) {
+                    (Some(y), 1, ..LANES) => short_lines(x, y, n, width, false),
+                    (Some(y), 1, _) => same(line(x, y, n, false)),
+                    (Some(y), ..) => columns(x, y, n, inner, width, false),
+                    (None, 1, ..LANES) => {
                         let block = turned(x, n, width);
                         columns_norm(block.as_ptr(), n, STRIP, STRIP, |_, _| {})
                     }
-                    (1, _) => {
-                        let (most, sum) = line_norm(x, n, |_, _| {});
-                        ([most; STRIP], [sum; STRIP])
-                    }
-                    _ => columns_norm(x, n, inner, width, |_, _| {}),
+                    (None, 1, _) => same(line_norm(x, n, |_, _| {})),
+                    (None, ..) => columns_norm(x, n, inner, width, |_, _| {}),
                 };
                 for i in 0..if inner == 1 && n >= LANES { 1 } else { width } {
                     (most as *mut T).add(number + i).write_unaligned(mosts[i]);
@@ -71,37 +72,30 @@ pub unsafe fn norms<T: Real + Send + Sync>(x: *const T, most: *mut T, log_sum: *
     )
 }
 
-/// Writes (exp(x - m - log(s)) - [k = place]) c, for the k-th element of each line: the gradient of the negative logarithm of
-/// the softmax at a place of the line, c times.
+/// Writes (p - [k = place]) c, for the k-th element p of each line, which is a softmax: the gradient of the negative logarithm of
+/// its element at a place of the line, c times.
 ///
 /// # Safety
-/// `x` must be valid for reads and `y` for writes of all elements of the lines; the others for reads of one for each line.
+/// `p` must be valid for reads and `y` for writes of all elements of the lines; the others for reads of one for each line.
 /// Places must be within lines.
-pub unsafe fn log_loss_gradient<T: Real + Send + Sync>(
-    x: *const T,
-    y: *mut T,
-    lines: Lines,
-    norms: [*const T; 2],
-    c: *const T,
-    places: *const i64,
-) {
+pub unsafe fn log_loss_gradient<T: Real + Send + Sync>(p: *const T, y: *mut T, lines: Lines, c: *const T, places: *const i64) {
     let Lines { n, inner, .. } = lines;
-    let (x, y, c, places, norms) = (x as usize, y as usize, c as usize, places as usize, norms.map(|norm| norm as usize));
+    let (p, y, c, places) = (p as usize, y as usize, c as usize, places as usize);
     strips(
         lines,
         #[inline(always)]
         |first, number, width| {
             // SAFETY: the caller answers for all elements and lines; these are worked on by one thread.
             unsafe {
-                let (x, y) = ((x as *const T).add(first), (y as *mut T).add(first));
-                let of_line = |list: usize, i: usize| (list as *const T).add(number + i).read_unaligned();
+                let (p, y) = ((p as *const T).add(first), (y as *mut T).add(first));
+                let of_line = |i: usize| (c as *const T).add(number + i).read_unaligned();
                 let place = |i: usize| (places as *const i64).add(number + i).read_unaligned() as usize;
                 // As rows of neighbours: of a line, or of neighbouring lines.
                 if inner == 1 {
                     for i in 0..if n < LANES { width } else { 1 } {
-                        let (most, log_sum, c) = (of_line(norms[0], i), of_line(norms[1], i), of_line(c, i));
+                        let c = of_line(i);
                         for k in i * n..(i + 1) * n {
-                            y.add(k).write_unaligned(math::exp(x.add(k).read_unaligned() - most - log_sum) * c);
+                            y.add(k).write_unaligned(p.add(k).read_unaligned() * c);
                         }
                         let at = y.add(i * n + place(i));
                         at.write_unaligned(at.read_unaligned() - c);
@@ -109,14 +103,12 @@ pub unsafe fn log_loss_gradient<T: Real + Send + Sync>(
                 } else {
                     for k in 0..n {
                         for i in 0..width {
-                            let e =
-                                math::exp(x.add(k * inner + i).read_unaligned() - of_line(norms[0], i) - of_line(norms[1], i));
-                            y.add(k * inner + i).write_unaligned(e * of_line(c, i));
+                            y.add(k * inner + i).write_unaligned(p.add(k * inner + i).read_unaligned() * of_line(i));
                         }
                     }
                     for i in 0..width {
                         let at = y.add(place(i) * inner + i);
-                        at.write_unaligned(at.read_unaligned() - of_line(c, i));
+                        at.write_unaligned(at.read_unaligned() - of_line(i));
                     }
                 }
             }
@@ -253,8 +245,9 @@ unsafe fn line_norm<T: Real>(x: *const T, n: usize, keep: impl Fn(usize, T)) -> 
     (most, sum)
 }
 
+/// Writes the softmax of a line, or its logarithm, and answers the same as [`line_norm`].
 #[inline(always)]
-unsafe fn line<T: Real>(x: *const T, y: *mut T, n: usize, log: bool) {
+unsafe fn line<T: Real>(x: *const T, y: *mut T, n: usize, log: bool) -> (T, T) {
     // SAFETY: the caller answers for n elements of both.
     let (get, set) = (|i: usize| unsafe { x.add(i).read_unaligned() }, |i: usize, v: T| unsafe { y.add(i).write_unaligned(v) });
     // SAFETY: as above.
@@ -277,6 +270,7 @@ unsafe fn line<T: Real>(x: *const T, y: *mut T, n: usize, log: bool) {
         // SAFETY: just written.
         (0..n).for_each(|i| set(i, unsafe { y.add(i).read_unaligned() } / sum));
     }
+    (most, sum)
 }
 
 /// Lines of n < LANES elements as columns.
@@ -294,18 +288,19 @@ unsafe fn turned<T: Real>(x: *const T, n: usize, width: usize) -> [T; LANES * ST
 
 /// Neighbouring lines that are too short to vectorise along: turned into columns and back.
 #[inline(always)]
-unsafe fn short_lines<T: Real>(x: *const T, y: *mut T, n: usize, width: usize, log: bool) {
+unsafe fn short_lines<T: Real>(x: *const T, y: *mut T, n: usize, width: usize, log: bool) -> ([T; STRIP], [T; STRIP]) {
     // SAFETY: the caller answers for `width` lines of n elements.
     let mut block = unsafe { turned(x, n, width) };
     let at = block.as_mut_ptr();
     // SAFETY: the block holds n < LANES rows of STRIP elements.
-    unsafe { columns(at, at, n, STRIP, STRIP, log) };
+    let norms = unsafe { columns(at, at, n, STRIP, STRIP, log) };
     for i in 0..width {
         for k in 0..n {
             // SAFETY: as above.
             unsafe { y.add(i * n + k).write_unaligned(block[k * STRIP + i]) };
         }
     }
+    norms
 }
 
 /// The same as [`line_norm`] of `width` neighbouring lines.
@@ -335,10 +330,11 @@ unsafe fn columns_norm<T: Real>(
     (most, sum)
 }
 
+/// Writes the softmax of `width` neighbouring lines, or its logarithm, and answers the same as [`columns_norm`].
 #[inline(always)]
-unsafe fn columns<T: Real>(x: *const T, y: *mut T, n: usize, inner: usize, width: usize, log: bool) {
+unsafe fn columns<T: Real>(x: *const T, y: *mut T, n: usize, inner: usize, width: usize, log: bool) -> ([T; STRIP], [T; STRIP]) {
     // SAFETY: the caller answers for n rows of `width` elements, `inner` apart.
-    let (most, mut sum) = unsafe {
+    let (most, sum) = unsafe {
         columns_norm(
             x,
             n,
@@ -352,18 +348,20 @@ unsafe fn columns<T: Real>(x: *const T, y: *mut T, n: usize, inner: usize, width
             },
         )
     };
+    let mut shift = sum;
     if log {
-        (0..width).for_each(|i| sum[i] = math::ln(sum[i]));
+        (0..width).for_each(|i| shift[i] = math::ln(sum[i]));
     }
     for k in 0..n {
         for i in 0..width {
             // SAFETY: as above.
             unsafe {
                 let (from, to) = (x.add(k * inner + i), y.add(k * inner + i));
-                to.write_unaligned(if log { from.read_unaligned() - most[i] - sum[i] } else { to.read_unaligned() / sum[i] });
+                to.write_unaligned(if log { from.read_unaligned() - most[i] - shift[i] } else { to.read_unaligned() / sum[i] });
             }
         }
     }
+    (most, sum)
 }
 
 #[cfg(test)]

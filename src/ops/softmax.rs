@@ -150,7 +150,7 @@ fn gradient(op: &'static str, g: &Tensor, y: &Tensor, dim: isize, log: bool) -> 
 }
 
 /// y (g - sum(g y)), the derivative of `softmax` along `dim`.
-fn softmax_backward(g: &Tensor, y: &Tensor, dim: isize) -> Result<Tensor> {
+pub(crate) fn softmax_backward(g: &Tensor, y: &Tensor, dim: isize) -> Result<Tensor> {
     let z = gradient("softmax_backward_data", g, y, dim, false)?;
     vjp!("softmax_backward_data", z, {
         g: |h| softmax_backward(h, &y, dim),

@@ -199,10 +199,6 @@ impl Packed {
             );
         }
         let x = x.detached(false).to_dtype(self.dtype)?.contiguous()?;
-        Ok(match &self.edge {
-            Edge::Node(node, output) => x.with_origin(node.clone(), *output),
-            Edge::Leaf(meta) => x.with_meta(meta.clone()),
-            Edge::None => x,
-        })
+        Ok(x.at_edge(&self.edge))
     }
 }

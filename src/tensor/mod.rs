@@ -364,6 +364,15 @@ impl Tensor {
         self.placed(Some((node, output)), OnceLock::new())
     }
 
+    /// This tensor with a place on the tape.
+    pub fn at_edge(self, place: &Edge) -> Tensor {
+        match place {
+            Edge::Node(node, output) => self.with_origin(node.clone(), *output),
+            Edge::Leaf(meta) => self.with_meta(meta.clone()),
+            Edge::None => self,
+        }
+    }
+
     /// This tensor with a snapshot of where `x` is on the tape now.
     pub fn with_meta_of(self, x: &Tensor) -> Tensor {
         match x.node() {

@@ -10,9 +10,12 @@ use crate::kernels::{par, softmax as kernel, without_interpreter};
 use crate::layout::Shape;
 use crate::ops::along::Target;
 use crate::ops::arguments::Dims;
+use crate::ops::softmax::softmax_backward;
 use crate::runtime_error;
 use crate::storage::Access;
+use crate::tape::held::Role;
 use crate::tape::is_recording;
+use crate::tape::record::Edge;
 use crate::tape::sample::made_of;
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -214,7 +217,8 @@ pub fn nll_loss(
         .map(|y| y.watching(&[x]))
 }
 
-/// The `nll_loss` of the logarithm of the softmax over classes, which is not stored.
+/// The `nll_loss` of the logarithm of the softmax over classes. Stored is the softmax, if there is a derivative, so that the input
+/// may be written to.
 fn class_cross_entropy(
     x: &Tensor,
     target: &Tensor,
@@ -228,13 +232,17 @@ fn class_cross_entropy(
     let samples = classes.places.len();
     let values = x.detached_read()?.contiguous()?;
     let norms = Tensor::uninitialized(OP, &[2, samples], x.dtype())?;
+    let wanted = is_recording() && x.requires_grad();
+    let softmax = Tensor::uninitialized(OP, if wanted { x.shape() } else { &[0] }, x.dtype())?;
     let y = crate::dispatch_floats!(x.dtype(), OP, T => {
         let _access = Access::new(&[values.storage()], &[]);
         let (from, most) = (Target::<T>::of(&values), Target::<T>::of(&norms));
         if values.numel() > 0 {
-            // SAFETY: the input is contiguous and locked for reading; norms are fresh, two for each sample.
+            // SAFETY: the input is contiguous and locked for reading; the rest is fresh: the softmax of its shape, if there is one,
+            // and two norms for each sample.
             without_interpreter(values.numel() * 4, || unsafe {
-                kernel::norms(values.ptr::<T>(), norms.ptr::<T>(), norms.ptr::<T>().add(samples), lines);
+                let to = wanted.then(|| softmax.ptr::<T>());
+                kernel::norms(values.ptr::<T>(), to, norms.ptr::<T>(), norms.ptr::<T>().add(samples), lines);
             });
         }
         // SAFETY: as above; places are those of classes, within the input.
@@ -243,9 +251,8 @@ fn class_cross_entropy(
         })
     })?;
     let slope = Slope::new(&classes, reduce, target, weight);
-    // Torch saves the logarithm of the softmax.
-    let x = &x.fixed();
-    vjp!(name_of(x), classes.reduce(y, reduce)?, { x: |g| class_backward(g, &x, &norms, &slope) })
+    let (softmax, place) = (softmax.save_as(Role::Output(0)), x.edge());
+    vjp!(name_of(x), classes.reduce(y, reduce)?, { x: |g| class_backward(g, &softmax, &place, &slope) })
 }
 
 const OP: &str = "cross_entropy";
@@ -367,27 +374,26 @@ fn smooth_cross_entropy(
     (right * (1.0 - smoothing))? + (even * (smoothing / count as f64))?
 }
 
-/// (softmax(x) - [the right class]) g.
-fn class_backward(g: &Tensor, x: &Tensor, norms: &Tensor, slope: &Slope) -> Result<Tensor> {
-    let g = slope.of_samples(g)?.to_dtype(x.dtype())?;
+/// (softmax - [the right class]) g, for the softmax of what has this place on the tape.
+fn class_backward(g: &Tensor, softmax: &Tensor, place: &Edge, slope: &Slope) -> Result<Tensor> {
+    let g = slope.of_samples(g)?.to_dtype(softmax.dtype())?;
     if is_recording() {
-        let softmax = x.softmax(slope.dim as isize, None)?;
+        let (dim, x) = (slope.dim as isize, softmax.detached(false).at_edge(place));
+        let softmax = vjp!("softmax", softmax.detached(false), { x: |h, y| softmax_backward(h, y, dim) })?;
         return (softmax * g.unsqueeze_at(slope.dim)?)? - slope.at_classes(&g)?;
     }
-    let (values, g) = (x.detached_read()?.contiguous()?, g.contiguous()?);
-    let y = Tensor::uninitialized("cross_entropy_backward", x.shape(), x.dtype())?;
+    let (softmax, g) = (softmax.detached_read()?.contiguous()?, g.contiguous()?);
+    let y = Tensor::uninitialized("cross_entropy_backward", softmax.shape(), softmax.dtype())?;
     if y.numel() == 0 {
         return Ok(y);
     }
-    let lines = Lines::new(x.shape(), slope.dim);
-    crate::dispatch_floats!(x.dtype(), "cross_entropy_backward", T => {
-        let _access = Access::new(&[values.storage(), g.storage()], &[]);
-        let most = norms.ptr::<T>();
+    let lines = Lines::new(y.shape(), slope.dim);
+    crate::dispatch_floats!(y.dtype(), "cross_entropy_backward", T => {
+        let _access = Access::new(&[softmax.storage(), g.storage()], &[]);
         // SAFETY: all are contiguous, with one or two elements for each sample, and locked or known here alone; places are those of
         // classes.
-        without_interpreter(values.numel() * 4, || unsafe {
-            let norms = [most.cast_const(), most.add(slope.index.numel())];
-            kernel::log_loss_gradient(values.ptr::<T>(), y.ptr::<T>(), lines, norms, g.ptr::<T>(), slope.index.ptr::<i64>());
+        without_interpreter(y.numel(), || unsafe {
+            kernel::log_loss_gradient(softmax.ptr::<T>(), y.ptr::<T>(), lines, g.ptr::<T>(), slope.index.ptr::<i64>());
         });
         Ok(())
     })?;
