@@ -78,8 +78,9 @@ impl<'a> Batch<'a> {
         running.map_or(Ok(()), |running| [running.mean, running.variance].iter().try_for_each(|y| check_same_dtype(x, y)))
     }
 
-    /// The result, recorded, and the means and one over the deviations of the channels that it was normalized by.
-    fn normalize(&self, op: &'static str, x: &Tensor) -> Result<[Tensor; 3]> {
+    /// The result, recorded, and the means and one over the deviations of the channels that it was normalized by. `reserve` is what
+    /// torch saves, too.
+    fn normalize(&self, op: &'static str, x: &Tensor, reserve: Option<&Tensor>) -> Result<[Tensor; 3]> {
         let channels = *x.shape().get(1).ok_or_else(|| Error::Dim { op: "batch_norm", dim: 1, rank: x.rank() })?;
         self.check(x, channels)?;
         if x.numel() == 0 {
@@ -103,7 +104,8 @@ impl<'a> Batch<'a> {
         if let (Some(running), true) = (self.running, self.training) {
             self.update(running, &values, groups.size() as f64)?;
         }
-        let y = plan.record(x, self.affine, &values, vec![values.y.clone()])?.swap_remove(0);
+        let others: Vec<_> = self.running.iter().flat_map(|running| [running.mean, running.variance]).chain(reserve).collect();
+        let y = plan.record(x, self.affine, &values, vec![values.y.clone()], &others)?.swap_remove(0);
         for average in self.running.iter().flat_map(|running| [running.mean, running.variance]) {
             [&y, &values.mean, &values.rstd].iter().for_each(|made| made.note_sample_of(average.sample_of()));
         }
@@ -123,7 +125,10 @@ impl<'a> Batch<'a> {
                 let new = new.view_as_shape(average.shape())?;
                 (average.detached(false) * (1.0 - self.momentum))? + (new * (factor * self.momentum))?
             })?;
+            let version = average.version();
             view::overwrite("batch_norm", average, &new)?;
+            // Torch does not count it: what earlier batches have saved stays good.
+            average.set_version(version);
         }
         Ok(())
     }
@@ -131,7 +136,7 @@ impl<'a> Batch<'a> {
     /// The result alone. Of no elements it is these, so that their gradient has a shape.
     fn apply(&self, x: &Tensor) -> Result<Tensor> {
         if x.numel() > 0 {
-            let [y, ..] = self.normalize("native_batch_norm", x)?;
+            let [y, ..] = self.normalize("native_batch_norm", x, None)?;
             return Ok(y);
         }
         let mut y = x.clone_in(super::arguments::MemoryFormat::Preserve)?;
@@ -184,7 +189,7 @@ pub fn native_batch_norm(
     eps: f64,
 ) -> Result<Several> {
     let batch = Batch::new((weight, bias), (running_mean, running_var), training, (momentum, eps), input)?;
-    Ok(Several(batch.normalize("native_batch_norm", input)?.into()))
+    Ok(Several(batch.normalize("native_batch_norm", input, None)?.into()))
 }
 
 /// [`native_batch_norm`] under its other name, which has a node of its own.
@@ -202,7 +207,7 @@ pub fn _native_batch_norm_legit(
 ) -> Result<Several> {
     let op = if running_mean.is_some() { "native_batch_norm_legit" } else { "native_batch_norm_legit.1" };
     let batch = Batch::new((weight, bias), (running_mean, running_var), training, (momentum, eps), input)?;
-    Ok(Several(batch.normalize(op, input)?.into()))
+    Ok(Several(batch.normalize(op, input, None)?.into()))
 }
 
 /// [`native_batch_norm`] that always trains, with an empty fourth result, which is what its derivative has no need of.
@@ -218,8 +223,9 @@ pub fn _batch_norm_with_update(
     eps: f64,
 ) -> Result<Several> {
     let batch = Batch::new((weight, bias), (Some(running_mean), Some(running_var)), true, (momentum, eps), input)?;
-    let mut all = Vec::from(batch.normalize("batch_norm_with_update", input)?);
-    all.push(Tensor::uninitialized("batch_norm", &[0], DType::U8)?);
+    let reserve = Tensor::uninitialized("batch_norm", &[0], DType::U8)?;
+    let mut all = Vec::from(batch.normalize("batch_norm_with_update", input, Some(&reserve))?);
+    all.push(reserve);
     Ok(Several(all))
 }
 
@@ -347,7 +353,8 @@ fn layer_norm_all(x: &Tensor, normalized_shape: &[isize], affine: Affine<'_>, ep
     shape[x.rank() - normalized_shape.len()..].fill(1);
     let plan = Plan { op: OP, backward: "native_layer_norm_backward", groups, statistics: Statistics::OfGroup, eps };
     let values = if x.numel() > 0 { plan.values(x, affine, None)? } else { plan.of_nothing(x, groups.outer)? };
-    let mut outputs = plan.record(x, affine, &values, vec![values.y.clone()])?;
+    let bias: Vec<_> = affine.bias.into_iter().collect();
+    let mut outputs = plan.record(x, affine, &values, vec![values.y.clone()], &bias)?;
     for statistic in [&values.mean, &values.rstd] {
         outputs.push(statistic.view_as_shape(&shape)?.without_meta());
     }
@@ -376,11 +383,15 @@ pub fn rms_norm(input: &Tensor, normalized_shape: Vec<isize>, weight: Option<&Te
         let y = (x * rstd)?;
         return weight.map_or(Ok(y.clone()), |weight| y * weight)?.to_dtype(x.dtype());
     }
+    if let Some(weight) = weight.filter(|weight| weight.requires_grad() && !x.requires_grad()) {
+        // Of its two steps, only the second has a derivative, and keeps what is multiplied instead of `input`.
+        return rms_norm(x, normalized_shape, None, Some(eps))? * weight;
+    }
     let affine = Affine { weight, bias: None };
     // Torch composes it, so that the last op is a product.
     let plan = Plan { op: "mul", backward: "rms_norm_backward", groups, statistics: Statistics::AroundZero, eps };
     let values = if x.numel() > 0 { plan.values(x, affine, None)? } else { plan.of_nothing(x, groups.outer)? };
-    Ok(plan.record(x, affine, &values, vec![values.y.clone()])?.swap_remove(0))
+    Ok(plan.record(x, affine, &values, vec![values.y.clone()], &[])?.swap_remove(0))
 }
 
 /// Each group of neighbouring channels of a sample less its mean, over its deviation, times a weight and plus a bias of the channel.
@@ -457,5 +468,5 @@ fn group_norm_all(x: &Tensor, affine: Affine<'_>, sizes: [usize; 3], groups: isi
     let values = if x.numel() > 0 { plan.values(x, affine, None)? } else { plan.of_nothing(x, samples * groups)? };
     let of_groups = |statistic: &Tensor| statistic.view_as_shape(&shape).map(Tensor::without_meta);
     let outputs = vec![values.y.clone(), of_groups(&values.mean)?, of_groups(&values.rstd)?];
-    plan.record(x, affine, &values, outputs)
+    plan.record(x, affine, &values, outputs, &[])
 }

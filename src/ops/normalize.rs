@@ -149,8 +149,15 @@ impl Plan {
     }
 
     /// Puts results on the tape: of `outputs` the first is what `values` has made of `x`, and if there are more, they are the
-    /// means and one over the deviations.
-    pub fn record(&self, x: &Tensor, affine: Affine<'_>, values: &Normalized, outputs: Vec<Tensor>) -> Result<Vec<Tensor>> {
+    /// means and one over the deviations. Of what torch saves besides, `others` are what the rule has no need of.
+    pub fn record(
+        &self,
+        x: &Tensor,
+        affine: Affine<'_>,
+        values: &Normalized,
+        outputs: Vec<Tensor>,
+        others: &[&Tensor],
+    ) -> Result<Vec<Tensor>> {
         let mut recorder = Recorder::new(self.op);
         let on_tape = [x].into_iter().chain(affine.each()).fold(false, |on, input| recorder.input(input) | on);
         recorder.note_samples(&outputs[..1]);
@@ -160,7 +167,9 @@ impl Plan {
         let (plan, x, weight) = (*self, x.save_input(Role::Operand(0)), affine.weight.map(|w| w.save_input(Role::Operand(1))));
         let (bias, mean, rstd) =
             (affine.bias.map(|bias| Shape::from_slice(bias.shape())), values.mean.save(), values.rstd.save());
+        let others: Vec<Tensor> = others.iter().map(|other| other.save()).collect();
         let rule = move |grads: &[Option<Tensor>], _: &[bool], _: &Arc<Node>| {
+            others.iter().try_for_each(Tensor::check_saved)?;
             let [g, g_mean, g_rstd] = [0, 1, 2].map(|i: usize| grads.get(i).and_then(Option::as_ref));
             let [mut gx, gw, gb] = match g {
                 Some(g) => plan.backward(g, &x, weight.as_deref(), &mean, &rstd)?.map(Some),
