@@ -355,7 +355,7 @@ fn bagged(
         }
     })?;
     let places = places.cloned();
-    let weighted = scales.is_some();
+    let (weighted, given) = (scales.is_some(), scales);
     let scales = match scales {
         Some(scales) => scales.clone(),
         None => Tensor::zeroed("embedding_bag", &[0], dtype)?,
@@ -384,5 +384,9 @@ fn bagged(
             let found = products(g, &of_scales.routes.to, &weight, &of_scales.routes.from)?;
             Tensor::zeroed("embedding_bag_backward", &[of_scales.kept.len()], dtype)?.masked_scatter(&kept, &found)
         }
+    })
+    .map(|y| match given {
+        Some(scales) => y.watching_if_followed(scales),
+        None => y,
     })
 }

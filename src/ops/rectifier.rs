@@ -77,6 +77,7 @@ impl Tensor {
             x: |g| prelu_backward(g, &x, &w),
             w: |g| (g * x.neg()?.relu()?)?.neg()?.flat_in("prelu_kernel_backward", &w)
         })
+        .map(|y| if x.requires_grad() { y } else { y.watching(&[&w]) })
     }
 }
 

@@ -217,6 +217,9 @@ pub fn ctc_loss(
         source.check_saved()?;
         spread(g, &slopes, &x)
     } })
+    // Torch saves both, and answers another result where infinity is replaced.
+    .map(|y| y.watching(&[x]))
+    .map(|y| if zero_infinity { y } else { y.watching_itself() })
 }
 
 /// Slopes of the losses of samples, times their gradients.

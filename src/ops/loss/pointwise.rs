@@ -218,6 +218,7 @@ pub fn binary_cross_entropy(
         x: |g| bce_backward(&(g * factor)?, &x, &t, &w),
         t: |g| ((g * factor)? * &same)? * x.logit(None)?.neg()?
     })
+    .map(|y| y.watching_if_followed(t))
 }
 
 /// g w (x - t) / (x (1 - x)).
@@ -283,7 +284,7 @@ pub fn binary_cross_entropy_with_logits(
     let rule =
         Logits { weight: weight.map(Tensor::save), pos_weight: pos_weight.map(Tensor::save), factor: reduce.share(t.numel()) };
     let same = rule.clone();
-    let y = vjp!(OP, y, { x: |g| rule.to_input(g, &x, &t), t: |g| same.to_target(g, &x) })?;
+    let y = vjp!(OP, y, { x: |g| rule.to_input(g, &x, &t), t: |g| same.to_target(g, &x) })?.watching_if_followed(&t);
     // As in torch, the result is of the dtype of the target.
     in_dtype_of(OP, y, target)
 }
