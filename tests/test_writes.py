@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import ferrograd
+from ferrograd import masked
 from ferrograd.nn import functional as F
 
 linalg = ferrograd.linalg
@@ -89,6 +90,31 @@ REFUSED = {
     "elu_": (lambda x: F.elu_(x * 1), [V], ["y"]),
     "selu_": (lambda x: F.selu_(x * 1), [V], ["y"]),
     "sgn_": (lambda x: (x * 1).sgn_(), [V], ["y"]),
+    "cross_entropy": (F.cross_entropy, [M, lambda: whole(0, 1, 2)], [1]),
+    "cross_entropy smoothed": (lambda x, t: F.cross_entropy(x, t, label_smoothing=0.1), [M, lambda: whole(0, 1, 2)], [1]),
+    "binary_cross_entropy of constants": (F.binary_cross_entropy, [lambda: real(3, grad=False) / 2, V], [0, 1]),
+    "logits that are constants": (F.binary_cross_entropy_with_logits, [CONSTANT, V], [0, 1]),
+    "ctc_loss": (lambda x: F.ctc_loss(x, whole(1, 2), whole(3), whole(2), reduction="none"), [lambda: real(3, 1, 3)], [0, "y"]),
+    "prelu of a constant": (F.prelu, [CONSTANT, lambda: real(1)], [0, 1]),
+    "embedding_bag": (
+        lambda x, w: F.embedding_bag(whole(0, 1, 2), x, whole(0, 2), mode="sum", per_sample_weights=w),
+        [lambda: real(3, 3, grad=False), V],
+        [0, 1],
+    ),
+    "batch_norm": (lambda x, m, v, w, b: F.batch_norm(x, m, v, w, b, True), [M, CONSTANT, CONSTANT, V, V], [0, 1, 2, 3]),
+    "batch_norm in evaluation": (F.batch_norm, [M, CONSTANT, CONSTANT, V, V], [0, 1, 2, 3]),
+    "instance_norm": (lambda x, m, v: F.instance_norm(x, m, v), [lambda: real(2, 3, 4), CONSTANT, CONSTANT], [0]),
+    "layer_norm": (lambda x, w, b: F.layer_norm(x, (3,), w, b), [M, V, V], [0, 1, 2]),
+    "group_norm": (lambda x, w, b: F.group_norm(x, 1, w, b), [M, V, V], [0, 1]),
+    "rms_norm": (lambda x, w: F.rms_norm(x, (3,), w), [M, V], [0, 1]),
+    "rms_norm of a constant": (lambda x, w: F.rms_norm(x, (3,), w), [lambda: real(3, 3, grad=False), V], []),
+    "bilinear": (F.bilinear, [M, M, lambda: real(2, 3, 3), lambda: real(2)], [0, 1, 2]),
+    "bilinear of a constant": (F.bilinear, [lambda: real(3, 3, grad=False), M, lambda: real(2, 3, 3, grad=False)], [0, 2]),
+    "attention": (F.scaled_dot_product_attention, [IMAGE(3, 4)] * 3 + [lambda: real(3, 3, grad=False)], [0, 1, 2, 3, "y"]),
+    "attention in steps": (F.scaled_dot_product_attention, [M, M, M, M], [2]),
+    "attention with a step": (F.scaled_dot_product_attention, [IMAGE(3, 4)] * 3 + [M], [2]),
+    "masked of its shape": (lambda x, m: masked.sum(x, mask=m), [V, lambda: whole(True, False, True)], [1]),
+    "masked": (lambda x, m: masked.sum(x, mask=m), [M, lambda: whole(True, False, True)], []),
 }
 
 
@@ -143,3 +169,33 @@ def test_views_of_a_written_base_that_are_roots():
         for run in (lambda: ferrograd.autograd.grad(a, x, ferrograd.ones(2)), lambda: a.backward(ferrograd.ones(2))):
             with pytest.raises(RuntimeError, match="is a view and its base or another view of its base has been modified inplace"):
                 run()
+
+
+@pytest.mark.parametrize("shape, target", [((3, 4), (0, 3, 1)), ((40,), 7), ((2, 3, 70), [[1] * 70, [2] * 70])])
+def test_cross_entropy_is_of_what_it_saw(shape, target):
+    """Its derivative, once and again, is that at the input before it was written to."""
+    target = ferrograd.tensor(target)
+    x = real(*shape)
+    softmax = x.detach().softmax(min(len(shape) - 1, 1))
+    loss = F.cross_entropy(x, target, reduction="sum")
+    with ferrograd.no_grad():
+        x.mul_(3).sub_(1)
+    (g,) = ferrograd.autograd.grad(loss, x, create_graph=True)
+    right = F.one_hot(target, softmax.shape[min(len(shape) - 1, 1)])
+    expected = softmax - (right.movedim(-1, 1) if len(shape) == 3 else right)
+    assert ferrograd.allclose(g, expected)
+    assert ferrograd.equal(ferrograd.autograd.grad(loss, x, retain_graph=True)[0], g.detach())
+    # The gradient of sum(g v) is p v - p sum(p v).
+    v = ferrograd.rand_like(g)
+    (twice,) = ferrograd.autograd.grad(g, x, v)
+    dim = min(len(shape) - 1, 1)
+    assert ferrograd.allclose(twice, softmax * v - softmax * (softmax * v).sum(dim, keepdim=True))
+
+
+def test_later_batches_do_not_spoil_earlier_ones():
+    """Batch normalization moves its averages without counting it, as torch does."""
+    norm = ferrograd.nn.BatchNorm1d(3)
+    before = norm.running_mean._version
+    first, second = norm(ferrograd.rand(4, 3, requires_grad=True)), norm(ferrograd.rand(4, 3, requires_grad=True))
+    assert norm.running_mean._version == before
+    (first + second).sum().backward()

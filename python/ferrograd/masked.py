@@ -67,11 +67,11 @@ def _dims(dim, rank):
 
 
 def _full_mask(input, mask):
-    """The mask as bools, of the input's shape."""
+    """The mask as bools, of the input's shape. One of another shape may be written to later, as in torch."""
     if mask.shape != input.shape:
         if mask.ndim > input.ndim:
             raise IndexError(f"masked: the mask has {mask.ndim} dims, more than the input, which has {input.ndim}")
-        mask = mask.broadcast_to(input.shape)
+        mask = mask.clone().broadcast_to(input.shape)
     return mask.to(dtype=ferrograd.bool)
 
 

@@ -35,6 +35,16 @@ use crate::tape::sample::Samples;
 use crate::tape::{Grad, GradObject, Meta};
 use crate::tensor::Tensor;
 
+/// A result of several ops that torch has in one: its backward fails if an operand, or unless told otherwise the result, has been
+/// written to, as torch saves them.
+#[pyfunction]
+#[pyo3(signature = (result, operands, result_too=true))]
+pub fn _saving(result: &Tensor, operands: Vec<PyRef<'_, Tensor>>, result_too: bool) -> Tensor {
+    let operands: Vec<&Tensor> = operands.iter().map(|x| &**x).collect();
+    let y = result.clone().watching(&operands);
+    if result_too { y.watching_itself() } else { y }
+}
+
 /// A gradient that Python holds: the same object each time.
 pub(super) struct PyGrad(pub(super) Py<Tensor>);
 

@@ -240,6 +240,8 @@ mod _C {
         use crate::ops::softmax::{
             _log_softmax_backward_data, _safe_softmax, _softmax_backward_data, log_softmax, softmax, softmin,
         };
+        #[pymodule_export]
+        use crate::python::autograd::_saving;
     }
 
     /// Special functions; `ferrograd.special` is their public face.

@@ -40,6 +40,23 @@ def _repeated(x, heads):
     return x.repeat_interleave(heads // x.shape[-3], -3)
 
 
+def _is_fused(query, key, value, attn_mask, enable_gqa):
+    """Whether torch does it in one op, which saves its operands and its result."""
+    operands = (query, key, value)
+    if any(x.dim() != 4 or x.stride(-1) != 1 for x in operands):
+        return False
+    shapes = {(x.shape[0], *x.shape[3:]) for x in operands}
+    if len(shapes) > 1 or key.shape[1] != value.shape[1] or not enable_gqa and query.shape[1] != key.shape[1]:
+        return False
+    if attn_mask is None:
+        return True
+    rows, columns = attn_mask.size(-2), attn_mask.size(-1)
+    if attn_mask.requires_grad or rows not in (1, query.shape[2]) or columns not in (1, key.shape[2]):
+        return False
+    leading = attn_mask.shape[:-2]
+    return not leading or len(leading) == 2 and all(m in (1, n) for m, n in zip(leading, query.shape))
+
+
 def scaled_dot_product_attention(
     query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False
 ):
@@ -51,26 +68,37 @@ def scaled_dot_product_attention(
     Shape: (*, l, e), (*, s, e) and (*, s, v) to (*, l, v). Dtype: float, the same for all.
     """
     _check_operands(query, key, value, attn_mask, is_causal)
+    empty = 0 in (query.numel(), key.numel(), value.numel())
+    fused = not empty and dropout_p == 0.0 and _is_fused(query, key, value, attn_mask, enable_gqa)
+    saved = (query, key, value) if attn_mask is None or attn_mask.dtype == _C.bool else (query, key, value, attn_mask)
+    if empty:
+        # Of nothing torch saves nothing.
+        value = value.clone()
     if enable_gqa:
         key, value = _repeated(key, query.shape[-3]), _repeated(value, query.shape[-3])
     if scale is None:
         size = query.shape[-1]
         scale = 1 / math.sqrt(size) if size else math.inf
-    weights = (query * scale) @ key.transpose(-2, -1)
+    if fused:
+        weights = (query * scale) @ key.transpose(-2, -1)
+    else:
+        root = math.sqrt(abs(scale))
+        weights = (query * math.copysign(root, scale)) @ (key.transpose(-2, -1) * root)
     hidden = None
     if is_causal:
         hidden = ~_C.ones(weights.shape[-2:], dtype=_C.bool).tril()
     elif attn_mask is not None and attn_mask.dtype == _C.bool:
-        hidden = ~attn_mask
+        hidden = ~attn_mask.expand_as(weights)
     elif attn_mask is not None:
-        weights = weights + attn_mask
+        weights = weights + attn_mask.expand_as(weights)
     if hidden is not None:
         weights = weights.masked_fill(hidden, -math.inf)
     # Of a softmax of nothing but -inf, which a mask can make, only the safe form has a value.
     weights = weights.softmax(-1) if attn_mask is None else _C._nn._safe_softmax(weights, -1)
     if dropout_p > 0.0:
         weights = functional.dropout(weights, dropout_p)
-    return weights @ value
+    y = weights @ value
+    return _C._nn._saving(y, saved) if fused else y
 
 
 def _require(holds, message):

@@ -1,5 +1,7 @@
 """Bilinear forms."""
 
+from ferrograd import _C
+
 
 def _check(input1, input2, weight, bias):
     dtypes = {x.dtype for x in (input1, input2, weight)}
@@ -26,5 +28,8 @@ def bilinear(input1, input2, weight, bias=None):
     out, m, n = weight.shape
     x, z = input1.reshape(input1.shape[:-1].numel(), m), input2.reshape(input2.shape[:-1].numel(), n)
     rows = (x @ weight.transpose(0, 1).reshape(m, out * n)).reshape(x.size(0), out, n)
-    y = rows.bmm(z.unsqueeze(-1)).reshape(*input1.shape[:-1], out)
+    # Torch does it in one op, which saves of the three what another one's gradient is made of.
+    factors = (x, weight, z)
+    saved = [a for a in factors if any(b.requires_grad for b in factors if b is not a)]
+    y = _C._nn._saving(rows.bmm(z.unsqueeze(-1)), saved, False).reshape(*input1.shape[:-1], out)
     return y if bias is None else y + bias
