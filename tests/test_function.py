@@ -135,6 +135,15 @@ def test_gradient_of_what_is_no_tensor():
         F.apply(leaf(1.0), 3).backward()
 
 
+def test_gradients_that_nobody_wants_may_be_of_any_shape():
+    F = function(lambda ctx, x, y: x * y, lambda ctx, g: (ferrograd.ones(5), g * 2))
+    y = leaf(1.0, 2.0)
+    F.apply(ferrograd.ones(2), y).sum().backward()
+    assert y.grad.tolist() == [2.0, 2.0]
+    with pytest.raises(RuntimeError, match=r"expected Variable or None \(got str\)"):
+        function(lambda ctx, x, y: x * y, lambda ctx, g: ("wrong", g)).apply(ferrograd.ones(2), y).sum().backward()
+
+
 def test_gradients_are_fitted():
     x = leaf(1.0, 2.0)
     doubling(lambda ctx, g: (ferrograd.ones(3, 2, dtype=ferrograd.int64), None)).apply(x).sum().backward()
@@ -448,7 +457,8 @@ def test_save_for_forward():
         ctx.save_for_forward(1)
 
 
-def test_returned_inputs_cannot_be_saved_separately():
+@pytest.mark.parametrize("x", [leaf(1.0), ferrograd.ones(1)])
+def test_returned_inputs_cannot_be_saved_separately(x):
     class F(Function):
         @staticmethod
         def forward(x):
@@ -459,7 +469,7 @@ def test_returned_inputs_cannot_be_saved_separately():
             ctx.save_for_backward(output)
 
     with pytest.raises(RuntimeError, match="returned as-is as output is being saved for backward"):
-        F.apply(leaf(1.0))
+        F.apply(x)
 
 
 class MyReLU(Function):

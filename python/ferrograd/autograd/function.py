@@ -35,6 +35,8 @@ class FunctionCtx:
     _saved_for_jvp = ()
     _in_jvp = False
     _input_kinds = ()
+    # Which inputs gradients flow to, whatever `needs_input_grad` says since.
+    _differentiated = ()
     _output_kinds = ()
     _output_roles = ()
 
@@ -123,7 +125,7 @@ class FunctionCtx:
                 f"function {name} returned an incorrect number of gradients (expected {expected}, got {len(answer)})"
             )
         grads = []
-        for i, (grad, (shape, dtype)) in enumerate(zip(answer, self._input_kinds)):
+        for i, (grad, (shape, dtype), differentiated) in enumerate(zip(answer, self._input_kinds, self._differentiated)):
             if shape is None and grad is not None:
                 raise RuntimeError(
                     f"function {name} returned a gradient different than None at position {i + 1}, "
@@ -131,6 +133,8 @@ class FunctionCtx:
                 )
             if not (grad is None or isinstance(grad, Tensor)):
                 raise RuntimeError(f"expected Variable or None (got {type(grad).__name__})")
+            # Others are not looked at.
+            grad = grad if differentiated else None
             if grad is not None and not _sums_to(grad.shape, shape):
                 raise RuntimeError(
                     f"Function {name} returned an invalid gradient at index {len(grads)} - got {list(grad.shape)} "
@@ -418,6 +422,7 @@ class _Recording:
         node = None
         if self.recorded:
             ctx._input_kinds = [(x.shape, x.dtype) if is_tensor(x) else (None, None) for x in self.arguments]
+            ctx._differentiated = [is_tensor(x) and x.requires_grad for x in self.arguments]
             ctx._output_kinds = [
                 (y.shape, y.dtype) if is_tensor(y) and (ctx._materialize_non_diff_grads or differentiable[i]) else None
                 for i, y in enumerate(outputs)
@@ -448,14 +453,7 @@ class _Recording:
             self._write(y, i, node, returned, outputs)
             return y
         if returned:
-            if self.separate and _among(y, self.ctx.to_save or ()):
-                raise RuntimeError(
-                    "A input that has been returned as-is as output is being saved for backward. This is not supported if you "
-                    "override setup_context. You should return and save a view of the input instead, e.g. with x.view_as(x) or "
-                    "setup ctx inside the forward function itself."
-                )
-            with no_grad():
-                y = y.view_as(y)
+            y = self._view_of_input(y)
         _autograd._set_history(y, node, i, several)
         return y
 
@@ -463,10 +461,17 @@ class _Recording:
         if y.requires_grad:
             # A view of an input that nothing records is as any other: it says what its base does.
             return y.detach() if returned else y if y._is_view() else y.detach_()
-        if returned and not written:
-            with no_grad():
-                return y.view_as(y)
-        return y
+        return self._view_of_input(y) if returned and not written else y
+
+    def _view_of_input(self, y):
+        if self.separate and _among(y, self.ctx.to_save or ()):
+            raise RuntimeError(
+                "A input that has been returned as-is as output is being saved for backward. This is not supported if you "
+                "override setup_context. You should return and save a view of the input instead, e.g. with x.view_as(x) or "
+                "setup ctx inside the forward function itself."
+            )
+        with no_grad():
+            return y.view_as(y)
 
     def _write(self, y, i, node, returned, outputs):
         if y.is_leaf and y.requires_grad and not y._is_view():
