@@ -289,6 +289,16 @@ class Doubled(Function):
         return g * 2
 
 
+def test_views_of_inputs_without_gradient_that_are_written_to():
+    F = function(lambda ctx, x, k: k, lambda ctx, g: (g, None))
+    k = ferrograd.ones(2, dtype=ferrograd.float64)
+    y = F.apply(leaf(1.0, 2.0), k)
+    k.mul_(2)
+    assert y.tolist() == [2.0, 2.0]
+    with pytest.raises(RuntimeError, match="This view was created inside a custom Function"):
+        y.sum().backward()
+
+
 def test_mark_dirty():
     x = leaf(1.0, 2.0)
     y = x.clone()

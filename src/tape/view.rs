@@ -101,9 +101,9 @@ impl Tensor {
             }
         };
         let new = match (base.meta.edge(), base.frozen) {
-            (Edge::None, _) => None,
-            (edge, None) => Some(window_node(edge, &base, self)),
             (_, Some(reason)) => Some(frozen_node(self, made_by, reason)),
+            (Edge::None, None) => None,
+            (edge, None) => Some(window_node(edge, &base, self)),
         };
         if let Some(new) = new {
             meta.set_node(new, 0);
