@@ -381,6 +381,23 @@ def test_ldexp_of_large_exponents():
     assert fg.autograd.grad(x.ldexp(fg.tensor([1, 2, 3])).sum(), x)[0].tolist() == [2, 4, 8]
     x = fg.ones(2)
     assert x.ldexp_(fg.tensor([1, 2])) is x and x.tolist() == [2, 4]
+    # The power of floats is one of the dtype, and too large. That of integers is read as int32.
+    assert fg.tensor([1e-30]).ldexp(fg.tensor([150.0])).item() == np.inf
+    assert fg.ones(2).ldexp(fg.tensor([2**40, 2**32 + 1])).tolist() == [1, 2]
+    assert fg.tensor([2.0**-1074], dtype=fg.float64).ldexp(fg.tensor([2000])).item() == 2.0**926
+
+
+def test_slopes_of_ldexp_are_powers_of_integers_for_integers():
+    """Where the exponent is below zero these are 0, as in torch."""
+    x, e = fg.ones(3, requires_grad=True), fg.tensor([-1, 0, 2])
+    assert fg.autograd.grad(x.ldexp(e).sum(), x)[0].tolist() == [0, 1, 4]
+    assert fg.autograd.grad(x.ldexp(e.float()).sum(), x)[0].tolist() == [0.5, 1, 4]
+
+
+def test_a_reflected_quotient_is_a_product_with_the_reciprocal():
+    x, y = fg.tensor([49.0]), fg.tensor([7.0])
+    assert x.__rdiv__(y).item() == (x.reciprocal() * y).item()
+    assert fg.tensor([4]).__rdiv__(fg.tensor([2])).tolist() == [0.5]
 
 
 def test_trigamma_near_its_poles_in_single_precision():

@@ -4,6 +4,7 @@ import operator
 from math import inf, prod
 
 from ferrograd import _C
+from ferrograd._C import _autograd
 from ferrograd._checks import check_tensor, check_tensors, with_out
 
 # What a segment without elements has.
@@ -68,8 +69,11 @@ def segment_reduce(data, reduce, *, lengths=None, indices=None, offsets=None, ax
     if not data.is_floating_point():
         raise NotImplementedError(f"{op}: not implemented for dtype {data.dtype} (expected float32 or float64)")
     axis %= rank
-    starts, lengths = _lengths(op, data, lengths, offsets, axis, unsafe)
-    return _reduced(data, kind, starts, lengths, axis, initial)
+    given = lengths if lengths is not None else offsets
+    y = _reduced(data, kind, *_lengths(op, data, lengths, offsets, axis, unsafe), axis, initial)
+    # What torch saves besides.
+    _autograd._watch(y, [data, given, y])
+    return y
 
 
 def _reduced(data, kind, starts, lengths, axis, initial):
@@ -148,7 +152,9 @@ def _unsafe_masked_index(input, mask, indices, fill):
     if input.numel() == 0:
         shape = _C.broadcast_shapes(*(index.shape for index in indices if index is not None))
         return input.new_full([*shape, *input.shape[len(indices) :]], fill)
-    return input[picked].masked_fill(mask.logical_not(), fill)
+    y = input[picked].masked_fill(mask.logical_not(), fill)
+    _autograd._watch(y, [mask, *(index for index in indices if index is not None)])
+    return y
 
 
 def _unsafe_masked_index_put_accumulate(input, mask, indices, values):
@@ -160,4 +166,6 @@ def _unsafe_masked_index_put_accumulate(input, mask, indices, values):
     # The places that are picked, by their numbers in the flat tensor.
     places = _C.arange(input.numel()).view(input.shape)[picked]
     added = input.new_zeros(input.numel()).index_add(0, places.flatten(), values.expand(places.shape).flatten())
-    return input + added.view(input.shape)
+    y = input + added.view(input.shape)
+    _autograd._watch(y, [*[mask][: values.requires_grad], *(index for index in indices if index is not None)])
+    return y

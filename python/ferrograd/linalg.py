@@ -17,7 +17,8 @@ _OF_FACTORS = "ldl_solve lu_solve"
 
 
 def _forms(names, first, out="same"):
-    return {name: _C._function_form(getattr(_linalg, name), first=first, out=out) for name in names.split()}
+    overlap = lambda name: "none" if name == "cross" else "any"  # noqa: E731
+    return {name: _C._function_form(getattr(_linalg, name), first=first, out=out, overlap=overlap(name)) for name in names.split()}
 
 
 globals().update(_forms(f"{_OF_A} {_OF_FACTORS}", "any"), **_forms(_OF_INPUT, "tensor"), **_forms("matrix_exp", "tensor", None))

@@ -14,19 +14,18 @@ use crate::error::{Error, Result};
 use crate::tape::view::in_place;
 use crate::tensor::Tensor;
 
-/// `op(a, b) => expression`, as `a op b`, as `b op a` with the operands exchanged, and as `a op= b`. `into_float` says how an
-/// operand is read.
+/// `op(a, b) => expression`, as `a op b`, as `b op a` with the operands exchanged, and as `a op= b`.
 macro_rules! binary_operators {
-    ($($name:ident $reflected:ident $in_place:ident $($how:ident)? |$a:ident, $b:ident| $body:expr;)+) => {
+    ($($name:ident $reflected:ident $in_place:ident |$a:ident, $b:ident| $body:expr;)+) => {
         #[pymethods]
         impl Tensor {$(
             fn $name(&self, other: OtherSide) -> Result<Tensor> {
-                let ($a, $b) = (self, &other.0?$(.$how())?.beside(self)?);
+                let ($a, $b) = (self, &other.0?.beside(self)?);
                 $body
             }
 
             fn $reflected(&self, other: OtherSide) -> Result<Tensor> {
-                let ($a, $b) = (&other.0?$(.$how())?.beside(self)?, self);
+                let ($a, $b) = (&other.0?.beside(self)?, self);
                 $body
             }
 
@@ -34,7 +33,7 @@ macro_rules! binary_operators {
                 let other = other.0?;
                 let on_tape = other.requires_grad();
                 other.check_overlap(self)?;
-                let $b = &other$(.$how())?.beside(self)?;
+                let $b = &other.beside(self)?;
                 in_place(stringify!($in_place), self, on_tape, |$a| $body)
             }
         )+}
@@ -45,7 +44,6 @@ binary_operators! {
     __add__ __radd__ __iadd__ |a, b| a.add(b);
     __sub__ __rsub__ __isub__ |a, b| a.sub_named(if a.is_number() { "rsub.1" } else { "sub" }, b);
     __mul__ __rmul__ __imul__ |a, b| a.mul(b);
-    __div__ __rdiv__ __idiv__ into_float |a, b| quotient(a, b);
     __floordiv__ __rfloordiv__ __ifloordiv__ |a, b| a.floor_divide(b.into());
     __mod__ __rmod__ __imod__ |a, b| a.remainder(b.into());
     __and__ __rand__ __iand__ |a, b| a.bitwise_and(b.into());
@@ -55,13 +53,25 @@ binary_operators! {
     __rshift__ __rrshift__ __irshift__ |a, b| a.bitwise_right_shift(b.into());
 }
 
-/// a / b. A number over a tensor is the number times the reciprocal, as in torch, to the last bit.
-fn quotient(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    if a.is_number() { b.reciprocal()?.mul(a) } else { a.div(b) }
-}
-
 #[pymethods]
 impl Tensor {
+    fn __div__(&self, other: OtherSide) -> Result<Tensor> {
+        self.div(&other.0?.into_float().beside(self)?)
+    }
+
+    /// The other times the reciprocal, as in torch, to the last bit.
+    fn __rdiv__(&self, other: OtherSide) -> Result<Tensor> {
+        let reciprocal = self.reciprocal()?;
+        reciprocal.mul(&other.0?.into_float().beside(&reciprocal)?)
+    }
+
+    fn __idiv__(&self, other: OtherSide) -> Result<()> {
+        let other = other.0?;
+        other.check_overlap(self)?;
+        let b = &other.into_float().beside(self)?;
+        in_place("__idiv__", self, b.requires_grad(), |a| a.div(b))
+    }
+
     fn __truediv__(&self, other: OtherSide) -> Result<Tensor> {
         self.__div__(other)
     }

@@ -249,21 +249,23 @@ impl Tensor {
 in_place! {
     /// Adds `alpha * source` at places of `dim`; see `index_add`.
     index_add_(dim, index, source, *, alpha=Scalar::Int(1))(dim: isize, index: &Tensor, source: &Tensor, alpha: Scalar)
-        [source] |x| x.index_add(dim, index, source, alpha);
+        [index none, source none] |x| x.index_add(dim, index, source, alpha);
     /// Writes `source` at places of `dim`; see `index_copy`.
-    index_copy_(dim, index, source)(dim: isize, index: &Tensor, source: &Tensor) [source] |x| x.index_copy(dim, index, source);
+    index_copy_(dim, index, source)(dim: isize, index: &Tensor, source: &Tensor)
+        [index none, source none] |x| x.index_copy(dim, index, source);
     /// Writes `value` at places of `dim`; see `index_fill`.
-    index_fill_(dim, index, value)(dim: isize, index: &Tensor, value: Operand) [value] |x| x.index_fill(dim, index, value);
+    index_fill_(dim, index, value)(dim: isize, index: &Tensor, value: Operand)
+        [index none, value] |x| x.index_fill(dim, index, value);
     /// Joins `source` to what is at places of `dim`; see `index_reduce`.
     index_reduce_(dim, index, source, reduce, *, include_self=true)
         (dim: isize, index: &Tensor, source: &Tensor, reduce: &str, include_self: bool)
-        [source] |x| x.index_reduce(dim, index, source, reduce, include_self);
+        [index none, source none] |x| x.index_reduce(dim, index, source, reduce, include_self);
     /// Writes `values` at the places that a tuple of indices names, or adds them; see `index_put`.
     index_put_(indices, values, accumulate=false)(indices: Tensors, values: &Tensor, accumulate: bool)
-        [values] |x| x.index_put(indices, values, accumulate);
+        [values none] |x| x.index_put(indices, values, accumulate);
     /// Writes `source` at places of the flattened tensor, or adds it; see `put`.
     put_(index, source, accumulate=false)(index: &Tensor, source: &Tensor, accumulate: bool)
-        [source] |x| x.put(index, source, accumulate);
+        [index none, source none] |x| x.put(index, source, accumulate);
     /// Clears what is above a diagonal; see `tril`.
     tril_(diagonal=0)(diagonal: isize) [] |x| x.tril(diagonal);
     /// Clears what is below a diagonal; see `triu`.

@@ -16,12 +16,13 @@ use crate::tape::mode::is_inference;
 use crate::tape::view;
 use crate::tensor::Tensor;
 
-/// `name_(signature)(arguments) [tensors among them] |x| op;`: the signature as Python sees it, and the op's answer.
+/// `name_(signature)(arguments) [tensors among them] |x| op;`: the signature as Python sees it, and the op's answer. A tensor may
+/// share all of the memory, but not a part of it, as in torch: `any` may share a part, too, and `none` must share nothing.
 ///
 /// The op may write its result right over `x`, so it must read `x` in one kernel only. An op that reads it in several
 /// says `x.kept()`.
 macro_rules! in_place {
-    ($($(#[$doc:meta])* $name:ident($($sig:tt)*)($($arg:ident: $ty:ty),*) [$($operand:ident),*] |$x:ident| $body:expr;)+) => {$(
+    ($($(#[$doc:meta])* $name:ident($($sig:tt)*)($($arg:ident: $ty:ty),*) [$($operand:ident $($shares:ident)?),*] |$x:ident| $body:expr;)+) => {$(
         #[::pyo3::pymethods]
         impl $crate::tensor::Tensor {
             $(#[$doc])*
@@ -30,7 +31,7 @@ macro_rules! in_place {
                 #[allow(unused_imports)]
                 use $crate::ops::arguments::Optional as _;
                 let on_tape = false $(|| $operand.requires_grad())*;
-                $($operand.check_overlap(&slf.borrow())?;)*
+                $(check_memory!($operand $($shares)?, &slf.borrow());)*
                 $crate::tape::view::in_place(stringify!($name), &slf.borrow(), on_tape, |$x| $body)?;
                 Ok(slf)
             }
@@ -42,6 +43,17 @@ macro_rules! in_place {
             #[doc = concat!("In place; see `", stringify!($op), "`.")]
             $name()() [] |x| x.$op();
         )+}
+    };
+}
+
+/// Of [`in_place!`]: whether the memory of an operand may be written to.
+macro_rules! check_memory {
+    ($operand:ident any, $x:expr) => {};
+    ($operand:ident none, $x:expr) => {
+        $operand.check_apart($x)?
+    };
+    ($operand:ident, $x:expr) => {
+        $operand.check_overlap($x)?
     };
 }
 

@@ -434,7 +434,7 @@ pub fn combinations(input: &Tensor, r: isize, with_replacement: bool) -> Result<
     choose(&mut pick, 0, 0, n, with_replacement, &mut columns);
     let column = |places: &Vec<i64>| input.index_select_at(0, &Tensor::from_slice(&[places.len()], places)?);
     let columns = columns.iter().map(column).collect::<Result<Vec<_>>>()?;
-    Tensor::stacked(&columns, 1)
+    Ok(Tensor::stacked(&columns, 1)?.watching(&[input]))
 }
 
 /// Appends every way to fill `pick` from place `at` on with growing numbers from `first` to below `n`.

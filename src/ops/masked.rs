@@ -232,7 +232,8 @@ impl Tensor {
 
 in_place! {
     /// Writes `value` where `mask` is true; see `masked_fill`.
-    masked_fill_(mask, value)(mask: &Tensor, value: Operand) [value] |x| x.masked_fill(mask, value);
+    masked_fill_(mask, value)(mask: &Tensor, value: Operand)
+        [mask, value] |x| x.masked_fill(mask, value);
     /// Writes the elements of `source`, in turn, where `mask` is true; see `masked_scatter`.
-    masked_scatter_(mask, source)(mask: &Tensor, source: &Tensor) [source] |x| x.masked_scatter(mask, source);
+    masked_scatter_(mask, source)(mask: &Tensor, source: &Tensor) [source any] |x| x.masked_scatter(mask, source);
 }

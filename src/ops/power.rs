@@ -1,14 +1,17 @@
 //! Powers and roots.
 
+use std::f64::consts::LN_2;
+
 use pyo3::prelude::*;
 
 use super::arguments::Operand;
-use super::kernel::{binary, complex_binary, promoted, result_type_with, unary};
+use super::kernel::{binary, complex_binary, promoted, rare_binary, result_type_with, unary};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
 use crate::kernels::integer::Integer;
 use crate::kernels::{complex, math};
 use crate::runtime_error;
+use crate::tape::without_recording;
 use crate::tensor::Tensor;
 use crate::vjp;
 
@@ -170,17 +173,23 @@ impl Tensor {
     /// Shape: broadcast. Dtype: float; integers promote to the default float.
     #[pyo3(signature = (other))]
     pub fn ldexp(&self, other: &Tensor) -> Result<Tensor> {
-        if self.dtype().is_complex() || other.dtype().is_complex() {
-            return self.mul(&Tensor::from_number(Scalar::Float(2.0))?.power_of_tensor(other)?);
-        }
-        if other.dtype() == DType::Bool && self.dtype().is_float() {
+        let (x, e) = (self, other);
+        if e.dtype() == DType::Bool && x.dtype().is_float() {
             return Err(Error::DType { op: "ldexp", got: DType::Bool, expected: "the numbers, for the exponent".into() });
         }
-        let dtype = super::kernel::result_type(&[self, other]);
-        let dtype = if dtype.is_float() { dtype } else { super::default_dtype() };
-        // In double precision: the power alone may be too large for a result that is not.
-        let factor = Tensor::from_number(Scalar::Float(2.0))?.power_of_tensor(&other.to_dtype(DType::F64)?)?;
-        self.to_dtype(DType::F64)?.mul(&factor)?.to_dtype(dtype)
+        let y = without_recording(|| {
+            if e.dtype().is_inexact() || !x.dtype().is_float() {
+                return x.mul(&Tensor::from_number(Scalar::Float(2.0))?.power_of_tensor(e)?);
+            }
+            // Rounded once. Torch reads exponents as int32.
+            rare_binary("ldexp", x, &e.to_dtype(DType::I32)?, |v, e| libm::scalbn(v, e as i32))
+        })?;
+        // The power is of integers if the exponents are, as in torch: 0 for those below zero.
+        vjp!("ldexp", y, {
+            x: |g| g * Tensor::from_number(Scalar::Int(2))?.power_of_tensor(&e)?.conj(),
+            e: |g, y| (g * y.conj()?)? * LN_2,
+        })
+        .map(|y| if e.requires_grad() { y } else { y.watching_itself() })
     }
 }
 
@@ -198,5 +207,5 @@ in_place! {
         x.float_power(exponent)
     };
     /// In place; see `ldexp`.
-    ldexp_(other)(other: &Tensor) [other] |x| x.ldexp(other);
+    ldexp_(other)(other: &Tensor) [other any] |x| x.ldexp(other);
 }

@@ -361,7 +361,8 @@ impl Tensor {
             return vjp!("gather", y, { x: |_g| {
                 along.source.check_saved()?;
                 Tensor::zeroed("gather", &shape, dtype)
-            } });
+            } })
+            .map(|y| y.watching(&[x]));
         }
         if self.rank() > 0 {
             return self.gathered_along(&along)?.reshape_to(index.shape());
@@ -373,6 +374,7 @@ impl Tensor {
             along.source.check_saved()?;
             g.sum(None, false, None)
         } })
+        .map(|y| y.watching(&[x]))
     }
 
     /// A copy with `src` (a tensor, or a number for all) at the places that `index` names along `dim`:
@@ -473,6 +475,10 @@ impl Tensor {
         reduce: Option<&str>,
     ) -> PyResult<Bound<'py, Self>> {
         let on_tape = src.as_ref().is_some_and(Operand::requires_grad);
+        index.check_apart(&slf.borrow())?;
+        if let Some(Operand::Tensor(src)) = &src {
+            src.check_apart(&slf.borrow())?;
+        }
         in_place("scatter_", &slf.borrow(), on_tape, |x| x.scatter(dim, index, src, value, reduce))?;
         Ok(slf)
     }
@@ -480,9 +486,10 @@ impl Tensor {
 
 in_place! {
     /// Adds `src` at the places that `index` names along `dim`; see `scatter_add`.
-    scatter_add_(dim, index, src)(dim: isize, index: &Tensor, src: &Tensor) [src] |x| x.scatter_add(dim, index, src);
+    scatter_add_(dim, index, src)(dim: isize, index: &Tensor, src: &Tensor)
+        [index none, src none] |x| x.scatter_add(dim, index, src);
     /// Joins `src` to what is at the places that `index` names along `dim`; see `scatter_reduce`.
     scatter_reduce_(dim, index, src, reduce, *, include_self=true)
         (dim: isize, index: &Tensor, src: &Tensor, reduce: &str, include_self: bool)
-        [src] |x| x.scatter_reduce(dim, index, src, reduce, include_self);
+        [index none, src none] |x| x.scatter_reduce(dim, index, src, reduce, include_self);
 }

@@ -86,7 +86,8 @@ impl Tensor {
                 if w.abs() < 0.5 { w.mul_add(v - u, u) } else { (w - 1.0).mul_add(v - u, v) }
             })?
         };
-        vjp!(op, y, { a: |g| g * (1.0 - &w)?.conj(), b: |g| g * w.conj(), w: |g| g * (&b - &a)?.conj() })
+        let y = vjp!(op, y, { a: |g| g * (1.0 - &w)?.conj(), b: |g| g * w.conj(), w: |g| g * (&b - &a)?.conj() })?;
+        Ok(if a.requires_grad() || b.requires_grad() { y } else { y.watching(&[&w]) })
     }
 
     /// self + value · tensor1 · tensor2.

@@ -190,7 +190,7 @@ fn check_backward(op: &'static str, g: &Tensor, y: &Tensor, dim: isize, input_dt
 #[pyfunction]
 pub fn _softmax_backward_data(grad_output: &Tensor, output: &Tensor, dim: isize, input_dtype: DType) -> Result<Tensor> {
     check_backward("_softmax_backward_data", grad_output, output, dim, input_dtype)?;
-    softmax_backward(grad_output, output, dim)
+    Ok(softmax_backward(grad_output, output, dim)?.watching(&[grad_output, output]))
 }
 
 /// The gradient of `log_softmax` along `dim`, whose answer was `output`, from that of its output.
@@ -199,7 +199,7 @@ pub fn _softmax_backward_data(grad_output: &Tensor, output: &Tensor, dim: isize,
 #[pyfunction]
 pub fn _log_softmax_backward_data(grad_output: &Tensor, output: &Tensor, dim: isize, input_dtype: DType) -> Result<Tensor> {
     check_backward("_log_softmax_backward_data", grad_output, output, dim, input_dtype)?;
-    log_softmax_backward(grad_output, output, dim)
+    Ok(log_softmax_backward(grad_output, output, dim)?.watching(&[grad_output, output]))
 }
 
 /// `softmax` along `dim` that is 0 where everything is minus infinity.

@@ -505,6 +505,13 @@ pub fn _depends_on(tensor: &Bound<'_, Tensor>, number: u64) -> bool {
     level::depends_on(&tensor.borrow(), number)
 }
 
+/// Of what a function in Python has just answered: its backward fails if one of these has been written to. Torch saves them.
+#[pyfunction]
+pub fn _watch(y: &Tensor, tensors: Vec<PyRef<'_, Tensor>>) {
+    let tensors: Vec<&Tensor> = tensors.iter().map(|x| &**x).collect();
+    let _same = y.clone().watching(&tensors);
+}
+
 /// The same elements as a result of a tensor on the tape that is no view of it. Unless it is `writable`, it is written to as little
 /// as a leaf.
 #[pyfunction]

@@ -318,6 +318,9 @@ pub fn normal<'py>(
         return Err(PyTypeError::new_err("normal(): a size can only be given with two numbers"));
     }
     Options::parse_only("normal", given, &["out", "generator"])?;
+    if let Some(out) = &options.out {
+        [&mean, &std].iter().try_for_each(|operand| operand.check_overlap(&out.borrow()))?;
+    }
     if matches!(&std, Operand::Tensor(std) if std.dtype().is_complex()) {
         return Err(PyRuntimeError::new_err("normal: expects the standard deviation to be non-complex"));
     }
