@@ -35,6 +35,7 @@ def gradient(y, x):
         (lambda x: x.view(1, 2) * x.view(1, 2), [2, 4]),
         (lambda x: x.clone() ** 2, [2, 4]),
         (lambda x: F.linear(x[None], x[None]), [2, 4]),
+        (lambda x: x @ x, [20, 40]),
     ],
 )
 def test_which_rules_read_it(call, wanted):
@@ -42,6 +43,25 @@ def test_which_rules_read_it(call, wanted):
     y = call(x)
     x.data = x.data * 10
     assert gradient(y, x) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(
+    "call, shapes, factor",
+    [
+        (lambda a, b: a @ b, [(2, 3), (3,)], 10),
+        (lambda a, b: a.new_zeros(2).addmv(a, b), [(2, 3), (3,)], 10),
+        (lambda a, b: a.new_zeros(2, 2).addbmm(a, b), [(4, 2, 3), (4, 3, 2)], 10),
+        # Of batches views are saved, and a copy of one that is multiplied with a single matrix.
+        (lambda a, b: a @ b, [(4, 2, 3), (4, 3, 2)], 1),
+        (lambda a, b: a @ b, [(2, 3), (4, 3, 2)], 1),
+    ],
+)
+def test_products_of_matrices(call, shapes, factor):
+    a, b = (ferrograd.rand(*shape, dtype=ferrograd.float64, requires_grad=True) for shape in shapes)
+    y = call(a, b).sum()
+    (before,) = grad(y, a, retain_graph=True)
+    b.data = b.data * 10
+    assert grad(y, a)[0].allclose(before * factor)
 
 
 def test_a_computed_tensor():

@@ -268,6 +268,32 @@ def test_memory_that_overlaps():
         m.add_(m.t())
     with pytest.raises(RuntimeError, match="more than one element of the written-to tensor refers to a single memory location"):
         tensor([1.0]).expand(3).add_(1)
+    places, mask = ferrograd.arange(4), ferrograd.ones(4).bool()
+    # Read while they are written to, also where they are the same.
+    for write in (
+        lambda: x[1:].scatter_(0, places, x[:-1]),
+        lambda: x.scatter_(0, places, x, reduce="add"),
+        lambda: x.scatter_add_(0, places, x),
+        lambda: x.index_add_(0, ferrograd.arange(5), x),
+        lambda: x.index_copy_(0, ferrograd.arange(5), x),
+        lambda: x.put_(ferrograd.arange(5), x),
+        lambda: places.scatter_(0, places, 5),
+        lambda: places.index_fill_(0, places, 5),
+        lambda: mask[1:].masked_fill_(mask[:-1], False),
+        lambda: ferrograd.linalg.cross(x[:3], x[2:], out=x[1:4]),
+        lambda: ferrograd.normal(x[:4], 1.0, out=x[1:]),
+    ):
+        with pytest.raises(RuntimeError, match="refer to a single memory location"):
+            write()
+    assert values(x) == [0, 1, 2, 3, 4] and places.equal(ferrograd.arange(4)) and mask.all()
+    # Read before they are written to.
+    assert values(x[1:].clone().ldexp_(x[:-1])) == values(x.clone()[1:].ldexp_(x[:-1])) == [1, 4, 12, 32]
+    memory = x.clone()
+    assert values(memory[1:].ldexp_(memory[:-1])) == [1, 4, 12, 32]
+    memory = x.clone()
+    assert values(memory[:3].masked_scatter_(ferrograd.ones(3).bool(), memory[2:])) == [2, 3, 4]
+    memory = ferrograd.arange(8.0)
+    assert values(memory[:4].view(2, 2).addmm_(memory[2:6].view(2, 2), ferrograd.eye(2))) == [[2, 4], [6, 8]]
     assert values(tensor([1.0]).expand(3).zero_()) == [0, 0, 0]
     assert values(m.add_(m)) == [[2, 4], [6, 8]]
     assert values(m.mul_(m[:, :1])) == [[4, 8], [36, 48]]

@@ -337,7 +337,11 @@ def test_distances_that_were_written_to_are_noticed():
         y.sum().backward()
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+# As in torch, which saves views that do not know of writes to their base.
+UNNOTICED = ("kron",)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.op not in UNNOTICED], ids=str)
 def test_no_write_to_what_an_op_saved_goes_unnoticed(case):
     rng = rng_of(case)
     arrays = [i.sample(rng) for i in case.inputs]
@@ -369,9 +373,9 @@ def test_no_write_to_what_an_op_saved_goes_unnoticed(case):
 
 
 # Whose indices torch reads once or makes others of: it notices no write, either.
-READ_ONCE = ("take_along_dim", "repeat_interleave", "_unsafe_masked_index", "_unsafe_masked_index_put_accumulate")
+READ_ONCE = ("take_along_dim", "repeat_interleave")
 # What looks like indices is lengths or numbers, of which a rule holds what was made of them.
-NUMBERS = ("ctc_loss", "segment_reduce", "ldexp", "cov")
+NUMBERS = ("ctc_loss", "cov")
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.op not in READ_ONCE + NUMBERS], ids=str)

@@ -10,7 +10,7 @@ import ferrograd
 from ferrograd import masked
 from ferrograd.nn import functional as F
 
-linalg = ferrograd.linalg
+linalg, aten = ferrograd.linalg, ferrograd.ops.aten
 
 
 def real(*shape, grad=True):
@@ -86,6 +86,42 @@ REFUSED = {
     "eigvalsh": (lambda a: linalg.eigvalsh(a), [lower], ["y"]),
     "svdvals": (lambda a: linalg.svdvals(a), [lower], ["y"]),
     "householder_product": (lambda a, t: linalg.householder_product(a, t), [M, V], [0, 1, "y"]),
+    "ldexp": (lambda x, e: x.ldexp(e), [V, NUMBERS], [1, "y"]),
+    "ldexp by exponents": (lambda x, e: x.ldexp(e), [CONSTANT, V], ["y"]),
+    "ldexp of both": (lambda x, e: x.ldexp(e), [V, V], [1, "y"]),
+    "nextafter": (lambda x, w: x.nextafter(w), [V, CONSTANT], [0, 1]),
+    "nextafter to": (lambda x, w: x.nextafter(w), [CONSTANT, V], []),
+    "rdiv": (lambda x, w: x.__rdiv__(w), [V, V], [1]),
+    "lerp of a constant": (lambda x, w, s: x.lerp(w, s), [CONSTANT, CONSTANT, V], [0, 1, 2]),
+    "lerp by a constant": (lambda x, w, s: x.lerp(w, s), [V, V, CONSTANT], [2]),
+    "gather of none": (lambda x, i: x.gather(0, i), [V, lambda: whole().long()], [0, 1]),
+    "gather of one": (lambda x, i: x.gather(0, i), [lambda: ferrograd.tensor(2.0, requires_grad=True), lambda: whole(0)], [0, 1]),
+    "combinations": (lambda x: ferrograd.combinations(x), [V], [0]),
+    "softmax_backward": (lambda g, y: aten._softmax_backward_data(g, y, 0, g.dtype), [V, CONSTANT], [0, 1]),
+    "log_softmax_backward": (lambda g, y: aten._log_softmax_backward_data(g, y, 0, g.dtype), [V, CONSTANT], [0, 1]),
+    "segment_reduce": (lambda x, n: ferrograd.segment_reduce(x, "sum", lengths=n), [V, lambda: whole(1, 2)], [0, 1, "y"]),
+    "masked_index": (
+        lambda x, m, i: ferrograd._unsafe_masked_index(x, m, [i], 0),
+        [V, lambda: whole(True, False), lambda: whole(0, 9)],
+        [1, 2],
+    ),
+    "masked_index_put": (
+        lambda x, m, i, s: ferrograd._unsafe_masked_index_put_accumulate(x, m, [i], s),
+        [V, lambda: whole(True, False), lambda: whole(0, 9), lambda: real(2)],
+        [1, 2],
+    ),
+    "masked_index_put of constants": (
+        lambda x, m, i, s: ferrograd._unsafe_masked_index_put_accumulate(x, m, [i], s),
+        [V, lambda: whole(True, False), lambda: whole(0, 9), lambda: real(2, grad=False)],
+        [2],
+    ),
+    # A copy of what is not in order is saved: all batches are one matrix. Both are to be in order if the product is one number.
+    "matmul of a matrix": (lambda a, b: a @ b, [lambda: real(2, 3), lambda: real(4, 3, 2)], [0]),
+    "matmul of a vector": (lambda a, b: a @ b, [V, lambda: real(4, 3, 2)], [0]),
+    "matmul of a constant matrix": (lambda a, b: a @ b, [lambda: real(2, 3, grad=False), lambda: real(4, 3, 2)], [0]),
+    "tensordot": (lambda a, b: ferrograd.tensordot(a, b, ([0, 1], [2, 0])), [lambda: real(2, 3), lambda: real(3, 1, 2)], [0, 1]),
+    "tensordot to vectors": (lambda a, b: ferrograd.tensordot(a, b, ([0, 1], [2, 0])), [lambda: real(2, 3), lambda: real(3, 2, 2)], [0]),
+    "addmv": (lambda x, a, b: x.addmv(a, b), [V, M, V], [1, 2]),
     "leaky_relu_": (lambda x: F.leaky_relu_(x * 1), [V], ["y"]),
     "elu_": (lambda x: F.elu_(x * 1), [V], ["y"]),
     "selu_": (lambda x: F.selu_(x * 1), [V], ["y"]),
@@ -199,3 +235,22 @@ def test_later_batches_do_not_spoil_earlier_ones():
     first, second = norm(ferrograd.rand(4, 3, requires_grad=True)), norm(ferrograd.rand(4, 3, requires_grad=True))
     assert norm.running_mean._version == before
     (first + second).sum().backward()
+
+
+def test_writes_that_kron_does_not_notice():
+    """As in torch, it reads what is there when backward runs."""
+    a, b = real(2, 2), real(2, 3)
+    y = ferrograd.kron(a, b)
+    with ferrograd.no_grad():
+        a.fill_(2)
+        b.fill_(3)
+    da, db = ferrograd.autograd.grad(y.sum(), (a, b))
+    assert da.tolist() == [[18, 18]] * 2 and db.tolist() == [[8, 8, 8]] * 2
+
+
+def test_values_are_those_that_were_copied():
+    """One matrix times a batch: the batch is copied as one matrix."""
+    a, b = real(2, 3), real(4, 3, 2)
+    y, wanted = a @ b, b.detach().sum((0, 2)).expand(2, 3)
+    b.detach().add_(1)
+    np.testing.assert_allclose(ferrograd.autograd.grad(y.sum(), a)[0].numpy(), wanted.numpy(), rtol=1e-12)

@@ -232,10 +232,16 @@ def tensordot(a, b, dims=2):
     rows = [d for d in range(a.dim()) if d not in first]
     columns = [d for d in range(b.dim()) if d not in second]
     inner = prod(a.shape[d] for d in first)
-    sizes = [a.shape[d] for d in rows] + [b.shape[d] for d in columns]
-    x = a.permute(rows + first).reshape(prod(a.shape[d] for d in rows), inner)
-    y = b.permute(second + columns).reshape(inner, prod(b.shape[d] for d in columns))
-    return x.mm(y).reshape(sizes)
+    left, right = [a.shape[d] for d in rows], [b.shape[d] for d in columns]
+    x, y = a.permute(rows + first), b.permute(second + columns)
+    if prod(left) != 1 or prod(right) != 1:
+        product = x.reshape(prod(left), inner).mm(y.reshape(inner, prod(right)))
+    elif x.is_contiguous() and y.is_contiguous():
+        product = x.reshape(inner).dot(y.reshape(inner))
+    else:
+        # A single sum is not worth the copies.
+        product = (x.squeeze() * y.squeeze()).sum(dtype=x.dtype)
+    return product.reshape(left + right)
 
 
 def _cheapest(sizes):

@@ -268,12 +268,19 @@ impl Tensor {
     #[pyo3(signature = (mat, vec, *, beta=Scalar::Int(1), alpha=Scalar::Int(1)))]
     pub fn addmv(&self, mat: &Tensor, vec: &Tensor, beta: Scalar, alpha: Scalar) -> Result<Tensor> {
         check_matrix_vector("addmv", mat, vec)?;
-        let m = mat.shape()[0];
-        let addend = if self.rank() == 1 { column(self)? } else { self.clone() };
-        if broadcast_shapes("addmv", self.shape(), &[m])?.as_slice() != [m] {
-            return Err(Error::Broadcast { op: "addmv", lhs: self.shape().to_vec(), rhs: vec![m] });
+        let (x, m) = (self, mat.shape()[0]);
+        if broadcast_shapes("addmv", x.shape(), &[m])?.as_slice() != [m] {
+            return Err(Error::Broadcast { op: "addmv", lhs: x.shape().to_vec(), rhs: vec![m] });
         }
-        addend.addmm(mat, &column(vec)?, beta, alpha)?.view_as_shape(&[m])
+        let y = without_recording(|| {
+            let addend = if x.rank() == 1 { column(x)? } else { x.clone() };
+            addend.addmm(mat, &column(vec)?, beta, alpha)?.view_as_shape(&[m])
+        })?;
+        vjp!("addmv", y.without_meta(), {
+            x: |g| scaled(g, beta.conj()),
+            mat: |g| scaled(&g.outer(&vec.conj()?)?, alpha.conj()),
+            vec: |g| scaled(&mat.mh()?.mv(g)?, alpha.conj()),
+        })
     }
 
     /// beta self + alpha times the outer product of two vectors; if beta is 0, `self` is not read.
@@ -327,10 +334,19 @@ impl Tensor {
     #[pyo3(signature = (batch1, batch2, *, beta=Scalar::Int(1), alpha=Scalar::Int(1)))]
     pub fn addbmm(&self, batch1: &Tensor, batch2: &Tensor, beta: Scalar, alpha: Scalar) -> Result<Tensor> {
         check_batches("addbmm", batch1, batch2)?;
-        let (b, m, k, n) = (batch1.shape()[0], batch1.shape()[1], batch1.shape()[2], batch2.shape()[2]);
+        let (x, a, b) = (self, batch1, batch2);
+        let (batch, m, k, n) = (a.shape()[0], a.shape()[1], a.shape()[2], b.shape()[2]);
         // The sum over the batch and over k is one sum: the matrices side by side times those below each other.
-        let side_by_side = batch1.permuted(&[1, 0, 2])?.reshape_to(&[m, b * k])?.standing_in_for(batch1);
-        self.addmm(&side_by_side, &batch2.reshape_to(&[b * k, n])?, beta, alpha)
+        let y = without_recording(|| {
+            let side_by_side = a.permuted(&[1, 0, 2])?.reshape_to(&[m, batch * k])?;
+            x.addmm(&side_by_side, &b.reshape_to(&[batch * k, n])?, beta, alpha)
+        })?;
+        let for_all = move |g: &Tensor| g.expand_to("addbmm", &[batch, m, n]);
+        vjp!("addbmm", y, {
+            x: |g| scaled(g, beta.conj()),
+            a: |g| scaled(&for_all(g)?.bmm(&b.mh()?)?, alpha.conj()),
+            b: |g| scaled(&a.mh()?.bmm(&for_all(g)?)?, alpha.conj()),
+        })
     }
 
     /// Product of vectors, matrices or broadcast batches of matrices, as Python's `@`.
@@ -349,7 +365,10 @@ impl Tensor {
             (2, 1) => a.mv(b),
             (1, 2) => row(a)?.mm(b)?.squeeze_dims(&[0]),
             // One matrix for all rows of the batch: a single large product.
-            (_, 1 | 2) if a.rank() > 2 => fold_batch(a, b),
+            (_, 1 | 2) => fold_batch(a, b),
+            (1, _) if a.requires_grad() => fold_batch(&b.mt()?, a),
+            // Or for all columns: with a gradient, for which a single product saves most.
+            (2, _) if a.requires_grad() => fold_batch(&b.mt()?, &a.t()?)?.mt()?.contiguous(),
             _ => batched(a, b),
         }
     }
@@ -404,10 +423,9 @@ fn fold_batch(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 /// (*, m, k) times (*, k, n) where the batches broadcast; a vector counts as one row or column.
 fn batched(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let (vector_a, vector_b) = (a.rank() == 1, b.rank() == 1);
-    // Torch copies the batch of matrices that are multiplied with one: it makes one product of them.
-    let b = if a.rank() <= 2 { b.fixed() } else { b.clone() };
-    let a = if vector_a { row(a)? } else { a.clone() };
-    let b = if vector_b { column(&b)? } else { b };
+    // Torch saves views: no rule follows if an operand is given other data.
+    let a = if vector_a { row(a)? } else { a.fixed() };
+    let b = if vector_b { column(b)? } else { b.fixed() };
     let (a_lead, a_matrix) = a.shape().split_at(a.rank() - 2);
     let (b_lead, b_matrix) = b.shape().split_at(b.rank() - 2);
     let lead = broadcast_shapes("matmul", a_lead, b_lead)?;
@@ -460,19 +478,19 @@ pub fn linear(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<
 in_place! {
     /// In place; see `addmm`.
     addmm_(mat1, mat2, *, beta=Scalar::Int(1), alpha=Scalar::Int(1))(mat1: &Tensor, mat2: &Tensor, beta: Scalar, alpha: Scalar)
-        [mat1, mat2] |x| x.kept().addmm(mat1, mat2, beta, alpha);
+        [mat1 any, mat2 any] |x| x.kept().addmm(mat1, mat2, beta, alpha);
     /// In place; see `addmv`.
     addmv_(mat, vec, *, beta=Scalar::Int(1), alpha=Scalar::Int(1))(mat: &Tensor, vec: &Tensor, beta: Scalar, alpha: Scalar)
-        [mat, vec] |x| x.kept().addmv(mat, vec, beta, alpha);
+        [mat any, vec any] |x| x.kept().addmv(mat, vec, beta, alpha);
     /// In place; see `addr`.
     addr_(vec1, vec2, *, beta=Scalar::Int(1), alpha=Scalar::Int(1))(vec1: &Tensor, vec2: &Tensor, beta: Scalar, alpha: Scalar)
         [vec1, vec2] |x| x.kept().addr(vec1, vec2, beta, alpha);
     /// In place; see `baddbmm`.
     baddbmm_(batch1, batch2, *, beta=Scalar::Int(1), alpha=Scalar::Int(1))
         (batch1: &Tensor, batch2: &Tensor, beta: Scalar, alpha: Scalar)
-        [batch1, batch2] |x| x.kept().baddbmm(batch1, batch2, beta, alpha);
+        [batch1 any, batch2 any] |x| x.kept().baddbmm(batch1, batch2, beta, alpha);
     /// In place; see `addbmm`.
     addbmm_(batch1, batch2, *, beta=Scalar::Int(1), alpha=Scalar::Int(1))
         (batch1: &Tensor, batch2: &Tensor, beta: Scalar, alpha: Scalar)
-        [batch1, batch2] |x| x.kept().addbmm(batch1, batch2, beta, alpha);
+        [batch1 any, batch2 any] |x| x.kept().addbmm(batch1, batch2, beta, alpha);
 }

@@ -11,6 +11,7 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::layout::{Layout, Shape, Strides, broadcast_shapes, checked_numel, infer_shape, normalize_dim, product};
 use crate::runtime_error;
+use crate::tape::without_recording;
 use crate::tensor::Tensor;
 use crate::vjp;
 
@@ -38,6 +39,14 @@ impl Tensor {
         let old: Shape = x.shape().into();
         let y = vjp!(op, y, { x: |g| g.reshape_to(&old) })?;
         Ok(self.as_base_of(y, None))
+    }
+
+    /// The same memory in another shape, to the user a tensor of its own: writes to the one are not seen at the other, as in torch.
+    pub(crate) fn unsafe_view(&self, shape: &[usize]) -> Result<Tensor> {
+        let x = self;
+        let y = without_recording(|| x.viewed("unsafe_view", shape))?.detached(true);
+        let old: Shape = x.shape().into();
+        vjp!("unsafe_view", y, { x: |g| g.reshape_to(&old) })
     }
 
     /// A view if the strides allow it, else a copy; the tensor itself if it has the shape.

@@ -30,9 +30,11 @@ pub const NAMELESS: &str = "~";
 
 #[rustfmt::skip]
 const TABLE: &[Names] = &[
+    names("Addbmm", &["self", "batch1", "batch2"], &["result"], &[]),
     names("Addcdiv", &["self", "tensor1", "tensor2"], &["result"], &[]),
     names("Addcmul", &["self", "tensor1", "tensor2"], &["result"], &[]),
     names("Addmm", &["self", "mat1", "mat2"], &["result"], &[]),
+    names("Addmv", &["self", "mat", "vec"], &["result"], &[]),
     names("Addr", &["self", "vec1", "vec2"], &["result"], &[]),
     names("Aminmax", &["self"], &[], &[]),
     names("Baddbmm", &["self", "batch1", "batch2"], &["result"], &[]),
