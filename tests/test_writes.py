@@ -30,6 +30,8 @@ IMAGE = lambda *size: lambda: real(1, 2, *size)  # noqa: E731
 CONSTANT = lambda: real(3, grad=False)  # noqa: E731
 NUMBERS = lambda: whole(1, 2, 3)  # noqa: E731
 
+RNN_CELL = lambda x, h, w, v: ferrograd.rnn_tanh_cell(x, h, w, v)  # noqa: E731
+
 # A call, its tensors, and which of these (or "y", the result) must not be written to. Rules here need less than torch's.
 REFUSED = {
     "max_pool1d": (lambda x: F.max_pool1d(x, 2), [IMAGE(4)], [0]),
@@ -149,6 +151,30 @@ REFUSED = {
     "attention": (F.scaled_dot_product_attention, [IMAGE(3, 4)] * 3 + [lambda: real(3, 3, grad=False)], [0, 1, 2, 3, "y"]),
     "attention in steps": (F.scaled_dot_product_attention, [M, M, M, M], [2]),
     "attention with a step": (F.scaled_dot_product_attention, [IMAGE(3, 4)] * 3 + [M], [2]),
+    "rrelu": (lambda x: F.rrelu(x, training=True), [V], [0]),
+    "rrelu of a copy": (lambda x: F.rrelu(x.t()), [M], [0]),
+    "logsigmoid of a copy": (lambda x: F.logsigmoid(x.t()), [M], [0]),
+    "conv_tbc": (
+        lambda x, w, b: F.conv_tbc(x, w, b),
+        [lambda: real(3, 1, 2), lambda: real(2, 2, 2, grad=False), lambda: real(2)],
+        [0, 1, 2],
+    ),
+    "pdist of a copy": (lambda x: ferrograd.pdist(x.t()), [M], ["y"]),
+    "group_norm of a copy": (lambda x, w: F.group_norm(x.t(), 1, w[::2]), [M, lambda: real(6)], []),
+    "nll_loss of a copy": (lambda x, t: F.nll_loss(x.mT, t.mT), [lambda: real(2, 2, 3), lambda: whole([0, 1], [2, 1])], []),
+    "embedding_bag of copies": (
+        lambda x, i, o: F.embedding_bag(i[::2], x, o[::2]),
+        [M, lambda: whole(0, 0, 1, 1), lambda: whole(0, 0, 1, 1)],
+        [],
+    ),
+    "rnn_cell": (RNN_CELL, [M, M, M, M], [0, 1, 2, 3, "y"]),
+    "rnn_cell, constant weights": (RNN_CELL, [M, M, lambda: real(3, 3, grad=False), lambda: real(3, 3, grad=False)], [2, 3, "y"]),
+    "rnn_cell of a constant state": (RNN_CELL, [M, lambda: real(3, 3, grad=False), M, lambda: real(3, 3, grad=False)], [0, 2, "y"]),
+    "gru_cell of a constant state": (
+        lambda x, h, w, v: ferrograd.gru_cell(x, h, w.repeat(3, 1), v.repeat(3, 1)),
+        [M, lambda: real(3, 3, grad=False), M, lambda: real(3, 3, grad=False)],
+        [0],
+    ),
     "masked of its shape": (lambda x, m: masked.sum(x, mask=m), [V, lambda: whole(True, False, True)], [1]),
     "masked": (lambda x, m: masked.sum(x, mask=m), [M, lambda: whole(True, False, True)], []),
 }
@@ -254,3 +280,24 @@ def test_values_are_those_that_were_copied():
     y, wanted = a @ b, b.detach().sum((0, 2)).expand(2, 3)
     b.detach().add_(1)
     np.testing.assert_allclose(ferrograd.autograd.grad(y.sum(), a)[0].numpy(), wanted.numpy(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_states_that_constant_weights_have_seen(kind):
+    """The first states may be written to if the weights are constant; the gradients are those of what was seen."""
+    cell = getattr(ferrograd.nn, kind + "Cell")(3, 4).double().requires_grad_(False)
+    layer = getattr(ferrograd.nn, kind)(3, 4).double().requires_grad_(False)
+    for module, x, shape in ((cell, real(2, 3), (2, 4)), (layer, real(5, 2, 3), (1, 2, 4))):
+        states = [real(*shape) for _ in range(1 + (kind == "LSTM"))]
+
+        def run(written):
+            y = module(x, tuple(states) if kind == "LSTM" else states[0])
+            y = y[0] if isinstance(y, tuple) else y
+            with ferrograd.no_grad():
+                states[0].add_(written)
+            found = ferrograd.autograd.grad(y.sum(), (x, *states))
+            with ferrograd.no_grad():
+                states[0].sub_(written)
+            return found
+
+        assert all(ferrograd.allclose(a, b) for a, b in zip(run(0), run(1)))

@@ -126,7 +126,10 @@ pub fn softplus(input: &Tensor, beta: Scalar, threshold: Scalar) -> Result<Tenso
 #[pyfunction]
 pub fn logsigmoid(input: &Tensor) -> Result<Tensor> {
     check_float("log_sigmoid_cpu", input)?;
-    soft_plus("log_sigmoid", &input.contiguous()?.fixed(), -1.0, f64::INFINITY)
+    let x = input.contiguous()?.fixed();
+    let y = soft_plus("log_sigmoid", &x, -1.0, f64::INFINITY)?;
+    // Torch keeps no copy.
+    Ok(if input.is_contiguous() { y } else { y.watching(&[input]) })
 }
 
 /// `softplus`; for a negative beta without a threshold it is a logarithm of `sigmoid`.

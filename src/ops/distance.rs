@@ -184,7 +184,7 @@ pub fn cdist(x1: &Tensor, x2: &Tensor, p: f64, compute_mode: &str) -> Result<Ten
 #[pyo3(signature = (input, p=2.0))]
 pub fn pdist(input: &Tensor, p: f64) -> Result<Tensor> {
     const OP: &str = "pdist";
-    let x = input;
+    let x = &input.contiguous()?;
     let &[rows, _] = x.shape() else {
         return runtime_error!("{OP}: only supports 2D tensors, got: {}D", x.rank());
     };

@@ -361,7 +361,8 @@ fn bagged(
         None => Tensor::zeroed("embedding_bag", &[0], dtype)?,
     };
     let (of_rows, of_scales) = (bags.clone(), bags.clone());
-    let sources = sources.map(Tensor::save);
+    let [indices, offsets] = sources;
+    let sources = [indices.contiguous()?.save(), offsets.contiguous()?.save()];
     let sources2 = sources.clone();
     vjp!("embedding_bag", y, {
         weight: |g| match sources.iter().try_for_each(Tensor::check_saved).map(|()| &places)? {

@@ -2,7 +2,8 @@
 
 use pyo3::prelude::*;
 
-use super::arguments::{Dims, Several, Sizes};
+use super::arguments::{Dims, MemoryFormat, Several, Sizes};
+use super::loss::check_constant;
 use super::normalize::{Affine, Normalized, Plan, check_float, check_same_dtype};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -66,11 +67,8 @@ impl<'a> Batch<'a> {
             if parameter.numel() != channels {
                 return runtime_error!("batch_norm: {name} should contain {channels} elements not {}", parameter.numel());
             }
-            if name.starts_with("running") && parameter.requires_grad() {
-                return runtime_error!(
-                    "batch_norm: the function is not differentiable with respect to argument '{name}'. This input cannot have \
-                     requires_grad True."
-                );
+            if name.starts_with("running") {
+                check_constant("native_batch_norm", name, Some(parameter))?;
             }
         }
         check_float("batch_norm", x)?;
@@ -139,7 +137,7 @@ impl<'a> Batch<'a> {
             let [y, ..] = self.normalize("native_batch_norm", x, None)?;
             return Ok(y);
         }
-        let mut y = x.clone_in(super::arguments::MemoryFormat::Preserve)?;
+        let mut y = x.clone_in(MemoryFormat::Preserve)?;
         if let Some(weight) = self.affine.weight {
             y = (y * weight.select(0, 0)?)?;
         }
@@ -259,6 +257,9 @@ pub fn instance_norm(
     let &[samples, channels, ref places @ ..] = x.shape() else {
         return Err(Error::Dim { op: "instance_norm", dim: 1, rank: x.rank() });
     };
+    for (name, average) in [("running_mean", running_mean), ("running_var", running_var)] {
+        check_constant("native_batch_norm", name, average)?;
+    }
     // The channels of all samples as those of one.
     let repeated = |parameter: Option<&Tensor>| {
         let counts = || Sizes(Some(Dims(smallvec::smallvec![samples as isize])));
@@ -414,7 +415,10 @@ pub fn group_norm(
         return Err(Error::Dim { op: "group_norm", dim: 1, rank: input.rank() });
     };
     let sizes = [samples, channels, places.iter().product()];
-    Ok(group_norm_all(input, Affine { weight, bias }, sizes, num_groups, eps)?.swap_remove(0))
+    // Copies of what is not contiguous are what is normalized, and kept.
+    let x = if input.layer_format() == MemoryFormat::Contiguous { input.contiguous()? } else { input.clone() };
+    let weight = weight.map(|weight| weight.contiguous()).transpose()?;
+    Ok(group_norm_all(&x, Affine { weight: weight.as_ref(), bias }, sizes, num_groups, eps)?.swap_remove(0))
 }
 
 /// `group_norm` of elements in any shape that stands for (N, C, HxW), and the means and one over the deviations, (N, group).

@@ -305,9 +305,10 @@ fn randomized(op: &'static str, x: &Tensor, [lower, upper]: [Scalar; 2], trainin
     if lower > upper {
         return runtime_error!("rrelu: lower bound {lower} should be less than or equal to the upper bound {upper}");
     }
+    let saving = |y: Tensor| if op.ends_with(".1") { y } else { y.watching(&[x]) };
     let x = x.contiguous()?;
     if !training {
-        return leaky(op, &x, (lower + upper) / 2.0);
+        return leaky(op, &x, (lower + upper) / 2.0).map(saving);
     }
     check_float("rrelu_with_noise_out_cpu", &x)?;
     let slopes = crate::dispatch_floats!(x.dtype(), "rrelu", T => {
@@ -315,7 +316,8 @@ fn randomized(op: &'static str, x: &Tensor, [lower, upper]: [Scalar; 2], trainin
         draw_from("rrelu", &x, source, |rng, v: T| if v <= 0.0 { rng.uniform(lower, upper) as T } else { 1.0 })
     })?;
     let y = without_recording(|| x.mul(&slopes))?;
-    Ok(saved_in_place(op, vjp!(op, y, { x: |g| (g * &slopes)?.flat_in("rrelu_with_noise_backward", &x) })?))
+    let y = vjp!(op, y, { x: |g| (g * &slopes)?.flat_in("rrelu_with_noise_backward", &x) })?;
+    Ok(saving(saved_in_place(op, y)))
 }
 
 /// Each element, those below 0 times a slope: drawn from `lower` to `upper` in `training`, else the middle between them.

@@ -221,7 +221,17 @@ impl Layer {
         if !records {
             return Ok(outputs);
         }
-        let layer = self.map(|x| Ok(x.save()))?;
+        let mut layer = self.map(|x| Ok(x.save()))?;
+        // Of the first states torch keeps what derivatives of others are made of; these may be written to.
+        let copy = |x: &Tensor| -> Result<Tensor> { Ok(own(x)?.at_edge(&x.edge())) };
+        if !self.w_hh.requires_grad() {
+            layer.h = copy(&self.h)?;
+        }
+        if let (Some(c), 1) = (&self.c, self.inputs().iter().filter(|x| x.requires_grad()).count())
+            && c.requires_grad()
+        {
+            layer.c = Some(copy(c)?);
+        }
         let rule = move |grads: &[Option<Tensor>], wanted: &[bool], _: &Arc<Node>| {
             let layer = layer.map(|x| Ok(x.current()))?;
             if is_recording() { layer.recorded_gradients(grads, wanted) } else { layer.gradients(&values, grads, wanted) }
@@ -247,7 +257,10 @@ impl Layer {
         };
         let before = fresh(count, projected)?;
         let contiguous = |x: &Tensor| x.detached_read()?.contiguous();
-        let (h, w_hh) = (contiguous(&self.h)?, contiguous(&self.w_hh)?);
+        // Of one step only the gradient of its state is made of these weights.
+        let is_read = self.steps.sizes.len() > 1 || wanted.get(1) == Some(&true);
+        let w_hh = if is_read { contiguous(&self.w_hh)? } else { contiguous(&self.w_hh.unsaved())? };
+        let h = contiguous(&self.h)?;
         let c = self.c.as_ref().map(contiguous).transpose()?;
         let w_hr = self.w_hr.as_ref().map(contiguous).transpose()?;
         crate::dispatch_floats!(dtype, op, T => {

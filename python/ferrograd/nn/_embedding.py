@@ -34,6 +34,7 @@ def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0, sca
         if padding_idx < 0:
             padding_idx += weight.size(0)
     if max_norm is not None:
+        input = input.contiguous()
         _shrink(weight, input, max_norm, norm_type)
     return _C.embedding(weight, input, padding_idx, scale_grad_by_freq, sparse)
 

@@ -117,9 +117,11 @@ def gru_cell(input, hx, w_ih, w_hh, b_ih=None, b_hh=None):
 
 def rnn_tanh_cell(input, hx, w_ih, w_hh, b_ih=None, b_hh=None):
     """The next state: see `nn.RNNCell`."""
-    return _cell("rnn_tanh", input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
+    # Whose derivative torch makes of it.
+    return _nn._saving(_cell("rnn_tanh", input, (hx,), w_ih, w_hh, b_ih, b_hh)[0], ())
 
 
 def rnn_relu_cell(input, hx, w_ih, w_hh, b_ih=None, b_hh=None):
     """The next state: see `nn.RNNCell`."""
-    return _cell("rnn_relu", input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
+    # Whose derivative torch makes of it.
+    return _nn._saving(_cell("rnn_relu", input, (hx,), w_ih, w_hh, b_ih, b_hh)[0], ())

@@ -207,4 +207,5 @@ pub fn conv_tbc(input: &Tensor, weight: &Tensor, bias: &Tensor, pad: isize) -> R
         w: |g| kernels(&form.weight(&images(&x.conj()?)?, &images(g)?)?),
         bias: |g| g.sum(Some(Dims(smallvec::smallvec![0, 1])), false, None),
     })
+    .map(|y| y.watching(&[x, w, bias]))
 }

@@ -125,12 +125,12 @@ struct Slope {
 }
 
 impl Slope {
-    fn new(classes: &Classes, reduce: Reduce, target: &Tensor, weight: Option<&Tensor>) -> Slope {
+    fn new(classes: &Classes, reduce: Reduce, target: &Tensor, weight: Option<&Tensor>) -> Result<Slope> {
         let Classes { dim, count, .. } = *classes;
         // The mean of nothing has no gradient that would be divided.
         let total = (reduce == Reduce::Mean && !classes.all_ignored).then_some(classes.total);
-        let sources = [Some(target.save()), weight.map(Tensor::save)];
-        Slope { dim, count, index: classes.index.clone(), share: classes.share.clone(), total, sources }
+        let sources = [Some(as_images(target, 1)?.save()), weight.map(Tensor::save)];
+        Ok(Slope { dim, count, index: classes.index.clone(), share: classes.share.clone(), total, sources })
     }
 
     /// The gradient of each sample's own loss.
@@ -180,6 +180,11 @@ fn check_shapes(op: &str, x: &Tensor, target: &Tensor, weight: Option<&Tensor>) 
     Ok((dim, count))
 }
 
+/// The input, or the targets, which have a dim less: contiguous if torch shows them as images, of whose two dims one is 1.
+fn as_images(x: &Tensor, less: usize) -> Result<Tensor> {
+    if matches!(x.rank() + less, 1 | 2 | 4) { Ok(x.clone()) } else { x.contiguous() }
+}
+
 /// Torch's name of the op, by the dims of the input.
 fn name_of(x: &Tensor) -> &'static str {
     if x.rank() <= 2 { "nll_loss" } else { "nll_loss2d" }
@@ -202,7 +207,7 @@ pub fn nll_loss(
     const OP: &str = "nll_loss";
     let _of = made_of([target].into_iter().chain(weight.as_deref()));
     let reduce = Reduce::of(OP, reduction)?;
-    let x = input;
+    let x = &as_images(input, 0)?;
     let classes = Classes::new(OP, x, target, weight.as_deref(), ignore_index)?;
     let values = x.detached_read()?.contiguous()?;
     let y = crate::dispatch_floats!(x.dtype(), OP, T => {
@@ -211,7 +216,7 @@ pub fn nll_loss(
         // SAFETY: places are those of classes, within the input, which is contiguous and locked for reading.
         classes.losses::<T>(OP, Lines::new(x.shape(), classes.dim), |_, place| unsafe { -from.get(place) })
     })?;
-    let slope = Slope::new(&classes, reduce, target, weight.as_deref());
+    let slope = Slope::new(&classes, reduce, target, weight.as_deref())?;
     let back = if x.rank() <= 2 { "nll_loss_backward" } else { "nll_loss2d_backward" };
     vjp!(name_of(x), classes.reduce(y, reduce)?, { x: |g| slope.at_classes(&slope.of_samples(g)?.neg()?)?.flat_in(back, &x) })
         .map(|y| y.watching(&[x]))
@@ -250,7 +255,7 @@ fn class_cross_entropy(
             most.get(samples + sample) - (from.get(place) - most.get(sample))
         })
     })?;
-    let slope = Slope::new(&classes, reduce, target, weight);
+    let slope = Slope::new(&classes, reduce, target, weight)?;
     let (softmax, place) = (softmax.save_as(Role::Output(0)), x.edge());
     vjp!(name_of(x), classes.reduce(y, reduce)?, { x: |g| class_backward(g, &softmax, &place, &slope) })
 }

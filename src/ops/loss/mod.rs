@@ -55,7 +55,7 @@ impl Reduce {
 }
 
 /// Fails if a gradient is wanted of what has none.
-fn check_constant(op: &str, name: &str, x: Option<&Tensor>) -> Result<()> {
+pub(crate) fn check_constant(op: &str, name: &str, x: Option<&Tensor>) -> Result<()> {
     if !is_recording() || !x.is_some_and(Tensor::requires_grad) {
         return Ok(());
     }

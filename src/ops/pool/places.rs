@@ -8,6 +8,7 @@ use crate::dtype::DType;
 use crate::error::Result;
 use crate::layout::Shape;
 use crate::ops::arguments::{Dims, Several};
+use crate::ops::loss::check_constant;
 use crate::runtime_error;
 use crate::tape::sample::made_of;
 use crate::tape::without_recording;
@@ -68,6 +69,7 @@ fn fractional_max(x: &Tensor, kernel: &[isize], sizes: &[isize], samples: &Tenso
     if !x.dtype().is_float() {
         return not_implemented(name_of(n, "fractional_max_pool2d_out_frame", "fractional_max_pool3d_out_frame"), x);
     }
+    check_constant(op, "random_samples", Some(samples))?;
     let used = samples.detached_read()?.to_dtype(DType::F64)?.to_vec::<f64>()?;
     let mut starts = Vec::with_capacity(batch * channels);
     for plane in 0..batch * channels {
