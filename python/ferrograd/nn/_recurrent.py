@@ -101,7 +101,9 @@ def _cell(kind, input, hx, w_ih, w_hh, b_ih, b_hh):
         params = w_ih, w_hh
     else:
         params = w_ih, w_hh, zeros_like(b_hh) if b_ih is None else b_ih, zeros_like(b_ih) if b_hh is None else b_hh
-    return _nn._recurrent_layer(kind, input, [input.shape[0]], hx, params, len(params) == 4, False)
+    state, *others = _nn._recurrent_layer(kind, input, [input.shape[0]], hx, params, len(params) == 4, False)
+    # The derivatives of the plain ones are made of their results.
+    return [_nn._saving(state, ()) if kind.startswith("rnn") else state, *others]
 
 
 def lstm_cell(input, hx, w_ih, w_hh, b_ih=None, b_hh=None):
@@ -117,11 +119,9 @@ def gru_cell(input, hx, w_ih, w_hh, b_ih=None, b_hh=None):
 
 def rnn_tanh_cell(input, hx, w_ih, w_hh, b_ih=None, b_hh=None):
     """The next state: see `nn.RNNCell`."""
-    # Whose derivative torch makes of it.
-    return _nn._saving(_cell("rnn_tanh", input, (hx,), w_ih, w_hh, b_ih, b_hh)[0], ())
+    return _cell("rnn_tanh", input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
 
 
 def rnn_relu_cell(input, hx, w_ih, w_hh, b_ih=None, b_hh=None):
     """The next state: see `nn.RNNCell`."""
-    # Whose derivative torch makes of it.
-    return _nn._saving(_cell("rnn_relu", input, (hx,), w_ih, w_hh, b_ih, b_hh)[0], ())
+    return _cell("rnn_relu", input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
