@@ -42,19 +42,21 @@ def _repeated(x, heads):
 
 def _is_fused(query, key, value, attn_mask, enable_gqa):
     """Whether torch does it in one op, which saves its operands and its result."""
-    operands = (query, key, value)
-    if any(x.dim() != 4 or x.stride(-1) != 1 for x in operands):
+    if not query.dim() == key.dim() == value.dim() == 4 or not query.stride(-1) == key.stride(-1) == value.stride(-1) == 1:
         return False
-    shapes = {(x.shape[0], *x.shape[3:]) for x in operands}
-    if len(shapes) > 1 or key.shape[1] != value.shape[1] or not enable_gqa and query.shape[1] != key.shape[1]:
+    batch, heads, length, size = query.shape
+    of_key, of_value = key.shape, value.shape
+    if not of_key[0] == of_value[0] == batch or not of_key[3] == of_value[3] == size:
+        return False
+    if of_key[1] != of_value[1] or of_key[1] != heads and not enable_gqa:
         return False
     if attn_mask is None:
         return True
     rows, columns = attn_mask.size(-2), attn_mask.size(-1)
-    if attn_mask.requires_grad or rows not in (1, query.shape[2]) or columns not in (1, key.shape[2]):
+    if attn_mask.requires_grad or rows not in (1, length) or columns not in (1, of_key[2]):
         return False
     leading = attn_mask.shape[:-2]
-    return not leading or len(leading) == 2 and all(m in (1, n) for m, n in zip(leading, query.shape))
+    return not leading or len(leading) == 2 and leading[0] in (1, batch) and leading[1] in (1, heads)
 
 
 def scaled_dot_product_attention(
