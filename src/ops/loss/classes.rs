@@ -238,7 +238,7 @@ fn class_cross_entropy(
     let values = x.detached_read()?.contiguous()?;
     let norms = Tensor::uninitialized(OP, &[2, samples], x.dtype())?;
     let wanted = is_recording() && x.requires_grad();
-    let softmax = Tensor::uninitialized(OP, if wanted { x.shape() } else { &[0] }, x.dtype())?;
+    let softmax = if wanted { Tensor::uninitialized(OP, x.shape(), x.dtype())? } else { norms.clone() };
     let y = crate::dispatch_floats!(x.dtype(), OP, T => {
         let _access = Access::new(&[values.storage()], &[]);
         let (from, most) = (Target::<T>::of(&values), Target::<T>::of(&norms));
