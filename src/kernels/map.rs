@@ -7,7 +7,7 @@
 
 use std::ptr::copy_nonoverlapping;
 
-use super::elementwise::MAX_ARGS;
+use super::elementwise::{Loop, MAX_ARGS};
 use super::math::{self, Real};
 use super::vector::{single_element, vectorize, vectorize_narrow, vectorize_or_loop};
 use crate::dtype::{Element, Kind};
@@ -23,9 +23,31 @@ pub fn vectorize_for<T: Element, R>(body: impl FnOnce(bool) -> R) -> R {
     }
 }
 
+/// Runs a loop whose results lie where one of its operands does: they wait in a buffer, so that the compiler's loop for operands apart
+/// is run. For dtypes that have no loop of their own for it.
+#[inline(never)]
+fn over_operand(p: &[*mut u8; MAX_ARGS], n: usize, sizes: [usize; MAX_ARGS], body: Loop<'_>) {
+    let mut buffer = Buffer([0; 4096]);
+    let step = buffer.0.len() / sizes[0];
+    for first in (0..n).step_by(step) {
+        let count = step.min(n - first);
+        let mut at: [_; MAX_ARGS] = std::array::from_fn(|arg| p[arg].wrapping_add(first * sizes[arg]));
+        let to = std::mem::replace(&mut at[0], buffer.0.as_mut_ptr());
+        body(&at, count);
+        // SAFETY: `run` hands out addresses of n elements each; the buffer has room for `step` of them.
+        unsafe { copy_nonoverlapping(buffer.0.as_ptr(), to, count * sizes[0]) };
+    }
+}
+
+#[repr(align(64))]
+struct Buffer([u8; 4096]);
+
+/// Fewer elements are done one by one as fast.
+const FEW: usize = 32;
+
 /// The loop of y = f(x); for [`run`](super::elementwise::run) with operands (y, x) of these types.
 pub fn loop1<T: Element, U: Element>(f: impl Fn(T) -> U + Sync + Copy) -> impl Fn(&[*mut u8; MAX_ARGS], usize) + Sync {
-    move |p, n| {
+    let body = move |p: &[*mut u8; MAX_ARGS], n| {
         let (y, x): (*mut U, *const T) = (p[0].cast(), p[1].cast());
         let in_place = T::DTYPE.is_float() && size_of::<U>() == size_of::<T>() && p[0] == p[1];
         vectorize_for::<T, _>(
@@ -47,6 +69,12 @@ pub fn loop1<T: Element, U: Element>(f: impl Fn(T) -> U + Sync + Copy) -> impl F
                 }
             },
         )
+    };
+    move |p, n| {
+        if !T::DTYPE.is_float() && n > FEW && p[0] == p[1] {
+            return over_operand(p, n, [size_of::<U>(), size_of::<T>(), 0, 0], &body);
+        }
+        body(p, n)
     }
 }
 
@@ -54,7 +82,7 @@ pub fn loop1<T: Element, U: Element>(f: impl Fn(T) -> U + Sync + Copy) -> impl F
 pub fn loop2<A: Element, B: Element, U: Element>(
     f: impl Fn(A, B) -> U + Sync + Copy,
 ) -> impl Fn(&[*mut u8; MAX_ARGS], usize) + Sync {
-    move |p, n| {
+    let body = move |p: &[*mut u8; MAX_ARGS], n| {
         let (y, a, b): (*mut U, *const A, *const B) = (p[0].cast(), p[1].cast(), p[2].cast());
         let in_place = A::DTYPE.is_float() && size_of::<U>() == size_of::<A>() && p[0] == p[1];
         vectorize_for::<A, _>(
@@ -76,6 +104,12 @@ pub fn loop2<A: Element, B: Element, U: Element>(
                 }
             },
         )
+    };
+    move |p, n| {
+        if n > FEW && (!A::DTYPE.is_float() && p[0] == p[1] || p[0] == p[2]) {
+            return over_operand(p, n, [size_of::<U>(), size_of::<A>(), size_of::<B>(), 0], &body);
+        }
+        body(p, n)
     }
 }
 
@@ -212,7 +246,7 @@ pub fn loop2_near<T: Element>(
 pub fn loop3<A: Element, B: Element, C: Element, U: Element>(
     f: impl Fn(A, B, C) -> U + Sync + Copy,
 ) -> impl Fn(&[*mut u8; MAX_ARGS], usize) + Sync {
-    move |p, n| {
+    let body = move |p: &[*mut u8; MAX_ARGS], n| {
         let (y, a, b, c): (*mut U, *const A, *const B, *const C) = (p[0].cast(), p[1].cast(), p[2].cast(), p[3].cast());
         vectorize_for::<B, _>(
             #[inline(always)]
@@ -227,6 +261,12 @@ pub fn loop3<A: Element, B: Element, C: Element, U: Element>(
                 }
             },
         )
+    };
+    move |p, n| {
+        if n > FEW && p[1..].contains(&p[0]) {
+            return over_operand(p, n, [size_of::<U>(), size_of::<A>(), size_of::<B>(), size_of::<C>()], &body);
+        }
+        body(p, n)
     }
 }
 
