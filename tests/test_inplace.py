@@ -300,6 +300,42 @@ def test_memory_that_overlaps():
     assert values(x) == [0, 1, 2, 3, 4]
 
 
+WHOLE = [np.uint8, np.int8, np.int16, np.int32, np.int64]
+
+
+@pytest.mark.parametrize("dtype", [*WHOLE, np.float32, np.complex64])
+@pytest.mark.parametrize("n", [3, 33, 5000])
+def test_results_over_an_operand(dtype, n):
+    """In memory that the op reads as well, of as many elements as need more than one block."""
+    rng = np.random.default_rng(n)
+    a, b, c = (rng.integers(1, 90, n).astype(dtype) for _ in range(3))
+    fit = dict(rtol=1e-6) if np.dtype(dtype).kind in "fc" else dict(rtol=0)
+    x, y, z = (ferrograd.from_numpy(v.copy()) for v in (a, b, c))
+    np.testing.assert_array_equal(x.add_(y).numpy(), a + b)
+    np.testing.assert_array_equal(x.neg_().numpy(), -(a + b))
+    np.testing.assert_array_equal(ferrograd.sub(z, y, out=y).numpy(), c - b)
+    np.testing.assert_allclose(z.addcmul_(x, y).numpy(), c + -(a + b) * (c - b), **fit)
+    part = ferrograd.from_numpy(a.copy())[1:]
+    np.testing.assert_array_equal(part.mul_(part).numpy(), a[1:] * a[1:])
+
+
+@pytest.mark.parametrize("dtype", WHOLE)
+@pytest.mark.parametrize("n", [1, 40, 1000])
+def test_quotients_of_integers(dtype, n):
+    rng = np.random.default_rng(n)
+    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    a = rng.integers(low, high, n, dtype=dtype, endpoint=True)
+    b = rng.integers(low, high, n, dtype=dtype, endpoint=True)
+    b[b == 0] = 1
+    a[0], b[0] = low, high
+    x, y = ferrograd.from_numpy(a.copy()), ferrograd.from_numpy(b)
+    np.testing.assert_array_equal((x // y).numpy(), a // b)
+    np.testing.assert_array_equal((x % y).numpy(), a % b)
+    np.testing.assert_array_equal(ferrograd.div(x, y, rounding_mode="trunc").numpy(), (a - np.fmod(a, b)) // b)
+    assert x.max().item() == a.max() and x.min().item() == a.min()
+    np.testing.assert_array_equal(x.floor_divide_(y).numpy(), a // b)
+
+
 def test_a_result_must_fit():
     with pytest.raises(RuntimeError, match="doesn't match the broadcast shape"):
         tensor([1.0, 2.0]).add_(tensor(np.ones((3, 2))))

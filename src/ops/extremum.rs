@@ -30,9 +30,7 @@ pub(crate) fn check_dims_not_empty(op: &str, r: &Reduction) -> Result<()> {
 
 impl Tensor {
     fn extreme<O: Order + 'static>(&self, op: &'static str, r: &Reduction) -> Result<Tensor> {
-        let x = self.wide()?;
-        crate::dispatch_wide_ordered!(x.dtype(), op, T => fold(op, &x, &r.dims, Extreme::<T, O>::default(), |acc| acc))?
-            .to_dtype(self.dtype())
+        crate::dispatch_ordered!(self.dtype(), op, T => fold(op, self, &r.dims, Extreme::<T, O>::default(), |acc| acc))
     }
 
     /// `amax` or `amin`: the gradient is shared evenly among the elements equal to the result.
