@@ -49,6 +49,11 @@ pub enum Error {
         /// Whether anomaly detection is on, which has shown where to look.
         traced: bool,
     },
+    /// A tensor that backward needs has been given data of another shape. RuntimeError.
+    Outgrown {
+        /// The tensor, as in `Modified`.
+        what: String,
+    },
     /// An inference tensor that backward needs. RuntimeError.
     Inference,
     /// An op without a derivative. RuntimeError.
@@ -134,6 +139,10 @@ impl fmt::Display for Error {
                     "enable anomaly detection to find the operation that failed to compute its gradient, with \
                      torch.autograd.set_detect_anomaly(True, check_nan=False)."
                 }
+            ),
+            Error::Outgrown { what } => write!(
+                f,
+                "one of the variables needed for gradient computation has been given data of another shape (x.data = y): it was {what}"
             ),
             Error::Inference => f.write_str(
                 "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in \

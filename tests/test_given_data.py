@@ -180,7 +180,8 @@ def test_what_does_not_fit_is_not_read():
     x, w = leaf(1, 2), leaf(3, 4)
     y = x * w
     x.data = leaf(1, 2, 3).detach()
-    assert grad(y.sum(), w, retain_graph=True)[0].tolist() == [1, 2]
+    with pytest.raises(RuntimeError, match="has been given data of another shape"):
+        grad(y.sum(), w, retain_graph=True)
     x.data = leaf(5, 6).detach()
     assert grad(y.sum(), w)[0].tolist() == [5, 6]
 
@@ -228,3 +229,27 @@ def test_threads():
     stop.set()
     [thread.join() for thread in threads]
     assert not failed
+
+
+def test_data_of_another_shape():
+    """Rules that read it fail, until it fits again; others do not look."""
+    x = leaf(1, 2)
+    squares, sines, total, given = (x**2).sum(), x.sin().sum(), x.sum(), x.data
+    x.data = ferrograd.ones(3, dtype=ferrograd.float64)
+    assert squares.grad_fn.next_functions[0][0]._saved_self is x
+    for y in (squares, sines, squares):
+        with pytest.raises(RuntimeError, match=r"given data of another shape .*it was \[torch.DoubleTensor \[2\]\]$"):
+            grad(y, x, retain_graph=True)
+    with pytest.raises(RuntimeError):
+        total.backward()
+    x.data = given * 10
+    assert grad(squares, x)[0].tolist() == [20, 40] and grad(sines, x)[0].equal(x.detach().cos())
+
+
+def test_data_of_another_dtype():
+    """Rules go on with what was saved."""
+    x = leaf(1, 2)
+    h = x * 1
+    y = (h * h).sum()
+    h.data = ferrograd.tensor([7.0, 8.0])
+    assert gradient(y, x) == [2, 4]

@@ -437,6 +437,7 @@ fn rule_error(node: &Arc<Node>, input: usize, cause: Error) -> Error {
     match cause {
         // What the user did or asked for, and exceptions of the user's own code, pass as they are.
         Error::Modified { .. }
+        | Error::Outgrown { .. }
         | Error::Inference
         | Error::NoDerivative { .. }
         | Error::External(_)

@@ -20,11 +20,13 @@ pub(super) struct Saved {
     version: u32,
     /// What it is to the op that saved it.
     role: Role,
+    /// Whether its tensor has been given data of another shape since: its elements are of no use.
+    outgrown: bool,
 }
 
 /// An input that a rule holds. To read it is to read what the tensor shows then: it may have been given other data (`x.data = y`).
 ///
-/// As rules count on it, these must be of the same shape and dtype; otherwise rules go on with what was saved.
+/// Rules count on shape and dtype: with data of another shape reading fails, with those of another dtype they go on with what was saved.
 pub struct SavedInput {
     tensor: Tensor,
     /// With the data given since, if it has been read.
@@ -51,12 +53,16 @@ impl std::ops::Deref for SavedInput {
 impl SavedInput {
     #[cold]
     fn with_data_of(&self, given: &Given) -> &Tensor {
-        if self.later.get().is_none()
-            && let Some(tensor) = self.tensor.with_data_of(given)
-        {
-            return self.later.get_or_init(|| Box::new(SavedInput { tensor, later: OnceLock::new() }));
+        if let Some(later) = self.later.get() {
+            return later;
         }
-        self.later.get().map_or(&self.tensor, |later| later)
+        let later = self.tensor.with_data_of(given);
+        let tensor = match (later.shape() == self.tensor.shape(), later.dtype() == self.tensor.dtype()) {
+            (true, true) => later.outgrown(false),
+            (false, _) if !self.tensor.saved.is_some_and(|saved| saved.outgrown) => self.tensor.clone().outgrown(true),
+            _ => return &self.tensor,
+        };
+        self.later.get_or_init(|| Box::new(SavedInput { tensor, later: OnceLock::new() }))
     }
 }
 
@@ -74,7 +80,7 @@ impl Tensor {
         let mut y = self.kept();
         if mode::is_recording() && !(self.is_inference() && mode::is_inference()) {
             let version = self.saved.map_or_else(|| self.version(), |saved| saved.version);
-            y.saved = Some(Saved { version, role });
+            y.saved = Some(Saved { version, role, outgrown: false });
         }
         // A place on the tape may change by in-place ops: keep the one of now.
         let y = match (self.body.meta.get().and_then(|meta| meta.node()), &self.body.origin) {
@@ -113,15 +119,18 @@ impl Tensor {
         Tensor { saved: self.saved, ..nothing }
     }
 
-    /// This saved handle with the data that the tensor has been given since; see [`SavedInput`].
+    /// This saved handle with the data that the tensor has been given since.
     pub fn current(&self) -> Tensor {
         let given = self.body.given.get().filter(|_| !self.fixed);
-        given.and_then(|given| self.with_data_of(given)).map_or_else(|| self.clone(), |later| later.current())
+        given.map_or_else(|| self.clone(), |given| self.with_data_of(given).current())
     }
 
-    fn with_data_of(&self, given: &Given) -> Option<Tensor> {
-        let later = Tensor { body: given.lock().clone(), ..self.clone() };
-        (later.shape() == self.shape() && later.dtype() == self.dtype()).then_some(later)
+    fn with_data_of(&self, given: &Given) -> Tensor {
+        Tensor { body: given.lock().clone(), ..self.clone() }
+    }
+
+    fn outgrown(self, outgrown: bool) -> Tensor {
+        Tensor { saved: self.saved.map(|saved| Saved { outgrown, ..saved }), ..self }
     }
 
     /// This handle, in a body of its own, by which the op that saves it finds out whether a rule has kept it.
@@ -143,8 +152,14 @@ impl Tensor {
     pub fn check_saved(&self) -> Result<()> {
         match self.saved {
             None => Ok(()),
+            Some(saved) if saved.outgrown => Err(Error::Outgrown { what: self.word() }),
             Some(saved) => self.check_version(saved.version),
         }
+    }
+
+    /// What errors call it.
+    fn word(&self) -> String {
+        format!("[torch.{}Tensor {:?}]", self.dtype().type_word(), self.shape())
     }
 
     /// Fails if the memory is not as it was at a version, or never counted.
@@ -155,7 +170,7 @@ impl Tensor {
         if expected == self.version() {
             return Ok(());
         }
-        let what = format!("[torch.{}Tensor {:?}]", self.dtype().type_word(), self.shape());
+        let what = self.word();
         // Named is the op whose result it is now: most often the one that changed it.
         let now = self.body.meta.get().and_then(|meta| meta.node()).or_else(|| self.node());
         let what = match now {
