@@ -562,13 +562,23 @@ def test_names_of_saved_tensors(f, names):
     node = f(a, b).grad_fn
     while not hasattr(node, "_saved_" + names.split()[0]):
         node = node.next_functions[0][0]
-    shown = [name[7:] for name in dir(node) if name.startswith("_saved_")]
+    shown = [name[7:] for name in dir(node) if name.startswith("_saved_") and not name.endswith("_sizes")]
     assert sorted(shown) == sorted(names.split(), key=str)
     values = [getattr(node, "_saved_" + name) for name in names.split()]
     with saved_tensors_hooks(packed.append, same):
         f(a, b)
     at = [[t.tolist() for t in packed[i : i + len(values)]] for i in range(len(packed))]
     assert [t.tolist() for t in values] in at
+
+
+def test_sizes_of_operands_are_shown():
+    """Of ops that in torch save these alone."""
+    x = ferrograd.rand(2, 3, requires_grad=True)
+    for y in (x.view(6), x.sum(), x.mean(0), x.expand(4, 2, 3), x.t().reshape(6).view(2, 3).t().reshape(6), x.max(0)[0], x[0], x @ x.t()):
+        assert y.grad_fn._saved_self_sym_sizes in ((2, 3), (3, 2)) and "_saved_self_sym_sizes" in dir(y.grad_fn)
+    for y in (x.max(), x * x, x.exp()):
+        assert not hasattr(y.grad_fn, "_saved_self_sym_sizes")
+    assert not hasattr(x.sum().grad_fn, "_raw_saved_self_sym_sizes")
 
 
 def test_saved_tensors_are_freed():

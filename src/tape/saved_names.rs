@@ -119,6 +119,22 @@ const TABLE: &[Names] = &[
     names("Where", &["self", "other"], &[], &["condition"]),
 ];
 
+/// The ops, as torch's names of their nodes begin, that save the sizes of `self` rather than it.
+#[rustfmt::skip]
+const SIZES_ONLY: &[&str] = &[
+    "DiagonalBackward", "ExpandBackward", "IndexBackward", "IndexSelectBackward", "KthvalueBackward", "MaxBackward0", "MeanBackward",
+    "MedianBackward1", "MinBackward0", "MmBackward", "ModeBackward", "NanmedianBackward1", "RepeatBackward", "SelectBackward",
+    "SliceBackward", "SortBackward", "SplitBackward", "SplitWithSizesBackward", "SqueezeBackward", "SumBackward", "TopkBackward",
+    "UnfoldBackward", "UnsafeSplitBackward", "UnsafeSplitWithSizesBackward", "UnsafeViewBackward", "Upsample", "ViewBackward",
+];
+
+/// Those sizes.
+pub fn self_sizes(node: &Node) -> Option<&[usize]> {
+    let name = node.name();
+    let input = node.inputs.first().filter(|_| SIZES_ONLY.iter().any(|known| name.starts_with(known)))?;
+    Some(&input.shape)
+}
+
 fn names_of(node: &Node) -> &'static Names {
     let name = node.name();
     TABLE.iter().find(|names| names.op == short_name(&name)).unwrap_or(&USUAL)

@@ -152,6 +152,9 @@ pub fn _saved_by_function(context: Py<PyAny>, place: usize) -> SavedTensor {
     SavedTensor(Saved::ByFunction(context, place))
 }
 
+/// The name of the sizes of `self`, the only numbers of an op that its node knows.
+const SIZES: &str = "self_sym_sizes";
+
 /// The attribute of an op's node that is a saved tensor: itself, or what takes hooks for it.
 pub fn attribute<'py>(py: Python<'py>, node: &Arc<Node>, attribute: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
     let (raw, name) = match (attribute.strip_prefix("_raw_saved_"), attribute.strip_prefix("_saved_")) {
@@ -159,6 +162,9 @@ pub fn attribute<'py>(py: Python<'py>, node: &Arc<Node>, attribute: &str) -> PyR
         (None, Some(name)) => (false, name),
         (None, None) => return Ok(None),
     };
+    if let (SIZES, false, Some(sizes)) = (name, raw, saved_names::self_sizes(node)) {
+        return Ok(Some(PyTuple::new(py, sizes)?.into_any()));
+    }
     let held = held_by(node).into_iter().find(|(known, _)| *known == name);
     let Some(name) = saved_names::known(node, name) else { return Ok(None) };
     match held {
@@ -169,10 +175,11 @@ pub fn attribute<'py>(py: Python<'py>, node: &Arc<Node>, attribute: &str) -> PyR
     }
 }
 
-/// The names of the attributes of a node that are saved tensors.
+/// The names of the attributes of a node that are saved tensors, or sizes.
 pub fn attributes(node: &Node) -> Vec<String> {
     let names = held_by(node).into_iter().filter_map(|(name, _)| saved_names::known(node, name));
-    names.flat_map(|name| [format!("_raw_saved_{name}"), format!("_saved_{name}")]).collect()
+    let sizes = saved_names::self_sizes(node).map(|_| format!("_saved_{SIZES}"));
+    names.flat_map(|name| [format!("_raw_saved_{name}"), format!("_saved_{name}")]).chain(sizes).collect()
 }
 
 /// A tensor that the rules of a node hold: the object that the user gave to the op, if it still exists.
