@@ -123,6 +123,8 @@ REFUSED = {
     "matmul of a constant matrix": (lambda a, b: a @ b, [lambda: real(2, 3, grad=False), lambda: real(4, 3, 2)], [0]),
     "tensordot": (lambda a, b: ferrograd.tensordot(a, b, ([0, 1], [2, 0])), [lambda: real(2, 3), lambda: real(3, 1, 2)], [0, 1]),
     "tensordot to vectors": (lambda a, b: ferrograd.tensordot(a, b, ([0, 1], [2, 0])), [lambda: real(2, 3), lambda: real(3, 2, 2)], [0]),
+    # Of three the first two, if that is as much work.
+    "multi_dot": (lambda a, b, c: linalg.multi_dot([a, b, c]), [M, lambda: M().detach(), lambda: M().detach()], [1, 2]),
     "addmv": (lambda x, a, b: x.addmv(a, b), [V, M, V], [1, 2]),
     "leaky_relu_": (lambda x: F.leaky_relu_(x * 1), [V], ["y"]),
     "elu_": (lambda x: F.elu_(x * 1), [V], ["y"]),

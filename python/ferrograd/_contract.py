@@ -252,7 +252,8 @@ def _cheapest(sizes):
         for i in range(count - length):
             j = i + length
             costs = [(cost[i][k] + cost[k + 1][j] + sizes[i] * sizes[k + 1] * sizes[j + 1], k) for k in range(i, j)]
-            cost[i][j], cut[i][j] = min(costs)
+            # Of equals the first, but of three matrices the first two, as in torch.
+            cost[i][j], cut[i][j] = min(costs, key=lambda found: (found[0], -found[1] if count == 3 else found[1]))
     return cut
 
 
