@@ -458,6 +458,34 @@ def test_dropout_of_a_batch_draws_in_the_order_of_its_dims():
         assert got.equal(want)
 
 
+@pytest.mark.parametrize("dim", [0, 1, 2])
+@pytest.mark.parametrize("count, replacement", [(1, False), (2, False), (3, True)])
+def test_multinomial_of_a_batch_draws_as_for_a_matrix(dim, count, replacement):
+    """Without replacement each category takes a number, in the order of the matrix's memory."""
+    batch = ferrograd.arange(1.0, 61.0).sin().abs().view(3, 4, 5) + 0.1
+    functions = {
+        "rows": (lambda x: x[1], lambda xs: xs[:, 1]),
+        "columns": (lambda x: x[:, 1], lambda xs: xs[:, :, 1]),
+        "new rows": (lambda x: x[1] * 2, lambda xs: xs[:, 1] * 2),
+        "matrices": (lambda x: x, lambda xs: xs.reshape(-1, xs.shape[2])),
+        "transposed": (lambda x: x.t(), lambda xs: xs.transpose(1, 2).reshape(-1, xs.shape[1])),
+        "transposed new ones": (lambda x: (x * 2).t(), lambda xs: (xs * 2).transpose(1, 2).reshape(-1, xs.shape[1])),
+    }
+    for name, (of_sample, of_batch) in functions.items():
+        ferrograd.manual_seed(1)
+        want = of_batch(batch.movedim(dim, 0)).multinomial(count, replacement)
+        state = ferrograd.get_rng_state()
+        ferrograd.manual_seed(1)
+        got = vmap(lambda x: of_sample(x).multinomial(count, replacement), in_dims=dim, randomness="different")(batch)
+        assert got.flatten().equal(want.flatten()) and ferrograd.get_rng_state().equal(state), name
+    ferrograd.manual_seed(1)
+    want = batch.movedim(dim, 0).reshape(-1, batch.movedim(dim, 0).shape[2]).multinomial(count, replacement)
+    ferrograd.manual_seed(1)
+    draw = vmap(lambda x: x.multinomial(count, replacement), randomness="different")
+    got = vmap(draw, in_dims=dim, randomness="different")(batch)
+    assert got.flatten().equal(want.flatten())
+
+
 # Shapes, dims that are mapped over (from outside in), what is made of a sample, and torch's order of the numbers in it: those of
 # batches lie in their own order even where the dims of samples are of size 1, or copied.
 ORDERS = [

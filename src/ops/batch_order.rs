@@ -168,3 +168,16 @@ pub(crate) fn is_apart(x: &Tensor, shape: &[usize]) -> bool {
     let strides = batch_strides(x, &maps, x.strides())[maps.len()..].into();
     Layout { shape: x.shape().into(), strides, offset: 0 }.view_strides(shape).is_none()
 }
+
+/// Whether all dims but the last of the batch that `x` is a sample of, of these maps, have to be copied to be shown as one.
+pub(crate) fn are_rows_apart(x: &Tensor, maps: &[u64]) -> bool {
+    if !is_noted(&[x]) {
+        return true;
+    }
+    // See `batch_strides`.
+    let size_of = |&map: &u64| if x.samples().of_batch() { samples::size_of(map) } else { 2 };
+    let shape: Shape = maps.iter().map(size_of).chain(x.shape().iter().copied()).collect();
+    let Some((last, rows)) = shape.split_last() else { return false };
+    let matrix = [rows.iter().product(), *last];
+    Layout { strides: batch_strides(x, maps, x.strides()), shape, offset: 0 }.view_strides(&matrix).is_none()
+}

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use super::arguments::MemoryFormat;
 use super::batch_order;
-use super::kernel::strides_like;
 use super::samples::{self, Order};
 use crate::dtype::{DType, Element, Scalar};
 use crate::error::{Error, Result};
@@ -422,8 +421,19 @@ impl Tensor {
         vjp!("normal", y, { mean: |g| g * 0.0, std: |g| g * 0.0 })
     }
 
+    /// Exponential numbers, drawn in the order of the memory of a tensor like this one. Torch shows a batch of rows as a matrix before.
+    fn exponential_like_rows(&self, source: &Source) -> Result<Tensor> {
+        let y = match samples::are_rows_apart(self) {
+            true => Tensor::uninitialized("multinomial", self.shape(), self.dtype())?,
+            false => self.empty_like(self.dtype(), MemoryFormat::Preserve)?,
+        };
+        y.fill_each("multinomial", [0; 2], source, |rng| rng.exponential(1.0))?;
+        Ok(y)
+    }
+
     /// Numbers of categories drawn with the probabilities in each row.
     pub fn multinomial_drawn(&self, samples: i64, replacement: bool, source: &Source) -> Result<Tensor> {
+        samples::check_parameters(&[self])?;
         if !matches!(self.rank(), 1 | 2) {
             return runtime_error!("multinomial: prob_dist must be 1 or 2 dim, got {} dims", self.rank());
         }
@@ -437,16 +447,17 @@ impl Tensor {
         if samples as usize > categories && !(replacement && categories > 0) {
             return runtime_error!("multinomial: cannot sample n_sample > prob_dist.size(-1) samples without replacement");
         }
-        samples::check_parameters(&[self])?;
-        // Numbers are drawn in the order of the memory of a tensor like this one.
-        let strides = strides_like(self.shape(), &[self]);
-        let by_columns = self.rank() == 2 && strides[0] < strides[1];
         let drawn: Vec<i64> = crate::dispatch_floats!(self.dtype(), "multinomial", T => {
             let probs = self.to_vec::<T>()?;
-            samples::with("multinomial", Order::Together, self, source, |rng| {
-                let drawn = random::multinomial(rng, &probs, categories, samples as usize, replacement, by_columns);
-                drawn.map_err(Error::Runtime)
-            })
+            if replacement && samples > 1 {
+                samples::with("multinomial", Order::Together, self, source, |rng| {
+                    random::with_replacement(rng, &probs, categories, samples as usize).map_err(Error::Runtime)
+                })
+            } else {
+                random::check_rows(&probs, categories).map_err(Error::Runtime)?;
+                let q = self.exponential_like_rows(source)?.to_vec::<T>()?;
+                Ok(random::without_replacement(&probs, &q, categories, samples as usize))
+            }
         })?;
         let _of = made_of([self]);
         match self.rank() {

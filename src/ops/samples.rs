@@ -302,6 +302,13 @@ pub fn of_sample(batch: &Tensor, stride: usize) -> Samples {
     }
 }
 
+/// Whether the rows of the batch of all samples that find "different" numbers have to be copied to be shown as a matrix.
+pub fn are_rows_apart(x: &Tensor) -> bool {
+    let different = inside_out().into_iter().rev().filter(|(.., randomness)| *randomness == Randomness::Different);
+    let maps: Vec<u64> = different.map(|(_, number, _)| number).filter(|&number| size_of(number) != 1).collect();
+    !maps.is_empty() && batch_order::are_rows_apart(x, &maps)
+}
+
 /// Notes that `x` has been drawn, and is not the same for all samples that find "different" numbers.
 pub fn note_drawn(x: &Tensor) {
     for (depth, number, randomness) in inside_out() {

@@ -56,7 +56,7 @@ mod uniform;
 pub use draws::{bernoulli, bernoulli_from, cauchy, dropout_keep, exponential, geometric, log_normal, poisson};
 pub use generator::{Generator, STATE_BYTES};
 pub use integers::{Whole, random_full, random_range, randperm};
-pub use multinomial::multinomial;
+pub use multinomial::{check_rows, with_replacement, without_replacement};
 pub use normal::{normal, normal_dense, normal_serial};
 pub use uniform::{Real, rand, uniform};
 

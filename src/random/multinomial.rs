@@ -11,48 +11,41 @@ use super::generator::Generator;
 use super::top::top;
 use super::uniform::Real;
 
-/// Draws `samples` category numbers for each row of `categories` probabilities, rows one after the other.
+/// Draws `samples` category numbers for each row of `categories` probabilities, rows one after the other; each may come more than
+/// once.
 ///
-/// Fails as torch does if a probability is negative, infinite or not a number, if a row has sum 0, or if more
-/// samples than categories are asked for without replacement. With `by_columns` the scores are drawn for the first category of
-/// each row, then for the second, and so on.
-pub fn multinomial<T: Real>(
+/// Fails as torch does if a probability is negative, infinite or not a number, or if a row has sum 0.
+pub fn with_replacement<T: Real>(
     rng: &mut Generator,
     probs: &[T],
     categories: usize,
     samples: usize,
-    replacement: bool,
-    by_columns: bool,
 ) -> Result<Vec<i64>, String> {
-    if categories == 0 || samples == 0 {
-        return Err("cannot sample n_sample <= 0 samples, or from no categories".into());
-    }
-    if !replacement && samples > categories {
-        return Err("cannot sample n_sample > prob_dist.size(-1) samples without replacement".into());
-    }
     let rows = probs.chunks_exact(categories);
     let mut out = Vec::with_capacity(rows.len() * samples);
-    if replacement && samples > 1 {
-        let mut sums = Vec::with_capacity(categories);
-        for row in rows {
-            check(row)?;
-            cumulate(row, &mut sums);
-            for _ in 0..samples {
-                let u: f64 = rng.rand();
-                out.push(sums.partition_point(|sum| sum.to_f64() < u) as i64);
-            }
+    let mut sums = Vec::with_capacity(categories);
+    for row in rows {
+        check(row)?;
+        cumulate(row, &mut sums);
+        for _ in 0..samples {
+            let u: f64 = rng.rand();
+            out.push(sums.partition_point(|sum| sum.to_f64() < u) as i64);
         }
-    } else {
-        rows.clone().try_for_each(check)?;
-        let mut scores = probs.to_vec();
-        let count = probs.len() / categories;
-        for k in 0..probs.len() {
-            let place = if by_columns { k % count * categories + k / count } else { k };
-            scores[place] = scores[place] / T::from_f64(rng.exponential(1.0));
-        }
-        scores.chunks_exact(categories).for_each(|row| push_highest(row, samples, &mut out));
     }
     Ok(out)
+}
+
+/// The same without replacement, by the exponential numbers in `q`, one for each probability.
+pub fn without_replacement<T: Real>(probs: &[T], q: &[T], categories: usize, samples: usize) -> Vec<i64> {
+    let scores: Vec<T> = probs.iter().zip(q).map(|(&p, &q)| p / q).collect();
+    let mut out = Vec::with_capacity(probs.len() / categories * samples);
+    scores.chunks_exact(categories).for_each(|row| push_highest(row, samples, &mut out));
+    out
+}
+
+/// Fails if a row of probabilities is invalid.
+pub fn check_rows<T: Real>(probs: &[T], categories: usize) -> Result<(), String> {
+    probs.chunks_exact(categories).try_for_each(check)
 }
 
 /// What makes a row of probabilities invalid, in torch's words.
