@@ -458,6 +458,93 @@ def test_dropout_of_a_batch_draws_in_the_order_of_its_dims():
         assert got.equal(want)
 
 
+VIEWS = {
+    "itself": (lambda x: x, lambda xs: xs),
+    "written to": (lambda x: x.mul_(2), lambda xs: xs.mul_(2)),
+    "select": (lambda x: x[1], lambda xs: xs[:, 1]),
+    "slice": (lambda x: x[1:, ::2], lambda xs: xs[:, 1:, ::2]),
+    "transpose": (lambda x: x.t(), lambda xs: xs.transpose(1, 2)),
+    "diagonal": (lambda x: x.diagonal(), lambda xs: xs.diagonal(dim1=1, dim2=2)),
+    "expand": (lambda x: x[:1].expand(4, -1), lambda xs: xs[:, :1].expand(-1, 4, -1)),
+    "unsqueeze": (lambda x: x.unsqueeze(-1), lambda xs: xs.unsqueeze(-1)),
+    "detach": (lambda x: x.detach()[0], lambda xs: xs.detach()[:, 0]),
+}
+
+
+@pytest.mark.parametrize("function, of_batch", VIEWS.values(), ids=VIEWS.keys())
+@pytest.mark.parametrize("in_dim", [0, 1, 2])
+@pytest.mark.parametrize("out_dim", [0, -1])
+@pytest.mark.parametrize("requires_grad", [False, True])
+def test_vmap_of_views_answers_views(function, of_batch, in_dim, out_dim, requires_grad):
+    """What is written to the answer is written to the batch, and derivatives see it."""
+
+    def written(answer):
+        leaf = ferrograd.arange(24.0).view(2, 3, 4).requires_grad_(requires_grad)
+        batch = leaf * 1
+        y = answer(batch)
+        layout = y.shape, y.stride(), y.storage_offset(), y.requires_grad
+        if 0 not in y.stride():
+            y.mul_(3)
+        gradient = ferrograd.autograd.grad((batch * batch).sum(), leaf)[0] if requires_grad else batch
+        return layout, batch, gradient
+
+    got = written(vmap(function, in_dims=in_dim, out_dims=out_dim))
+    want = written(lambda batch: of_batch(batch.movedim(in_dim, 0)).movedim(0, out_dim))
+    assert got[0] == want[0] and got[1].equal(want[1]) and got[2].equal(want[2])
+
+
+def test_vmap_answers_an_argument_itself():
+    x = ferrograd.ones(2, 3, 4)
+    assert vmap(lambda x: x)(x) is x
+    assert vmap(lambda x: x.add_(1), in_dims=1, out_dims=1)(x) is x
+    assert vmap(vmap(lambda x: x))(x) is x
+    assert vmap(lambda x: x.view(4, 3))(x)._base is x
+    assert vmap(lambda x: x, out_dims=1)(x)._base is x
+    copy = vmap(lambda x: x, chunk_size=2)(x)
+    assert copy.equal(x) and copy.data_ptr() != x.data_ptr()
+
+
+def test_vmap_keeps_the_backward_of_functions_that_answer_views():
+    class Tripled(ferrograd.autograd.Function):
+        generate_vmap_rule = True
+
+        @staticmethod
+        def forward(x):
+            return x.view_as(x)
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            pass
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return gradient * 3
+
+    x = ferrograd.ones(2, 3, requires_grad=True)
+    (gradient,) = ferrograd.autograd.grad(vmap(Tripled.apply)(x).sum(), x)
+    assert gradient.eq(3).all()
+
+
+def test_vmap_expands_what_is_the_same_for_all_samples():
+    captured = ferrograd.arange(3.0).requires_grad_()
+    for function in (lambda x: captured, lambda x: ferrograd.zeros(3), lambda x: captured * 2):
+        y = vmap(function)(BATCH)
+        assert y.shape == (2, 3) and y.stride() == (0, 1) and y[1].equal(function(None))
+    y = vmap(lambda x: captured, out_dims=1)(BATCH)
+    assert y.shape == (3, 2) and y.stride() == (1, 0) and y._base is captured
+    y.sum().backward()
+    assert captured.grad.eq(2).all()
+    # Numbers of samples are no tensors; what is made of them is not the same for all.
+    assert vmap(lambda x: ferrograd.tensor(x.sum().item()))(BATCH).equal(BATCH.sum(1))
+
+
+def test_vmap_does_not_answer_one_tensor_for_what_depends_on_samples():
+    number = ferrograd.tensor(2.0)
+    assert vmap(lambda x: number, out_dims=None)(BATCH) is number
+    with pytest.raises(ValueError, match="can not return a BatchedTensor when out_dim is None"):
+        vmap(lambda x: x * 0, out_dims=None)(BATCH)
+
+
 @pytest.mark.parametrize("dim", [0, 1, 2])
 @pytest.mark.parametrize("count, replacement", [(1, False), (2, False), (3, True)])
 def test_multinomial_of_a_batch_draws_as_for_a_matrix(dim, count, replacement):

@@ -43,14 +43,14 @@ def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
                 "representing where in the outputs the vmapped dimension should appear."
             )
         batch = _Batch(name, in_dims, args)
-        samples = batch.answers(func, kwargs, randomness, chunk_size)
-        return _joined(name, out_dims, samples, batch.size)
+        batch.call(func, kwargs, randomness, chunk_size)
+        return _joined(name, out_dims, batch)
 
     return wrapped
 
 
 class _Batch:
-    """The arguments of a call, to be taken apart along the mapped dims."""
+    """The arguments of a call, to be taken apart along the mapped dims, and what the function answers for each sample."""
 
     def __init__(self, name, in_dims, args):
         call = f"vmap({name}, in_dims={in_dims}, ...)(<inputs>)"
@@ -97,16 +97,17 @@ class _Batch:
         return [range(start, min(start + step, size)) for start in range(0, size, step)]
 
     def sample(self, i):
-        """The arguments of a call, as the function's own."""
-        parts = [
+        """The leaves of the arguments of a call, as the function's own."""
+        return [
             x if dim is None else _autograd._sample(parts[i] if parts else x.select(dim, i), stride)
             for x, dim, parts, stride in zip(self.leaves, self.dims, self.split, self.strides)
         ]
-        return tree_unflatten(parts, self.spec)
 
-    def answers(self, func, kwargs, randomness, chunk_size):
-        """What the function answers for each sample."""
-        answers = []
+    def call(self, func, kwargs, randomness, chunk_size):
+        """Calls the function for each sample. Keeps the leaves of what it is given and of what it answers, the structure of that, and
+        which leaves depend on the sample."""
+        self.given, self.answers, self.specs, self.depend = [], [], [], []
+        self.is_whole = chunk_size is None
         state = get_rng_state() if randomness == "same" else None
         for chunk in self.chunks(chunk_size):
             if state is not None:
@@ -117,8 +118,12 @@ class _Batch:
                 while (found := self.pass_through(chunk, func, kwargs, number)) is None:
                     _autograd._again()
                     self.take_apart()
-                answers += found
-        return answers
+                for given, answer in found:
+                    leaves, spec = tree_flatten(answer)
+                    self.given.append(given)
+                    self.answers.append(leaves)
+                    self.specs.append(spec)
+                    self.depend.append([isinstance(y, Tensor) and _autograd._depends_on(y, number) for y in leaves])
 
     def keep(self, chunk):
         """Keeps these samples, in case that they are written to and gone through once more."""
@@ -127,12 +132,13 @@ class _Batch:
                 _autograd._keep_batch(x, x.detach().narrow(dim, chunk.start, len(chunk)))
 
     def pass_through(self, chunk, func, kwargs, number):
-        """What the function answers for these samples. None if some were broken off: where random numbers depend on the values of
-        all samples, all must have come before one goes on."""
-        answers, broken_off = [], False
+        """What the function is given and answers for these samples. None if some were broken off: where random numbers depend on the
+        values of all samples, all must have come before one goes on."""
+        found, broken_off = [], False
         for i in chunk:
+            given = self.sample(i)
             try:
-                answers.append(func(*self.sample(i), **kwargs))
+                found.append((given, func(*tree_unflatten(given, self.spec), **kwargs)))
             except _autograd.OtherSamples as samples:
                 if samples.args != (number,):
                     raise
@@ -141,7 +147,19 @@ class _Batch:
                 _autograd._forget_sample()
             else:
                 _autograd._end_of_sample(i + 1 == chunk.stop)
-        return None if broken_off else answers
+        return None if broken_off else found
+
+    def as_view(self, parts, dim):
+        """These answers as a view of an argument, if they are parts of it."""
+        for i, (x, in_dim) in enumerate(zip(self.leaves, self.dims)):
+            if in_dim is None:
+                continue
+            if all(part is given[i] for part, given in zip(parts, self.given)):
+                return x if in_dim == dim else x.movedim(in_dim, dim)
+            view = _autograd._view_of_parts(x, parts, dim, x.stride(in_dim))
+            if view is not None:
+                return view
+        return None
 
 
 def _one_sample_of_zeros(x, dim):
@@ -169,10 +187,9 @@ def _checked_dim(call, x, dim):
     return dim % rank
 
 
-def _joined(name, out_dims, samples, size):
-    flat = [tree_flatten(sample) for sample in samples]
-    spec = flat[0][1]
-    if any(other != spec for _, other in flat):
+def _joined(name, out_dims, batch):
+    spec = batch.specs[0]
+    if any(other != spec for other in batch.specs):
         raise ValueError(f"vmap({name}, ...): `{name}` answers trees of different structures for different samples")
     if spec.is_leaf() and isinstance(out_dims, tuple) and len(out_dims) == 1:
         out_dims = out_dims[0]
@@ -182,21 +199,38 @@ def _joined(name, out_dims, samples, size):
             f"vmap({name}, ..., out_dims={out_dims})(<inputs>): out_dims is not compatible with the structure of `outputs`. "
             f"out_dims has structure {tree_flatten(out_dims)[1]} but outputs has structure {spec}."
         )
-    columns = zip(*(leaves for leaves, _ in flat))
-    return tree_unflatten([_stacked(name, list(parts), dim, size) for parts, dim in zip(columns, dims)], spec)
+    columns = zip(zip(*batch.answers), zip(*batch.depend), dims)
+    return tree_unflatten([_output(name, list(parts), any(depend), dim, batch) for parts, depend, dim in columns], spec)
 
 
-def _stacked(name, parts, dim, size):
-    first = parts[0]
+def _output(name, parts, depend, dim, batch):
+    """What the function answers for all samples: as in torch, a view where it answers parts of an argument, or the same for all."""
     if dim is None:
-        if isinstance(first, Tensor) and not all(part is first or part.equal(first) for part in parts):
+        if depend:
             raise ValueError(f"vmap({name}, ...): `{name}` can not return a BatchedTensor when out_dim is None")
-        return first
+        return parts[0]
     for part in parts:
         if not isinstance(part, Tensor):
             raise ValueError(
                 f"vmap({name}, ...): `{name}` must only return Tensors, got type {type(part)}. "
                 "Did you mean to set out_dims= to None for output?"
             )
+    rank = parts[0].dim() + 1
+    if batch.is_whole and batch.size and -rank <= dim < rank:
+        view = batch.as_view(parts, dim % rank) if depend else _expanded(parts, dim % rank)
+        if view is not None:
+            return view
     joined = stack(parts, dim)
-    return joined if size else joined.narrow(dim, 0, 0)
+    return joined if batch.size else joined.narrow(dim, 0, 0)
+
+
+def _expanded(parts, dim):
+    """The first of these answers for all samples, if they are all the same."""
+    first = parts[0]
+
+    def is_same(x):
+        return x is first or x.shape == first.shape and x.dtype == first.dtype and x.equal(first)
+
+    if not all(is_same(part) for part in parts):
+        return None
+    return first.unsqueeze(dim).expand(*first.shape[:dim], len(parts), *first.shape[dim:])

@@ -289,6 +289,33 @@ impl Tensor {
         Ok(self.as_base_of(y, None))
     }
 
+    /// The parts, views of this tensor, as one view with a dim for them; `stride` is that of a single one. `None` for what cannot be
+    /// shown so.
+    pub fn view_of_parts(&self, parts: &[Tensor], dim: usize, stride: isize) -> Result<Option<Tensor>> {
+        let [first, rest @ ..] = parts else { return Ok(None) };
+        let Layout { shape, strides, offset } = first.layout();
+        let step = rest.first().map_or(stride, |second| second.layout().offset as isize - *offset as isize);
+        let is_at = |(i, part): (usize, &Tensor)| {
+            let place = part.layout();
+            let is_there = place.offset as isize == *offset as isize + i as isize * step;
+            is_there && (&place.shape, &place.strides) == (shape, strides)
+        };
+        let recorded = parts.iter().any(Tensor::requires_grad);
+        let is_shown = |part: &Tensor| {
+            part.storage().same(self.storage()) && part.dtype() == self.dtype() && (!recorded || part.is_plain_view_of(self))
+        };
+        if first.numel() == 0 || step < 0 || !parts.iter().enumerate().all(is_at) || !parts.iter().all(is_shown) {
+            return Ok(None);
+        }
+        let mut layout = first.layout().clone();
+        layout.shape.insert(dim, parts.len());
+        layout.strides.insert(dim, step);
+        if !recorded && (self.requires_grad() || !first.is_view()) {
+            return Ok(Some(self.detached(false).with_layout(layout)));
+        }
+        self.with_strides(layout).map(Some)
+    }
+
     /// The gradient of a window on a tensor with `base` layout: zero but in the window. Both layouts are of one storage;
     /// where the window shows a place several times, or the base holds it several times, sums are shared out evenly.
     pub(crate) fn window_backward(&self, base: &Layout, window: &Layout) -> Result<Tensor> {

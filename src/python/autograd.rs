@@ -27,6 +27,7 @@ pub use saved::{_pop_saved_hooks, _push_saved_hooks, _saved_by_function, _saved_
 use super::dtype::DTypeObject;
 use crate::dtype::DType;
 use crate::interpreter::show;
+use crate::ops::arguments::Tensors;
 use crate::ops::samples::{self, Randomness};
 use crate::tape::frozen::ONE_OF_SEVERAL;
 use crate::tape::level::{self, Level, Transform};
@@ -510,6 +511,13 @@ pub fn _depends_on(tensor: &Bound<'_, Tensor>, number: u64) -> bool {
 pub fn _watch(y: &Tensor, tensors: Vec<PyRef<'_, Tensor>>) {
     let tensors: Vec<&Tensor> = tensors.iter().map(|x| &**x).collect();
     let _same = y.clone().watching(&tensors);
+}
+
+/// What a function that is mapped over `batch` answers for its samples, as a view of that, with a dim for the samples; `stride` is
+/// that of the samples. `None` if it is none.
+#[pyfunction]
+pub fn _view_of_parts(batch: &Tensor, parts: Tensors, dim: usize, stride: isize) -> crate::error::Result<Option<Tensor>> {
+    batch.view_of_parts(&parts.0, dim, stride)
 }
 
 /// The same elements as a result of a tensor on the tape that is no view of it. Unless it is `writable`, it is written to as little

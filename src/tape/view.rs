@@ -85,6 +85,14 @@ impl Tensor {
         self.meta().is_some_and(|meta| meta.is_view())
     }
 
+    /// Whether this shows `other`, or what that is a view of, and has no history but that.
+    pub(crate) fn is_plain_view_of(&self, other: &Tensor) -> bool {
+        let Some(meta) = other.meta() else { return false };
+        let whole = meta.lock().base.as_ref().map_or_else(|| meta.clone(), |base| base.meta.clone());
+        let is_of_whole = |base: &Base| Arc::ptr_eq(&base.meta, &whole) && base.frozen.is_none();
+        self.meta().is_some_and(|meta| meta.lock().base.as_deref().is_some_and(is_of_whole))
+    }
+
     /// Gives a view the history its base has now, if the memory has been written to since the view was made. One without history
     /// requires a gradient as long as its base does, as in torch.
     pub(crate) fn refresh_history(&self) {
