@@ -504,6 +504,48 @@ def test_vmap_answers_an_argument_itself():
     assert copy.equal(x) and copy.data_ptr() != x.data_ptr()
 
 
+def test_vmap_answers_arguments_with_the_dims_that_they_were_given_in_place():
+    functions = {
+        (2, 1, 3, 4): lambda x: x.unsqueeze_(0),
+        (2, 3, 4, 1): lambda x: x.unsqueeze_(-1),
+        (2, 4, 3): lambda x: x.t_(),
+    }
+    for shape, function in functions.items():
+        x = ferrograd.arange(24.0).view(2, 3, 4)
+        y = vmap(function)(x)
+        assert y.shape == shape and y.data_ptr() == x.data_ptr()
+        assert y.flatten().sort().values.equal(x.flatten())
+
+
+@pytest.mark.parametrize("write", [ferrograd.Tensor.exp_, ferrograd.Tensor.sqrt_, ferrograd.Tensor.tanh_])
+def test_samples_written_to_keep_what_others_have_saved(write):
+    """Each sample counts the writes to itself; the batch counts all of them."""
+
+    def gradient(function):
+        x = ferrograd.arange(1.0, 7.0).view(2, 3).requires_grad_()
+        batch = x * 1
+        y = function(batch)
+        return ferrograd.autograd.grad((y * y).sum() + batch.sum(), x)[0]
+
+    assert gradient(vmap(write)).equal(gradient(write))
+    assert gradient(vmap(vmap(write))).equal(gradient(write))
+    assert gradient(vmap(write, in_dims=1, out_dims=1)).equal(gradient(write))
+    factor = ferrograd.ones(3, requires_grad=True)
+    xs = ferrograd.arange(6.0).view(2, 3)
+    y = vmap(lambda x: x.mul_(2) * factor)(xs)
+    y.sum().backward()
+    assert factor.grad.equal(xs.sum(0)) and xs._version == 2
+
+
+def test_a_batch_that_was_written_to_is_not_what_was_saved():
+    x = ferrograd.ones(2, 3, requires_grad=True)
+    batch = x * 1
+    y = batch.exp() * batch
+    vmap(lambda x: x.add_(1))(batch)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
 def test_vmap_keeps_the_backward_of_functions_that_answer_views():
     class Tripled(ferrograd.autograd.Function):
         generate_vmap_rule = True

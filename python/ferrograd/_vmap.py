@@ -154,11 +154,14 @@ class _Batch:
         for i, (x, in_dim) in enumerate(zip(self.leaves, self.dims)):
             if in_dim is None:
                 continue
-            if all(part is given[i] for part, given in zip(parts, self.given)):
-                return x if in_dim == dim else x.movedim(in_dim, dim)
             view = _autograd._view_of_parts(x, parts, dim, x.stride(in_dim))
-            if view is not None:
+            if view is None:
+                continue
+            if view.dim() != x.dim() or any(part is not given[i] for part, given in zip(parts, self.given)):
                 return view
+            # Those that the function was given, unless it has given them other dims in place.
+            whole = x if in_dim == dim else x.movedim(in_dim, dim)
+            return whole if view.shape == whole.shape and view.stride() == whole.stride() else view
         return None
 
 

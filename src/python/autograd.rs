@@ -497,7 +497,8 @@ fn of_transform(tensor: &Tensor, samples: Samples) -> Tensor {
 /// elements apart.
 #[pyfunction]
 pub fn _sample(tensor: &Tensor, stride: usize) -> Tensor {
-    of_transform(tensor, samples::of_sample(tensor, stride))
+    let base = tensor.meta().and_then(|meta| meta.lock().base.as_ref().and_then(|base| base.version));
+    of_transform(tensor, samples::of_sample(tensor, stride)).with_own_count(base.unwrap_or_else(|| tensor.version()))
 }
 
 /// Whether a tensor depends on a sample of the transform of this number, which the thread is in.

@@ -86,6 +86,23 @@ enum Counts {
     Own(Arc<AtomicU32>),
     /// The memory of the operand that it is the conversion of: written to is that.
     OfOperand(Storage),
+    /// A counter of its own, as other samples of the batch are not written to with it, and that of the batch.
+    OfSample(Arc<AtomicU32>, Arc<Counts>),
+}
+
+impl Counts {
+    /// Counts a write of memory.
+    fn bump(&self, storage: &Storage) {
+        if let Counts::OfSample(_, batch) = self {
+            batch.bump(storage);
+        }
+        match self {
+            Counts::Own(own) | Counts::OfSample(own, _) => {
+                own.fetch_add(1, Ordering::AcqRel);
+            }
+            _ => storage.bump_version(),
+        }
+    }
 }
 
 impl Tensor {
@@ -302,6 +319,15 @@ impl Tensor {
         })
     }
 
+    /// This tensor, which no other handle shows, as a sample of a batch that has been taken apart at this version.
+    pub(crate) fn with_own_count(mut self, version: u32) -> Tensor {
+        if let Some(body) = Arc::get_mut(&mut self.body) {
+            let batch = std::mem::replace(&mut body.counts, Counts::Memory);
+            body.counts = Counts::OfSample(Arc::new(AtomicU32::new(version)), Arc::new(batch));
+        }
+        self
+    }
+
     /// This tensor, which no other handle shows, with other samples.
     pub(crate) fn with_samples(mut self, samples: Samples) -> Tensor {
         if let Some(body) = Arc::get_mut(&mut self.body) {
@@ -420,25 +446,20 @@ impl Tensor {
     pub fn version(&self) -> u32 {
         match &self.body.counts {
             Counts::Memory => self.body.storage.version(),
-            Counts::Own(own) => own.load(Ordering::Acquire),
+            Counts::Own(own) | Counts::OfSample(own, _) => own.load(Ordering::Acquire),
             Counts::OfOperand(memory) => memory.version(),
         }
     }
 
     /// Counts one in-place write.
     pub fn bump_version(&self) {
-        match &self.body.counts {
-            Counts::Own(own) => {
-                own.fetch_add(1, Ordering::AcqRel);
-            }
-            _ => self.body.storage.bump_version(),
-        }
+        self.body.counts.bump(&self.body.storage);
     }
 
     /// Goes back to an earlier count, for writes that were undone.
     pub(crate) fn set_version(&self, version: u32) {
         match &self.body.counts {
-            Counts::Own(own) => own.store(version, Ordering::Release),
+            Counts::Own(own) | Counts::OfSample(own, _) => own.store(version, Ordering::Release),
             _ => self.body.storage.set_version(version),
         }
     }
@@ -447,7 +468,7 @@ impl Tensor {
     pub(crate) fn watch(&self) -> Watch {
         match &self.body.counts {
             Counts::Memory => self.body.storage.watch(),
-            Counts::Own(own) => Watch::of_counter(own),
+            Counts::Own(own) | Counts::OfSample(own, _) => Watch::of_counter(own),
             Counts::OfOperand(memory) => memory.watch(),
         }
     }
