@@ -493,6 +493,23 @@ def test_vmap_of_views_answers_views(function, of_batch, in_dim, out_dim, requir
     assert got[0] == want[0] and got[1].equal(want[1]) and got[2].equal(want[2])
 
 
+def test_as_strided_counts_from_the_first_sample():
+    memory = ferrograd.arange(60.0)
+    batch = memory[12:].view(2, 3, 8)
+    for in_dim in range(3):
+        y = vmap(lambda x: x.as_strided([2, 2], [1, 2], 3), in_dims=in_dim)(batch)
+        want = memory.as_strided([batch.shape[in_dim], 2, 2], [batch.stride(in_dim), 1, 2], 3)
+        assert y.equal(want) and y.stride() == want.stride() and y.data_ptr() == want.data_ptr()
+        parts = vmap(lambda x: x[0].as_strided([2], [3], 5), in_dims=in_dim)(batch)
+        assert parts.equal(memory.as_strided([batch.shape[in_dim], 2], [batch.stride(in_dim), 3], 5))
+    y = vmap(vmap(lambda x: x.as_strided([2], [2], 12)))(batch)
+    assert y.equal(batch[:, :, :3:2])
+    # Of memory of its own a sample knows the start.
+    assert vmap(lambda x: x.sin().as_strided([2], [1], 0), in_dims=1)(batch[0]).equal(batch[0].t()[:, :2].sin())
+    captured = ferrograd.arange(5.0)
+    assert vmap(lambda x: captured.as_strided([2], [1], 1) + x)(batch[0, 0]).equal(captured[1:3] + batch[0, 0][:, None])
+
+
 def test_vmap_answers_an_argument_itself():
     x = ferrograd.ones(2, 3, 4)
     assert vmap(lambda x: x)(x) is x

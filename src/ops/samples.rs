@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::layout::{Layout, Shape, Strides};
 use crate::random::Generator;
 use crate::runtime_error;
+use crate::storage::Storage;
 use crate::tape::sample::{BatchStride, Maps, Samples};
 use crate::tape::{level, mode};
 use crate::tensor::Tensor;
@@ -110,6 +111,8 @@ struct Map {
     calls: usize,
     /// What has been drawn at each call.
     drawn: Vec<(Kind, Drawn)>,
+    /// The memory of the batches that it maps over, and how far apart their samples lie.
+    batches: Vec<(Storage, usize)>,
     /// The values that are known of the samples that have come to a call that needs those of all.
     values: Vec<Option<Tensor>>,
     /// How much had been drawn when the samples were last gone through from the first one on; nothing yet for the first time.
@@ -123,8 +126,17 @@ thread_local! {
 /// Begins to map over so many samples, by the transform of this number.
 pub fn enter(randomness: Randomness, size: usize, number: u64) {
     // A function is called once for no samples, too.
-    let map =
-        Map { number, randomness, size: size.max(1), sample: 0, calls: 0, drawn: Vec::new(), values: Vec::new(), before: None };
+    let map = Map {
+        number,
+        randomness,
+        size: size.max(1),
+        sample: 0,
+        calls: 0,
+        drawn: Vec::new(),
+        batches: Vec::new(),
+        values: Vec::new(),
+        before: None,
+    };
     MAPS.with_borrow_mut(|maps| maps.push(map));
 }
 
@@ -292,6 +304,13 @@ fn depth() -> usize {
 pub fn of_sample(batch: &Tensor, stride: usize) -> Samples {
     let of = batch.samples().clone();
     of.note(Maps::one(mode::mode().level.maps, depth() - 1));
+    MAPS.with_borrow_mut(|maps| {
+        if let Some(map) = maps.last_mut()
+            && !map.batches.iter().any(|(memory, _)| memory.same(batch.storage()))
+        {
+            map.batches.push((batch.storage().clone(), stride));
+        }
+    });
     let map = MAPS.with_borrow(|maps| {
         let differ = maps.iter().any(|map| map.randomness == Randomness::Different);
         maps.last().filter(|_| differ).map(|map| map.number)
@@ -307,6 +326,18 @@ pub fn are_rows_apart(x: &Tensor) -> bool {
     let different = inside_out().into_iter().rev().filter(|(.., randomness)| *randomness == Randomness::Different);
     let maps: Vec<u64> = different.map(|(_, number, _)| number).filter(|&number| size_of(number) != 1).collect();
     !maps.is_empty() && batch_order::are_rows_apart(x, &maps)
+}
+
+/// Where in the memory of its batch the sample begins that `x` shows, counted from where the first one does.
+pub fn start_of(x: &Tensor) -> usize {
+    if !is_mapped() {
+        return 0;
+    }
+    let start = |(depth, map): (usize, &Map)| {
+        let is_batch = |(memory, _): &&(Storage, usize)| memory.same(x.storage()) && x.sample_of().has(map.number, depth);
+        map.batches.iter().find(is_batch).map_or(0, |(_, stride)| map.sample * stride)
+    };
+    MAPS.with_borrow(|maps| maps.iter().enumerate().map(start).sum())
 }
 
 /// Notes that `x` has been drawn, and is not the same for all samples that find "different" numbers.

@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use smallvec::SmallVec;
 
 use super::arguments::{Dims, MemoryFormat, Operand};
+use super::samples;
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
 use crate::layout::{Layout, Shape, Strides, checked_numel, normalize_dim};
@@ -215,7 +216,9 @@ impl Tensor {
     /// Raises: RuntimeError if it would reach outside the storage.
     #[pyo3(signature = (size, stride, storage_offset=None))]
     pub fn as_strided(&self, size: Dims, stride: Dims, storage_offset: Option<isize>) -> Result<Tensor> {
-        let layout = self.strided_layout("as_strided", &size, &stride, storage_offset)?;
+        // An offset is the first sample's in its batch.
+        let offset = storage_offset.map(|offset| offset.saturating_add_unsigned(samples::start_of(self)));
+        let layout = self.strided_layout("as_strided", &size, &stride, offset)?;
         self.with_strides(layout)
     }
 }
