@@ -30,12 +30,14 @@ struct Line;
 pub struct Storage(Arc<Buffer>);
 
 /// Something that counts writes to memory, and may be gone, and how many it had counted when this was made.
+#[derive(Clone)]
 pub struct Watch {
     counter: Counter,
     /// The version then.
     pub version: u32,
 }
 
+#[derive(Clone)]
 enum Counter {
     Memory(Weak<Buffer>),
     Apart(Weak<AtomicU32>),

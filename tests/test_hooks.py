@@ -370,6 +370,38 @@ def test_an_inplace_op_on_a_view_passes_by_the_op_that_made_the_view():
     assert seen == [[12.0, 6.0]] and x.grad.tolist() == [2.0, 1 + 3 + 36, 2 + 24 + 6]
 
 
+def test_an_outdated_node_of_a_view_has_its_share_in_second_derivatives():
+    x, seen = leaf(1.0, 2.0, 3.0), []
+    base = x * x
+    view = base[1:]
+    view.register_hook(lambda g: seen.append(("view", g.tolist())) or g * 2)
+    view.grad_fn.register_prehook(lambda grads: seen.append(("node", grads[0].tolist())))
+    view.mul_(x[1:])
+    (first,) = ferrograd.autograd.grad((base * base).sum(), x, create_graph=True)
+    assert seen == [] and first.tolist() == [4.0, 192.0, 1458.0]
+    ferrograd.autograd.grad((first * first).sum(), x)
+    # The gradient of the values that mul_ has saved, once by each way that leads to them.
+    assert seen == [("view", [6144.0, 157464.0]), ("node", [12288.0, 314928.0])]
+
+
+def test_an_outdated_node_of_a_view_and_ops_in_place_that_are_made_of_others():
+    seen = []
+
+    def second(watched):
+        x = ferrograd.tensor([1.0, 2.0, 3.0], dtype=ferrograd.float64, requires_grad=True)
+        base = x.float() * 1
+        view = base[1:]
+        if watched:
+            view.register_hook(lambda g: seen.append(g))
+        view.mul_(x[1:].sum()).tanh_()
+        (first,) = ferrograd.autograd.grad((base * base).sum(), x, create_graph=True)
+        assert seen == [] or not watched
+        return first, ferrograd.autograd.grad((first * first).sum(), x)[0]
+
+    watched, plain = second(True), second(False)
+    assert seen and all(a.equal(b) for a, b in zip(watched, plain))
+
+
 class NoGradient(ferrograd.autograd.Function):
     @staticmethod
     def forward(ctx, x):

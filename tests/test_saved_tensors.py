@@ -790,3 +790,33 @@ def test_what_is_saved_with_hooks_may_be_written_to():
         assert y._version == 1
         x.exp().grad_fn._saved_result.add_(1)
     y.backward()
+
+
+@pytest.mark.parametrize("f", ["sin", "log", "prod", "var", "norm", "square"])
+def test_a_saved_operand_must_not_be_detached_in_place(f):
+    x = ferrograd.tensor([1.0, 2.0], requires_grad=True)
+    y = x.clone()
+    z = getattr(y, f)()
+    y.detach_()
+    with pytest.raises(RuntimeError, match="saved tensor that has been detached in-place"):
+        z.sum().backward()
+
+
+@pytest.mark.parametrize("f", ["exp", "sum", "sigmoid", "neg", "cumsum"])
+def test_what_is_not_saved_may_be_detached_in_place(f):
+    x = ferrograd.tensor([1.0, 2.0], requires_grad=True)
+    y = x.clone()
+    z = y.cumsum(0) if f == "cumsum" else getattr(y, f)()
+    y.detach_()
+    w = z * 2
+    z.detach_()
+    (first,) = grad(w.sum(), x, create_graph=True)
+    assert first.shape == (2,) and y.requires_grad is z.requires_grad is False
+
+
+def test_a_saved_leaf_may_be_detached_in_place():
+    x = ferrograd.tensor([1.0, 2.0], requires_grad=True)
+    y = x * x
+    x.detach_()
+    y.sum().backward()
+    assert x.grad is None and not x.requires_grad

@@ -192,14 +192,19 @@ pub struct Watchers {
     pub hooks: Vec<(usize, u64, Hook)>,
     /// Outputs whose gradients are kept, and where. Weak, as tensors hold their nodes.
     pub retained: Vec<(usize, Weak<Meta>)>,
+    /// Outputs that have been taken off the tape in place.
+    pub detached: Vec<usize>,
 }
 
 /// A tensor that must not be written to. Weak: memory that is gone has not been.
+#[derive(Clone)]
 struct Watched {
     watch: Watch,
     shape: Shape,
     dtype: DType,
     made_by: Option<(Weak<Node>, usize)>,
+    /// Whether it is an operand, which must not have been taken off the tape in place either.
+    is_operand: bool,
 }
 
 /// What few nodes have, so that the others need not have room for it.
@@ -254,7 +259,7 @@ impl Node {
             None => x.node().map(|(node, output)| (Arc::downgrade(&node), output)),
         };
         let (watch, shape, dtype) = (x.watch(), Shape::from_slice(x.shape()), x.dtype());
-        self.extras().watched.lock().push(Watched { watch, shape, dtype, made_by });
+        self.extras().watched.lock().push(Watched { watch, shape, dtype, made_by, is_operand: output.is_none() });
     }
 
     /// Whether this fails to run if such memory is written to.
@@ -266,15 +271,54 @@ impl Node {
     pub fn check_watched(&self) -> Result<()> {
         let Some(extras) = self.extras.get() else { return Ok(()) };
         let watched = extras.watched.lock();
+        for (node, output) in watched.iter().filter(|watched| watched.is_operand).filter_map(|watched| watched.made_by.as_ref()) {
+            node.upgrade().map_or(Ok(()), |node| node.check_attached(*output))?;
+        }
         let Some((watched, found)) = watched.iter().find_map(|watched| Some((watched, watched.watch.changed()?))) else {
             return Ok(());
         };
-        let Watched { watch, shape, dtype, made_by } = watched;
+        let Watched { watch, shape, dtype, made_by, .. } = watched;
         let mut what = format!("[torch.{}Tensor {shape:?}]", dtype.type_word());
         if let Some((node, output)) = made_by.as_ref().and_then(|(node, output)| Some((node.upgrade()?, output))) {
             what += &format!(", which is output {output} of {},", short_name(&node.name()));
         }
         Err(Error::Modified { what, found, expected: watch.version, traced: anomaly::is_enabled() })
+    }
+
+    /// Fails if an output that another op has saved was taken off the tape in place.
+    pub fn check_attached(&self, output: usize) -> Result<()> {
+        if !self.any_watchers().is_some_and(|watchers| watchers.detached.contains(&output)) {
+            return Ok(());
+        }
+        Err(Error::Undefined(
+            "Trying to use a saved tensor that has been detached in-place, i.e. with .detach_(). This is not supported, please use \
+             out-of-place `.detach()` instead"
+                .to_string(),
+        ))
+    }
+
+    /// This node, made again after number `began` with all that it leads to, but with `edge` in the place of the first edge of each
+    /// to `old`. What the rules hold stays where it is on the tape.
+    pub fn redirected(self: &Arc<Node>, began: u64, old: &Arc<Node>, edge: &Edge) -> Arc<Node> {
+        let mut found = false;
+        let mut redirect = |input: &Input| {
+            let edge = match &input.edge {
+                Edge::Node(node, _) if !found && Arc::ptr_eq(node, old) => {
+                    found = true;
+                    edge.clone()
+                }
+                Edge::Node(node, output) if node.id > began => Edge::Node(node.redirected(began, old, edge), *output),
+                other => other.clone(),
+            };
+            Input { edge, shape: input.shape.clone(), dtype: input.dtype }
+        };
+        let inputs = self.inputs.iter().map(&mut redirect).collect();
+        let again = unpacked(self.op, self.outputs, inputs, self.saves, self.rules.lock().clone());
+        if let Some(extras) = self.extras.get() {
+            *again.extras().watched.lock() = extras.watched.lock().clone();
+            *again.extras().packed.lock() = extras.packed.lock().clone();
+        }
+        again
     }
 
     /// Those who watch, to change them.

@@ -107,7 +107,9 @@ impl Tensor {
         let node = state.node.take();
         state.requires_grad = false;
         drop(state);
-        drop(node);
+        if let Some((node, output)) = node {
+            node.watchers().detached.push(output);
+        }
         Ok(())
     }
 

@@ -207,12 +207,16 @@ pub fn in_place(
     write.finish(result)
 }
 
+/// The node of an operand whose gradients are to go to another node, and that one.
+type Redirect = Option<(Arc<Node>, Arc<Node>)>;
+
 /// What surrounds the computation of an in-place op: compiled once for all.
 struct Write<'a> {
     op: &'static str,
     x: &'a Tensor,
     /// What the new values are computed from.
     operand: Tensor,
+    redirect: Redirect,
     /// If it is recorded, a number below those of the nodes made by the computation.
     recorded_from: Option<u64>,
     /// If it is not, neither is the computation.
@@ -223,15 +227,16 @@ impl Write<'_> {
     fn begin<'a>(op: &'static str, x: &'a Tensor, others_require_grad: bool) -> Result<Write<'a>> {
         check_places(x)?;
         Ok(if begin(op, x, others_require_grad)? {
-            Write { op, x, operand: before_write_to(x)?, recorded_from: Some(next_id()), unrecorded: None }
+            let (operand, redirect) = before_write_to(x)?;
+            Write { op, x, operand, redirect, recorded_from: Some(next_id()), unrecorded: None }
         } else {
             let operand = if is_captured_by_map(x) { x.kept() } else { x.reusing() };
-            Write { op, x, operand, recorded_from: None, unrecorded: Some(ModeGuard::grad(false)) }
+            Write { op, x, operand, redirect: None, recorded_from: None, unrecorded: Some(ModeGuard::grad(false)) }
         })
     }
 
     fn finish(self, result: Tensor) -> Result<()> {
-        let Write { op, x, operand, recorded_from, unrecorded } = self;
+        let Write { op, x, operand, redirect, recorded_from, unrecorded } = self;
         drop(unrecorded);
         x.check_result_fits(op, &result)?;
         before_value(op, x, &result)?;
@@ -244,6 +249,13 @@ impl Write<'_> {
         };
         // What else holds the result's memory is a rule of the op: it saves its result, which to the user is `x` from now on.
         let saved = !result.storage().is_held_once() && !result.storage().same(operand.storage());
+        let result = match (redirect, result.node()) {
+            (Some((old, new)), Some((node, _))) if Arc::ptr_eq(&node, &old) => result.with_origin(new, 0),
+            (Some((old, new)), Some((node, output))) if node.id > began => {
+                result.with_origin(node.redirected(began, &old, &Edge::Node(new, 0)), output)
+            }
+            _ => result,
+        };
         let keeps = |node: &Arc<Node>| node.id > began && (saved || node.watches(result.storage()));
         let node = result.node().map(|(node, _)| node).filter(keeps);
         let result = result.to_dtype(x.dtype())?;
@@ -258,14 +270,22 @@ impl Write<'_> {
 }
 
 /// The values that `x` is about to lose, with their history: for a view the part of its base. The op that made the view has no
-/// share in it, nor have those who watch that op, as in torch.
-fn before_write_to(x: &Tensor) -> Result<Tensor> {
+/// share in it, nor have those who watch that op, as in torch. But in second derivatives they have, by what the rules hold: if there
+/// may be any, the values have the view's own history; the second answer is its node, and the one that is to get its gradients.
+fn before_write_to(x: &Tensor) -> Result<(Tensor, Redirect)> {
     let values = x.copied()?;
     let base = x.meta().and_then(|meta| meta.lock().base.clone());
-    Ok(match base.map(|base| (base.meta.edge(), base)) {
-        None => values.with_meta_of(x),
-        Some((Edge::None, _)) => values,
-        Some((edge, base)) => values.with_origin(window_node(edge, &base, x), 0),
+    let Some(base) = base else { return Ok((values.with_meta_of(x), None)) };
+    let edge = base.meta.edge();
+    if !edge.is_some() {
+        return Ok((values, None));
+    }
+    let window = window_node(edge, &base, x);
+    Ok(match x.node() {
+        Some((seen, output)) if seen.extras.get().is_some() => {
+            (values.with_origin(seen.clone(), output), Some((seen, window)))
+        }
+        _ => (values.with_origin(window, 0), None),
     })
 }
 

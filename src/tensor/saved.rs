@@ -147,13 +147,17 @@ impl Tensor {
         Tensor { fixed: true, ..self.clone() }
     }
 
-    /// Fails if this is a saved tensor whose memory has been written to since.
+    /// Fails if this is a saved tensor whose memory has been written to since, or that has been taken off the tape in place.
     #[inline]
     pub fn check_saved(&self) -> Result<()> {
-        match self.saved {
-            None => Ok(()),
-            Some(saved) if saved.outgrown => Err(Error::Outgrown { what: self.word() }),
-            Some(saved) => self.check_version(saved.version),
+        let Some(saved) = self.saved else { return Ok(()) };
+        if saved.outgrown {
+            return Err(Error::Outgrown { what: self.word() });
+        }
+        self.check_version(saved.version)?;
+        match (&self.body.origin, saved.role) {
+            (Some((node, output)), Role::Operand(_) | Role::Other) => node.check_attached(*output),
+            _ => Ok(()),
         }
     }
 
