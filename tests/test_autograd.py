@@ -763,7 +763,7 @@ def test_gradients_by_name():
     assert list(named) == ["b", "a"] and named["b"] is None and named["a"].shape == (3, 2)
     with pytest.raises(RuntimeError, match="cannot be empty"):
         ferrograd.autograd.grad(a.sum(), {})
-    with pytest.raises(TypeError, match="expected a Tensor|can be either"):
+    with pytest.raises(RuntimeError, match="all inputs have to be Tensors"):
         ferrograd.autograd.grad(a.sum(), {"a": 3})
 
 
@@ -929,3 +929,21 @@ def test_second_derivatives_by_what_comes_before_a_flat_op():
     weight = ferrograd.tensor([0.25], requires_grad=True)
     (g,) = ferrograd.autograd.grad(F.prelu(x - 2, weight).sum(), weight, create_graph=True)
     assert [h.tolist() for h in ferrograd.autograd.grad(g.sum(), [x, weight])] == [[1, 1, 0, 0], [0]]
+
+
+def test_what_is_no_tensor_is_refused_by_the_place_that_it_is_in():
+    x = ferrograd.ones(2, requires_grad=True)
+    y = x.sum()
+    for inputs in (["a"], "a", [None], [[x]]):
+        with pytest.raises(RuntimeError, match="all inputs have to be Tensors or GradientEdges, but got"):
+            ferrograd.autograd.grad(y, inputs)
+        with pytest.raises(RuntimeError, match="all inputs have to be Tensors or GradientEdges, but got"):
+            y.backward(inputs=inputs)
+    for grads in ("a", ["a"], [3], 3):
+        with pytest.raises(TypeError, match="gradients can be either Tensors or None, but got"):
+            ferrograd.autograd.grad(y, x, grads)
+    for wrong in (3, None):
+        with pytest.raises(TypeError):
+            ferrograd.autograd.grad(wrong, x)
+        with pytest.raises(TypeError):
+            ferrograd.autograd.grad(y, wrong)

@@ -229,7 +229,7 @@ def test_edges_made_of_nodes():
         ferrograd.autograd.grad(edge, x)
     with pytest.raises(RuntimeError, match="output_nr 5 is out of range"):
         ferrograd.autograd.grad(z, GradientEdge(y.grad_fn, 5))
-    with pytest.raises(TypeError):
+    with pytest.raises(RuntimeError, match="must be an autograd.graph.Node but got str"):
         ferrograd.autograd.grad(z, GradientEdge("node", 0))
 
 
@@ -443,3 +443,19 @@ def test_retained_gradients_are_added_up_in_new_tensors():
     first = y.grad
     y.sum().backward()
     assert first.tolist() == [1.0, 1.0] and y.grad.tolist() == [2.0, 2.0] and y.grad is not first
+
+
+@pytest.mark.parametrize("mode, expected", [("all", [[7.0, 5.0], [4.0, 6.0]]), ("any", [4.0, 5.0])])
+def test_a_hook_on_several_tensors_tells_a_pass_from_one_within_it(mode, expected):
+    a, b, seen = leaf(1.0), leaf(1.0), []
+    c, d = a * 2, b.clone()
+    within = a * 5 + d * 7
+    c.register_hook(lambda g: within.backward(retain_graph=True))
+
+    def note(grads):
+        seen.append([g.item() for g in grads] if mode == "all" else grads.item())
+
+    register_multi_grad_hook((d, a), note, mode=mode)
+    # The gradient of d comes before the pass within, that of a after it.
+    (c * 3 + d * 4).backward()
+    assert seen == expected

@@ -127,3 +127,23 @@ def test_other_memory_ends_the_history():
             x.sum().backward()
         with pytest.raises(RuntimeError, match="modified by an inplace operation"):
             y.sum().backward()
+
+
+def test_history_of_what_was_set_to_a_number_is_the_old_one_only():
+    x = ferrograd.ones(3, requires_grad=True)
+    y = x.clone()
+    view = y[1:]
+    for write in (view.zero_, lambda: view.fill_(2), y.zero_, lambda: y.fill_(2)):
+        before = y.grad_fn
+        write()
+        assert y.grad_fn.next_functions == ((before, 0),)
+    y.copy_(ferrograd.ones(3))
+    assert y.grad_fn.next_functions[1] == (None, 0)
+    y.sum().backward()
+    assert x.grad.tolist() == [0.0, 0.0, 0.0]
+
+
+def test_a_product_of_a_vector_is_no_view():
+    x, weight = ferrograd.ones(3, requires_grad=True), ferrograd.ones(2, 3)
+    for y in (x @ weight.t(), ferrograd.nn.functional.linear(x, weight)):
+        assert not y._is_view() and not y.detach_().requires_grad

@@ -820,3 +820,15 @@ def test_a_saved_leaf_may_be_detached_in_place():
     x.detach_()
     y.sum().backward()
     assert x.grad is None and not x.requires_grad
+
+
+def test_disabled_in_a_function():
+    @disable_saved_tensors_hooks("not here")
+    def f():
+        with saved_tensors_hooks(lambda x: x, lambda x: x):
+            pass
+
+    with pytest.raises(RuntimeError, match="not here"):
+        f()
+    with saved_tensors_hooks(lambda x: x, lambda x: x):
+        pass

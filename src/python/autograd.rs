@@ -307,7 +307,7 @@ impl Tensor {
         gradient: Option<run::Gradients>,
         retain_graph: Option<bool>,
         create_graph: bool,
-        inputs: Option<run::Tensors>,
+        inputs: Option<run::Inputs>,
     ) -> PyResult<()> {
         // Hooks may change the object meanwhile.
         let root = slf.borrow().clone();

@@ -67,7 +67,7 @@ impl Tensor {
     pub fn rebase_history(&self, node: Arc<Node>, output: usize) -> Result<()> {
         check_writable(self)?;
         let written = self.clone().with_origin(node, output);
-        rebase("custom", self, Input::of(&written), false);
+        rebase("custom", self, Some(Input::of(&written)), false);
         Ok(())
     }
 }

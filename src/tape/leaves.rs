@@ -255,6 +255,6 @@ fn copy_lying_as(grad: &Tensor, layout: Option<&Layout>) -> Result<Tensor> {
     if !(super::is_recording() && grad.requires_grad()) {
         return Ok(copy);
     }
-    let node = overwritten("copy", &copy, Edge::None, Input::of(&grad));
+    let node = overwritten("copy", &copy, Edge::None, Some(Input::of(&grad)));
     Ok(copy.with_origin(node, 0))
 }

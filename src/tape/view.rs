@@ -261,7 +261,7 @@ impl Write<'_> {
         let result = result.to_dtype(x.dtype())?;
         x.write(&result)?;
         x.bump_version();
-        rebase(op, x, Input::of(&result), false);
+        rebase(op, x, Some(Input::of(&result)), false);
         if let Some(node) = node {
             node.watch(x, Some(0));
         }
@@ -345,7 +345,7 @@ pub fn overwrite(op: &'static str, x: &Tensor, value: &Tensor) -> Result<()> {
         x.write(&value)?;
         x.bump_version();
         let name = if op == "fill_" { "fill.3_" } else { op };
-        rebase(name, x, written, true);
+        rebase(name, x, Some(written), true);
     } else {
         x.write(value)?;
         x.bump_version();
@@ -363,7 +363,7 @@ pub fn overwrite_with(op: &'static str, x: &Tensor, value: Scalar) -> Result<()>
     x.bump_version();
     if recorded {
         let name = if op == "fill_" { "fill.2_" } else { op };
-        rebase(name, x, Input::of(&Tensor::from_scalar(value, x.dtype())?), true);
+        rebase(name, x, None, true);
     }
     Ok(())
 }
@@ -428,8 +428,8 @@ pub fn check_writable(x: &Tensor) -> Result<()> {
 
 /// Gives `x`, and its base if it is a view, the history of a result that was written to it.
 ///
-/// A result that was there before (`borrowed`), or that has no history, gets a node of its own.
-pub(crate) fn rebase(op: &'static str, x: &Tensor, result: Input, borrowed: bool) {
+/// A result that was there before (`borrowed`), or that has no history, gets a node of its own. None is a number.
+pub(crate) fn rebase(op: &'static str, x: &Tensor, result: Option<Input>, borrowed: bool) {
     let meta = x.meta_or_new();
     let base = meta.lock().base.clone();
     match base {
@@ -440,17 +440,17 @@ pub(crate) fn rebase(op: &'static str, x: &Tensor, result: Input, borrowed: bool
                 base.version = None;
             }
         }
-        None => match &result.edge {
-            Edge::Node(node, output) if !borrowed => meta.set_node(node.clone(), *output),
+        None => match result.as_ref().map(|result| &result.edge) {
+            Some(Edge::Node(node, output)) if !borrowed => meta.set_node(node.clone(), *output),
             _ => meta.set_node(overwritten(op, x, meta.edge(), result), 0),
         },
     }
 }
 
 /// The node of a tensor that was overwritten: its old history gets zeros, the written values the gradient.
-pub(super) fn overwritten(op: &'static str, x: &Tensor, history: Edge, written: Input) -> Arc<Node> {
+pub(super) fn overwritten(op: &'static str, x: &Tensor, history: Edge, written: Option<Input>) -> Arc<Node> {
     let (shape, dtype) = (Shape::from_slice(x.shape()), x.dtype());
-    let inputs = smallvec![Input { edge: history, shape: shape.clone(), dtype }, written];
+    let inputs = std::iter::once(Input { edge: history, shape: shape.clone(), dtype }).chain(written).collect();
     let zeros: Rule = Box::new(move |_, _| Tensor::from_scalar(Scalar::Int(0), dtype)?.expand_to("zeros", &shape));
     let same: Rule = Box::new(|g, _| Ok(g.clone()));
     let name = op.strip_suffix('_').unwrap_or(op);
@@ -459,9 +459,10 @@ pub(super) fn overwritten(op: &'static str, x: &Tensor, history: Edge, written: 
 
 /// The node of a base of which the window `x` has been written: to the old history goes the gradient without the
 /// window, to the written values that of the window.
-fn copy_slices(written: Input, base: &Base, x: &Tensor) -> Arc<Node> {
+fn copy_slices(written: Option<Input>, base: &Base, x: &Tensor) -> Arc<Node> {
     let window = Window::new(base, x);
-    let inputs = smallvec![Input { edge: base.meta.edge(), shape: base.layout.shape.clone(), dtype: base.dtype }, written];
+    let history = Input { edge: base.meta.edge(), shape: base.layout.shape.clone(), dtype: base.dtype };
+    let inputs = std::iter::once(history).chain(written).collect();
     let same_window = window.clone();
     let rest: Rule = Box::new(move |g, _| window.rest(g));
     let part: Rule = Box::new(move |g, _| same_window.shown(g));

@@ -2,6 +2,7 @@
 
 import weakref
 from collections import namedtuple
+from contextlib import contextmanager
 
 from ferrograd._C import _autograd
 from ferrograd._C._autograd import Node, increment_version, queue_callback
@@ -19,6 +20,7 @@ __all__ = [
     "register_multi_grad_hook",
     "save_on_cpu",
     "saved_tensors_hooks",
+    "set_warn_on_accumulate_grad_stream_mismatch",
 ]
 
 
@@ -100,19 +102,16 @@ class allow_mutation_on_saved_tensors(saved_tensors_hooks):
         self._copies.clear()
 
 
-class disable_saved_tensors_hooks:
+@contextmanager
+def disable_saved_tensors_hooks(error_message):
     """A context in which ``saved_tensors_hooks`` raises a RuntimeError with this message."""
-
-    def __init__(self, error_message):
-        self.error_message = error_message
-
-    def __enter__(self):
-        if _autograd._saved_hooks() is not None:
-            raise RuntimeError(self.error_message)
-        self._before, SETTINGS.disabled = SETTINGS.disabled, self.error_message
-
-    def __exit__(self, *exception):
-        SETTINGS.disabled = self._before
+    if _autograd._saved_hooks() is not None:
+        raise RuntimeError(error_message)
+    before, SETTINGS.disabled = SETTINGS.disabled, error_message
+    try:
+        yield
+    finally:
+        SETTINGS.disabled = before
 
 
 class GradientEdge(namedtuple("GradientEdge", "node output_nr ownership_token", defaults=(None,))):
@@ -169,7 +168,7 @@ def register_multi_grad_hook(tensors, fn, *, mode="all"):
 
 
 class _All:
-    """Collects the gradients of a run; knows from the graph which will come."""
+    """Collects the gradients of each run, of which there may be several at a time; knows from the graph which will come."""
 
     def __init__(self, tensors, fn):
         self.places = [(x.grad_fn or _autograd._end_of_leaf(x), x.output_nr) for x in tensors]
@@ -182,8 +181,7 @@ class _All:
             grads, calls = self.runs.pop(number, ([None] * len(self.places), 0))
             grads[i] = grad
             if calls + 1 < sum(will_come):
-                # What runs that failed have left is of no use any more.
-                self.runs = {number: (grads, calls + 1)}
+                self.runs[number] = (grads, calls + 1)
             else:
                 self.fn(grads)
 
@@ -195,13 +193,17 @@ class _Any:
 
     def __init__(self, tensors, fn):
         self.fn = fn
-        self.last = None
+        self.called = set()
 
     def hook(self, i):
         def first(grad):
             number, _ = _autograd._current_run([])
-            if number != self.last:
-                self.last = number
+            if number not in self.called:
+                self.called.add(number)
                 self.fn(grad)
 
         return first
+
+
+def set_warn_on_accumulate_grad_stream_mismatch(enabled):
+    """There is nothing to warn of: processors have no streams."""

@@ -18,6 +18,9 @@ use crate::tensor::Tensor;
 /// A tensor or a sequence of tensors.
 pub struct Tensors(Vec<Tensor>);
 
+/// The same as what is differentiated by.
+pub struct Inputs(Vec<Tensor>);
+
 impl Tensors {
     /// Just one.
     pub fn one(tensor: Tensor) -> Tensors {
@@ -29,9 +32,28 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Tensors {
     type Error = PyErr;
 
     fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<Tensors> {
-        let Gradients(list) = ob.extract()?;
-        let none = || PyTypeError::new_err("expected a Tensor, got None");
-        list.into_iter().map(|item| item.ok_or_else(none)).collect::<PyResult<_>>().map(Tensors)
+        let wrong = |ob: &Bound<'py, PyAny>| match ob.get_type().name() {
+            Ok(name) => PyTypeError::new_err(format!("expected a Tensor, got {name}")),
+            Err(error) => error,
+        };
+        let one = |item: Bound<'py, PyAny>| tensor_or_edge(&item)?.ok_or_else(|| wrong(&item));
+        each(&ob, wrong, one).map(Tensors)
+    }
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Inputs {
+    type Error = PyErr;
+
+    fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<Inputs> {
+        let one = |item: Bound<'py, PyAny>| match tensor_or_edge(&item)? {
+            Some(tensor) => Ok(tensor),
+            None => {
+                let text = format!("all inputs have to be Tensors or GradientEdges, but got {}", item.get_type().name()?);
+                Err(PyRuntimeError::new_err(text))
+            }
+        };
+        let wrong = |ob: &Bound<'py, PyAny>| PyTypeError::new_err(format!("expected tensors, got {}", ob.get_type()));
+        each(&ob, wrong, one).map(Inputs)
     }
 }
 
@@ -42,27 +64,33 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Gradients {
     type Error = PyErr;
 
     fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<Gradients> {
-        if let Ok(tensor) = ob.cast::<Tensor>() {
-            return Ok(Gradients(vec![Some(tensor.borrow().clone())]));
-        }
-        if let Some(tensor) = of_edge(&ob)? {
-            return Ok(Gradients(vec![Some(tensor)]));
-        }
-        let wrong = |ob: &Bound<'py, PyAny>| {
-            PyTypeError::new_err(format!("gradients can be either Tensors or None, but got {}", ob.get_type()))
+        let wrong = |ob: &Bound<'py, PyAny>| match ob.get_type().name() {
+            Ok(name) => PyTypeError::new_err(format!("gradients can be either Tensors or None, but got {name}")),
+            Err(error) => error,
         };
-        let items = ob.try_iter().map_err(|_| wrong(&ob))?;
-        let one = |item: PyResult<Bound<'py, PyAny>>| -> PyResult<Option<Tensor>> {
-            let item = item?;
-            if item.is_none() {
-                return Ok(None);
-            }
-            match item.cast::<Tensor>() {
-                Ok(tensor) => Ok(Some(tensor.borrow().clone())),
-                Err(_) => of_edge(&item)?.ok_or_else(|| wrong(&item)).map(Some),
-            }
+        let one = |item: Bound<'py, PyAny>| {
+            if item.is_none() { Ok(None) } else { tensor_or_edge(&item)?.ok_or_else(|| wrong(&item)).map(Some) }
         };
-        items.map(one).collect::<PyResult<_>>().map(Gradients)
+        each(&ob, wrong, one).map(Gradients)
+    }
+}
+
+/// What `one` makes of a tensor or of a place on the tape, or of each item of a sequence.
+fn each<'py, T>(
+    ob: &Bound<'py, PyAny>,
+    wrong: impl Fn(&Bound<'py, PyAny>) -> PyErr,
+    one: impl Fn(Bound<'py, PyAny>) -> PyResult<T>,
+) -> PyResult<Vec<T>> {
+    if tensor_or_edge(ob)?.is_some() {
+        return Ok(vec![one(ob.clone())?]);
+    }
+    ob.try_iter().map_err(|_| wrong(ob))?.map(|item| one(item?)).collect()
+}
+
+fn tensor_or_edge(ob: &Bound<'_, PyAny>) -> PyResult<Option<Tensor>> {
+    match ob.cast::<Tensor>() {
+        Ok(tensor) => Ok(Some(tensor.borrow().clone())),
+        Err(_) => of_edge(ob),
     }
 }
 
@@ -78,7 +106,11 @@ fn of_edge(ob: &Bound<'_, PyAny>) -> PyResult<Option<Tensor>> {
         return Ok(Some(tensor.borrow().clone()));
     }
     let (node, output) = (ob.getattr("node")?, ob.getattr("output_nr")?.extract::<usize>()?);
-    let node = node.cast::<PyNode>()?.get();
+    let Ok(node) = node.cast::<PyNode>() else {
+        let text = format!("GradientEdge's first object must be an autograd.graph.Node but got {}", node.get_type().name()?);
+        return Err(PyRuntimeError::new_err(text));
+    };
+    let node = node.get();
     if let Some(leaf) = node.leaf(ob.py()) {
         return Ok(Some(leaf.cast::<Tensor>()?.borrow().clone()));
     }
@@ -168,7 +200,7 @@ pub fn backward(
     retain_graph: Option<bool>,
     create_graph: bool,
     grad_variables: Option<Gradients>,
-    inputs: Option<Tensors>,
+    inputs: Option<Inputs>,
 ) -> PyResult<()> {
     check_outside(
         "backward() called inside a functorch transform. This is not supported, please use functorch.grad or functorch.vjp instead \
@@ -250,7 +282,7 @@ pub fn grad<'py>(
         return Ok(answer.into_any());
     }
     let given = inputs;
-    let inputs: Tensors = inputs.extract()?;
+    let inputs: Inputs = inputs.extract()?;
     if !only_inputs {
         let text = c"only_inputs argument is deprecated and is ignored now (defaults to True). To accumulate gradient for other \
                      parts of the graph, please use torch.autograd.backward.";
