@@ -127,7 +127,7 @@ pub fn embedding(weight: &Tensor, indices: &Tensor, padding_idx: i64, scale_grad
     let count = indices.numel();
     let flat = indices.contiguous()?.view_as_shape(&[count])?;
     let shape: Vec<usize> = indices.shape().iter().copied().chain([width]).collect();
-    let y = without_recording(|| weight.index_select_at(0, &flat)?.view_as_shape(&shape))?;
+    let y = without_recording(|| weight.index_select_at(0, &flat)?.unseen(|y| y.view_as_shape(&shape)))?;
     if !(is_recording() && weight.requires_grad()) {
         return Ok(y);
     }

@@ -104,7 +104,7 @@ impl Tensor {
             if index.numel() != 1 {
                 return runtime_error!("index_select: Index to scalar can have only 1 value, got {} value(s)", index.numel());
             }
-            return self.view_as_shape(&[1])?.index_select_at(0, index)?.view_as_shape(&[]);
+            return self.view_as_shape(&[1])?.index_select_at(0, index)?.unseen(|y| y.view_as_shape(&[]));
         }
         self.index_select_at(d, index)
     }
@@ -127,7 +127,7 @@ impl Tensor {
         let source =
             if alpha == Scalar::Int(1) { source } else { source.mul(&Tensor::from_number(alpha)?)?.standing_in_for(&source) };
         let places = x.places_along("index_add", d, &index, Error::Runtime)?;
-        x.with_places("index_add", &places, &source, true)?.view_as_shape(self.shape())
+        x.with_places("index_add", &places, &source, true)?.unseen(|y| y.view_as_shape(self.shape()))
     }
 
     /// A copy with `source` at the places of `dim` that `index` names.
@@ -143,7 +143,7 @@ impl Tensor {
         let (x, d, index, source) = self.with_source("index_copy", dim, index, source)?;
         x.check_source("index_copy", d, &index, &source, Error::Index)?;
         let places = x.places_along("index_copy", d, &index, Error::Index)?;
-        x.with_places("index_copy", &places, &source, false)?.view_as_shape(self.shape())
+        x.with_places("index_copy", &places, &source, false)?.unseen(|y| y.view_as_shape(self.shape()))
     }
 
     /// A copy with `value`, a number or a 0-d tensor, at the places of `dim` that `index` names; negative ones count from the end.
@@ -181,7 +181,7 @@ impl Tensor {
         list.dedup();
         let _of = made_of([index]);
         places.add_integers(d, x.shape()[d], &Tensor::from_slice(&[list.len()], &list)?)?;
-        x.with_places(op, &places.read_from(index), &value, false)?.view_as_shape(self.shape())
+        x.with_places(op, &places.read_from(index), &value, false)?.unseen(|y| y.view_as_shape(self.shape()))
     }
 
     /// A copy with `source` joined by `reduce` ("prod", "mean", "amax" or "amin") to what is at the places of `dim` that
@@ -207,7 +207,7 @@ impl Tensor {
         let list = checked_places("index_reduce", d, x.shape()[d], &index).map_err(|e| Error::Index(e.to_string()))?;
         let along = Along::vector(d, &list, source.shape(), &index);
         let _of = made_of([&index]);
-        x.reduced_along("index_reduce", &along, &source, reduce, include_self)?.view_as_shape(self.shape())
+        x.reduced_along("index_reduce", &along, &source, reduce, include_self)?.unseen(|y| y.view_as_shape(self.shape()))
     }
 
     /// A copy with `values` (which broadcast) at the places that a tuple of indices names, or added there; see brackets.
@@ -242,7 +242,7 @@ impl Tensor {
             )));
         }
         let (flat, places) = self.flat_places("put", index)?;
-        flat.with_places("put", &places, &source.reshape_to(index.shape())?, accumulate)?.reshape_to(self.shape())
+        flat.with_places("put", &places, &source.reshape_to(index.shape())?, accumulate)?.unseen(|y| y.reshape_to(self.shape()))
     }
 }
 

@@ -363,11 +363,7 @@ impl Tensor {
             (1, 1) => a.dot(b),
             (2, 2) => a.mm(b),
             (2, 1) => a.mv(b),
-            (1, 2) => {
-                let product = row(a)?.mm(b)?;
-                let _unseen = ModeGuard::without_views();
-                product.squeeze_dims(&[0])
-            }
+            (1, 2) => row(a)?.mm(b)?.unseen(|y| y.squeeze_dims(&[0])),
             // One matrix for all rows of the batch: a single large product.
             (_, 1 | 2) => fold_batch(a, b),
             (1, _) if a.requires_grad() => fold_batch(&b.mt()?, a),
@@ -449,10 +445,9 @@ fn batched(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     unfolded(&product, &shape)
 }
 
-/// A product that nobody else sees, in another shape: no view to the user.
+/// A product in another shape.
 fn unfolded(product: &Tensor, shape: &[usize]) -> Result<Tensor> {
-    let _unseen = ModeGuard::without_views();
-    product.viewed("unsafe_view", shape)
+    product.unseen(|y| y.viewed("unsafe_view", shape))
 }
 
 /// x Aᵀ + b, the affine map of a layer.

@@ -11,6 +11,7 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::layout::{Layout, Shape, Strides, broadcast_shapes, checked_numel, infer_shape, normalize_dim, product};
 use crate::runtime_error;
+use crate::tape::mode::ModeGuard;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -19,6 +20,12 @@ impl Tensor {
     /// A view with this shape; the strides must allow it.
     pub(crate) fn view_as_shape(&self, shape: &[usize]) -> Result<Tensor> {
         if self.shape() == shape { Ok(self.clone()) } else { self.viewed("view", shape) }
+    }
+
+    /// What `f` makes of a result that nobody else sees: to the user it is no view.
+    pub(crate) fn unseen(&self, f: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+        let _unseen = ModeGuard::without_views();
+        f(self)
     }
 
     /// A new view with this shape, even if it is the one there is.

@@ -401,13 +401,13 @@ impl Tensor {
                 .copied(),
         );
         if q.rank() == 0 {
-            return y.reshape_to(&shape);
+            return y.unseen(|y| y.reshape_to(&shape));
         }
         // As in torch, in memory those of one line are together.
         shape.rotate_left(1);
         let last = shape.len() - 1;
         let order: Shape = std::iter::once(last).chain(0..last).collect();
-        y.permuted(&[1, 0])?.contiguous()?.reshape_to(&shape)?.permuted(&order)
+        y.unseen(|y| y.permuted(&[1, 0])?.contiguous()?.reshape_to(&shape)?.permuted(&order))
     }
 
     /// The quantiles q (k, 1) of sorted lines (n, m), NaN last, as (k, m).

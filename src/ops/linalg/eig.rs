@@ -102,7 +102,7 @@ fn general(op: &str, a: &Tensor, wanted: bool) -> Result<[Tensor; 2]> {
     let (values, vectors) = without_recording(|| {
         let x = a.by_columns()?;
         let w = Tensor::uninitialized("linalg_eig", &with(&shape, &[n]), DType::C128)?;
-        let v = Tensor::uninitialized("linalg_eig", &with(&shape, &[n, n]), DType::C128)?.mt()?;
+        let v = Tensor::uninitialized("linalg_eig", &with(&shape, &[n, n]), DType::C128)?.unseen(Tensor::mt)?;
         let info = ints("linalg_eig", &shape)?;
         with_field!(x, T => each(count(&shape), &[10, n, n, n], [&x, &w, &v, &info], &|[mut a, mut w, mut v, mut info]| {
             use crate::kernels::linalg::Field;

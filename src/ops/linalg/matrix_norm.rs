@@ -57,7 +57,7 @@ pub fn matrix_norm(input: &Tensor, ord: Order, dim: Dims, keepdim: bool, dtype: 
                 let (inner, outer) = if p.is_infinite() { (column, row) } else { (row, column) };
                 let sums = a.vector_norm(1.0, Some(&[inner as isize]), true, None)?;
                 let y = if p > 0.0 { largest(&sums, outer as isize)? } else { sums.amin(one_dim(outer as isize), true)? };
-                return if keepdim { Ok(y) } else { y.squeeze_dims(&[inner, outer]) };
+                return if keepdim { Ok(y) } else { y.unseen(|y| y.squeeze_dims(&[inner, outer])) };
             }
             p => return runtime_error!("{OP}: Order {p} not supported."),
         },

@@ -207,7 +207,7 @@ pub(crate) fn sum_over(x: &Tensor, dim: isize) -> Result<Tensor> {
 impl Tensor {
     /// A copy in double precision, off the tape, whose columns (of the last two dims) lie one after the other.
     pub(crate) fn by_columns(&self) -> Result<Tensor> {
-        self.mt()?.by_rows()?.mt()
+        self.mt()?.by_rows()?.unseen(Tensor::mt)
     }
 
     /// The same for rows.
@@ -223,7 +223,7 @@ impl Tensor {
 
     /// With the columns of matrices one after the other, in the same dtype.
     pub(crate) fn with_columns(&self) -> Result<Tensor> {
-        self.mt()?.contiguous()?.mt()
+        self.mt()?.contiguous()?.unseen(Tensor::mt)
     }
 
     /// Matrices with other leading dims.

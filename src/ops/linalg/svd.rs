@@ -64,7 +64,7 @@ impl Tensor {
             };
         }));
         check_converged(&info)?;
-        let (u, vh) = if m >= n { (left.mt()?, right) } else { (right.mt()?, left) };
+        let (u, vh) = if m >= n { (left.unseen(Tensor::mt)?, right) } else { (right.unseen(Tensor::mt)?, left) };
         Ok(Factors { u: u.to_dtype(dtype)?, s: s.to_dtype(real_of(dtype))?, vh: vh.to_dtype(dtype)? })
     }
 
