@@ -147,3 +147,36 @@ def test_a_product_of_a_vector_is_no_view():
     x, weight = ferrograd.ones(3, requires_grad=True), ferrograd.ones(2, 3)
     for y in (x @ weight.t(), ferrograd.nn.functional.linear(x, weight)):
         assert not y._is_view() and not y.detach_().requires_grad
+
+
+VECTOR, MATRIX, ONE, SCALAR = ferrograd.ones(3), ferrograd.ones(3, 2), ferrograd.tensor([0]), ferrograd.tensor(2.0)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda: VECTOR @ MATRIX,
+        lambda: ferrograd.addmv(ferrograd.ones(3), ferrograd.ones(3, 3), VECTOR),
+        lambda: ferrograd.kron(MATRIX, MATRIX),
+        lambda: ferrograd.nn.functional.embedding(ferrograd.zeros(2, 2, dtype=ferrograd.int64), MATRIX),
+        lambda: SCALAR.index_add(0, ONE, ONE.float()[0]),
+        lambda: SCALAR.index_copy(0, ONE, ONE.float()[0]),
+        lambda: SCALAR.index_fill(0, ONE, 1.0),
+        lambda: SCALAR.index_select(0, ONE),
+        lambda: SCALAR.scatter(0, ONE[0], 1.0),
+        lambda: SCALAR.scatter_add(0, ONE[0], SCALAR),
+        lambda: MATRIX.put(ONE, ONE.float()),
+        lambda: MATRIX.quantile(0.5, 0),
+        lambda: MATRIX.quantile(ferrograd.tensor([0.5]), 0),
+        lambda: ferrograd.linalg.matrix_norm(MATRIX, 1),
+        lambda: ferrograd.linalg.qr(MATRIX)[0],
+        lambda: ferrograd.linalg.svd(MATRIX)[0],
+        lambda: ferrograd.linalg.lu_factor(ferrograd.eye(2))[0],
+        lambda: ferrograd.linalg.eigh(MATRIX.T @ MATRIX)[1],
+    ],
+)
+def test_results_that_are_made_by_a_view_are_none_to_the_user(f):
+    with ferrograd.no_grad():
+        y = f()
+    assert y._base is None and y.detach_() is y
+    y.mul_(ferrograd.ones((), requires_grad=True))

@@ -10,7 +10,6 @@ use crate::kernels::without_interpreter;
 use crate::layout::{Shape, broadcast_shapes};
 use crate::runtime_error;
 use crate::storage::Access;
-use crate::tape::mode::ModeGuard;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
 use crate::vjp;

@@ -336,7 +336,11 @@ impl Tensor {
             Operand::Number(value) => Tensor::from_scalar(value.for_use_with("scatter", self.dtype())?, self.dtype())?,
             Operand::Tensor(src) => src.at_least_1d()?.shrunk_to(op, &along.shape)?,
         };
-        if self.rank() == 0 { f(&self.at_least_1d()?, &along, &values)?.unseen(|y| y.view_as_shape(&[])) } else { f(self, &along, &values) }
+        if self.rank() == 0 {
+            f(&self.at_least_1d()?, &along, &values)?.unseen(|y| y.view_as_shape(&[]))
+        } else {
+            f(self, &along, &values)
+        }
     }
 }
 
@@ -368,7 +372,9 @@ impl Tensor {
             return self.gathered_along(&along)?.reshape_to(index.shape());
         }
         let x = self;
-        let y = crate::tape::without_recording(|| x.at_least_1d()?.gathered_along(&along)?.unseen(|y| y.view_as_shape(index.shape())))?;
+        let y = crate::tape::without_recording(|| {
+            x.at_least_1d()?.gathered_along(&along)?.unseen(|y| y.view_as_shape(index.shape()))
+        })?;
         let along = along.save();
         vjp!("gather", y.without_meta(), { x: |g| {
             along.source.check_saved()?;

@@ -282,9 +282,7 @@ fn before_write_to(x: &Tensor) -> Result<(Tensor, Redirect)> {
     }
     let window = window_node(edge, &base, x);
     Ok(match x.node() {
-        Some((seen, output)) if seen.extras.get().is_some() => {
-            (values.with_origin(seen.clone(), output), Some((seen, window)))
-        }
+        Some((seen, output)) if seen.extras.get().is_some() => (values.with_origin(seen.clone(), output), Some((seen, window))),
         _ => (values.with_origin(window, 0), None),
     })
 }
