@@ -1,5 +1,7 @@
 """The tuple of a tensor's sizes."""
 
+from operator import index
+
 
 class Size(tuple):
     """Sizes of a tensor's dims: a tuple of ints."""
@@ -7,11 +9,13 @@ class Size(tuple):
     __slots__ = ()
 
     def __new__(cls, sizes=()):
-        sizes = tuple(sizes)
+        numbers = []
         for i, size in enumerate(sizes):
-            if not hasattr(size, "__index__"):
-                raise TypeError(f"torch.Size() takes an iterable of 'int' (item {i} is '{type(size).__name__}')")
-        return tuple.__new__(cls, map(int, sizes))
+            try:
+                numbers.append(int(index(size)))
+            except TypeError:
+                raise TypeError(f"torch.Size() takes an iterable of 'int' (item {i} is '{type(size).__name__}')") from None
+        return tuple.__new__(cls, numbers)
 
     def numel(self):
         """The number of elements of a tensor of this size."""

@@ -79,6 +79,14 @@ impl Operand {
         matches!(self, Operand::Tensor(tensor) if tensor.requires_grad())
     }
 
+    /// This, in memory of its own if it shares that of `x`, which is to be written to.
+    pub fn apart_from(self, x: &Tensor) -> Result<Operand> {
+        match self {
+            Operand::Tensor(value) if value.storage().same(x.storage()) => Ok(value.copied()?.with_meta_of(&value).into()),
+            other => Ok(other),
+        }
+    }
+
     /// Fails if it is a tensor that shares part of the memory of `x`, which is to be written to.
     pub fn check_overlap(&self, x: &Tensor) -> Result<()> {
         match self {

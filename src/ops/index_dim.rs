@@ -15,8 +15,8 @@ use crate::tensor::Tensor;
 impl Tensor {
     /// The places of a dim that a 0-d or 1-d index names.
     pub(crate) fn index_select_at(&self, dim: usize, index: &Tensor) -> Result<Tensor> {
-        // Torch's loop for the second dim raises another class than those for the others.
-        let error = if dim == 1 { Error::Runtime } else { Error::Index };
+        // Torch's loop for the second dim raises another class than those for the others, as it does where there is nothing.
+        let error = if dim == 1 || self.shape()[dim] == 0 { Error::Runtime } else { Error::Index };
         let places = self.places_along("index_select", dim, index, error)?;
         self.taken("index_select", &places)
     }
@@ -253,9 +253,9 @@ in_place! {
     /// Writes `source` at places of `dim`; see `index_copy`.
     index_copy_(dim, index, source)(dim: isize, index: &Tensor, source: &Tensor)
         [index none, source none] |x| x.index_copy(dim, index, source);
-    /// Writes `value` at places of `dim`; see `index_fill`.
+    /// Writes `value`, which may be one of its own elements, at places of `dim`; see `index_fill`.
     index_fill_(dim, index, value)(dim: isize, index: &Tensor, value: Operand)
-        [index none, value] |x| x.index_fill(dim, index, value);
+        [index none, value any] |x| x.index_fill(dim, index, value.apart_from(x)?);
     /// Joins `source` to what is at places of `dim`; see `index_reduce`.
     index_reduce_(dim, index, source, reduce, *, include_self=true)
         (dim: isize, index: &Tensor, source: &Tensor, reduce: &str, include_self: bool)

@@ -231,9 +231,9 @@ impl Tensor {
 }
 
 in_place! {
-    /// Writes `value` where `mask` is true; see `masked_fill`.
+    /// Writes `value`, which may be one of its own elements, where `mask` is true; see `masked_fill`.
     masked_fill_(mask, value)(mask: &Tensor, value: Operand)
-        [mask, value] |x| x.masked_fill(mask, value);
+        [mask, value any] |x| x.masked_fill(mask, value.apart_from(x)?);
     /// Writes the elements of `source`, in turn, where `mask` is true; see `masked_scatter`.
     masked_scatter_(mask, source)(mask: &Tensor, source: &Tensor) [source any] |x| x.masked_scatter(mask, source);
 }

@@ -189,6 +189,12 @@ impl Tensor {
             return Err(Error::NotImplemented(format!("{op}: mean is not implemented for 'Bool'")));
         }
         let y = x.own_contiguous_copy()?;
+        if y.dtype().is_complex() && op == "scatter_reduce" {
+            if crate::tape::is_recording() && (x.requires_grad() || values.requires_grad()) {
+                return runtime_error!("{op} does not support automatic differentiation for outputs with complex dtype.");
+            }
+            return y.complex_reduced(op, along, values, reduce, include_self);
+        }
         let y = crate::dispatch_ordered!(y.dtype(), op, T => y.reduce_into::<T>(along, values, reduce, include_self))?;
         let along = along.save();
         let along2 = along.clone();
@@ -201,6 +207,31 @@ impl Tensor {
             values: |g, y| Ok(reduced_backward(g, y, &x, &values, &along2, reduce, include_self)?.1)
         })
         .map(|y| y.watching(&[x, values]).watching_itself())
+    }
+
+    /// The work of [`Tensor::reduced_along`] on this memory, of complex numbers.
+    fn complex_reduced(&self, op: &'static str, along: &Along, values: &Tensor, reduce: Reduce, include_self: bool) -> Result<Tensor> {
+        let y = self;
+        let product = match reduce {
+            Reduce::Sum | Reduce::Mean => false,
+            Reduce::Prod => true,
+            Reduce::Max | Reduce::Min => return Err(Error::NotImplemented(format!("{op}: complex numbers have no order"))),
+        };
+        crate::dispatch_all!(y.dtype(), op, T => {
+            if !include_self {
+                let start = T::from_i64(i64::from(product));
+                y.put_along::<T>(along, values, move |_, _| start)?;
+            }
+            y.put_along::<T>(along, values, move |old, value| if product { old.mul(value) } else { old.add(value) })
+        })?;
+        if reduce != Reduce::Mean {
+            return Ok(y.clone());
+        }
+        let counts = Tensor::from_scalar(Scalar::Int(i64::from(include_self)), y.dtype())?.expand_to(op, y.shape())?.copied()?;
+        let one = Tensor::from_scalar(Scalar::Int(1), y.dtype())?;
+        let counts = counts.scattered_along("scatter_add", along, &one.expand_to(op, &along.shape)?, true)?;
+        // Of places to which nothing comes, the value stays.
+        y.div(&counts.filled_where(op, &counts.eq(Scalar::Int(0).into())?, &one)?)
     }
 
     /// The work of [`Tensor::reduced_along`] on this memory.
