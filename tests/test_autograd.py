@@ -12,6 +12,7 @@ import pytest
 import ferrograd
 from ferrograd.autograd import Variable
 from ferrograd.nn import functional as F
+from ferrograd.utils import swap_tensors
 
 
 def tensor(values, dtype=np.float32, grad=False):
@@ -947,3 +948,28 @@ def test_what_is_no_tensor_is_refused_by_the_place_that_it_is_in():
             ferrograd.autograd.grad(wrong, x)
         with pytest.raises(TypeError):
             ferrograd.autograd.grad(y, wrong)
+
+
+def test_tensors_can_be_exchanged():
+    a, b = ferrograd.tensor([1.0, 2.0], requires_grad=True), ferrograd.zeros(3)
+    a.grad, a.name_of_mine = ferrograd.ones(2), "a"
+    y = a * 2
+    swap_tensors(a, b)
+    assert a.tolist() == [0.0, 0.0, 0.0] and not a.requires_grad and a.grad is None and not hasattr(a, "name_of_mine")
+    assert b.tolist() == [1.0, 2.0] and b.requires_grad and b.grad.tolist() == [1.0, 1.0] and b.name_of_mine == "a"
+    assert y.grad_fn.next_functions[0][0].variable is b
+    y.sum().backward()
+    assert b.grad.tolist() == [3.0, 3.0] and a.grad is None
+    c, d = b * 3, ferrograd.ones(2)
+    node = c.grad_fn
+    swap_tensors(c, d)
+    assert c.grad_fn is None and d.grad_fn is node and c.tolist() == [1.0, 1.0]
+    parameter = ferrograd.nn.Parameter(ferrograd.ones(1))
+    swap_tensors(parameter, d)
+    assert type(d) is ferrograd.nn.Parameter and d.is_leaf and type(parameter) is ferrograd.Tensor and parameter.grad_fn is node
+    swap_tensors(d, d)
+    assert d.tolist() == [1.0]
+    reference = weakref.ref(d, lambda _: None)
+    with pytest.raises(RuntimeError, match="Cannot swap t2 because it has weakref associated with it"):
+        swap_tensors(a, d)
+    assert reference() is d and d.tolist() == [1.0]

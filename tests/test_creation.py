@@ -341,3 +341,10 @@ def test_types_named_after_dtypes_take_data_by_name():
     assert torch.FloatTensor.layout == torch.strided and not torch.FloatTensor.is_sparse
     with pytest.raises(TypeError):
         torch.FloatTensor([1.0], data=[1.0])
+
+
+def test_a_size_takes_whole_numbers_only():
+    assert torch.Size([torch.tensor(2), True, np.int64(3)]) == (2, 1, 3) and torch.Size(torch.tensor([1, 2])) == (1, 2)
+    for wrong in (torch.ones(3), [torch.tensor(2.0)], [2.0], ["a"]):
+        with pytest.raises(TypeError, match="takes an iterable of 'int'"):
+            torch.Size(wrong)

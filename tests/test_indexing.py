@@ -306,3 +306,42 @@ def test_byte_masks_are_warned_of():
     ):
         with pytest.warns(UserWarning, match="indexing with dtype torch.uint8 is now deprecated"):
             call()
+
+
+def test_the_value_written_may_be_an_element_of_the_tensor():
+    places = ferrograd.tensor([0, 0])
+    mask = ferrograd.tensor([True, False, True])
+    x = ferrograd.arange(3.0)
+    assert x.masked_fill_(mask, x[1]).tolist() == [1.0, 1.0, 1.0]
+    x = ferrograd.arange(3.0)
+    assert x.index_fill_(0, places, x[1]) is x and x.tolist() == [1.0, 1.0, 2.0]
+    for write, expected in (
+        (lambda y: y.masked_fill_(mask, y[1]), [0.0, 6.0, 0.0]),
+        (lambda y: y.index_fill_(0, places, y[1]), [0.0, 4.0, 4.0]),
+    ):
+        x = ferrograd.arange(3.0, requires_grad=True)
+        y = x.clone()
+        write(y).square().sum().backward()
+        assert x.grad.tolist() == expected
+
+
+def test_an_index_into_nothing_raises_as_torch_does():
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        ferrograd.zeros(0, 3).index_select(0, ferrograd.tensor([0]))
+    with pytest.raises(IndexError, match="out of bounds"):
+        ferrograd.zeros(2, 3).index_select(0, ferrograd.tensor([2]))
+
+
+def test_scatter_reduce_of_complex_numbers():
+    x = ferrograd.tensor([1 + 1j, 2, 3])
+    values, places = ferrograd.tensor([1j, 2]), ferrograd.tensor([0, 0])
+    for reduce, with_self, without in (("sum", 3 + 2j, 2 + 1j), ("prod", -2 + 2j, 2j), ("mean", 1 + 2j / 3, 1 + 0.5j)):
+        for include_self, first in ((True, with_self), (False, without)):
+            y = x.scatter_reduce(0, places, values, reduce, include_self=include_self)
+            assert y.tolist() == pytest.approx([first, 2, 3]), (reduce, include_self)
+    assert x.scatter(0, places, values, reduce="multiply").tolist() == [-2 + 2j, 2, 3]
+    assert x.scatter(0, places, 2.0, reduce="add").tolist() == [5 + 1j, 2, 3]
+    with pytest.raises(NotImplementedError, match="no order"):
+        x.scatter_reduce(0, places, values, "amax")
+    with pytest.raises(RuntimeError, match="does not support automatic differentiation for outputs with complex dtype"):
+        x.clone().requires_grad_().scatter_reduce(0, places, values, "sum")

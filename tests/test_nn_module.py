@@ -1,7 +1,9 @@
 """Parameters and modules: what is registered, calls with hooks, the state, conversions, copies."""
 
 import copy
+import gc
 import pickle
+import weakref
 
 import numpy as np
 import pytest
@@ -368,6 +370,20 @@ def test_state_dict_round_trip():
     b.load_state_dict(state, assign=True)
     assert b.first.weight is not weight and b.first.weight.data_ptr() == a.first.weight.data_ptr()
     assert type(b.first.weight) is nn.Parameter and b.first.weight.requires_grad
+
+
+def test_what_was_loaded_is_let_go_of():
+    module = nn.LSTM(2, 2)
+    state = module.state_dict()
+    copy = state["weight_ih_l0"] = state["weight_ih_l0"].clone()
+    gone = weakref.ref(copy)
+    gc.disable()
+    try:
+        module.load_state_dict(state)
+        del state, copy
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_state_dict_that_does_not_fit():

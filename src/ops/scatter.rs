@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use super::arguments::Operand;
 use super::kernel::binary;
 use super::places::{by_size, checked_places};
-use crate::dtype::{DType, Number, Ordered, Scalar};
+use crate::dtype::{DType, Element, Number, Ordered, Scalar};
 use crate::error::{Error, Result};
 use crate::kernels::{gather, without_interpreter};
 use crate::layout::{Shape, normalize_dim};
@@ -210,7 +210,14 @@ impl Tensor {
     }
 
     /// The work of [`Tensor::reduced_along`] on this memory, of complex numbers.
-    fn complex_reduced(&self, op: &'static str, along: &Along, values: &Tensor, reduce: Reduce, include_self: bool) -> Result<Tensor> {
+    fn complex_reduced(
+        &self,
+        op: &'static str,
+        along: &Along,
+        values: &Tensor,
+        reduce: Reduce,
+        include_self: bool,
+    ) -> Result<Tensor> {
         let y = self;
         let product = match reduce {
             Reduce::Sum | Reduce::Mean => false,

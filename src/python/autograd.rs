@@ -68,6 +68,36 @@ pub fn remember(slf: &Bound<'_, Tensor>, meta: &Arc<Meta>) -> PyResult<()> {
     Ok(())
 }
 
+/// Exchanges what two tensors are: memory, history, hooks and gradients. Fails if somebody refers to one of them weakly.
+#[pyfunction]
+pub fn _exchange(t1: &Bound<'_, Tensor>, t2: &Bound<'_, Tensor>) -> PyResult<()> {
+    let py = t1.py();
+    let weak_references = py.import("weakref")?.getattr("getweakrefs")?;
+    for (name, x) in [("t1", t1), ("t2", t2)] {
+        let own = x.borrow().meta().and_then(|meta| meta.lock().object.clone());
+        let own = own.as_ref().and_then(|own| own.downcast_ref::<Py<PyWeakrefReference>>());
+        for other in weak_references.call1((x,))?.try_iter()? {
+            let other = other?;
+            if own.is_none_or(|own| !own.is(&other)) {
+                return Err(PyRuntimeError::new_err(format!("Cannot swap {name} because it has weakref associated with it")));
+            }
+        }
+    }
+    match (t1.try_borrow_mut(), t2.try_borrow_mut()) {
+        (Ok(mut a), Ok(mut b)) => std::mem::swap(&mut *a, &mut *b),
+        _ if t1.is(t2) => {}
+        _ => return Err(PyRuntimeError::new_err("the tensors cannot be exchanged: an op that reads one of them has not ended")),
+    }
+    for x in [t1, t2] {
+        let Some(meta) = x.borrow().meta().cloned() else { continue };
+        let known = meta.lock().object.take();
+        if known.is_some() {
+            remember(x, &meta)?;
+        }
+    }
+    Ok(())
+}
+
 /// A Python object that is such a tensor, looked for among all objects: for what is rarely asked for, so that ops need not
 /// remember their operands, nor views theirs.
 fn object_where<'py>(py: Python<'py>, is_it: impl Fn(&Tensor) -> bool) -> PyResult<Option<Bound<'py, Tensor>>> {

@@ -46,6 +46,8 @@ def load_tree(root, state_dict, strict, assign):
                 raise AssertionError("load_state_dict post-hook must return None: it changes incompatible_keys in place")
 
     load(root, state_dict)
+    # It refers to itself: what it holds would stay until the garbage collector comes.
+    del load
     if strict:
         for kind, keys in (("Unexpected", unexpected), ("Missing", missing)):
             if keys:
