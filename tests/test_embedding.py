@@ -128,3 +128,12 @@ def test_bilinear_refuses():
     for bad in ((x, x[:1], w), (x, x[:, :2], w), (x[:, :2], x, w), (x, x, w[0]), (x, x.double(), w), (x, x, w, w[0, 0])):
         with pytest.raises(RuntimeError):
             F.bilinear(*bad)
+
+
+def test_rows_are_shrunk_to_max_norm_by_a_factor_in_double_precision():
+    ferrograd.manual_seed(0)
+    weight = ferrograd.randn(500, 3)
+    norms = weight.norm(dim=1).tolist()
+    expected = [row * (1 / (norm + 1e-7)) if norm > 1 else row for row, norm in zip(weight.clone(), norms)]
+    assert ferrograd.nn.functional.embedding(ferrograd.arange(500), weight, max_norm=1.0).equal(ferrograd.stack(expected))
+    assert weight.norm(dim=1).max() <= 1 + 2e-7

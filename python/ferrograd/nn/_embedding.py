@@ -11,7 +11,9 @@ def embedding_renorm_(input, indices, max_norm, norm_type):
     rows = indices.reshape(-1).long().unique()
     kept = input.index_select(0, rows)
     norms = ferrograd.linalg.vector_norm(kept, norm_type, 1, keepdim=True)
-    return input.index_copy_(0, rows, ferrograd.where(norms > max_norm, kept * (max_norm / (norms + 1e-7)), kept))
+    # The factor is found in double precision, as in torch.
+    factors = (max_norm / (norms.double() + 1e-7)).to(kept.dtype)
+    return input.index_copy_(0, rows, ferrograd.where(norms > max_norm, kept * factors, kept))
 
 
 def _shrink(weight, input, max_norm, norm_type):
