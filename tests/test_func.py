@@ -493,6 +493,14 @@ def test_vmap_of_views_answers_views(function, of_batch, in_dim, out_dim, requir
     assert got[0] == want[0] and got[1].equal(want[1]) and got[2].equal(want[2])
 
 
+def test_vmap_of_the_parts_of_complex_numbers_answers_views():
+    x = ferrograd.complex(ferrograd.ones(2, 3), ferrograd.zeros(2, 3)).requires_grad_()
+    batch = x * 1
+    vmap(lambda x: x.imag, in_dims=1)(batch).add_(2)
+    assert batch.imag.eq(2).all() and ferrograd.autograd.grad(batch.real.sum(), x)[0].eq(1).all()
+    assert vmap(lambda x: x[1:].real)(batch.detach()).stride() == (6, 2)
+
+
 def test_as_strided_counts_from_the_first_sample():
     memory = ferrograd.arange(60.0)
     batch = memory[12:].view(2, 3, 8)

@@ -297,17 +297,22 @@ impl Tensor {
     pub fn view_of_parts(&self, parts: &[Tensor], dim: usize, stride: isize) -> Result<Option<Tensor>> {
         let [first, rest @ ..] = parts else { return Ok(None) };
         let Layout { shape, strides, offset } = first.layout();
-        let step = rest.first().map_or(stride, |second| second.layout().offset as isize - *offset as isize);
+        if first.dtype() != self.dtype() && first.dtype() == self.dtype().to_real() && first.storage().same(self.storage()) {
+            return self.view_as_real()?.view_of_parts(parts, dim, 2 * stride);
+        }
+        let is_empty = first.numel() == 0;
+        let between = |second: &Tensor| second.layout().offset as isize - *offset as isize;
+        let step = rest.first().filter(|_| !is_empty).map_or(stride, between);
         let is_at = |(i, part): (usize, &Tensor)| {
             let place = part.layout();
-            let is_there = place.offset as isize == *offset as isize + i as isize * step;
+            let is_there = is_empty || place.offset as isize == *offset as isize + i as isize * step;
             is_there && (&place.shape, &place.strides) == (shape, strides)
         };
         let recorded = parts.iter().any(Tensor::requires_grad);
         let is_shown = |part: &Tensor| {
             part.storage().same(self.storage()) && part.dtype() == self.dtype() && (!recorded || part.is_plain_view_of(self))
         };
-        if first.numel() == 0 || step < 0 || !parts.iter().enumerate().all(is_at) || !parts.iter().all(is_shown) {
+        if step < 0 || !parts.iter().enumerate().all(is_at) || !parts.iter().all(is_shown) {
             return Ok(None);
         }
         let mut layout = first.layout().clone();
