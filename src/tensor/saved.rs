@@ -151,10 +151,11 @@ impl Tensor {
     #[inline]
     pub fn check_saved(&self) -> Result<()> {
         let Some(saved) = self.saved else { return Ok(()) };
+        // Ops in place that change the shape are writes, too.
+        self.check_version(saved.version)?;
         if saved.outgrown {
             return Err(Error::Outgrown { what: self.word() });
         }
-        self.check_version(saved.version)?;
         match (&self.body.origin, saved.role) {
             (Some((node, output)), Role::Operand(_) | Role::Other) => node.check_attached(*output),
             _ => Ok(()),
