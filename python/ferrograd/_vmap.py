@@ -88,7 +88,7 @@ class _Batch:
 
     def take_apart(self):
         """One op for all samples where they are recorded; elsewhere they are views that may be written to."""
-        self.split = [x.unbind(dim) if dim is not None and x.requires_grad else None for x, dim in zip(self.leaves, self.dims)]
+        self.split = [x.unbind(dim) if dim is not None and _autograd._is_followed(x) else None for x, dim in zip(self.leaves, self.dims)]
 
     def chunks(self, chunk_size):
         """Ranges of samples that belong together. An empty batch has one sample of zeros, for the shapes of the answers."""

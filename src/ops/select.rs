@@ -8,6 +8,7 @@ use super::power::check_in_range;
 use crate::dtype::{Bool, DType, Number, Ordered, Scalar};
 use crate::error::{Error, Result};
 use crate::runtime_error;
+use crate::tape::mode::is_forward;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -50,6 +51,11 @@ impl Tensor {
     /// A number where this bool tensor is true, else elements of `b`.
     pub(crate) fn choose_or(&self, number: f64, b: &Tensor) -> Result<Tensor> {
         self.where_of(&Operand::from(number).beside(b)?, b)
+    }
+
+    /// A gradient times a slope, and 0 where this bool tensor is true, whatever the slope: also for a tangent.
+    pub(crate) fn zero_or_product(&self, g: &Tensor, slope: &Tensor) -> Result<Tensor> {
+        if is_forward() { g * self.choose_or(0.0, slope)? } else { self.choose_or(0.0, &(g * slope)?) }
     }
 }
 

@@ -18,7 +18,7 @@ fn numbers(x: &Tensor) -> Result<Vec<Scalar>> {
 
 /// Overwrites `x` with what `callable` answers for each of its elements and those of the others.
 fn overwrite(op: &'static str, x: &Tensor, others: &[(&str, &Tensor)], callable: &Bound<'_, PyAny>) -> PyResult<()> {
-    if x.requires_grad() || others.iter().any(|(_, other)| other.requires_grad()) {
+    if x.is_shown() || others.iter().any(|(_, other)| other.is_shown()) {
         let text = format!("Can't call {op}() on Variable that requires grad. Use var.detach().{op}() instead.");
         return Err(PyRuntimeError::new_err(text));
     }

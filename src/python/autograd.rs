@@ -31,7 +31,7 @@ use crate::ops::arguments::Tensors;
 use crate::ops::samples::{self, Randomness};
 use crate::tape::frozen::ONE_OF_SEVERAL;
 use crate::tape::level::{self, Level, Transform};
-use crate::tape::mode::{self, Mode, ModeGuard};
+use crate::tape::mode::{self, Forward, Mode, ModeGuard};
 use crate::tape::sample::Samples;
 use crate::tape::{Grad, GradObject, Meta};
 use crate::tensor::Tensor;
@@ -124,7 +124,7 @@ impl Tensor {
     /// Whether gradients flow to or through this tensor. May be set on leaves.
     #[getter(requires_grad)]
     fn get_requires_grad(&self) -> bool {
-        self.requires_grad()
+        self.is_shown()
     }
 
     #[setter(requires_grad)]
@@ -162,7 +162,7 @@ impl Tensor {
     /// Whether no recorded op made this tensor.
     #[getter]
     fn is_leaf(&self) -> PyResult<bool> {
-        let Some((node, _)) = self.node() else { return Ok(true) };
+        let Some((node, _)) = self.shown_node() else { return Ok(true) };
         node.check_usable()?;
         Ok(false)
     }
@@ -178,7 +178,7 @@ impl Tensor {
         let meta = x.meta_or_new();
         let (grad, computed) = {
             let state = meta.lock();
-            (state.grad.clone(), state.node.is_some() && !state.retains_grad)
+            (state.grad.clone(), state.node.as_ref().is_some_and(|(node, _)| node.is_shown()) && !state.retains_grad)
         };
         match &grad {
             None if computed => {
@@ -261,7 +261,7 @@ impl Tensor {
     /// The op that made this tensor; None for a leaf.
     #[getter]
     fn grad_fn<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let Some((node, output)) = self.node() else { return Ok(None) };
+        let Some((node, output)) = self.shown_node() else { return Ok(None) };
         node.check_usable()?;
         node.note_output(output, self.shape(), self.dtype());
         node::of_op(py, node).map(Some)
@@ -270,7 +270,7 @@ impl Tensor {
     /// Which output of `grad_fn` this tensor is.
     #[getter]
     fn output_nr(&self) -> usize {
-        self.node().map_or(0, |(_, output)| output)
+        self.shown_node().map_or(0, |(_, output)| output)
     }
 
     /// The same elements off the tape. Shares memory, and the count of in-place writes.
@@ -300,7 +300,7 @@ impl Tensor {
         };
         let other = other.borrow().clone();
         let x = slf.borrow().clone();
-        if x.requires_grad() && !other.dtype().is_inexact() {
+        if x.is_shown() && !other.dtype().is_inexact() {
             return Err(PyRuntimeError::new_err(
                 "data set to a tensor that requires gradients must be floating point or complex dtype",
             ));
@@ -434,6 +434,35 @@ pub fn _set_recording(grad: bool, always: bool) -> (bool, bool) {
     (before.grad, before.always)
 }
 
+/// Sets what becomes of tangents: there are none (0), they are followed (1), they are computed (2). Answers the state before.
+#[pyfunction]
+pub fn _set_forward(state: u8) -> u8 {
+    let forward = match state {
+        0 => Forward::Off,
+        1 => Forward::Followed,
+        _ => Forward::Computed,
+    };
+    mode::set_mode(Mode { forward, ..mode::mode() }).forward as u8
+}
+
+/// Makes a tensor, which nobody else knows yet, one that carries a tangent: a leaf, or what is connected with another.
+#[pyfunction]
+pub fn _carry_tangent(tensor: &Bound<'_, Tensor>) {
+    tensor.borrow().carry_tangent();
+}
+
+/// Whether gradients or, where these are followed, tangents flow through a tensor.
+#[pyfunction]
+pub fn _is_followed(tensor: &Bound<'_, Tensor>) -> bool {
+    tensor.borrow().requires_grad()
+}
+
+/// The number of the node that made a tensor, and of its output, also if the user does not see it.
+#[pyfunction]
+pub fn _place(tensor: &Bound<'_, Tensor>) -> Option<(u64, usize)> {
+    tensor.borrow().node().map(|(node, output)| (node.id, output))
+}
+
 /// Sets whether the first gradient of a leaf is copied if it does not lie as the leaf does; answers the state before.
 #[pyfunction]
 pub fn _set_grad_layout(enforced: bool) -> bool {
@@ -552,14 +581,20 @@ pub fn _view_of_parts(batch: &Tensor, parts: Tensors, dim: usize, stride: isize)
 }
 
 /// The same elements as a result of a tensor on the tape that is no view of it. Unless it is `writable`, it is written to as little
-/// as a leaf.
+/// as a leaf. `shown` says whether the user sees that it requires a gradient, if that is not what it leads to.
 #[pyfunction]
-pub fn _variable(tensor: &Bound<'_, Tensor>, writable: bool) -> crate::error::Result<Tensor> {
+#[pyo3(signature = (tensor, writable, shown=None))]
+pub fn _variable(tensor: &Bound<'_, Tensor>, writable: bool, shown: Option<bool>) -> crate::error::Result<Tensor> {
     let x = tensor.borrow().clone();
     let y = {
         let _not_a_view = ModeGuard::without_views();
         x.view_as(&x)?
     };
     y.meta_or_new().lock().is_variable = !writable;
+    match (y.node(), shown) {
+        (Some((node, _)), Some(true)) => node.show(),
+        (Some((node, _)), Some(false)) => node.hide(),
+        _ => {}
+    }
     Ok(y)
 }

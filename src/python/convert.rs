@@ -321,7 +321,7 @@ impl Tensor {
     /// Another leaf over the same memory.
     fn __copy__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let x = slf.borrow().clone();
-        let copy = super::legacy::instance_of(&slf.get_type(), super::data::leaf(x.detached(false), x.requires_grad())?)?;
+        let copy = super::legacy::instance_of(&slf.get_type(), super::data::leaf(x.detached(false), x.is_shown())?)?;
         set_attributes(&copy, &slf.getattr("__dict__")?.cast_into::<PyDict>()?, Ok)?;
         Ok(copy)
     }
@@ -334,13 +334,13 @@ impl Tensor {
             return Ok(found);
         }
         let x = slf.borrow().clone();
-        if x.node().is_some() {
+        if x.shown_node().is_some() {
             return Err(PyRuntimeError::new_err(
                 "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment. \
                  If you were attempting to deepcopy a module, this may be because of a tensor or parameter that is not a leaf.",
             ));
         }
-        let y = super::data::leaf(in_copied_memory(&x, memo)?, x.requires_grad())?;
+        let y = super::data::leaf(in_copied_memory(&x, memo)?, x.is_shown())?;
         let copy = super::legacy::instance_of(&slf.get_type(), y)?;
         memo.set_item(key, &copy)?;
         let deep = |value| py.import("copy")?.call_method1("deepcopy", (value, memo));
@@ -376,7 +376,7 @@ impl Tensor {
             y.dtype(),
             PyTuple::new(py, y.shape())?,
             PyTuple::new(py, y.strides())?,
-            x.requires_grad(),
+            x.is_shown(),
             attributes,
         );
         Ok((rebuild, arguments.into_pyobject(py)?.into_any()))

@@ -422,7 +422,7 @@ pub fn asarray<'py>(
         _ if copy == Some(true) && dtype == x.dtype() => Bound::new(py, x.clone_recorded(None)?)?,
         _ => Bound::new(py, x.to_dtype(dtype)?)?,
     };
-    let (asks, computed) = (y.borrow().requires_grad(), y.borrow().node().is_some());
+    let (asks, computed) = (y.borrow().is_shown(), y.borrow().shown_node().is_some());
     match requires_grad {
         Some(false) if asks && computed => Ok(Bound::new(py, y.borrow().detached(false))?.into_any()),
         Some(wanted) if asks != wanted => y.call_method1("requires_grad_", (wanted,)),

@@ -151,7 +151,7 @@ impl Tensor {
         dl_device: Option<(i32, i32)>,
         copy: Option<bool>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        if self.requires_grad() {
+        if self.is_shown() {
             return Err(PyBufferError::new_err("Can't export tensors that require gradient, use tensor.detach()"));
         }
         match &stream {

@@ -6,7 +6,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyUserWarning};
+use pyo3::exceptions::{PyNotImplementedError, PyRuntimeError, PyTypeError, PyUserWarning};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -323,7 +323,12 @@ fn write_outputs<'py>(name: &str, out: &Bound<'py, PyAny>, result: &Bound<'py, P
 /// Writes one result: resized if the shape is another one (with a warning, if wanted), converted if the dtype allows it.
 pub fn write_output(name: &str, target: &Bound<'_, Tensor>, result: &Tensor, warn: bool) -> PyResult<()> {
     let out = target.borrow().clone();
-    if crate::tape::is_recording() && (result.requires_grad() || out.requires_grad()) {
+    if crate::tape::mode::follows_tangents() && (result.edge().is_dual() || out.edge().is_dual()) {
+        return Err(PyNotImplementedError::new_err(format!(
+            "Trying to use forward AD with {name}_out that does not support it because it is an out= function"
+        )));
+    }
+    if crate::tape::is_recording() && (result.is_shown() || out.is_shown()) {
         return Err(PyRuntimeError::new_err(format!(
             "{name}(): functions with out=... arguments don't support automatic differentiation, but one of the arguments requires grad."
         )));

@@ -230,7 +230,7 @@ impl Tensor {
     /// Raises: RuntimeError if the tensor requires a gradient, unless `force` is true or nothing is being recorded.
     #[pyo3(signature = (*, force=false))]
     fn numpy<'py>(&self, py: Python<'py>, force: bool) -> PyResult<Bound<'py, PyAny>> {
-        if self.requires_grad() && !force && crate::tape::is_recording() {
+        if self.is_shown() && !force && crate::tape::is_recording() {
             return Err(PyRuntimeError::new_err(
                 "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.",
             ));

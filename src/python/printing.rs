@@ -9,7 +9,9 @@ use crate::ops::default_dtype;
 use crate::tensor::Tensor;
 
 /// The text of a tensor, with what is to stand before the elements.
-pub fn text(x: &Tensor, prefix: &str) -> PyResult<String> {
+pub fn text(slf: &Bound<'_, Tensor>, prefix: &str) -> PyResult<String> {
+    let tangent = tangent(slf)?;
+    let x = &slf.borrow().clone();
     x.check_saved()?;
     let dtype = format!("torch.{}", x.dtype());
     let dtype_note = match x.dtype() {
@@ -18,13 +20,13 @@ pub fn text(x: &Tensor, prefix: &str) -> PyResult<String> {
         dtype if dtype == default_dtype().to_complex() => DTypeNote::IfEmpty,
         _ => DTypeNote::Always,
     };
-    let node = x.node().map(|(node, _)| if node.check_usable().is_err() { "Invalid".to_string() } else { node.name() });
+    let node = x.shown_node().map(|(node, _)| if node.check_usable().is_err() { "Invalid".to_string() } else { node.name() });
     let grad = match &node {
         Some(name) => GradNote::Node(name),
-        None if x.requires_grad() => GradNote::Leaf,
+        None if x.is_shown() => GradNote::Leaf,
         None => GradNote::None,
     };
-    let frame = Frame { prefix, shape: x.shape(), dtype: &dtype, dtype_note, grad };
+    let frame = Frame { prefix, shape: x.shape(), dtype: &dtype, dtype_note, grad, tangent: tangent.as_deref() };
     let reader = Reader::new(x);
     let fetch = |index: &[usize]| match reader.get(index) {
         Scalar::Bool(v) => Item::Bool(v),
@@ -36,14 +38,24 @@ pub fn text(x: &Tensor, prefix: &str) -> PyResult<String> {
     Ok(tensor_repr(&frame, &print_options(), fetch))
 }
 
+/// The text of the tangent that a dual tensor carries.
+fn tangent(x: &Bound<'_, Tensor>) -> PyResult<Option<String>> {
+    if !(crate::tape::mode::follows_tangents() && x.borrow().edge().is_dual()) {
+        return Ok(None);
+    }
+    let unpack = x.py().import("ferrograd.autograd.forward_ad")?.getattr("unpack_dual")?;
+    let tangent = unpack.call1((x,))?.getattr("tangent")?;
+    if tangent.is_none() { Ok(None) } else { Ok(Some(tangent.call_method1("__format__", ("",))?.extract()?)) }
+}
+
 #[pymethods]
 impl Tensor {
-    fn __repr__(&self) -> PyResult<String> {
-        text(self, "tensor(")
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        text(slf, "tensor(")
     }
 
     /// The text with another beginning than `tensor(`, for subclasses.
-    fn _text(&self, prefix: &str) -> PyResult<String> {
-        text(self, prefix)
+    fn _text(slf: &Bound<'_, Self>, prefix: &str) -> PyResult<String> {
+        text(slf, prefix)
     }
 }

@@ -267,7 +267,7 @@ impl Tensor {
     /// Warns, once, if a gradient ends with what is read here.
     fn warn_of_lost_gradient(&self, py: Python<'_>) -> PyResult<()> {
         static WARNED: AtomicBool = AtomicBool::new(false);
-        if !self.requires_grad() || WARNED.swap(true, Ordering::Relaxed) {
+        if !self.is_shown() || WARNED.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
         let text = c"Converting a tensor with requires_grad=True to a scalar may lead to unexpected behavior.\nConsider using \

@@ -49,8 +49,10 @@ pub struct Frame<'a> {
     pub dtype: &'a str,
     /// Whether the dtype is printed.
     pub dtype_note: DTypeNote,
-    /// The last suffix.
+    /// The last suffix but one.
     pub grad: GradNote<'a>,
+    /// The text of its tangent, if it carries one.
+    pub tangent: Option<&'a str>,
 }
 
 /// The text of a tensor, whose element at an index `fetch` gives.
@@ -150,6 +152,7 @@ fn suffixes(frame: &Frame, options: &PrintOptions) -> Vec<String> {
         GradNote::Leaf => suffixes.push("requires_grad=True".to_owned()),
         GradNote::Node(name) => suffixes.push(format!("grad_fn=<{name}>")),
     }
+    suffixes.extend(frame.tangent.map(|text| format!("tangent={text}")));
     suffixes
 }
 

@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use super::anomaly;
 use super::leaves::{Leaves, keep_grad};
 use super::meta::Meta;
-use super::mode::{ModeGuard, is_recording};
+use super::mode::{self, ModeGuard, is_recording};
 use super::reach::{Running, with_room};
 use super::record::{DELAYED_ERROR, EXACT_NAME, Edge, FROZEN_VIEW, Node, Rules, freed};
 use super::saved;
@@ -109,6 +109,8 @@ struct Run {
     waiting: Waiting,
     leaves: Leaves,
     options: Options,
+    /// Whether it goes where the user does not see it go, to what carries a tangent.
+    unseen: bool,
     /// The nodes worth visiting; `None` for all.
     wanted: Option<HashSet<u64>>,
     /// Where to put gradients of non-leaf inputs: (node, output) to place in `captured`.
@@ -179,12 +181,13 @@ impl Run {
     fn new(options: Options, inputs: Option<&[Tensor]>, writes: bool) -> Result<Run> {
         let mut captures: HashMap<(u64, usize), Vec<usize>> = HashMap::default();
         let mut leaves = Leaves::new(writes, options.create_graph);
+        let unseen = mode::is_forward();
         for (place, x) in inputs.unwrap_or_default().iter().enumerate() {
-            match x.edge() {
+            match if unseen || x.is_shown() { x.edge() } else { Edge::None } {
                 Edge::Node(node, output) => captures.entry((node.id, output)).or_default().push(place),
                 Edge::Leaf(meta) => leaves.ask_for(&meta),
                 // Of what follows its base, nothing is a function.
-                Edge::None if x.requires_grad() => {}
+                Edge::None if x.is_shown() => {}
                 Edge::None => return runtime_error!("One of the differentiated Tensors does not require grad (input {place})"),
             }
         }
@@ -192,6 +195,7 @@ impl Run {
             waiting: Waiting::default(),
             leaves,
             options,
+            unseen,
             wanted: inputs.map(|_| HashSet::default()),
             captures,
             captured: vec![None; inputs.map_or(0, <[Tensor]>::len)],
@@ -264,6 +268,7 @@ impl Run {
     fn is_wanted(&self, edge: &Edge) -> bool {
         match (edge, &self.wanted) {
             (Edge::None, _) => false,
+            _ if !(self.unseen || edge.is_shown()) => false,
             (_, None) => true,
             (Edge::Node(node, _), Some(wanted)) => wanted.contains(&node.id),
             (Edge::Leaf(meta), Some(_)) => self.leaves.knows(meta),
@@ -295,7 +300,8 @@ impl Run {
             self.capture(&node, &grads);
         }
         let extras = node.extras.get();
-        if extras.is_some() {
+        // Hooks look at gradients, not at what tangents are computed by.
+        if extras.is_some() && !self.unseen {
             run_hooks(&node, &mut grads)?;
             self.retain(&node, &grads);
         }
@@ -306,10 +312,12 @@ impl Run {
         let hooks = extras.map(|extras| extras.node_hooks.lock().clone());
         let mut unpacked = None;
         if let Some(hooks) = &hooks {
-            hooks.run_before(&mut grads)?;
+            if !self.unseen {
+                hooks.run_before(&mut grads)?;
+            }
             unpacked = Some(saved::unpacked_rules(&node)?);
         }
-        let keep = self.options.retain_graph || !node.saves;
+        let keep = self.options.retain_graph || !node.saves || node.is_dual() && mode::follows_tangents();
         let rules = {
             let mut rules = node.rules.lock();
             if keep { rules.clone() } else { std::mem::replace(&mut *rules, Rules::Freed) }
@@ -321,7 +329,7 @@ impl Run {
         if !keep {
             saved::free(&node);
         }
-        if let Some(hooks) = hooks.filter(|hooks| !hooks.after.is_empty()) {
+        if let Some(hooks) = hooks.filter(|hooks| !hooks.after.is_empty() && !self.unseen) {
             let mut results = vec![None; node.inputs.len()];
             self.run_rules(&node, rules, &grads, &mut |_, i, grad| {
                 results[i] = grad;

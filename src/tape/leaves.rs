@@ -202,6 +202,8 @@ pub fn add_to_grad(meta: &Arc<Meta>, grad: Tensor, create_graph: bool) -> Result
     if !meta.requires_grad() {
         return Ok(grad);
     }
+    // It may carry a tangent.
+    let grad = grad.detached_unless(create_graph);
     loop {
         let (before, layout) = {
             let state = meta.lock();
@@ -228,6 +230,7 @@ pub fn keep_grad(meta: &Arc<Meta>, grad: Tensor, create_graph: bool) -> Result<(
     if create_graph {
         return add_to_grad(meta, grad, true).map(drop);
     }
+    let grad = grad.detached(false);
     loop {
         let before = meta.lock().grad.clone();
         let sum = match &before {

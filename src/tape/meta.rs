@@ -68,6 +68,8 @@ const HOOKED: u8 = 8;
 const WATCHED: u8 = 16;
 /// Gradients of the leaf have a dtype of their own.
 const GRAD_DTYPE: u8 = 32;
+/// Gradients only flow to what carries a tangent.
+const UNSEEN: u8 = 64;
 
 /// Whether there ever was a leaf with hooks: all that is looked at as long as there was none.
 static ANY_HOOKED: AtomicBool = AtomicBool::new(false);
@@ -86,6 +88,8 @@ pub struct MetaState {
     pub follows_base: bool,
     /// The op that made this tensor and which of its outputs it is; `None` for a leaf.
     pub node: Option<(Arc<Node>, usize)>,
+    /// Whether it is a leaf that carries a tangent, which the user does not see.
+    pub is_dual: bool,
     /// Whether it is what a function is being differentiated by, which is written to as little as a leaf.
     pub is_variable: bool,
     /// The gradient, for leaves and for tensors that retain it.
@@ -115,6 +119,7 @@ impl MetaState {
             | flag(self.node_hooks.as_ref().is_some_and(|hooks| !hooks.objects.is_empty()), HOOKED)
             | flag(!self.hooks.is_empty() || self.node_hooks.is_some(), WATCHED)
             | flag(self.grad_dtype.is_some(), GRAD_DTYPE)
+            | flag(self.node.as_ref().map_or(self.is_dual, |(node, _)| !node.is_shown()), UNSEEN)
     }
 }
 
@@ -201,7 +206,12 @@ impl Meta {
 
     /// Whether gradients flow to or through this tensor.
     pub fn requires_grad(&self) -> bool {
-        self.is(REQUIRES_GRAD)
+        self.is(REQUIRES_GRAD) && (!self.is(UNSEEN) || mode::has_tangents())
+    }
+
+    /// The same as far as the user sees.
+    pub fn is_shown(&self) -> bool {
+        self.summary.load(Ordering::Acquire) & (REQUIRES_GRAD | UNSEEN) == REQUIRES_GRAD
     }
 
     /// Whether this tensor is a view that the tape knows of.
@@ -241,6 +251,9 @@ impl Meta {
 
     /// Where a gradient for this tensor goes.
     pub fn edge(self: &Arc<Meta>) -> Edge {
+        if self.is(UNSEEN) && !mode::has_tangents() {
+            return Edge::None;
+        }
         if !self.is(COMPUTED | VIEW) {
             return if self.is(REQUIRES_GRAD) { Edge::Leaf(self.clone()) } else { Edge::None };
         }

@@ -5,6 +5,17 @@ use std::cell::Cell;
 use super::level::Level;
 use super::sample::Maps;
 
+/// What becomes of tangents, whose histories ([`super::record::Node::is_shown`]) only lead to what carries one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Forward {
+    /// There are none: such histories are as none.
+    Off,
+    /// What carries one is followed, under `no_grad`, too. The user differentiates as if there were none.
+    Followed,
+    /// They are being computed from what has been recorded.
+    Computed,
+}
+
 /// The state that the context managers save and restore.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mode {
@@ -14,6 +25,8 @@ pub struct Mode {
     pub inference: bool,
     /// Whether ops are recorded there, too, as a function is being differentiated.
     pub always: bool,
+    /// What becomes of tangents.
+    pub forward: Forward,
     /// Whether views remember what they are views of: all that a user can see do.
     pub views: bool,
     /// Whether the first gradient of a leaf is copied if it does not lie as the leaf does.
@@ -27,14 +40,15 @@ pub struct Mode {
 impl Mode {
     #[inline]
     fn records(self) -> bool {
-        self.grad && (!self.inference || self.always)
+        (self.grad || self.forward == Forward::Followed) && (!self.inference || self.always)
     }
 }
 
 thread_local! {
     static MODE: Cell<Mode> = const {
         let level = Level { number: 0, differentiates: 0, maps: 0 };
-        Cell::new(Mode { grad: true, inference: false, always: false, views: true, grad_layout: true, level, made_of: Maps::NONE })
+        let (forward, made_of) = (Forward::Off, Maps::NONE);
+        Cell::new(Mode { grad: true, inference: false, always: false, forward, views: true, grad_layout: true, level, made_of })
     };
 }
 
@@ -62,6 +76,22 @@ pub fn is_following() -> bool {
     mode.records() || mode.level.maps != 0
 }
 
+/// Whether histories that only lead to tangents count.
+#[inline]
+pub fn has_tangents() -> bool {
+    MODE.get().forward != Forward::Off
+}
+
+/// Whether tangents are being followed.
+pub fn follows_tangents() -> bool {
+    MODE.get().forward == Forward::Followed
+}
+
+/// Whether rules run for the derivative along tangents. A few have another value at kinks then, as torch's formulas do.
+pub fn is_forward() -> bool {
+    MODE.get().forward == Forward::Computed
+}
+
 /// Whether tensors made now are inference tensors.
 #[inline]
 pub fn is_inference() -> bool {
@@ -87,9 +117,16 @@ impl ModeGuard {
         ModeGuard(MODE.replace(Mode { made_of: maps, ..MODE.get() }))
     }
 
-    /// Switches recording on or off until the guard is dropped.
+    /// Switches recording on or off, as the user does, until the guard is dropped.
     pub fn grad(enabled: bool) -> ModeGuard {
         ModeGuard(MODE.replace(Mode { grad: enabled, ..MODE.get() }))
+    }
+
+    /// Nothing is recorded, for tangents neither.
+    pub fn off() -> ModeGuard {
+        let mode = MODE.get();
+        let forward = if mode.forward == Forward::Followed { Forward::Off } else { mode.forward };
+        ModeGuard(MODE.replace(Mode { grad: false, forward, ..mode }))
     }
 }
 
@@ -101,6 +138,6 @@ impl Drop for ModeGuard {
 
 /// Runs something whose ops are not recorded.
 pub fn without_recording<R>(body: impl FnOnce() -> R) -> R {
-    let _guard = ModeGuard::grad(false);
+    let _guard = ModeGuard::off();
     body()
 }

@@ -17,13 +17,14 @@ use crate::runtime_error;
 use crate::tensor::Tensor;
 
 /// Whether gradients of some of the tensors flow to a leaf that is none of `own`, and was not made in the transform of this number.
-pub fn leads_to_others(tensors: &[Tensor], own: &[Tensor], transform: u64) -> bool {
+/// With `shown`, only leaves count that the user sees require a gradient.
+pub fn leads_to_others(tensors: &[Tensor], own: &[Tensor], transform: u64, shown: bool) -> bool {
     let own: HashSet<*const Meta> = own.iter().filter_map(|x| x.meta().map(Arc::as_ptr)).collect();
     let mut seen: HashSet<u64> = HashSet::new();
     let mut stack: Vec<Arc<Node>> = Vec::new();
     let mut is_other = |edge: &Edge, stack: &mut Vec<Arc<Node>>| match edge {
         Edge::None => false,
-        Edge::Leaf(meta) => meta.level < transform && !own.contains(&Arc::as_ptr(meta)),
+        Edge::Leaf(meta) => meta.level < transform && !own.contains(&Arc::as_ptr(meta)) && !(shown && edge.is_dual()),
         Edge::Node(node, _) => {
             if seen.insert(node.id) {
                 stack.push(node.clone());

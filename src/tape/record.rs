@@ -1,7 +1,7 @@
 //! Nodes of the tape and how ops record them: [`vjp!`](crate::vjp) over [`Recorder`].
 
 use std::any::Any;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::{Mutex, MutexGuard};
@@ -126,6 +126,24 @@ impl Edge {
     pub fn is_some(&self) -> bool {
         !matches!(self, Edge::None)
     }
+
+    /// Whether a gradient is wanted that the user can see.
+    pub fn is_shown(&self) -> bool {
+        match self {
+            Edge::None => false,
+            Edge::Node(node, _) => node.is_shown(),
+            Edge::Leaf(meta) => meta.is_shown(),
+        }
+    }
+
+    /// Whether it leads to what carries a tangent.
+    pub fn is_dual(&self) -> bool {
+        match self {
+            Edge::None => false,
+            Edge::Node(node, _) => node.is_dual(),
+            Edge::Leaf(meta) => !meta.is_shown(),
+        }
+    }
 }
 
 /// One input of a recorded op.
@@ -179,11 +197,18 @@ pub struct Node {
     pub inputs: Inputs,
     /// Whether a rule holds a tensor, so that it can run only once unless the graph is retained.
     pub saves: bool,
+    /// What it leads to: [`SHOWN`], [`DUAL`].
+    leads_to: AtomicU8,
     /// The rules; taken when they have run.
     pub rules: Mutex<Rules>,
     /// What few nodes have.
     pub extras: OnceLock<Box<Extras>>,
 }
+
+/// Of a node that leads to what the user sees: its outputs require a gradient, not only tangents.
+const SHOWN: u8 = 1;
+/// Of a node that leads to what carries a tangent.
+const DUAL: u8 = 2;
 
 /// Those who want to see the gradients of a node's outputs.
 #[derive(Default)]
@@ -228,6 +253,33 @@ pub struct Extras {
 }
 
 impl Node {
+    /// Whether its outputs require a gradient as far as the user sees.
+    #[inline]
+    pub fn is_shown(&self) -> bool {
+        self.leads_to.load(Ordering::Relaxed) & SHOWN != 0
+    }
+
+    /// Whether its outputs carry tangents.
+    #[inline]
+    pub fn is_dual(&self) -> bool {
+        self.leads_to.load(Ordering::Relaxed) & DUAL != 0
+    }
+
+    /// Makes it one whose outputs require a gradient to the user.
+    pub fn show(&self) {
+        self.leads_to.fetch_or(SHOWN, Ordering::Relaxed);
+    }
+
+    /// Makes it one whose outputs do not.
+    pub fn hide(&self) {
+        self.leads_to.fetch_and(!SHOWN, Ordering::Relaxed);
+    }
+
+    /// Makes it one whose outputs carry tangents.
+    pub fn carry(&self) {
+        self.leads_to.fetch_or(DUAL, Ordering::Relaxed);
+    }
+
     /// Notes how an output looks, as the user is about to see its node and may hand in gradients for it.
     pub fn note_output(&self, output: usize, shape: &[usize], dtype: DType) {
         let mut known = self.extras().known.lock();
@@ -314,6 +366,9 @@ impl Node {
         };
         let inputs = self.inputs.iter().map(&mut redirect).collect();
         let again = unpacked(self.op, self.outputs, inputs, self.saves, self.rules.lock().clone());
+        if !self.is_shown() {
+            again.hide();
+        }
         if let Some(extras) = self.extras.get() {
             *again.extras().watched.lock() = extras.watched.lock().clone();
             *again.extras().packed.lock() = extras.packed.lock().clone();
@@ -339,6 +394,9 @@ pub const FROZEN_VIEW: &str = "frozen_view";
 
 /// The op of tensors that must not be differentiated.
 pub const DELAYED_ERROR: &str = "=Error";
+
+/// The op of a leaf that carries a tangent.
+pub const DUAL_LEAF: &str = "dual_leaf";
 
 /// The first letter of an op whose name is torch's already.
 pub const EXACT_NAME: char = '=';
@@ -439,6 +497,8 @@ pub struct Recorder {
     inputs: Inputs,
     /// Whether a node is wanted if an input is on the tape.
     records: bool,
+    /// Whether it is wanted only for tangents.
+    dual_only: bool,
     /// Whether one is.
     any_on_tape: bool,
     /// Whether one is no inference tensor: of these alone nothing is recorded, but in inference mode for functions that are being
@@ -451,8 +511,9 @@ pub struct Recorder {
 impl Recorder {
     /// For an op with this name.
     pub fn new(op: &'static str) -> Recorder {
-        let any_normal = super::mode::is_inference();
-        Recorder { op, inputs: Inputs::new(), records: true, any_on_tape: false, any_normal, sample_of: Maps::NONE }
+        let mode = super::mode::mode();
+        let (dual_only, any_normal) = (!mode.grad, mode.inference);
+        Recorder { op, inputs: Inputs::new(), records: true, dual_only, any_on_tape: false, any_normal, sample_of: Maps::NONE }
     }
 
     /// For an op that has answered `y`, which may not be recorded.
@@ -466,11 +527,14 @@ impl Recorder {
         if !self.records {
             return false;
         }
-        let edge = x.edge();
+        let mut edge = x.edge();
+        if self.dual_only && !edge.is_dual() {
+            edge = Edge::None;
+        }
         let wanted = edge.is_some();
         // A view may require a gradient that leads nowhere.
-        self.any_on_tape |= wanted || x.requires_grad();
-        self.any_normal |= !x.is_inference();
+        self.any_on_tape |= wanted || !self.dual_only && x.requires_grad();
+        self.any_normal |= !x.is_inference() || edge.is_dual();
         self.inputs.push(Input { edge, shape: copy_of(&x.layout().shape), dtype: x.dtype() });
         wanted
     }
@@ -503,7 +567,7 @@ impl Recorder {
     /// Makes the node of an op with several outputs, or with one rule for all inputs.
     /// Outputs that are not floating point stay off the tape.
     pub fn finish_joint(self, outputs: Vec<Tensor>, rule: JointRule, saves: bool) -> Result<Vec<Tensor>> {
-        if !self.any_normal {
+        if !self.any_normal || self.dual_only && !self.any_on_tape {
             return Ok(outputs);
         }
         let node = node(self.op, outputs.len(), self.inputs, saves, Rules::Joint(rule));
@@ -519,6 +583,9 @@ impl Recorder {
 /// Makes a node.
 pub fn node(op: &'static str, outputs: usize, inputs: Inputs, saves: bool, rules: Rules) -> Arc<Node> {
     let node = unpacked(op, outputs, inputs, saves, rules);
+    if !super::mode::mode().grad {
+        node.hide();
+    }
     if saved::is_active() {
         saved::pack_for(&node);
     }
@@ -532,7 +599,12 @@ pub fn node_between(op: &'static str, input: Input, rule: Rule) -> Arc<Node> {
 
 fn unpacked(op: &'static str, outputs: usize, inputs: Inputs, saves: bool, rules: Rules) -> Arc<Node> {
     let rules = Mutex::new(rules);
-    let node = Arc::new(Node { id: next_id(), op, outputs, inputs, saves, rules, extras: OnceLock::new() });
+    let mut leads_to = if inputs.iter().any(|input| input.edge.is_some()) { 0 } else { SHOWN };
+    for input in &inputs {
+        leads_to |= if input.edge.is_shown() { SHOWN } else { 0 } | if input.edge.is_dual() { DUAL } else { 0 };
+    }
+    let leads_to = AtomicU8::new(leads_to);
+    let node = Arc::new(Node { id: next_id(), op, outputs, inputs, saves, leads_to, rules, extras: OnceLock::new() });
     if anomaly::is_enabled() {
         anomaly::remember(&node);
     }

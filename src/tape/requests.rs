@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::level::before_write;
+use super::mode::has_tangents;
+use super::record::{DUAL_LEAF, Edge, Input, node_between};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::runtime_error;
@@ -11,7 +13,7 @@ use crate::tensor::Tensor;
 impl Tensor {
     /// Sets the flag of a leaf. With `leaf_only`, telling a computed tensor what it does already is an error, too.
     pub fn set_requires_grad_flag(&self, flag: bool, leaf_only: bool) -> Result<()> {
-        let computed = self.node().is_some();
+        let computed = self.shown_node().is_some();
         if computed && !flag {
             return runtime_error!(
                 "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a \
@@ -28,10 +30,34 @@ impl Tensor {
             return runtime_error!("Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.");
         }
         if !computed {
-            self.meta_or_new().lock().requires_grad = flag;
+            self.set_leaf_flag(flag);
             self.note_layout(false);
         }
         Ok(())
+    }
+
+    /// As a leaf, which may carry a tangent: then its gradient is that of a node in between, which the user does not see.
+    fn set_leaf_flag(&self, flag: bool) {
+        let meta = self.meta_or_new();
+        let node = meta.lock().node.take();
+        match node {
+            Some((node, _)) if node.op == DUAL_LEAF && flag => meta.set_node(node, 0),
+            Some((node, _)) if node.op == DUAL_LEAF => {
+                if let Edge::Node(node, output) = node.inputs[0].edge.clone() {
+                    meta.set_node(node, output);
+                }
+            }
+            Some((node, output)) if flag && has_tangents() => {
+                let input = Input { edge: Edge::Node(node, output), shape: self.shape().into(), dtype: self.dtype() };
+                let node = node_between(DUAL_LEAF, input, Box::new(|g, _| Ok(g.clone())));
+                node.show();
+                node.watchers().retained.push((0, Arc::downgrade(&meta)));
+                meta.set_node(node, 0);
+                meta.lock().retains_grad = true;
+            }
+            Some((node, output)) if has_tangents() => meta.set_node(node, output),
+            _ => meta.lock().requires_grad = flag,
+        }
     }
 
     /// As a leaf: has its gradient kept in the same order in memory, if its own has no gaps. With `reshaped`, there may be gradients
@@ -69,7 +95,7 @@ impl Tensor {
 
     /// The dtype to which the gradients of this leaf are cast; `None` for that in which they come.
     pub fn gradient_dtype(&self) -> Result<Option<DType>> {
-        if self.node().is_some() {
+        if self.shown_node().is_some() {
             return runtime_error!("grad_dtype can only be accessed on leaf tensors.");
         }
         Ok(self.meta().map_or(Some(self.dtype()), |meta| meta.grad_dtype(self.dtype())))
@@ -77,7 +103,7 @@ impl Tensor {
 
     /// Sets it.
     pub fn set_gradient_dtype(&self, dtype: Option<DType>) -> Result<()> {
-        if self.node().is_some() {
+        if self.shown_node().is_some() {
             return runtime_error!("grad_dtype can only be set on leaf tensors.");
         }
         let meta = self.meta_or_new();
@@ -115,7 +141,7 @@ impl Tensor {
 
     /// Makes backward keep the gradient of a computed tensor.
     pub fn retain_gradient(&self) -> Result<()> {
-        if !self.requires_grad() {
+        if !self.is_shown() {
             return runtime_error!("can't retain_grad on Tensor that has requires_grad=False");
         }
         let Some((node, output)) = self.node() else { return Ok(()) };

@@ -102,16 +102,18 @@ impl Tensor {
             let mut state = meta.lock();
             let Some(base) = &state.base else { return };
             let (on_tape, written) = (base.meta.requires_grad(), base.version != Some(version));
-            state.follows_base = on_tape && state.node.is_none();
+            state.follows_base = base.meta.is_shown() && state.node.is_none();
             match &state.base {
                 Some(base) if written && (on_tape || state.node.is_some()) => (base.clone(), state.node.clone()),
                 _ => return,
             }
         };
+        // What only carries tangents may be written to.
+        let shown = !super::mode::has_tangents() || made_by.as_ref().is_some_and(|(node, _)| node.is_shown());
         let new = match (base.meta.edge(), base.frozen) {
-            (_, Some(reason)) => Some(frozen_node(self, made_by, reason)),
-            (Edge::None, None) => None,
-            (edge, None) => Some(window_node(edge, &base, self)),
+            (edge, Some(reason)) if edge.is_shown() || shown => Some(frozen_node(self, made_by, reason)),
+            (Edge::None, _) => None,
+            (edge, _) => Some(window_node(edge, &base, self)),
         };
         if let Some(new) = new {
             meta.set_node(new, 0);
@@ -231,7 +233,7 @@ impl Write<'_> {
             Write { op, x, operand, redirect, recorded_from: Some(next_id()), unrecorded: None }
         } else {
             let operand = if is_captured_by_map(x) { x.kept() } else { x.reusing() };
-            Write { op, x, operand, redirect: None, recorded_from: None, unrecorded: Some(ModeGuard::grad(false)) }
+            Write { op, x, operand, redirect: None, recorded_from: None, unrecorded: Some(ModeGuard::off()) }
         })
     }
 
@@ -395,6 +397,10 @@ fn begin(op: &'static str, x: &Tensor, others_require_grad: bool) -> Result<bool
     before_write(op, x)?;
     check_inference(op, x)?;
     let recorded = tape::is_recording() && x.dtype().is_inexact() && (x.requires_grad() || others_require_grad);
+    if !super::mode::mode().grad {
+        // What has a history of its own keeps it, and gets no tangent.
+        return Ok(recorded && !x.is_shown());
+    }
     if recorded {
         check_writable(x)?;
     }
@@ -410,11 +416,14 @@ pub fn check_writable(x: &Tensor) -> Result<()> {
         (state.node.clone(), leaf, state.base.clone())
     };
     if let Some(base) = &base {
-        if let Some(reason) = base.frozen {
+        if let Some(reason) = base.frozen
+            && (!super::mode::has_tangents() || base.meta.is_shown() || x.is_shown())
+        {
             return runtime_error!("{}", refusal(&maker(node), reason, "is being"));
         }
         let state = base.meta.lock();
-        if state.is_variable || state.node.is_none() && (state.requires_grad || node.is_some() || leaf) {
+        let shown = node.is_some_and(|(node, _)| node.is_shown());
+        if state.is_variable || state.node.is_none() && (state.requires_grad || shown || leaf) {
             return runtime_error!("a view of a leaf Variable that requires grad is being used in an in-place operation.");
         }
     }

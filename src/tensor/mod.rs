@@ -13,6 +13,7 @@ use crate::layout::{Layout, Strides, checked_numel, contiguous_strides, copy_of}
 use crate::runtime_error;
 use crate::storage::{Access, Storage, Watch};
 use crate::tape::held;
+use crate::tape::record::DUAL_LEAF;
 use crate::tape::sample::{Maps, Samples};
 use crate::tape::{Edge, Meta, Node, mode};
 
@@ -421,7 +422,32 @@ impl Tensor {
     pub fn requires_grad(&self) -> bool {
         match self.moving_place() {
             Some(meta) => meta.requires_grad(),
-            None => self.body.origin.is_some(),
+            None => self.body.origin.as_ref().is_some_and(|(node, _)| node.is_shown() || mode::has_tangents()),
+        }
+    }
+
+    /// The same as far as the user sees, who does not see what only leads to tangents.
+    pub fn is_shown(&self) -> bool {
+        match self.moving_place() {
+            Some(meta) => meta.is_shown(),
+            None => self.body.origin.as_ref().is_some_and(|(node, _)| node.is_shown()),
+        }
+    }
+
+    /// The op that made this tensor and which of its outputs it is, as far as the user sees.
+    pub fn shown_node(&self) -> Option<(Arc<Node>, usize)> {
+        self.node().filter(|(node, _)| node.is_shown() && node.op != DUAL_LEAF)
+    }
+
+    /// Makes this leaf, which nobody else knows, one that carries a tangent.
+    pub fn carry_tangent(&self) {
+        match self.node() {
+            Some((node, _)) => node.carry(),
+            None => {
+                let meta = self.meta_or_new();
+                let mut state = meta.lock();
+                (state.requires_grad, state.is_dual) = (true, true);
+            }
         }
     }
 
@@ -429,8 +455,8 @@ impl Tensor {
     pub fn edge(&self) -> Edge {
         match (self.moving_place(), &self.body.origin) {
             (Some(meta), _) => meta.edge(),
-            (None, Some((node, output))) => Edge::Node(node.clone(), *output),
-            (None, None) => Edge::None,
+            (None, Some((node, output))) if node.is_shown() || mode::has_tangents() => Edge::Node(node.clone(), *output),
+            (None, _) => Edge::None,
         }
     }
 

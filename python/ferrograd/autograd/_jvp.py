@@ -1,7 +1,10 @@
 """The derivative of a ``Function`` by its ``jvp``."""
 
-from ferrograd._C import is_tensor, zeros
-from ferrograd.autograd._products import gradients
+from contextlib import nullcontext
+
+from ferrograd._C import _autograd, is_tensor, zeros
+from ferrograd.autograd._products import gradients, is_inexact
+from ferrograd.autograd._transform import ACTIVE, along_tangents
 from ferrograd.autograd.grad_mode import enable_grad
 
 # What outputs are to inputs.
@@ -23,26 +26,51 @@ def _role(y, inputs, written):
     return None, None
 
 
-def transposed(jvp):
-    """The backward that belongs to a ``jvp``, which is linear in the tangents: its derivative by them."""
+def tangents_of(inputs):
+    """For each derivative along tangents that is being taken, the outermost first, those of the inputs of a function."""
+    tensors = [x for x in inputs if is_tensor(x)]
+    if not any(map(_autograd._is_followed, tensors)):
+        return []
+    return [(i, tangents) for i, carriers in enumerate(ACTIVE.forward) if any_of(tangents := carriers.tangents_of(tensors))]
 
-    def backward(ctx, *grads):
-        with enable_grad():
-            kinds = [kind if wanted else None for kind, wanted in zip(ctx._input_kinds, ctx.needs_input_grad)]
-            tangents = [kind and zeros(kind[0], dtype=kind[1], requires_grad=True) for kind in kinds]
+
+def any_of(tangents):
+    """Whether there is one."""
+    return any(t is not None for t in tangents)
+
+
+def call(ctx, jvp, inputs, tangents, outputs):
+    """Calls the ``jvp`` of a function that has answered outputs, for each derivative; these carry what it answers from now on."""
+    active = ACTIVE.forward
+    for i, known in tangents:
+        found = iter(known)
+        known = [next(found) if is_tensor(x) else None for x in inputs]
+        carriers = active[i]
+        with along_tangents(active[:i]), enable_grad() if carriers.tangents is None else nullcontext():
             # A jvp may write to what it is given.
-            given = [t if t is None else t.clone() for t in tangents]
+            given = [t if t is None else t.clone() for t in known]
             zero = [_zeros(*kind) if ctx.materialize_grads else None for kind in ctx._input_kinds]
             ctx._in_jvp = True
             try:
                 answer = jvp(ctx, *(z if t is None else t for t, z in zip(given, zero)))
             finally:
                 ctx._in_jvp = False
-            outputs = _checked(ctx, given, answer if isinstance(answer, tuple) else (answer,))
-            found = iter(gradients(outputs, [t for t in tangents if t is not None], grads, create_graph=True))
-        return tuple(t if t is None else next(found) for t in tangents)
+        answer = _checked(ctx, given, answer if isinstance(answer, tuple) else (answer,))
+        if carriers.tangents is None:
+            ctx._linear = {**ctx._linear, carriers: (known, answer)}
+            continue
+        for place, (y, t) in enumerate(zip(outputs, answer)):
+            if t is not None:
+                carriers.carry(_autograd._as_output(y, ctx._node(), place), t)
 
-    return backward
+
+def transposed(ctx, carriers, grads):
+    """What a function hands on to its inputs where a derivative along tangents is taken: nothing if its outputs carry these."""
+    known, answer = ctx._linear.get(carriers, ((), ()))
+    tangents = [t for t in known if t is not None]
+    with enable_grad():
+        found = iter(gradients(answer, tangents, grads, create_graph=True))
+    return [None if t is None else next(found) for t in known] if known else [None] * len(ctx._input_kinds)
 
 
 def _zeros(shape, dtype):
@@ -70,14 +98,14 @@ def _checked_tangent(i, t, kind, role, given):
     if role is CONSTANT:
         if t is not None:
             raise RuntimeError(
-                f"Function's jvp returned a gradient at position {i}, but the corresponding forward output is not a "
-                "differentiable Tensor. You should return None at that position instead."
+                f"Function's jvp returned a gradient at position {i}, but  the corresponding forward output is not a "
+                "differentiable Tensor.You should return None at that position instead."
             )
         return None
     if role is WRITTEN and given[place] is not None and t is not given[place]:
         _refuse_written(t, given)
-    if t is None:
-        return None
+    if t is None or not is_inexact(t):
+        raise RuntimeError("Expected both tensor and its forward grad to be floating point or complex")
     if t.shape != kind[0]:
         raise RuntimeError(
             "Trying to set a forward gradient that has a different size than that of the original Tensor, this is not supported. "

@@ -2,17 +2,79 @@
 
 from _thread import _local
 
-from ferrograd._C import _autograd, stack, zeros, zeros_like
+from ferrograd._C import _autograd, ones_like, stack, zeros, zeros_like
+from ferrograd.autograd._transform import COMPUTED, NO_TANGENTS, forward_state
+from ferrograd.autograd.grad_mode import recording
 
 
 class _ForwardMode(_local):
-    """Whether this thread computes a derivative along tangents, and whether by the ``jvp`` of functions of the user's."""
+    """Whether this thread computes a derivative along tangents, and for which `Carriers`: functions of the user's have a ``jvp``."""
 
     on = False
-    by_jvp = False
+    carriers = None
 
 
 FORWARD_MODE = _ForwardMode()
+
+
+class Carriers:
+    """The variables of one derivative along tangents, and their tangents, unless these come later."""
+
+    def __init__(self, tangents=None):
+        self.variables = []
+        self.tangents = tangents
+        # Of those that are variables, or duals of these, by their places on the tape.
+        self.known = {}
+        # Leaves made for it.
+        self.own = []
+
+    def carry(self, variable, tangent):
+        """Gives a tangent to a tensor that has been computed."""
+        self.variables.append(variable)
+        self.tangents.append(tangent)
+        self.known[_autograd._place(variable)] = tangent
+
+    def variable(self, x):
+        """A tensor's memory as a new variable."""
+        if _autograd._is_recording() and _autograd._is_followed(x):
+            variable = _autograd._variable(x, False)
+        else:
+            variable = x.detach()
+            self.own.append(variable)
+        _autograd._carry_tangent(variable)
+        self.variables.append(variable)
+        return variable
+
+    def products(self, outputs):
+        """Products with the Jacobian of outputs."""
+        with recording():
+            found = Tangents(outputs, self.variables, self)
+        self.own += [w for w in found.weights if w is not None]
+        return found
+
+    def tangents_of(self, tensors):
+        """The tangents of tensors, None for those that have none. They can be differentiated by what is not its own."""
+        followed = [i for i, x in enumerate(tensors) if is_inexact(x) and _autograd._is_followed(x)]
+        found = [None] * len(tensors)
+        for i in followed if self.variables else ():
+            found[i] = self.known.get(_autograd._place(tensors[i]))
+            if found[i] is not None:
+                continue
+            products = self.products((tensors[i],))
+            if all(product is None for product in products.products):
+                continue
+            if self.tangents is None:
+                found[i] = zeros_like(tensors[i], requires_grad=True)
+                continue
+            shown = any(x.requires_grad for x in (tensors[i], *self.tangents))
+            with recording():
+                (tangent,) = products.along(self.tangents, create_graph=shown or self.lead_outside(tensors[i], *self.tangents))
+            found[i] = zeros_like(tensors[i]) if tangent is None else tangent
+        return found
+
+    def lead_outside(self, *tensors):
+        """Whether gradients of the tensors flow to something that is not its own."""
+        return _autograd._leads_to_others(tensors, self.own)
 
 
 def is_inexact(x):
@@ -23,7 +85,7 @@ def is_inexact(x):
 def gradients(outputs, inputs, weights=None, create_graph=False, retain_graph=None):
     """The gradients of the outputs, times the weights, for each input; None where there is none."""
     weights = weights or (None,) * len(outputs)
-    pairs = [(y, w) for y, w in zip(outputs, weights) if y is not None and y.requires_grad]
+    pairs = [(y, w) for y, w in zip(outputs, weights) if y is not None and _autograd._is_followed(y)]
     if not pairs:
         return (None,) * len(inputs)
     outputs, weights = zip(*pairs)
@@ -40,21 +102,28 @@ class Tangents:
     twice backwards can be differentiated forwards.
     """
 
-    def __init__(self, outputs, inputs, forward=True):
-        """In `forward` mode, functions of the user's are asked for their ``jvp``, otherwise for the derivative of their backward."""
+    def __init__(self, outputs, inputs, carriers=None):
+        """With `carriers`, functions of the user's have had their ``jvp`` called, otherwise their backward is differentiated."""
         self.outputs = outputs
-        self.weights = tuple(zeros_like(y, requires_grad=True) if is_inexact(y) else None for y in outputs)
-        before = FORWARD_MODE.on, FORWARD_MODE.by_jvp
-        FORWARD_MODE.on, FORWARD_MODE.by_jvp = True, forward
+        # Where they are 0, some rules are flat. Torch's double backward starts from there.
+        like = zeros_like if carriers is None else ones_like
+        self.weights = tuple(like(y, requires_grad=True) if is_inexact(y) else None for y in outputs)
+        self.state = NO_TANGENTS if carriers is None else COMPUTED
+        before = FORWARD_MODE.on, FORWARD_MODE.carriers
+        FORWARD_MODE.on, FORWARD_MODE.carriers = True, carriers
         try:
-            self.products = gradients(outputs, inputs, self.weights, create_graph=True)
+            with forward_state(self.state):
+                self.products = gradients(outputs, inputs, self.weights, create_graph=True)
         finally:
-            FORWARD_MODE.on, FORWARD_MODE.by_jvp = before
+            FORWARD_MODE.on, FORWARD_MODE.carriers = before
 
     def along(self, tangents, create_graph=False, retain_graph=None):
         """The derivatives of the outputs along tangents of the inputs; None for outputs that do not depend on them."""
         known = [w for w in self.weights if w is not None]
-        found = iter(gradients(self.products, known, tangents, create_graph, retain_graph) if known else ())
+        if tangents is not None:
+            tangents = [t.to(p.dtype) if p is not None and p.is_complex() else t for p, t in zip(self.products, tangents)]
+        with forward_state(self.state):
+            found = iter(gradients(self.products, known, tangents, create_graph, retain_graph) if known else ())
         return tuple(None if w is None else next(found) for w in self.weights)
 
 
@@ -81,14 +150,9 @@ def by_rows(output, inputs, create_graph=False, missing=None):
     return tuple(_joined(column, (*output.shape, *x.shape), x) for x, column in zip(inputs, _columns(rows, inputs)))
 
 
-def by_columns(outputs, inputs, create_graph=False, own=None):
-    """The Jacobians of all outputs for each input: ``result[output][input]``, of the shapes of both.
-
-    Leaves that are made for it are added to the list `own`.
-    """
-    tangents = Tangents(outputs, inputs)
-    if own is not None:
-        own += [w for w in tangents.weights if w is not None]
+def by_columns(outputs, carriers, create_graph=False):
+    """The Jacobians of all outputs for each variable: ``result[output][variable]``, of the shapes of both."""
+    tangents, inputs = carriers.products(outputs), carriers.variables
     jacobians = []
     for i, x in enumerate(inputs):
         columns = []
@@ -115,4 +179,5 @@ def _last(parts, shape, like):
     """Parts joined along new last dims of a shape."""
     if not parts:
         return zeros((*like.shape, *shape), dtype=like.dtype)
-    return stack(parts, -1).reshape((*like.shape, *shape))
+    # Torch's strides: those of the parts side by side.
+    return stack(parts).movedim(0, -1).reshape((*like.shape, *shape))

@@ -10,7 +10,7 @@ class _Active(_local):
     """The transforms that this thread is in, the innermost last: their numbers, and what random ops do if they map."""
 
     transforms = ()
-    # Lists of variables that carry tangents: what is made of them carries one, too.
+    # The derivatives along tangents that are being taken, each with what carries them (see ``_products.Carriers``).
     forward = ()
 
 
@@ -27,12 +27,27 @@ def active(transforms):
         ACTIVE.transforms = before
 
 
+# What `_set_forward` takes.
+NO_TANGENTS, FOLLOWED, COMPUTED = range(3)
+
+
 @contextmanager
-def carrying_tangents(variables):
-    """Within a function that is differentiated along tangents of these variables."""
-    before, ACTIVE.forward = ACTIVE.forward, (*ACTIVE.forward, variables)
+def forward_state(state):
+    """Sets what becomes of tangents."""
+    before = _autograd._set_forward(state)
     try:
         yield
+    finally:
+        _autograd._set_forward(before)
+
+
+@contextmanager
+def along_tangents(derivatives):
+    """Where these derivatives along tangents are taken, and no others."""
+    before, ACTIVE.forward = ACTIVE.forward, derivatives
+    try:
+        with forward_state(FOLLOWED if derivatives else NO_TANGENTS):
+            yield
     finally:
         ACTIVE.forward = before
 

@@ -4,40 +4,35 @@
         x = forward_ad.make_dual(x, tangent)
         y, derivative = forward_ad.unpack_dual(x.exp())
 
-The tape is recorded as usual, and ``unpack_dual`` differentiates the vector-Jacobian product by its vector (see
-``Tangents``), so every op that can be differentiated twice can be used, and the derivative can be differentiated backwards,
-too. Two things differ from torch: dual tensors say ``requires_grad``, and what is computed under ``no_grad`` inside of the
-level is a constant. Entering a level switches recording on.
+What is computed from dual tensors is recorded, also under ``no_grad``; what only leads to them, the user does not see as a
+graph. ``unpack_dual`` differentiates the vector-Jacobian product by its vector (see ``Tangents``), so every op that can be
+differentiated twice can be used, and the derivative can be differentiated backwards, too. In torch each op computes its tangent
+at once; here what it was computed from must not be written to before ``unpack_dual``.
 """
 
 import threading
 from collections import namedtuple
+from contextlib import contextmanager
 
-from ferrograd._C import Tensor, _autograd, zeros_like
-from ferrograd.autograd._products import Tangents, is_inexact
-from ferrograd.autograd._transform import ACTIVE
-from ferrograd.autograd.grad_mode import enable_grad
+from ferrograd._C import Tensor, _autograd, empty_strided
+from ferrograd.autograd._products import Carriers, is_inexact
+from ferrograd.autograd._transform import ACTIVE, FOLLOWED, NO_TANGENTS, forward_state
+from ferrograd.autograd.grad_mode import _decorate
 
 __all__ = ["UnpackedDualTensor", "dual_level", "enter_dual_level", "exit_dual_level", "make_dual", "unpack_dual"]
+
+NESTED = "Nested forward mode AD is not supported at the moment"
 
 UnpackedDualTensor = namedtuple("UnpackedDualTensor", "primal tangent")
 UnpackedDualTensor.__doc__ = "A tensor, and its derivative along the tangents, or None."
 
 
-class _Level:
-    """What has been made dual."""
-
-    def __init__(self):
-        self.duals, self.variables, self.tangents, self.own = [], [], [], []
-        self.recording = enable_grad()
-        self.recording.__enter__()
-        self.forward_before, ACTIVE.forward = ACTIVE.forward, (*ACTIVE.forward, self.variables)
-
-
 class _Thread(threading.local):
-    """What a thread is in the middle of."""
+    """What a thread is in the middle of, and what was before it."""
 
     level = None
+    before = ()
+    enabled = True
 
 
 _this_thread = _Thread()
@@ -45,20 +40,47 @@ _this_thread = _Thread()
 
 def enter_dual_level():
     """Begins a level of this thread, in which dual tensors can be made; answers its number, which is 0."""
-    if _this_thread.level is not None:
-        raise RuntimeError("Nested forward mode AD is not supported at the moment")
-    _this_thread.level = _Level()
+    _enter(Carriers([]))
     return 0
+
+
+def _enter(level):
+    if ACTIVE.forward:
+        raise RuntimeError(NESTED)
+    _this_thread.level, _this_thread.before = level, (ACTIVE.forward, _autograd._set_forward(FOLLOWED))
+    ACTIVE.forward = (level,)
 
 
 def exit_dual_level(*, level=None):
     """Ends the level: its dual tensors are plain ones from now on."""
-    current = _this_thread.level
-    if current is None or level not in (None, 0):
+    current = _number()
+    if level not in (None, current):
         raise RuntimeError("Trying to exit a forward AD level that was not the last one that was created. This is not supported.")
-    current.recording.__exit__()
-    ACTIVE.forward = current.forward_before
+    if current < 0:
+        raise RuntimeError("Dual level must be a positive number.")
+    ACTIVE.forward, state = _this_thread.before
+    _autograd._set_forward(state)
     _this_thread.level = None
+
+
+def is_in_level():
+    """Whether this thread is in a level."""
+    return _this_thread.level is not None
+
+
+def _number():
+    """The number of the level: 0, or -1 if there is none."""
+    return -1 if _this_thread.level is None else 0
+
+
+@contextmanager
+def dual_level_of(carriers):
+    """A level of variables whose tangents come later."""
+    _enter(carriers)
+    try:
+        yield
+    finally:
+        exit_dual_level()
 
 
 class dual_level:
@@ -70,48 +92,50 @@ class dual_level:
     def __exit__(self, *exception):
         exit_dual_level()
 
+    def __call__(self, function):
+        return _decorate(dual_level, function)
+
 
 def make_dual(tensor, tangent, *, level=None):
-    """The tensor's memory as a tensor that carries a tangent."""
-    current = _this_thread.level
-    if current is None:
+    """The tensor's memory as a tensor that carries a tangent, which is copied unless it lies in memory as the tensor does."""
+    if (_number() if level is None else level) < 0:
         raise RuntimeError(
             "Trying to create a dual Tensor for forward AD but no level exists, make sure to enter_dual_level() first."
         )
-    _check_level(level)
-    check_dual(tensor, tangent)
-    if _autograd.is_inference_mode_enabled():
+    check_inexact(tensor, tangent)
+    current = _this_thread.level
+    if level:
+        raise RuntimeError("Invalid level given to _make_dual")
+    if current is None:
+        raise RuntimeError(
+            "Trying to access a forward AD level with an invalid index. This index was either not created or is already deleted."
+        )
+    check_shapes(tensor, tangent)
+    if _autograd.is_inference_mode_enabled() or tensor.is_inference() and tangent.is_inference():
         return tensor.detach()
     if unpack_dual(tensor).tangent is not None:
         raise RuntimeError(
             "Making a dual Tensor based on a Tensor that already has a forward gradient at the same level 0 is not supported."
         )
     if unpack_dual(tangent).tangent is not None:
-        raise RuntimeError("Setting a forward grad that itself has a forward gradient at the same level 0 is not supported.")
-    if tensor.requires_grad:
-        variable = _autograd._variable(tensor, False)
-    else:
-        variable = tensor.detach()
-        variable.requires_grad = True
-        current.own.append(variable)
-    dual = _autograd._variable(variable, True)
-    current.variables.append(variable)
+        raise RuntimeError("Setting a forward grad that itself has a forward gradient at the same level0 is not supported.")
+    tangent = _lying_as(tensor, tangent)
+    with forward_state(FOLLOWED):
+        dual = _autograd._variable(current.variable(tensor), True)
     current.tangents.append(tangent)
-    current.duals.append((dual, dual.grad_fn))
+    current.known[_autograd._place(dual)] = tangent
     return dual
 
 
-def _check_level(level):
-    if level not in (None, 0):
-        raise RuntimeError(f"Invalid level {level} given: there is only level 0")
-
-
-def check_dual(tensor, tangent):
-    """Fails unless the tangent is one that a tensor may have."""
+def check_inexact(tensor, tangent):
+    """Fails unless both hold floating-point numbers, real or complex."""
     for name, x in (("primal", tensor), ("tangent", tangent)):
-        if not (isinstance(x, Tensor) and is_inexact(x)):
-            kind = x.dtype if isinstance(x, Tensor) else type(x)
-            raise ValueError(f"Expected {name} to be floating point or complex, but got: {kind}")
+        if not is_inexact(x):
+            raise ValueError(f"Expected {name} to be floating point or complex, but got: {x.dtype}")
+
+
+def check_shapes(tensor, tangent):
+    """Fails unless the tangent has the tensor's shape."""
     if tensor.shape != tangent.shape:
         raise RuntimeError(
             f"Trying to set a forward gradient that has a different size than that of the original Tensor, this is not "
@@ -119,28 +143,61 @@ def check_dual(tensor, tangent):
         )
 
 
+def _lying_as(tensor, tangent):
+    """The tangent in the order in memory of its tensor."""
+    same = all(n < 2 or a == b for n, a, b in zip(tensor.shape, tensor.stride(), tangent.stride()))
+    offsets = tensor.storage_offset() == tangent.storage_offset()
+    sizes = [x.untyped_storage().nbytes() // x.element_size() for x in (tensor, tangent)]
+    if same and offsets and sizes[0] == sizes[1] and not (tangent.is_conj() or tangent.is_neg()):
+        return tangent
+    return empty_strided(tensor.shape, tensor.stride(), dtype=tangent.dtype).copy_(tangent)
+
+
 def unpack_dual(tensor, *, level=None):
     """``(primal, tangent)`` of a tensor; the tangent is None if it depends on no dual tensor."""
-    if not isinstance(tensor, Tensor):
-        raise TypeError(f"unpack_dual: expected a Tensor, got {type(tensor)}")
-    current = _this_thread.level
-    if current is None or not current.duals:
+    level = _number() if level is None else level
+    if level < 0:
         return UnpackedDualTensor(tensor, None)
-    _check_level(level)
-    for (dual, node), tangent in zip(current.duals, current.tangents):
-        if dual is tensor and dual.grad_fn is node:
-            return UnpackedDualTensor(_outside(tensor), tangent)
-    tangent = None
-    if tensor.requires_grad:
-        tangents = Tangents((tensor,), current.variables)
-        current.own += tangents.weights
-        outside = _autograd._leads_to_others([tensor, *current.tangents], current.own)
-        (tangent,) = tangents.along(current.tangents, create_graph=outside)
-        if tangent is None and any(product is not None for product in tangents.products):
-            tangent = zeros_like(tensor)
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"_unpack_dual(): argument 'dual' (position 1) must be Tensor, not {type(tensor).__name__}")
+    current = _this_thread.level
+    if level > 0:
+        raise RuntimeError("Invalid level given to _fw_primal")
+    # The level is not active in the forward and in the jvp of a function of the user's.
+    hidden = current not in ACTIVE.forward or _autograd.is_inference_mode_enabled() or not _is_fwd_grad_enabled()
+    if hidden:
+        return UnpackedDualTensor(tensor, None)
+    (tangent,) = current.tangents_of((tensor,))
     return UnpackedDualTensor(_outside(tensor), tangent)
 
 
 def _outside(tensor):
     """Off the tape, unless it leads to something that is not the level's own."""
-    return tensor if _autograd._leads_to_others([tensor], _this_thread.level.own) else tensor.detach()
+    return tensor if tensor.requires_grad or _this_thread.level.lead_outside(tensor) else tensor.detach()
+
+
+def _is_fwd_grad_enabled():
+    """Whether dual tensors carry tangents on this thread."""
+    return _this_thread.enabled
+
+
+class _set_fwd_grad_enabled:
+    """Whether they do from now on, and as a context manager until it is left."""
+
+    def __init__(self, mode):
+        self.before, _this_thread.enabled = _this_thread.enabled, mode
+        self.state = _autograd._set_forward(FOLLOWED if mode and ACTIVE.forward else NO_TANGENTS)
+
+    def __enter__(self):
+        # The switch has been made already.
+        pass
+
+    def __exit__(self, *exception):
+        _this_thread.enabled = self.before
+        _autograd._set_forward(self.state)
+
+
+def __getattr__(name):
+    if name == "_current_level":
+        return _number()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

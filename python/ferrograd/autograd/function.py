@@ -8,7 +8,7 @@ from ferrograd._C import Tensor, is_tensor, zeros
 from ferrograd._C import _autograd
 from ferrograd.autograd import _jvp, _saved
 from ferrograd.autograd._products import FORWARD_MODE, is_inexact
-from ferrograd.autograd._transform import ACTIVE, active
+from ferrograd.autograd._transform import ACTIVE, active, along_tangents
 from ferrograd.autograd.grad_mode import no_grad
 from ferrograd.utils._pytree import flatten_like, tree_flatten, tree_unflatten
 
@@ -34,6 +34,8 @@ class FunctionCtx:
     _saved = ()
     _saved_for_jvp = ()
     _in_jvp = False
+    # What `jvp` has made of tangents that were not known yet, by the derivative they are for.
+    _linear = {}
     _input_kinds = ()
     # Which inputs gradients flow to, whatever `needs_input_grad` says since.
     _differentiated = ()
@@ -109,6 +111,8 @@ class FunctionCtx:
 
     def _run(self, grads):
         """The gradients of the tensors among the inputs, from those of the outputs."""
+        if FORWARD_MODE.carriers is not None:
+            return [g for g, kind in zip(_jvp.transposed(self, FORWARD_MODE.carriers, grads), self._input_kinds) if kind[1]]
         if self.materialize_grads:
             kinds = zip(grads, self._output_kinds)
             grads = [zeros(kind[0], dtype=kind[1]) if g is None and kind else g for g, kind in kinds]
@@ -221,8 +225,6 @@ class Function(FunctionCtx, metaclass=FunctionMeta):
         """Calls the operation."""
         if ACTIVE.transforms:
             return _apply_within(ACTIVE.transforms, cls, args, kwargs)
-        if ACTIVE.forward:
-            _check_jvp_support(cls, args, kwargs)
         return _apply(cls, cls._backward_cls(), args, kwargs)
 
     @staticmethod
@@ -281,9 +283,6 @@ def _backward_of(cls):
         raise RuntimeError(
             "Implementing both 'backward' and 'vjp' for a custom Function is not allowed. You should only implement one of them."
         )
-    if FORWARD_MODE.by_jvp:
-        # That of a class without one says so.
-        return _jvp.transposed(cls.jvp)
     return backward if vjp is Function.vjp else vjp
 
 
@@ -305,7 +304,6 @@ def _apply_within(transforms, cls, args, kwargs):
     *outer, (number, randomness) = transforms
     if any(maps for _, maps in transforms):
         _check_vmap_support(cls)
-    _check_jvp_support(cls, args, kwargs)
     if randomness is None:
         # It is recorded once for all transforms that differentiate.
         mapping = tuple(transform for transform in outer if transform[1])
@@ -334,15 +332,6 @@ def _check_vmap_support(cls):
             f"You tried to vmap over {cls.__name__}, but it does not have vmap support. Please override and implement the vmap "
             "staticmethod or set generate_vmap_rule=True."
         )
-
-
-def _check_jvp_support(cls, args, kwargs):
-    """Fails if an argument carries a tangent that a function without ``jvp`` cannot take on."""
-    if _has_jvp(cls) or not ACTIVE.forward:
-        return
-    inputs = [x for x in (*args, *kwargs.values()) if is_tensor(x) and x.requires_grad]
-    if inputs and _autograd._leads_to(inputs, [x for variables in ACTIVE.forward for x in variables]):
-        Function.jvp(None)
 
 
 def _only_sample(answer):
@@ -379,8 +368,9 @@ def _apply(cls, ctx, args, kwargs, forward=None):
         args, kwargs = _bound(cls, args, kwargs)
     inputs = (*args, *kwargs.values())
     ctx.needs_input_grad = tuple(is_tensor(x) and x.requires_grad for x in inputs)
-    recorded = _autograd._is_recording() and any(ctx.needs_input_grad)
-    with no_grad():
+    tangents = _jvp.tangents_of(inputs) if ACTIVE.forward else ()
+    recorded = bool(tangents) or _autograd._is_recording() and any(ctx.needs_input_grad)
+    with along_tangents(()), no_grad():
         if separate:
             output = (forward or cls.forward)(*args, **kwargs)
             cls.setup_context(ctx, args, output)
@@ -388,6 +378,8 @@ def _apply(cls, ctx, args, kwargs, forward=None):
             output = cls.forward(ctx, *args, **kwargs)
     outputs = output if isinstance(output, tuple) else (output,)
     outputs = _Recording(ctx, inputs, separate, recorded).record(outputs)
+    if tangents:
+        _jvp.call(ctx, cls.jvp, inputs, tangents, outputs)
     return outputs if isinstance(output, tuple) else outputs[0]
 
 

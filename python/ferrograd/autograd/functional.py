@@ -1,10 +1,8 @@
 """Jacobians and Hessians of functions of tensors, and their products with vectors."""
 
-from contextlib import nullcontext
-
 from ferrograd._C import Tensor, _autograd, zeros_like
-from ferrograd.autograd._products import Tangents, by_columns, by_rows, gradients
-from ferrograd.autograd._transform import carrying_tangents
+from ferrograd.autograd._products import Carriers, Tangents, by_columns, by_rows, gradients
+from ferrograd.autograd.forward_ad import dual_level_of
 from ferrograd.autograd.grad_mode import enable_grad, set_grad_enabled
 
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
@@ -15,18 +13,21 @@ _NOT_STRICT = "This is not allowed in strict mode"
 class _Call:
     """One call of a function on tensors, recorded: what it was given, and what it answered."""
 
-    def __init__(self, name, func, inputs, create_graph, strict, v=None, v_fits=None, along_tangents=False):
+    def __init__(self, name, func, inputs, create_graph, strict, v=None, v_fits=None, carriers=None):
         self.name, self.create_graph, self.strict = name, create_graph, strict
         self.one_input = not isinstance(inputs, tuple)
-        self.inputs = self.prepared(_tuple(inputs, "inputs", name), True)
+        inputs = _tuple(inputs, "inputs", name)
+        if carriers is None:
+            self.inputs = self.prepared(inputs, True)
+        else:
+            self.inputs = tuple(_autograd._variable(carriers.variable(x), True) for x in inputs)
         self.v = None
         if v_fits == "inputs":
             self.take(v, self.inputs, not self.one_input)
             if v is None and (len(self.inputs) != 1 or self.inputs[0].numel() != 1):
                 which = "input to the user-provided function is a single Tensor with a single element"
                 raise RuntimeError(f"The vector v can only be None if the {which}.")
-        with carrying_tangents(self.inputs) if along_tangents else nullcontext():
-            self.answer = func(*self.inputs)
+        self.answer = func(*self.inputs)
         self.one_output = not isinstance(self.answer, tuple)
         self.outputs = _tuple(self.answer, "outputs of the user-provided function", name)
         if strict:
@@ -40,7 +41,7 @@ class _Call:
     def prepared(self, tensors, need_graph):
         """New tensors, to be told from the same ones that the function may have captured."""
         keep = self.create_graph
-        return tuple(x.view_as(x) if keep and x.requires_grad else x.detach().requires_grad_(need_graph) for x in tensors)
+        return tuple(_connected(x) if keep and _autograd._is_followed(x) else x.detach().requires_grad_(need_graph) for x in tensors)
 
     def take(self, v, others, several):
         """Checks the vector against the tensors that it must look like."""
@@ -84,6 +85,10 @@ class _Call:
         """As the user is to see it."""
         values = values if self.create_graph else tuple(value.detach() for value in values)
         return values[0] if one else values
+
+
+def _connected(x):
+    return x.view_as(x) if x.requires_grad else _autograd._variable(x, False, shown=True)
 
 
 def _tuple(value, what, name):
@@ -143,7 +148,7 @@ def jvp(func, inputs, v=None, create_graph=False, strict=False):
     """
     with enable_grad():
         call = _Call("jvp", func, inputs, create_graph, strict, v, "inputs")
-        tangents = Tangents(call.outputs, call.inputs, forward=False)
+        tangents = Tangents(call.outputs, call.inputs)
         if strict:
             for i, grad in enumerate(tangents.products):
                 if grad is None:
@@ -228,13 +233,12 @@ def jacobian(func, inputs, create_graph=False, strict=False, vectorize=False, st
 
 def _forward_jacobian(func, inputs, keep_graph=False):
     """As torch's, it leads to what has a graph already, inputs or tensors that the function has captured."""
-    recording = _autograd.is_grad_enabled()
-    with enable_grad():
-        call = _Call("jacobian", func, inputs, True, False, along_tangents=True)
-        own = [x for x in call.inputs if x.is_leaf]
-        call.create_graph = recording and (keep_graph or _autograd._leads_to_others(call.outputs, own))
-        rows = by_columns(call.outputs, call.inputs, call.create_graph)
-    rows = [call.result(row, call.one_input) for row in rows]
+    carriers, recording = Carriers(), _autograd.is_grad_enabled()
+    with dual_level_of(carriers), enable_grad():
+        call = _Call("jacobian", func, inputs, True, False, carriers=carriers)
+        call.create_graph = recording and (keep_graph or carriers.lead_outside(*call.outputs))
+        rows = by_columns(call.outputs, carriers, call.create_graph)
+        rows = [call.result(row, call.one_input) for row in rows]
     rows = rows if call.one_input else [list(row) for row in rows]
     return rows[0] if call.one_output else tuple(rows) if call.one_input else rows
 
@@ -297,7 +301,7 @@ def hessian(func, inputs, create_graph=False, strict=False, vectorize=False, out
         return y.squeeze()
 
     def gradient(*inputs):
-        inputs = tuple(x if x.requires_grad else x.requires_grad_() for x in inputs)
+        inputs = tuple(x if _autograd._is_followed(x) else x.requires_grad_() for x in inputs)
         first = jacobian(number, inputs, create_graph=True)
         _check_gradient(first, strict)
         return first

@@ -4,7 +4,8 @@ import warnings
 
 from ferrograd import _C
 from ferrograd._C import Tensor, _autograd, complex128, float64, rand, stack, zeros, zeros_like
-from ferrograd.autograd._products import Tangents, basis, gradients, is_inexact
+from ferrograd.autograd import forward_ad
+from ferrograd.autograd._products import basis, gradients, is_inexact
 from ferrograd.autograd.function import Function
 from ferrograd.autograd.grad_mode import no_grad
 
@@ -217,11 +218,11 @@ class _Check:
             return
         directions = [[_random_like(x)] if self.fast else list(_units(x)) for x in self.variables]
         numerical = [[self._wanted(self._difference(x, u)) for u in units] for x, units in zip(self.variables, directions)]
-        if forward:
-            self._compare_forward(directions, numerical)
         if backward:
             for o, y in enumerate(self.outputs):
                 self._compare_backward(o, y, directions, numerical)
+        if forward:
+            self._compare_forward(directions, numerical)
 
     def _check_constant(self):
         for x in self.variables:
@@ -236,7 +237,7 @@ class _Check:
             grads = [row[i] for row in rows]
             found = [[_inner(g, u) for u in directions[i]] for g in grads]
             wanted = [[_inner(part[o], w) for part in numerical[i]] for w in weights]
-            self._check_close(o, i, wanted, found, y.dtype.to_real(), "")
+            self._check_close(o, i, *(_matrix(rows, y.dtype.to_real()).t() for rows in (wanted, found)), "")
 
     def _gradients(self, y, weight):
         """The gradients of one output, computed twice to see that they stay the same."""
@@ -257,16 +258,24 @@ class _Check:
         return [zeros_like(x) if g is None else g.detach() for g, x in zip(first, self.variables)]
 
     def _compare_forward(self, directions, numerical):
-        tangents = Tangents(self.outputs, self.variables)
-        for i in range(len(self.variables)):
-            for u, wanted in zip(directions[i], numerical[i]):
-                along = [u if j == i else zeros_like(x) for j, x in enumerate(self.variables)]
-                for o, (part, y) in enumerate(zip(tangents.along(along, retain_graph=True), self.outputs)):
-                    found = zeros_like(y) if part is None else part.detach()
-                    self._check_close(o, i, [list(wanted[o].flatten())], [list(found.flatten())], y.dtype, "computed with forward mode ")
+        for i, x in enumerate(self.variables):
+            found = [self._tangents(x, u) for u in directions[i]]
+            for o, y in enumerate(self.outputs):
+                rows = ([list(parts[o].flatten()) for parts in values] for values in (numerical[i], found))
+                self._check_close(o, i, *(_matrix(part, y.dtype) for part in rows), "computed with forward mode ")
 
-    def _check_close(self, o, i, numerical, analytical, dtype, mode):
-        numerical, analytical = _matrix(numerical, dtype), _matrix(analytical, dtype)
+    def _tangents(self, variable, direction):
+        """The tangents of the outputs for that of one input."""
+        with forward_ad.dual_level():
+            duals = [
+                forward_ad.make_dual(x.detach().requires_grad_(), direction if x is variable else zeros_like(x)) if _wants_grad(x) else x
+                for x in self.inputs
+            ]
+            floats = [y for y in _tuple(self.func(*duals)) if isinstance(y, Tensor) and is_inexact(y)]
+            tangents = [forward_ad.unpack_dual(y).tangent for y in floats]
+            return self._wanted([zeros_like(y) if t is None else t.detach() for t, y in zip(tangents, floats)])
+
+    def _check_close(self, o, i, numerical, analytical, mode):
         if not analytical.allclose(numerical, rtol=self.rtol, atol=self.atol):
             raise GradcheckError(
                 f"Jacobian {mode}mismatch for output {o} with respect to input {self.places[i]},\n"
@@ -354,8 +363,7 @@ class _Undefined(Function):
 
 
 def _matrix(rows, dtype):
-    """Input elements by output elements, as torch prints it."""
     if not rows or not rows[0]:
         return zeros(0, dtype=dtype)
     with no_grad():
-        return stack([stack([item.to(dtype) for item in row]) for row in rows]).t()
+        return stack([stack([item.to(dtype) for item in row]) for row in rows])

@@ -1,8 +1,11 @@
 """One differentiation of a function: its variables, and what of its graph may be seen outside."""
 
+from contextlib import nullcontext
+
 from ferrograd._C import Tensor, _autograd, zeros_like
-from ferrograd.autograd._products import Tangents, gradients
-from ferrograd.autograd._transform import carrying_tangents, transform
+from ferrograd.autograd import forward_ad
+from ferrograd.autograd._products import Carriers, gradients
+from ferrograd.autograd._transform import ACTIVE, along_tangents, transform
 from ferrograd.autograd.grad_mode import recording
 from ferrograd.autograd.graph import disable_saved_tensors_hooks
 from ferrograd.utils._pytree import tree_flatten, tree_map, tree_unflatten
@@ -14,7 +17,7 @@ _NO_HOOKS = (
 
 
 def _is_writable(x):
-    return isinstance(x, Tensor) and not x.requires_grad and not _autograd._is_captured(x)
+    return isinstance(x, Tensor) and not _autograd._is_followed(x) and not _autograd._is_captured(x)
 
 
 class Level:
@@ -25,11 +28,13 @@ class Level:
     something outside, for which the graph is kept.
     """
 
-    def __init__(self, args, argnums=None):
+    def __init__(self, args, argnums=None, forward=False, tangents=None):
         self.recording = _autograd.is_grad_enabled()
         self.args = args
         self.argnums = argnums
-        self.own = []
+        self.carriers = Carriers(tangents=tangents)
+        self.own = self.carriers.own
+        self.forward = forward
         self.number = None
         chosen = args if argnums is None else args[argnums] if isinstance(argnums, int) else tuple(args[i] for i in argnums)
         self.values, self.spec = tree_flatten(chosen)
@@ -44,20 +49,28 @@ class Level:
         if x.is_inference() and not _autograd.is_inference_mode_enabled():
             # Of inference tensors nothing is recorded there.
             x = x.clone()
-        if x.requires_grad:
-            return _autograd._variable(x, False)
+        if self.forward:
+            return self.carriers.variable(x)
+        if _autograd._is_followed(x):
+            return _autograd._variable(x, False, shown=True)
         leaf = x.detach()
         leaf.requires_grad = True
         self.own.append(leaf)
         return leaf
 
-    def call(self, func, kwargs=None, forward=False):
-        """What the function answers for the variables, which it may write to in `forward` mode."""
-        mode = carrying_tangents(self.variables) if forward else disable_saved_tensors_hooks(_NO_HOOKS)
+    def call(self, func, kwargs=None):
+        """What the function answers for the variables, which it may write to in forward mode."""
+        mode = nullcontext() if self.forward else disable_saved_tensors_hooks(_NO_HOOKS)
         with transform() as self.number, mode, recording():
-            given = (_autograd._variable(x, True) for x in self.variables) if forward else self.variables
+            given = (_autograd._variable(x, True) for x in self.variables) if self.forward else self.variables
             variables = [_autograd._of_transform(x) for x in given]
             return func(*self.arguments(variables), **(kwargs or {}))
+
+    def along_tangents(self):
+        """Where the derivative along tangents of the variables is taken, besides those that are already."""
+        if forward_ad.is_in_level():
+            raise RuntimeError(forward_ad.NESTED)
+        return along_tangents((*ACTIVE.forward, self.carriers))
 
     def arguments(self, variables):
         """The arguments of the call, with these variables."""
@@ -82,9 +95,14 @@ class Level:
 
     def result(self, value):
         """A tensor as it is seen outside."""
-        if not isinstance(value, Tensor) or not value.requires_grad or self.leads_outside(value):
+        if not isinstance(value, Tensor) or not _autograd._is_followed(value):
             return value
-        return value.detach()
+        if not self.leads_outside(value):
+            return value.detach()
+        if value.requires_grad and not _autograd._leads_to_others([value], self.own, self.number, shown=True):
+            # What it leads to only carries tangents.
+            return _autograd._variable(value, True, shown=False)
+        return value
 
     def results(self, tree):
         """A tree of tensors as it is seen outside."""
@@ -97,10 +115,3 @@ class Level:
         with recording():
             grads = gradients(outputs, self.variables, weights, create_graph, retain_graph)
         return [zeros_like(x) if g is None else g for g, x in zip(grads, self.variables)]
-
-    def tangents(self, outputs):
-        """Products with the Jacobian of the outputs."""
-        with recording():
-            tangents = Tangents(outputs, self.variables)
-        self.own += [w for w in tangents.weights if w is not None]
-        return tangents

@@ -1,12 +1,13 @@
 """Derivatives of functions, as functions."""
 
 import functools
+from contextlib import nullcontext
 
 from ferrograd._C import Tensor, eye, zeros_like
 from ferrograd._vmap import check_randomness, vmap
 from ferrograd.autograd._products import by_columns, by_rows, is_inexact
 from ferrograd.autograd._transform import transform
-from ferrograd.autograd.forward_ad import check_dual
+from ferrograd.autograd.forward_ad import check_inexact, check_shapes
 from ferrograd.autograd.grad_mode import recording
 from ferrograd.func._level import Level
 from ferrograd.utils._pytree import tree_flatten, tree_map, tree_unflatten
@@ -159,19 +160,21 @@ def jvp(func, primals, tangents, *, strict=False, has_aux=False):
         raise RuntimeError(f"{api}: Expected primals to be a tuple. E.g. it should be valid to call f(*primals).")
     directions = _directions(api, primals, tangents)
     for x, direction in zip(tree_flatten(primals)[0], directions):
-        check_dual(x, direction)
-    level = Level(primals)
-    output, aux = _without_aux(api, level.call(func, forward=True), has_aux)
-    outputs, spec = _tensors(api, output)
-    found = _along(level, outputs, directions)
-    if strict and None in found:
-        raise RuntimeError(
-            "jvp(f, primals, tangents, strict=True): The output of f is independent of the inputs. "
-            "This is not allowed with strict=True."
-        )
-    parts = [zeros_like(y) if part is None else level.result(part) for part, y in zip(found, outputs)]
-    results = (tree_unflatten([level.result(y) for y in outputs], spec), tree_unflatten(parts, spec))
-    return (*results, level.results(aux)) if has_aux else results
+        check_inexact(x, direction)
+        check_shapes(x, direction)
+    level = Level(primals, forward=True, tangents=directions)
+    with level.along_tangents():
+        output, aux = _without_aux(api, level.call(func), has_aux)
+        outputs, spec = _tensors(api, output)
+        found = level.carriers.tangents_of(outputs)
+        if strict and None in found:
+            raise RuntimeError(
+                "jvp(f, primals, tangents, strict=True): The output of f is independent of the inputs. "
+                "This is not allowed with strict=True."
+            )
+        parts = [zeros_like(y) if part is None else level.result(part) for part, y in zip(found, outputs)]
+        results = (tree_unflatten([level.result(y) for y in outputs], spec), tree_unflatten(parts, spec))
+        return (*results, level.results(aux)) if has_aux else results
 
 
 def _directions(api, primals, tangents):
@@ -191,24 +194,25 @@ def _directions(api, primals, tangents):
     return directions
 
 
-def _along(level, outputs, directions):
-    outside = level.leads_outside(*outputs, *directions)
-    tangents = level.tangents(outputs)
-    with recording():
-        return tangents.along(directions, create_graph=outside)
-
-
 def linearize(func, *primals):
     """``(func(*primals), jvp_fn)``, where ``jvp_fn(*tangents)`` answers the derivative along tangents like the primals.
 
     As for the others, `func` may not write to what it has captured. (In torch it writes there again at each call of ``jvp_fn``.)
     """
-    level = Level(primals)
-    outputs, spec = _tensors("linearize(f, *primals)", level.call(func, forward=True))
-    tangents = level.tangents(outputs)
+    values, like = tree_flatten(primals)
+    for x in values:
+        if isinstance(x, Tensor):
+            check_inexact(x, x)
+    level = Level(primals, forward=True)
+    with level.along_tangents():
+        outputs, spec = _tensors("linearize(f, *primals)", level.call(func))
+        tangents = level.carriers.products(outputs)
+        results = [level.result(y) for y in outputs]
 
     def jvp_fn(*directions):
-        flat = _directions("jvp_fn(*tangents)", primals, directions)
+        flat, given = tree_flatten(directions)
+        if given != like:
+            raise RuntimeError(f"Expected the tangents {given} to have the same argspec as the primals {like}")
         for i, (direction, x) in enumerate(zip(flat, level.variables)):
             for what in ("shape", "dtype"):
                 if getattr(direction, what) != getattr(x, what):
@@ -216,31 +220,43 @@ def linearize(func, *primals):
                         f"tangent:{i} with {what} {getattr(direction, what)} in flattened pytree doesn't match the {what} "
                         f"{getattr(x, what)} of the corresponding primal."
                     )
-        with recording():
+        with level.along_tangents(), recording():
             found = tangents.along(flat, create_graph=level.leads_outside(*outputs, *flat), retain_graph=True)
-        parts = [zeros_like(y) if part is None else level.result(part) for part, y in zip(found, outputs)]
+            parts = [zeros_like(y) if part is None else level.result(part) for part, y in zip(found, outputs)]
         return tree_unflatten(parts, spec)
 
-    return tree_unflatten([level.result(y) for y in outputs], spec), jvp_fn
+    return tree_unflatten(results, spec), jvp_fn
 
 
-def _jacobian(name, func, argnums, has_aux, rows, call=Level.call):
+def _jacobian(name, func, argnums, has_aux, rows, randomness=None):
     """A function that answers for each output a tree, like the arguments at `argnums`, of Jacobians."""
 
     @functools.wraps(func, updated=())
     def wrapper(*args):
         _check_real(name, "inputs", args)
-        level = Level(args, _checked_argnums(argnums, len(args)))
-        output, aux = _without_aux(f"{name}(f)(*args)", call(level, func), has_aux)
-        outputs, spec = _tensors(f"{name}(f)(*args)", output)
-        _check_real(name, "outputs", outputs)
-        with recording():
-            jacobians = rows(level, outputs)
-        trees = [level.tree([level.result(j) for j in row]) for row in jacobians]
-        result = tree_unflatten(trees, spec)
-        return (result, level.results(aux)) if has_aux else result
+        if randomness is not None:
+            _check_forward_inputs(args, argnums)
+        level = Level(args, _checked_argnums(argnums, len(args)), forward=randomness is not None)
+        with level.along_tangents() if level.forward else nullcontext():
+            with transform(randomness, 1) if level.forward else nullcontext():
+                output, aux = _without_aux(f"{name}(f)(*args)", level.call(func), has_aux)
+            outputs, spec = _tensors(f"{name}(f)(*args)", output)
+            _check_real(name, "outputs", outputs)
+            with recording():
+                jacobians = rows(level, outputs)
+            trees = [level.tree([level.result(j) for j in row]) for row in jacobians]
+            result = tree_unflatten(trees, spec)
+            return (result, level.results(aux)) if has_aux else result
 
     return wrapper
+
+
+def _check_forward_inputs(args, argnums):
+    argnums = _checked_argnums(argnums, len(args))
+    for x in tree_flatten(args[argnums] if isinstance(argnums, int) else [args[i] for i in argnums])[0]:
+        if not isinstance(x, Tensor):
+            raise AttributeError(f"'{type(x).__name__}' object has no attribute 'numel'")
+        check_inexact(x, x)
 
 
 def jacrev(func, argnums=0, *, has_aux=False, chunk_size=None):
@@ -266,15 +282,11 @@ def jacfwd(func, argnums=0, has_aux=False, *, randomness="error"):
     check_randomness(randomness)
 
     def columns(level, outputs):
-        return by_columns(outputs, level.variables, level.leads_outside(*outputs), level.own)
-
-    def call(level, func):
-        with transform(randomness, 1):
-            return level.call(func, forward=True)
+        return by_columns(outputs, level.carriers, level.leads_outside(*outputs))
 
     if randomness == "different":
         return _jacobian_of_calls(func, argnums, has_aux)
-    return _jacobian("jacfwd", func, argnums, has_aux, columns, call)
+    return _jacobian("jacfwd", func, argnums, has_aux, columns, randomness)
 
 
 def _jacobian_of_calls(func, argnums, has_aux):

@@ -35,10 +35,18 @@ class TreeSpec:
         return self.kind, self.keys, self.children, self.more
 
     def __repr__(self):
+        return self._text(0)
+
+    def _text(self, indent):
+        """As torch's: each child but the first on a line of its own."""
         if self.kind is None:
             return "*"
-        keys = "" if self.keys is None else f"{list(self.keys)}, "
-        return f"TreeSpec({self.kind.__name__}, {keys}{list(self.children)})"
+        if _is_namedtuple(self.kind):
+            root = f"namedtuple, {self.kind}"
+        else:
+            root = f"{self.kind.__name__}, {None if self.keys is None else list(self.keys)}"
+        children = f",\n{' ' * (indent + 2)}".join(child._text(indent + 2) for child in self.children)
+        return f"TreeSpec({root}, [{children}])"
 
 
 _LEAF = TreeSpec()

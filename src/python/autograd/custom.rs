@@ -132,10 +132,16 @@ pub fn increment_version(tensor: &Bound<'_, PyAny>) -> PyResult<()> {
 
 /// Whether gradients of some of the tensors flow to a leaf that is none of `own`, and was not made in the transform of this number.
 #[pyfunction]
-#[pyo3(signature = (tensors, own, transform=None))]
-pub fn _leads_to_others(tensors: Vec<Bound<'_, Tensor>>, own: Vec<Bound<'_, Tensor>>, transform: Option<u64>) -> bool {
+/// With `shown`, only leaves count that the user sees require a gradient.
+#[pyo3(signature = (tensors, own, transform=None, shown=false))]
+pub fn _leads_to_others(
+    tensors: Vec<Bound<'_, Tensor>>,
+    own: Vec<Bound<'_, Tensor>>,
+    transform: Option<u64>,
+    shown: bool,
+) -> bool {
     let handles = |list: Vec<Bound<'_, Tensor>>| list.iter().map(|x| x.borrow().clone()).collect::<Vec<_>>();
-    reach::leads_to_others(&handles(tensors), &handles(own), transform.unwrap_or(u64::MAX))
+    reach::leads_to_others(&handles(tensors), &handles(own), transform.unwrap_or(u64::MAX), shown)
 }
 
 /// Whether gradients of some of the tensors flow to one of the targets.

@@ -152,7 +152,7 @@ impl Tensor {
     /// Returns a handle whose `remove()` takes the hook away.
     /// Raises: RuntimeError if the tensor does not require a gradient.
     fn register_hook(&self, hook: Py<PyAny>) -> PyResult<RemovableHandle> {
-        if !self.requires_grad() {
+        if !self.is_shown() {
             return Err(PyRuntimeError::new_err("cannot register a hook on a tensor that doesn't require gradient"));
         }
         let function = Arc::new(hook);
@@ -179,7 +179,7 @@ impl Tensor {
     /// Raises: RuntimeError for a computed tensor, or one that does not require a gradient.
     fn register_post_accumulate_grad_hook(slf: &Bound<'_, Self>, hook: Py<PyAny>) -> PyResult<RemovableHandle> {
         let x = slf.borrow().clone();
-        if !x.requires_grad() {
+        if !x.is_shown() {
             return Err(PyRuntimeError::new_err("cannot register a hook on a tensor that doesn't require gradient"));
         }
         if x.node().is_some() {

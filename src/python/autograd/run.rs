@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::layout::Shape;
 use crate::tape::engine::{self, Options};
 use crate::tape::level::check_outside;
+use crate::tape::mode;
 use crate::tensor::Tensor;
 
 /// A tensor or a sequence of tensors.
@@ -168,7 +169,8 @@ fn roots(outputs: Tensors, grads: Option<Gradients>) -> Result<Vec<(Tensor, Tens
         };
         roots.push((output, grad));
     }
-    if let Some(i) = roots.iter().position(|(output, _)| !output.edge().is_some()) {
+    let is_root = |x: &Tensor| x.edge().is_some() && (mode::is_forward() || x.is_shown());
+    if let Some(i) = roots.iter().position(|(output, _)| !is_root(output)) {
         return crate::runtime_error!("element {i} of tensors does not require grad and does not have a grad_fn");
     }
     Ok(roots)
@@ -332,7 +334,7 @@ pub fn grad<'py>(
                 zeros.set_requires_grad_flag(create_graph, false)?;
                 Some(zeros)
             }
-            grad => grad.map(|grad| grad.detached_unless(create_graph)),
+            grad => grad.map(|grad| grad.detached_unless(create_graph || mode::follows_tangents())),
         });
     }
     Ok(PyTuple::new(py, out)?.into_any())

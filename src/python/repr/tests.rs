@@ -8,8 +8,14 @@ const NAN: f64 = f64::NAN;
 
 const D: PrintOptions = PrintOptions { precision: 4, threshold: 1000, edgeitems: 3, linewidth: 80, sci_mode: None };
 
-const F64: Frame =
-    Frame { prefix: "tensor(", shape: &[], dtype: "torch.float64", dtype_note: DTypeNote::Always, grad: GradNote::None };
+const F64: Frame = Frame {
+    prefix: "tensor(",
+    shape: &[],
+    dtype: "torch.float64",
+    dtype_note: DTypeNote::Always,
+    grad: GradNote::None,
+    tangent: None,
+};
 
 /// Of a tensor that needs no dtype, whose element at flat position `i` is `item(i)`.
 fn plain(shape: &[usize], options: PrintOptions, item: impl Fn(usize) -> Item) -> String {
@@ -180,7 +186,7 @@ fn only_printed_elements_are_fetched() {
 fn empty_tensors() {
     let text = |shape, dtype_note, grad| {
         let dtype = "torch.int64";
-        framed(Frame { prefix: "tensor(", shape, dtype, dtype_note, grad }, D, int)
+        framed(Frame { prefix: "tensor(", shape, dtype, dtype_note, grad, tangent: None }, D, int)
     };
     let (omitted, if_empty) = (DTypeNote::Omitted, DTypeNote::IfEmpty);
     assert_eq!(text(&[0], omitted, GradNote::None), "tensor([])");
