@@ -4,6 +4,7 @@ import gc
 import threading
 import weakref
 
+import numpy as np
 import pytest
 
 import ferrograd
@@ -49,8 +50,17 @@ def test_levels():
             forward_ad.make_dual(X, V[:1])
         with pytest.raises(ValueError, match="Expected primal to be floating point or complex, but got"):
             forward_ad.make_dual(X.long(), V)
-    with pytest.raises(RuntimeError, match="exit a forward AD level"):
+        with pytest.raises(RuntimeError, match="exit a forward AD level"):
+            forward_ad.exit_dual_level(level=1)
+        for transform in (lambda: ferrograd.func.jvp(ferrograd.exp, (X,), (V,)), lambda: ferrograd.func.jacfwd(ferrograd.exp)(X)):
+            with pytest.raises(RuntimeError, match="Nested forward mode AD is not supported"):
+                transform()
+        assert forward_ad._current_level == 0
+    assert forward_ad._current_level == -1
+    with pytest.raises(RuntimeError, match="Dual level must be a positive number"):
         forward_ad.exit_dual_level()
+    with pytest.raises(RuntimeError, match="not created or is already deleted"):
+        forward_ad.make_dual(X, V, level=0)
     with ferrograd.no_grad():
         with forward_ad.dual_level():
             assert forward_ad.unpack_dual(forward_ad.make_dual(X, V) ** 2).tangent.allclose(2 * X * V)
@@ -157,7 +167,7 @@ def test_what_is_dual_is_not_made_so_again():
                 forward_ad.make_dual(y, V)
         forward_ad.make_dual(x.detach(), V)
         for call in (lambda: forward_ad.make_dual(X, V, level=3), lambda: forward_ad.unpack_dual(x, level=3)):
-            with pytest.raises(RuntimeError, match="Invalid level 3"):
+            with pytest.raises(RuntimeError, match="Invalid level given"):
                 call()
 
 
@@ -264,3 +274,186 @@ def test_nothing_is_dual_in_inference_mode():
             dual = forward_ad.make_dual(x, V)
             assert dual.data_ptr() == x.data_ptr() and not dual._is_view()
             assert forward_ad.unpack_dual(dual * 2).tangent is None
+
+
+def test_a_tangent_is_no_graph_that_the_user_sees():
+    with forward_ad.dual_level():
+        x = forward_ad.make_dual(X, V)
+        y = x * x
+        for z in (x, y):
+            assert not z.requires_grad and z.is_leaf and z.grad_fn is None and z.numpy() is not None
+            with pytest.raises(RuntimeError, match="does not require grad"):
+                z.sum().backward()
+            with pytest.raises(RuntimeError, match="doesn't require gradient"):
+                z.register_hook(print)
+        w = tensor(3.0, 4.0, grad=True)
+        (x * w).sum().backward()
+        assert w.grad.tolist() == X.tolist() and (x * w).grad_fn is not None
+        with pytest.raises(NotImplementedError, match="it is an out= function"):
+            ferrograd.mul(x, 2, out=tensor(0.0, 0.0))
+    assert not (y * 2).requires_grad and y.requires_grad_() is y and y.is_leaf
+
+
+def test_a_tangent_is_followed_under_no_grad():
+    w = tensor(3.0, 4.0, grad=True)
+    with forward_ad.dual_level():
+        x = forward_ad.make_dual(X, V)
+        with ferrograd.no_grad():
+            y = x * w
+            assert not y.requires_grad and forward_ad.unpack_dual(forward_ad.make_dual(w, V) * 2).tangent.equal(2 * V)
+            z = ferrograd.zeros_like(X)
+            view = z[1:]
+            view.copy_(x[1:])
+        assert forward_ad.unpack_dual(y).tangent.equal(V * w.detach())
+        with ferrograd.no_grad():
+            w.mul_(2)
+        assert w.is_leaf and w.requires_grad
+        assert forward_ad.unpack_dual(z).tangent.tolist() == [0, -1] and forward_ad.unpack_dual(view).tangent.tolist() == [-1]
+
+
+def test_a_dual_tensor_may_become_a_leaf():
+    with forward_ad.dual_level():
+        x = forward_ad.make_dual(X, V).requires_grad_()
+        assert x.is_leaf and x.requires_grad and x.grad_fn is None
+        (x**3).sum().backward()
+        assert x.grad.equal(3 * X**2) and forward_ad.unpack_dual(x.grad).tangent is None
+        (g,) = ferrograd.autograd.grad((x**3).sum(), x)
+        assert not g.requires_grad and forward_ad.unpack_dual(g).tangent.equal(6 * X * V)
+        x.requires_grad_(False)
+        assert not (x * 2).requires_grad and forward_ad.unpack_dual(x * 2).tangent.equal(2 * V)
+
+
+def test_the_text_of_a_dual_tensor_shows_its_tangent():
+    with forward_ad.dual_level():
+        x = forward_ad.make_dual(ferrograd.tensor([1.0, 2.0]), ferrograd.tensor([3.0, 4.0]))
+        assert repr(x * 2) == "tensor([2., 4.], tangent=tensor([6., 8.]))"
+        assert repr(forward_ad.make_dual(ferrograd.tensor(1.0), ferrograd.tensor(2.0))) == "tensor(1., tangent=2.0)"
+    assert repr(x) == "tensor([1., 2.])"
+
+
+def test_a_tangent_lies_in_memory_as_its_tensor_does():
+    matrix = ferrograd.arange(6.0).view(2, 3)
+    with forward_ad.dual_level():
+        tangent = forward_ad.unpack_dual(forward_ad.make_dual(ferrograd.ones(3, 2).t(), matrix)).tangent
+        assert tangent is not matrix and tangent.stride() == (1, 2) and tangent.equal(matrix)
+        assert forward_ad.unpack_dual(forward_ad.make_dual(ferrograd.ones(2, 3), matrix)).tangent is matrix
+
+
+def test_tangents_switched_off():
+    with forward_ad.dual_level():
+        x = forward_ad.make_dual(X, V)
+        with forward_ad._set_fwd_grad_enabled(False):
+            y, z = x * 2, forward_ad.make_dual(X, V)
+            assert not forward_ad._is_fwd_grad_enabled() and forward_ad.unpack_dual(x).tangent is None
+        assert forward_ad.unpack_dual(y).tangent is None and forward_ad.unpack_dual(z).tangent is V
+        with ferrograd.inference_mode():
+            assert forward_ad.unpack_dual(x).tangent is None
+
+
+def test_inference_tensors_may_be_dual_outside():
+    with ferrograd.inference_mode():
+        x = X.clone()
+    with forward_ad.dual_level():
+        assert forward_ad.unpack_dual(forward_ad.make_dual(x, V) * 2).tangent.equal(2 * V)
+
+
+def test_hooks_see_no_tangents():
+    seen = []
+    w = tensor(1.0, 2.0, grad=True)
+    with forward_ad.dual_level():
+        y = forward_ad.make_dual(w, V) * 3
+        y.register_hook(seen.append)
+        y.grad_fn.register_prehook(lambda grads: seen.append(grads))
+        assert forward_ad.unpack_dual(y.exp()).tangent is not None and not seen
+
+
+def test_a_jvp_is_called_once_by_apply_with_the_tangents():
+    seen = []
+
+    def jvp(ctx, t):
+        seen.append(t.tolist())
+        assert forward_ad.unpack_dual(ctx.saved_tensors[0]).tangent is None
+        return t * 2 + 1
+
+    function = made(lambda ctx, x: (ctx.save_for_forward(x), x * 2)[1], jvp)
+    with forward_ad.dual_level():
+        y = function(forward_ad.make_dual(X, V))
+        assert seen == [V.tolist()]
+        for z, expected in ((y, 2 * V + 1), (y * 3, 6 * V + 3), (function(y), 4 * V + 3)):
+            assert forward_ad.unpack_dual(z).tangent.equal(expected)
+    with forward_ad.dual_level(), ferrograd.no_grad():
+        assert forward_ad.unpack_dual(function(forward_ad.make_dual(X, V))).tangent.equal(2 * V + 1)
+    bad = made(lambda ctx, x: x * 2, lambda ctx, t: t[:1])
+    for function, error in ((bad, "different size"), (made(lambda ctx, x: x * 2, lambda ctx, t: None), "floating point or complex")):
+        with forward_ad.dual_level(), pytest.raises(RuntimeError, match=error):
+            function(forward_ad.make_dual(X, V))
+
+
+def test_the_level_as_a_decorator():
+    @forward_ad.dual_level()
+    def tangent():
+        return forward_ad.unpack_dual(forward_ad.make_dual(X, V) * 2).tangent
+
+    assert tangent().equal(2 * V)
+
+
+def along(function, x, v):
+    """The derivative of a function at a point, along a tangent."""
+    return dual_of(function, tensor(*x), tensor(*v))[0].tolist()
+
+
+def test_derivatives_along_tangents_at_kinks():
+    """Torch has formulas for them, with the masks where they act on the result: what they hide need not be finite."""
+    for function in (ferrograd.std, lambda x: x.std(correction=0), lambda x: ferrograd.std_mean(x)[0]):
+        assert along(function, (1.0, 1.0), (1.0, 2.0)) == 0
+    assert along(lambda x: x**x, (0.0, 1.0), (1.0, 1.0)) == [0, 1]
+    for p in (0.5, 1, 1.5, 2, 3, -1, float("inf")):
+        assert along(lambda x: x.norm(p), (0.0, 0.0), (1.0, 2.0)) == 0
+        assert p < 0 or along(lambda x: x.norm(p), (0.0, 2.0), (1.0, 2.0)) == pytest.approx(2)
+    nan = float("nan")
+    assert np.isnan(along(lambda x: ferrograd.atan2(x, x), (0.0,), (1.0,))).all()
+    assert along(lambda x: ferrograd.fmax(x, tensor(1.0, nan, 0.0)), (1.0, 1.0, 1.0), (1.0, 1.0, 1.0)) == [0, 1, 1]
+    assert along(lambda x: ferrograd.nn.functional.prelu(x, tensor(0.5)), (0.0, -1.0, 1.0), (1.0, 1.0, 1.0)) == [1, 0.5, 1]
+    assert np.isnan(along(lambda x: x.logit(), (2.0,), (1.0,))).all() and along(lambda x: x.logit(0.1), (2.0,), (1.0,)) == [0]
+    assert along(lambda x: x.logcumsumexp(0), (0.0, 0.0), (1.0, 3.0)) == pytest.approx([1, 2])
+    assert along(lambda x: ferrograd.linalg.det(x.diag()), (0.0, 2.0), (1.0, 1.0)) == 0
+    z = ferrograd.zeros(1, dtype=ferrograd.complex128)
+    assert dual_of(ferrograd.angle, z, z + 1)[0].tolist() == [0]
+
+
+def test_tangents_that_a_triangle_does_not_show():
+    """Torch's formula of a Cholesky factor takes them as they are: L tril(L⁻¹ A' L⁻ᵀ), with half the diagonal."""
+    a = ferrograd.tensor([[4.0, 2.0], [2.0, 5.0]], dtype=ferrograd.float64)
+    v = ferrograd.tensor([[1.0, 3.0], [-2.0, 1.0]], dtype=ferrograd.float64)
+    l = np.linalg.cholesky(a.numpy())
+    inner = np.tril(np.linalg.inv(l) @ v.numpy() @ np.linalg.inv(l).T)
+    (t,) = dual_of(ferrograd.linalg.cholesky, a, v)
+    assert np.allclose(t.numpy(), l @ (inner - np.diag(np.diag(inner)) / 2))
+
+
+def test_ties_padding_and_poles_along_tangents():
+    assert along(lambda x: x.clamp(min=x * 0 + 1), (1.0, 2.0), (3.0, 3.0)) == [0, 3]
+    functional = ferrograd.nn.functional
+    table = ferrograd.tensor([[1.0], [2.0]], dtype=ferrograd.float64)
+    (t,) = dual_of(lambda w: functional.embedding(ferrograd.tensor([0, 1]), w, padding_idx=1), table, 3 * table)
+    assert t.tolist() == [[3], [6]]
+    zeros, places = ferrograd.zeros(1, dtype=ferrograd.float64), ferrograd.tensor([0, 0])
+    for include, expected in ((False, 2), (True, 4 / 3)):
+        amax = lambda x, include=include: zeros.scatter_reduce(0, places, x, "amax", include_self=include)
+        assert along(amax, (0.0, 0.0), (1.0, 3.0)) == pytest.approx([expected])
+    whole = ferrograd.zeros(2, 2, dtype=ferrograd.float64)
+    (t,) = dual_of(lambda x: x.as_strided_scatter(x[0] * 2, (2,), (1,), 0), whole, whole + 1)
+    assert t.tolist() == [[2, 2], [1, 1]]
+    entropy = lambda x: functional.binary_cross_entropy(x, tensor(0.0, 1.0), reduction="none")
+    assert along(entropy, (0.5, 0.5), (1.0, 1.0)) == [2, -2] and np.isnan(along(entropy, (0.0, 1.0), (1.0, 1.0))).all()
+
+
+def test_a_captured_view_is_written_to_under_vmap():
+    def function(x):
+        memory = ferrograd.zeros_like(X)
+        view = memory[1:]
+        return ferrograd.vmap(lambda a: (view.add_(x[1:]), a * view.sum())[1])(X), memory
+
+    values, tangents = ferrograd.func.jvp(function, (X,), (V,))
+    assert [y.tolist() for y in values] == [[2, 4], [0, 2]] and [t.tolist() for t in tangents] == [[-1, -2], [0, -1]]
+    assert ferrograd.func.jacfwd(function)(X)[0].tolist() == [[0, 1], [0, 2]]

@@ -156,3 +156,15 @@ def test_batched_gradients():
 
 def test_forward_mode_alone():
     assert gradcheck(lambda x: x.sin(), X, check_forward_ad=True, check_backward_ad=False)
+
+
+@pytest.mark.parametrize("jvp, text", [(lambda ctx, t: t * 4, "[4., 0.]"), (lambda ctx, t: t * 2 + 1, "[3., 1.]")])
+def test_a_wrong_jvp_is_found(jvp, text):
+    members = {"forward": lambda ctx, x: x * 2, "backward": lambda ctx, g: g * 2, "jvp": jvp}
+    function = type("Double", (ferrograd.autograd.Function,), {name: staticmethod(f) for name, f in members.items()}).apply
+    x = ferrograd.tensor([1.0, 2.0], dtype=ferrograd.float64, requires_grad=True)
+    assert gradcheck(function, (x,))
+    for fast in (False, True):
+        with pytest.raises(GradcheckError, match="computed with forward mode mismatch") as error:
+            gradcheck(function, (x,), check_forward_ad=True, fast_mode=fast)
+        assert fast or text in str(error.value)

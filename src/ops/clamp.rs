@@ -8,6 +8,7 @@ use super::kernel::{promoted, result_type, result_type_with, unary};
 use super::power::check_in_range;
 use crate::dtype::{DType, Element, Ordered, Scalar};
 use crate::error::{Error, Result};
+use crate::tape::mode::is_forward;
 use crate::tensor::Tensor;
 use crate::vjp;
 
@@ -72,11 +73,11 @@ impl Tensor {
             (Some(low), Some(high)) => clamp_between(op, &x, &low, &high),
             (Some(low), None) => {
                 let y = ordered_zip_map!("clamp", x, low, |v: T, low: T| Ordered::max(low, v))?;
-                vjp!(op, y, { x: |g| x.not_below(&low)?.choose(g, 0.0), low: |g| x.below(&low)?.choose(g, 0.0) })
+                vjp!(op, y, { x: |g| within(op, &low, &x)?.choose(g, 0.0), low: |g| beyond(op, &x, &low)?.choose(g, 0.0) })
             }
             (None, Some(high)) => {
                 let y = ordered_zip_map!("clamp", x, high, |v: T, high: T| Ordered::min(high, v))?;
-                vjp!(op, y, { x: |g| high.not_below(&x)?.choose(g, 0.0), high: |g| high.below(&x)?.choose(g, 0.0) })
+                vjp!(op, y, { x: |g| within(op, &x, &high)?.choose(g, 0.0), high: |g| beyond(op, &high, &x)?.choose(g, 0.0) })
             }
             (None, None) => Ok(x.into_owned()),
         }
@@ -106,6 +107,23 @@ fn clamp_between(op: &'static str, x: &Tensor, low: &Tensor, high: &Tensor) -> R
         low: |g| x.below(&low)?.logical_and(&low.below(&high)?)?.choose(g, 0.0),
         high: |g| high.below(&x)?.logical_or(&high.below(&low)?)?.choose(g, 0.0),
     })
+}
+
+/// Where a number within one bound, not below or not above it, has the derivative. Along tangents `clamp` gives that of the bound to
+/// what is equal.
+fn within(op: &str, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    if op == "clamp" && is_forward() { a.below(b) } else { b.not_below(a) }
+}
+
+/// Where the bound has it.
+fn beyond(op: &str, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    if op == "clamp" && is_forward() { b.not_below(a) } else { a.below(b) }
+}
+
+/// Where `fmax` has the derivative of its first operand.
+fn first_of_fmax(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let larger = if is_forward() { b.below(a) } else { a.not_below(b) };
+    larger?.logical_or(&b.isnan()?)
 }
 
 #[pymethods]
@@ -165,15 +183,15 @@ impl Tensor {
     /// The larger of two elements, the other one if one is NaN.
     ///
     /// Shape: broadcast. Dtype: any; promotes.
-    /// Derivative: all to the first where they are equal.
+    /// Derivative: all to the first where they are equal; along tangents that of the second.
     #[pyo3(signature = (other))]
     pub fn fmax(&self, other: &Tensor) -> Result<Tensor> {
         let (a, b) = promoted(self, other)?;
         a.only_real_for("fmax")?;
         let y = ordered_zip_map!("fmax", a, b, |u: T, v: T| if u >= v || v.is_nan() { u } else { v })?;
         vjp!("fmax", y, {
-            a: |g| a.not_below(&b)?.logical_or(&b.isnan()?)?.choose(g, 0.0),
-            b: |g| a.not_below(&b)?.logical_or(&b.isnan()?)?.choose_or(0.0, g),
+            a: |g| first_of_fmax(&a, &b)?.choose(g, 0.0),
+            b: |g| first_of_fmax(&a, &b)?.choose_or(0.0, g),
         })
     }
 

@@ -227,7 +227,7 @@ impl Tensor {
         vjp!("angle", y, { x: |g| {
             let turn = Tensor::from_number(Scalar::Complex(C128::I))?;
             let slope = ((&x * &turn)? / x.abs()?.square()?)?;
-            x.equals(0.0)?.choose_or(0.0, &(g * slope)?)
+            x.equals(0.0)?.zero_or_product(g, &slope)
         } })
     }
 }

@@ -12,6 +12,7 @@ use crate::kernels::rows::{self, Pairs};
 use crate::kernels::without_interpreter;
 use crate::runtime_error;
 use crate::storage::{Access, check_room};
+use crate::tape::mode::is_forward;
 use crate::tape::sample::made_of;
 use crate::tape::{is_recording, without_recording};
 use crate::tensor::Tensor;
@@ -145,7 +146,14 @@ pub fn embedding(weight: &Tensor, indices: &Tensor, padding_idx: i64, scale_grad
         let z = without_recording(|| summed("embedding_dense_backward", &g, &routes, rows, shares.as_ref()))?;
         let reversed = reversed.clone();
         // As in torch the second derivative does not know of frequencies.
-        vjp!("embedding_dense_backward", z, { g: |h| summed("embedding_dense_backward", h, &reversed, count, None) })
+        let indices = indices.clone();
+        vjp!("embedding_dense_backward", z, { g: |h| {
+            if is_forward() {
+                // Padding has tangents like other rows.
+                return h.index_select_at(0, &indices.detached_read()?.contiguous()?.view_as_shape(&[count])?);
+            }
+            summed("embedding_dense_backward", h, &reversed, count, None)
+        } })
     } })
 }
 

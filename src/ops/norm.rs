@@ -123,7 +123,7 @@ pub(crate) fn norm_rule(g: &Tensor, x: &Tensor, y: &Tensor, p: f64, r: &Reductio
         return (scaled * g)? * y.raised(1.0 - p)?;
     }
     let scaled = if p < 2.0 { (sign * size.raised(p - 1.0)?)? } else { (x * size.raised(p - 2.0)?)? };
-    scaled * (g / y.raised(p - 1.0)?)?.zeroed_where(&zero(y)?)?
+    scaled * zero(y)?.zero_or_product(g, &y.raised(p - 1.0)?.reciprocal()?)?
 }
 
 /// Fails unless a norm can be computed in dtype `to`.

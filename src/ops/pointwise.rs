@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use crate::error::Result;
 use crate::kernels::{complex, math, special};
 use crate::runtime_error;
+use crate::tape::mode::is_forward;
 use crate::tensor::Tensor;
 use crate::vjp;
 
@@ -145,7 +146,8 @@ impl Tensor {
         vjp!("logit", y, { x: |g| {
             let x = x.to_float()?.into_owned();
             let inside = x.between(low, high)?;
-            inside.choose(&(g / (&x * (1.0 - &x)?))?, outside)
+            let product = (&x * (1.0 - &x)?)?;
+            if is_forward() { g * inside.choose(&product.reciprocal()?, outside)? } else { inside.choose(&(g / product)?, outside) }
         } })
     }
 

@@ -64,7 +64,7 @@ impl Tensor {
             integer_power(&a, &b)
         }?;
         vjp!(op, y, {
-            a: |g| b.equals(0.0)?.choose_or(0.0, &(g * (a.power_of_tensor(&(&b - 1.0)?)? * &b)?.conj())?),
+            a: |g| b.equals(0.0)?.zero_or_product(g, &(a.power_of_tensor(&(&b - 1.0)?)? * &b)?.conj()?),
             b: |g, y| {
                 let flat = a.equals(0.0)?.logical_and(&is_not_below_zero(&b)?)?;
                 g * flat.choose_or(0.0, &(y * a.log())?.conj()?)

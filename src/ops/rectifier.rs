@@ -12,6 +12,7 @@ use super::samples;
 use crate::dtype::{DType, Element, Number, Scalar};
 use crate::error::{Error, Result};
 use crate::runtime_error;
+use crate::tape::mode::is_forward;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -123,6 +124,10 @@ fn shrink_backward(op: &'static str, g: &Tensor, x: &Tensor, lambd: &Tensor) -> 
 
 /// The gradient of the input of `prelu`, in one pass.
 fn prelu_backward(g: &Tensor, x: &Tensor, w: &Tensor) -> Result<Tensor> {
+    if is_forward() {
+        // The slope at 0 is 1 then.
+        return g * x.ge(0.0.into())?.choose_or(1.0, w)?;
+    }
     let z = float_zip3_map!("prelu_kernel_backward", g, x, w, |g: T, x: T, w: T| if x > 0.0 { g } else { w * g })?;
     // One for each rule.
     let (at, same) = (x.save(), x.save());

@@ -13,6 +13,7 @@ use crate::kernels::{gather, without_interpreter};
 use crate::layout::{Shape, normalize_dim};
 use crate::runtime_error;
 use crate::storage::Access;
+use crate::tape::mode::is_forward;
 use crate::tape::sample::made_of;
 use crate::tape::view::in_place;
 use crate::tape::without_recording;
@@ -314,7 +315,12 @@ fn reduced_backward(
         }
         Reduce::Max | Reduce::Min => {
             let (own, theirs) = (x.same_as(y)?, values.same_as(&y.gathered_along(along)?)?);
-            let count = own.scattered_along("scatter_add", along, &theirs, true)?;
+            let mut count = own.scattered_along("scatter_add", along, &theirs, true)?;
+            if is_forward() && !include_self {
+                // Along tangents, what does not count is no tie.
+                count = zeros()?.expand_to("scatter_reduce", x.shape())?.scattered_along("scatter_add", along, &theirs, true)?;
+                count = count.but_where(&count.same_as(&zeros()?)?, 1.0)?;
+            }
             // Ties share the gradient; nothing is equal where the result is NaN.
             let share = (g / &count)?;
             Ok(((&own * &share)?, (&theirs * share.gathered_along(along))?))

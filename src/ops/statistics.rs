@@ -102,7 +102,7 @@ impl Deviation {
             return self.variance_rule(g, x);
         }
         let zero = y.detached_read()?.is_zero()?;
-        self.variance_rule(&(g / (y * 2.0)?)?.zeroed_where(&zero)?, x)
+        self.variance_rule(&zero.zero_or_product(g, &(y * 2.0)?.reciprocal()?)?, x)
     }
 
     /// From the gradient of the variance to that of the input: 2/(n - correction) g (x - mean).

@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use super::kernel::promoted_float;
 use crate::error::Result;
 use crate::kernels::{complex, map, math};
+use crate::tape::mode::is_forward;
 use crate::tensor::Tensor;
 use crate::vjp;
 
@@ -121,7 +122,7 @@ impl Tensor {
     /// The angle in [-π, π] of the point (`other`, self), minding the quadrant.
     ///
     /// Shape: broadcast. Dtype: float; integers promote to the default float.
-    /// Derivative: 0 at the origin.
+    /// Derivative: 0 at the origin; along tangents NaN.
     #[pyo3(signature = (other))]
     pub fn atan2(&self, other: &Tensor) -> Result<Tensor> {
         let (a, b) = promoted_float(self, other)?;
@@ -159,6 +160,9 @@ fn acosh_slope(x: &Tensor) -> Result<Tensor> {
 /// 1 / (a² + b²), and 0 at the origin.
 fn inverse_square(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let square = ((a * a)? + (b * b))?;
+    if is_forward() {
+        return square.reciprocal();
+    }
     square.equals(0.0)?.choose_or(0.0, &square.reciprocal()?)
 }
 

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::kernels::linalg::cholesky;
 use crate::ops::arguments::Named;
 use crate::runtime_error;
+use crate::tape::mode::is_forward;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -34,7 +35,8 @@ fn factor(name: &'static str, a: &Tensor, upper: bool) -> Result<[Tensor; 2]> {
 /// Source: torch's `cholesky_backward`; Murray, "Differentiation of the Cholesky decomposition", 2016.
 fn backward(l: &Tensor, g: &Tensor) -> Result<Tensor> {
     let inner = l.mh()?.matmul(g)?.tril(0)?;
-    let inner = (&inner + &inner.tril(-1)?.mh()?)?;
+    // Tangents are not made Hermitian.
+    let inner = if is_forward() { (&inner + &inner.tril(-1)?)? } else { (&inner + &inner.tril(-1)?.mh()?)? };
     let g = l.triangular_solved(&inner, false, false, false)?;
     l.mh()?.triangular_solved(&g, true, true, false)? * 0.5
 }

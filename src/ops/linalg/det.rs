@@ -8,6 +8,7 @@ use crate::dtype::{C128, DType, Scalar};
 use crate::error::Result;
 use crate::kernels::linalg::Field;
 use crate::ops::arguments::Named;
+use crate::tape::mode::is_forward;
 use crate::tape::{is_recording, without_recording};
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -62,6 +63,13 @@ fn det_of(op: &'static str, a: &Tensor) -> Result<Tensor> {
     vjp!("linalg_det", y, { a: |g, y| {
         let tiny = 100.0 * epsilon(a.dtype());
         if !is_recording() {
+            return of_regular(&a, &(g * y.conj())?, |a, right| {
+                let [lu, pivots] = regular_factors(a)?;
+                super::lu::linalg_lu_solve(&lu, &pivots, right, true, true)
+            });
+        }
+        if is_forward() {
+            // 0 for singular matrices.
             return of_regular(&a, &(g * y.conj())?, |a, right| {
                 let [lu, pivots] = regular_factors(a)?;
                 super::lu::linalg_lu_solve(&lu, &pivots, right, true, true)

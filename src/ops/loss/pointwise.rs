@@ -11,6 +11,7 @@ use crate::layout::broadcast_shapes;
 use crate::ops::activation::softplus;
 use crate::ops::kernel::promoted;
 use crate::runtime_error;
+use crate::tape::mode::is_forward;
 use crate::tape::sample::made_of;
 use crate::tape::{is_recording, without_recording};
 use crate::tensor::Tensor;
@@ -215,10 +216,16 @@ pub fn binary_cross_entropy(
     let factor = reduce.share(x.numel());
     let (w, same) = (w.save(), w.save());
     vjp!(OP, y, {
-        x: |g| bce_backward(&(g * factor)?, &x, &t, &w),
+        x: |g| if is_forward() { bce_slope(&(g * factor)?, &x, &t, &w) } else { bce_backward(&(g * factor)?, &x, &t, &w) },
         t: |g| ((g * factor)? * &same)? * x.logit(None)?.neg()?
     })
     .map(|y| y.watching_if_followed(t))
+}
+
+/// The same along tangents: not kept finite, and not a number at 0 and 1.
+fn bce_slope(g: &Tensor, x: &Tensor, t: &Tensor, w: &Tensor) -> Result<Tensor> {
+    let inverse = ((1.0 - x)? * x)?.reciprocal()?;
+    (g * w)? * (((x - t)? * &inverse)? + (inverse * 0.0)?)?
 }
 
 /// g w (x - t) / (x (1 - x)).
