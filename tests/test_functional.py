@@ -167,3 +167,9 @@ def test_jacobians_in_forward_mode_lead_to_what_has_a_graph():
     H = F.hessian(lambda x: (x**3).sum(), X, vectorize=True, outer_jacobian_strategy="forward-mode")
     close(H.detach(), (6 * X).diag())
     assert H.requires_grad
+
+
+def test_hessian_in_forward_mode_of_a_function_of_one_of_two():
+    whole = F.hessian(lambda x, y: (x**2).sum(), (X, X * 1), vectorize=True, outer_jacobian_strategy="forward-mode")
+    close(whole[0][0], 2 * ferrograd.eye(len(X), dtype=X.dtype))
+    assert not any(part.any() for part in (whole[0][1], *whole[1]))

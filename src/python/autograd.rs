@@ -590,11 +590,12 @@ pub fn _variable(tensor: &Bound<'_, Tensor>, writable: bool, shown: Option<bool>
         let _not_a_view = ModeGuard::without_views();
         x.view_as(&x)?
     };
-    y.meta_or_new().lock().is_variable = !writable;
     match (y.node(), shown) {
         (Some((node, _)), Some(true)) => node.show(),
         (Some((node, _)), Some(false)) => node.hide(),
         _ => {}
     }
+    // Only now: it sums up what the node is.
+    y.meta_or_new().lock().is_variable = !writable;
     Ok(y)
 }
