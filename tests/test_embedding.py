@@ -137,3 +137,26 @@ def test_rows_are_shrunk_to_max_norm_by_a_factor_in_double_precision():
     expected = [row * (1 / (norm + 1e-7)) if norm > 1 else row for row, norm in zip(weight.clone(), norms)]
     assert ferrograd.nn.functional.embedding(ferrograd.arange(500), weight, max_norm=1.0).equal(ferrograd.stack(expected))
     assert weight.norm(dim=1).max() <= 1 + 2e-7
+
+
+@pytest.mark.parametrize(
+    ("mode", "padding", "dtype", "bags", "gradients"),
+    [
+        ("sum", None, "float32", [7, 9], [1, 0, 1, 2]),
+        ("sum", None, "float64", [7, 15], [1, 0, 3, 2]),
+        ("sum", 0, "float32", [6, 15], [0, 0, 3, 2]),
+        # The sum up to the last offset, through the number of all.
+        ("mean", None, "float32", [3.5, 4.5], [0.5, 0, 1.5, 1]),
+        ("mean", None, "float64", [3.5, 7.5], [0.5, 0, 1.5, 1]),
+        ("mean", 0, "float32", [6, 7.5], [0, 0, 2, 1]),
+        ("max", None, "float32", [6, 9], [0, 0, 1, 2]),
+    ],
+)
+def test_a_last_offset_before_the_end(mode, padding, dtype, bags, gradients):
+    """As in torch the last bag goes on to the end of the indices, but in sums of float32 without padding. (Of those, torch's
+    gradients have what is beyond the end of the memory; the ones here are right.)"""
+    w = ferrograd.tensor([[1], [2], [6], [9]], dtype=getattr(ferrograd, dtype), requires_grad=True)
+    index, offsets = ferrograd.tensor([0, 2, 3, 2]), ferrograd.tensor([0, 2, 3])
+    y = F.embedding_bag(index, w, offsets, mode=mode, padding_idx=padding, include_last_offset=True)
+    assert y[:, 0].tolist() == bags
+    assert ferrograd.autograd.grad((y * ferrograd.tensor([[1.0], [2.0]])).sum(), w)[0][:, 0].tolist() == gradients

@@ -26,6 +26,14 @@ struct Routes {
 }
 
 impl Routes {
+    /// The first few of them.
+    fn first(self: &Arc<Self>, count: usize) -> Arc<Routes> {
+        if count == self.from.len() {
+            return self.clone();
+        }
+        Arc::new(Routes { from: self.from[..count].to_vec(), to: self.to[..count].to_vec() })
+    }
+
     fn reversed(&self) -> Routes {
         Routes { from: self.to.clone(), to: self.from.clone() }
     }
@@ -173,6 +181,8 @@ struct Bags {
     rows: Vec<usize>,
     /// Rows and their bags, without padding.
     routes: Arc<Routes>,
+    /// Of these, how many are summed: torch's quick kernel of means ends at the last offset, but divides by all.
+    summed: usize,
     /// Whether an index counts.
     kept: Vec<bool>,
     /// How many rows are in each bag.
@@ -180,7 +190,15 @@ struct Bags {
 }
 
 impl Bags {
-    fn new(indices: &Tensor, rows: usize, mut offsets: Vec<i64>, includes_last: bool, padding: Option<usize>) -> Result<Bags> {
+    /// With the last offset, too, the last bag has all the indices that are left, as in torch; but sums `end` there.
+    fn new(
+        indices: &Tensor,
+        rows: usize,
+        mut offsets: Vec<i64>,
+        includes_last: bool,
+        padding: Option<usize>,
+        end: Option<Mode>,
+    ) -> Result<Bags> {
         let places = indices.to_vec::<i64>()?;
         let n = places.len() as i64;
         if includes_last && offsets.is_empty() {
@@ -198,8 +216,18 @@ impl Bags {
             offsets.push(if offsets.is_empty() { 0 } else { n });
         }
         let count = offsets.len() - 1;
-        let mut bags =
-            Bags { bag: Vec::new(), rows: Vec::new(), routes: Arc::default(), kept: Vec::new(), sizes: vec![0; count] };
+        let end_of_sums = if end.is_some() { offsets[count] } else { n };
+        if count > 0 && end != Some(Mode::Sum) {
+            offsets[count] = n;
+        }
+        let mut bags = Bags {
+            bag: Vec::new(),
+            rows: Vec::new(),
+            routes: Arc::default(),
+            summed: 0,
+            kept: Vec::new(),
+            sizes: vec![0; count],
+        };
         let mut routes = Routes::default();
         let mut bag = 0;
         for (i, &place) in places.iter().enumerate() {
@@ -217,6 +245,7 @@ impl Bags {
                 bags.sizes[bag] += 1;
                 routes.from.push(row);
                 routes.to.push(bag);
+                bags.summed += usize::from((i as i64) < end_of_sums);
             }
             bags.bag.push(bag);
             bags.rows.push(row);
@@ -265,6 +294,7 @@ impl Bags {
 /// The answer is that, the bag of each index, and how many rows are in each bag; for maxima, where they are. Torch's kernel of sums
 /// leaves some of these at 0.
 /// Shape: (rows, d), (n) and (bags) to (bags, d); with `include_last_offset` there is one more offset, where the last bag ends.
+/// But there it ends for sums in float32 without padding only, as in torch: all others have all the indices that are left.
 /// Derivative: none for the row `padding_idx`, which is in no bag; see `embedding` for `scale_grad_by_freq`.
 /// Raises: RuntimeError for rows out of range, or offsets that do not grow from 0 to at most n.
 #[pyfunction]
@@ -298,12 +328,14 @@ pub fn embedding_bag(
         Some(place) if (-(rows as i64)..rows as i64).contains(&place) => Some(place.rem_euclid(rows as i64) as usize),
         Some(place) => return runtime_error!("embedding_bag: padding_idx must be within the {rows} embeddings, but got {place}"),
     };
-    let bags = Arc::new(Bags::new(indices, rows, offsets.to_vec()?, include_last_offset, padding)?);
+    let steady = weight.strides()[1] == 1 && per_sample_weights.is_none_or(|scales| scales.strides()[0] == 1);
+    let quick = mode != Mode::Max && weight.dtype() == DType::F32 && padding.is_none() && steady;
+    let bags = Bags::new(indices, rows, offsets.to_vec()?, include_last_offset, padding, quick.then_some(mode))?;
+    let bags = Arc::new(bags);
     let places = if mode == Mode::Max { Some(bags.largest(weight)?) } else { None };
     let y = bagged(weight, per_sample_weights, [indices, offsets], &bags, places.as_ref(), mode, scale_grad_by_freq)?;
     let zeros = || Tensor::zeroed("embedding_bag", &[offsets.numel()], DType::I64);
-    let quick = mode == Mode::Sum && weight.dtype() == DType::F32 && padding.is_none();
-    let bag = index_of(if quick { &[] } else { &bags.bag })?;
+    let bag = index_of(if quick && mode == Mode::Sum { &[] } else { &bags.bag })?;
     let sizes = if mode == Mode::Sum { zeros()? } else { Tensor::from_slice(&[bags.sizes.len()], &bags.sizes)? };
     let places = places.map_or_else(|| sizes.copied(), Ok)?;
     Ok(Several(vec![y, bag, sizes, places]))
@@ -358,7 +390,7 @@ fn bagged(
         Some(places) if rows > 0 => occupied.choose(&weight.gather(0, places, false)?, 0.0),
         _ => {
             let scales = scales.map(&of_kept).transpose()?;
-            let y = summed("embedding_bag", weight, &bags.routes, count, scales.as_ref())?;
+            let y = summed("embedding_bag", weight, &bags.routes.first(bags.summed), count, scales.as_ref())?;
             if mode == Mode::Mean { y / &column } else { Ok(y) }
         }
     })?;
