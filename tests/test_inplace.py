@@ -1,5 +1,7 @@
 """In-place writes: on leaves, computed tensors, views and their bases; what the tape makes of them."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -700,3 +702,64 @@ def test_functions_of_single_elements():
             call()
     with pytest.raises(RuntimeError):
         x.map_(ferrograd.ones(4), max)
+
+
+MASK = np.array([[0, 1, 0, 0], [0, 0, 0, 0], [1, 1, 0, 0]]).astype(bool)
+ROWS = lambda: ferrograd.arange(3.0).view(3, 1).expand(3, 4)  # noqa: E731
+COLUMNS = lambda: ferrograd.arange(4.0).expand(3, 4)  # noqa: E731
+
+
+@pytest.mark.parametrize(
+    ("op", "write", "rows", "columns"),
+    [
+        ("masked_fill_", lambda x: x.masked_fill_(tensor(MASK, bool), 5), [5, 1, 5], [5, 5, 2, 3]),
+        ("masked_fill_", lambda x: x.masked_fill_(tensor(MASK[0], bool), tensor(5)), [5, 5, 5], [0, 5, 2, 3]),
+        ("masked_fill_", lambda x: x.masked_fill_(tensor(MASK, bool), x[1, 1]), [1, 1, 1], [1, 1, 2, 3]),
+        ("index_fill_", lambda x: x.index_fill_(0, tensor([0, 2], int), 5), [5, 1, 5], [5, 5, 5, 5]),
+        ("index_fill_", lambda x: x.index_fill_(1, tensor([0, 2], int), tensor(5)), [5, 5, 5], [5, 1, 5, 3]),
+        ("index_put_", lambda x: x.__setitem__(tensor(MASK, bool), 5), [5, 1, 5], [5, 5, 2, 3]),
+        ("index_put_", lambda x: x.__setitem__(([0, 2], [1, 0]), 5), [5, 1, 5], [5, 5, 2, 3]),
+        ("index_put_", lambda x: x[:, 1:].__setitem__([0, 2], ferrograd.tensor([5.0])), [5, 1, 5], [0, 5, 5, 5]),
+        ("index_put_", lambda x: x.index_put_([tensor([2], int)], ferrograd.tensor(5.0)), [0, 1, 5], [5, 5, 5, 5]),
+        ("index_put_", lambda x: x.index_put_([tensor(MASK, bool)], ferrograd.tensor([5.0])), [5, 1, 5], [5, 5, 2, 3]),
+        (None, lambda x: x.tril_(), [0, 0, 0], [0, 0, 0, 0]),
+        (None, lambda x: x.triu_(-1), [0, 1, 0], [0, 1, 2, 3]),
+    ],
+)
+def test_one_value_is_written_to_expanded_tensors(op, write, rows, columns):
+    for make, wanted in ((ROWS, np.array(rows)[:, None]), (COLUMNS, np.array(columns))):
+        x = make()
+        version = x._version
+        with warnings.catch_warnings(record=True) as given:
+            warnings.simplefilter("always")
+            write(x)
+        assert [str(w.message).partition(" on expanded")[0] for w in given] == ([f"Use of {op}"] if op else [])
+        np.testing.assert_array_equal(x.numpy(), np.broadcast_to(wanted, (3, 4)))
+        assert x._version > version
+
+
+@pytest.mark.parametrize("make", [ROWS, COLUMNS])
+def test_other_writes_to_expanded_tensors_are_refused(make):
+    x, index = make(), tensor([0, 2], int)
+    grown = (make()[:, :1].clone().requires_grad_() * 1).expand(3, 4)
+    one = ferrograd.tensor(5.0, requires_grad=True)
+    for write in (
+        # The answer depends on the order of the writes.
+        lambda: x.index_put_([index], ferrograd.ones(2, 4)),
+        lambda: x.index_put_([index], ferrograd.tensor(1.0), accumulate=True),
+        lambda: x.__setitem__(index, ferrograd.arange(4.0)),
+        lambda: x.masked_scatter_(tensor(MASK, bool), x.clone()),
+        # There would be wrong gradients.
+        lambda: grown.masked_fill_(tensor(MASK, bool), 5),
+        lambda: grown.__setitem__(index, 5),
+        lambda: grown.triu_(),
+        lambda: x.masked_fill_(tensor(MASK, bool), one),
+    ):
+        with pytest.raises(RuntimeError, match="more than one element of the written-to tensor refers to a single memory location"):
+            write()
+    with pytest.raises(RuntimeError, match="source and destination dtypes match"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        x.index_put_([index], ferrograd.tensor(1))
+    assert x.equal(make())
+    with ferrograd.no_grad(), pytest.warns(UserWarning, match="masked_fill_"):
+        assert grown.masked_fill_(tensor(MASK, bool), one)[0].tolist() == [5] * 4

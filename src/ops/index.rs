@@ -1,12 +1,14 @@
 //! Indexing with brackets: integers, slices, `...`, `None` and truth values by views, tensors by copies.
 
+use super::arguments::Operand;
+use super::expanded::write_value;
 use super::places::Places;
 use super::window::{Step, Steps, resolve_slice};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::runtime_error;
 use crate::tape::mode::ModeGuard;
-use crate::tape::view::{check_places, in_place, overwrite};
+use crate::tape::view::{check_places, overwrite};
 use crate::tensor::Tensor;
 
 /// What torch warns of.
@@ -164,7 +166,6 @@ impl Tensor {
         let x = if changes { self.stepped(op, steps)? } else { self.clone() };
         let surplus = value.shape().iter().take_while(|&&size| size == 1).count().min(value.rank());
         let value = &if surplus > 0 { value.squeeze_dims(&(0..surplus).collect::<Vec<_>>())? } else { value.clone() };
-        let on_tape = value.requires_grad();
         if places.is_empty() {
             check_places(&x)?;
             let value = if value.shape() == x.shape() { value.clone() } else { value.expand_to("copy_", x.shape())? };
@@ -177,7 +178,7 @@ impl Tensor {
             sizes.extend_from_slice(mask.shape());
             sizes.resize(x.rank(), 1);
             let mask = mask.to_dtype(DType::Bool)?.reshape_to(&sizes)?;
-            return in_place("index_put_", &x, on_tape, |x| x.filled_where("index_put", &mask, &value));
+            return write_value("index_put_", &x, &value.into(), |x, value| x.filled_where("index_put", &mask, &value.tensor()?));
         }
         if value.dtype() != x.dtype() && !is_number {
             return runtime_error!(
@@ -186,8 +187,8 @@ impl Tensor {
                 value.dtype().type_word()
             );
         }
-        let value = value.to_dtype(x.dtype())?;
-        in_place("index_put_", &x, on_tape, |x| x.with_places("index_put", &places, &value, false))
+        let value = Operand::Tensor(value.to_dtype(x.dtype())?);
+        write_value("index_put_", &x, &value, |x, value| x.with_places("index_put", &places, &value.tensor()?, false))
     }
 
     /// A copy with values at the places that some indices name, or added there.

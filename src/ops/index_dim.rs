@@ -3,6 +3,7 @@
 use pyo3::prelude::*;
 
 use super::arguments::{Operand, Tensors};
+use super::expanded::write_value;
 use super::places::{Places, checked_places};
 use super::scatter::{Along, Reduce};
 use crate::dtype::{DType, Scalar};
@@ -10,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::layout::{Shape, normalize_dim};
 use crate::runtime_error;
 use crate::tape::sample::made_of;
+use crate::tape::view::in_place;
 use crate::tensor::Tensor;
 
 impl Tensor {
@@ -184,6 +186,13 @@ impl Tensor {
         x.with_places(op, &places.read_from(index), &value, false)?.unseen(|y| y.view_as_shape(self.shape()))
     }
 
+    /// Writes `value`, which may be one of its own elements, at places of `dim`; see `index_fill`.
+    fn index_fill_<'py>(slf: Bound<'py, Self>, dim: isize, index: &Tensor, value: Operand) -> PyResult<Bound<'py, Self>> {
+        index.check_apart(&slf.borrow())?;
+        write_value("index_fill_", &slf.borrow(), &value, |x, value| x.index_fill(dim, index, value))?;
+        Ok(slf)
+    }
+
     /// A copy with `source` joined by `reduce` ("prod", "mean", "amax" or "amin") to what is at the places of `dim` that
     /// `index` names; without `include_self` what was there does not count.
     #[pyo3(signature = (dim, index, source, reduce, *, include_self=true))]
@@ -214,6 +223,19 @@ impl Tensor {
     #[pyo3(signature = (indices, values, accumulate=false))]
     pub fn index_put(&self, indices: Tensors, values: &Tensor, accumulate: bool) -> Result<Tensor> {
         self.put_items(&indices.0, values, accumulate)
+    }
+
+    /// Writes `values` at the places that a tuple of indices names, or adds them; see `index_put`.
+    #[pyo3(signature = (indices, values, accumulate=false))]
+    fn index_put_<'py>(slf: Bound<'py, Self>, indices: Tensors, values: &Tensor, accumulate: bool) -> PyResult<Bound<'py, Self>> {
+        values.check_apart(&slf.borrow())?;
+        if accumulate {
+            in_place("index_put_", &slf.borrow(), values.requires_grad(), |x| x.put_items(&indices.0, values, true))?;
+        } else {
+            let values = Operand::Tensor(values.clone());
+            write_value("index_put_", &slf.borrow(), &values, |x, values| x.put_items(&indices.0, &values.tensor()?, false))?;
+        }
+        Ok(slf)
     }
 
     /// The elements of the flattened tensor at the places that `index` names; negative ones count from the end.
@@ -253,21 +275,11 @@ in_place! {
     /// Writes `source` at places of `dim`; see `index_copy`.
     index_copy_(dim, index, source)(dim: isize, index: &Tensor, source: &Tensor)
         [index none, source none] |x| x.index_copy(dim, index, source);
-    /// Writes `value`, which may be one of its own elements, at places of `dim`; see `index_fill`.
-    index_fill_(dim, index, value)(dim: isize, index: &Tensor, value: Operand)
-        [index none, value any] |x| x.index_fill(dim, index, value.apart_from(x)?);
     /// Joins `source` to what is at places of `dim`; see `index_reduce`.
     index_reduce_(dim, index, source, reduce, *, include_self=true)
         (dim: isize, index: &Tensor, source: &Tensor, reduce: &str, include_self: bool)
         [index none, source none] |x| x.index_reduce(dim, index, source, reduce, include_self);
-    /// Writes `values` at the places that a tuple of indices names, or adds them; see `index_put`.
-    index_put_(indices, values, accumulate=false)(indices: Tensors, values: &Tensor, accumulate: bool)
-        [values none] |x| x.index_put(indices, values, accumulate);
     /// Writes `source` at places of the flattened tensor, or adds it; see `put`.
     put_(index, source, accumulate=false)(index: &Tensor, source: &Tensor, accumulate: bool)
         [index none, source none] |x| x.put(index, source, accumulate);
-    /// Clears what is above a diagonal; see `tril`.
-    tril_(diagonal=0)(diagonal: isize) [] |x| x.tril(diagonal);
-    /// Clears what is below a diagonal; see `triu`.
-    triu_(diagonal=0)(diagonal: isize) [] |x| x.triu(diagonal);
 }

@@ -3,6 +3,7 @@
 use pyo3::prelude::*;
 
 use super::arguments::{OneOrSeveral, Operand, Several};
+use super::expanded::write_value;
 use super::kernel::ternary;
 use crate::dtype::{Bool, DType, Element};
 use crate::error::{Error, Result};
@@ -115,6 +116,13 @@ impl Tensor {
             return Ok(y);
         }
         Ok(crate::tape::without_recording(|| y.detached(false).contiguous())?.with_meta_of(&y))
+    }
+
+    /// Writes `value`, which may be one of its own elements, where `mask` is true; see `masked_fill`.
+    fn masked_fill_<'py>(slf: Bound<'py, Self>, mask: &Tensor, value: Operand) -> PyResult<Bound<'py, Self>> {
+        mask.check_overlap(&slf.borrow())?;
+        write_value("masked_fill_", &slf.borrow(), &value, |x, value| x.masked_fill(mask, value))?;
+        Ok(slf)
     }
 
     /// The elements where `mask` is true, as a 1-d tensor; both broadcast.
@@ -231,9 +239,6 @@ impl Tensor {
 }
 
 in_place! {
-    /// Writes `value`, which may be one of its own elements, where `mask` is true; see `masked_fill`.
-    masked_fill_(mask, value)(mask: &Tensor, value: Operand)
-        [mask, value any] |x| x.masked_fill(mask, value.apart_from(x)?);
     /// Writes the elements of `source`, in turn, where `mask` is true; see `masked_scatter`.
     masked_scatter_(mask, source)(mask: &Tensor, source: &Tensor) [source any] |x| x.masked_scatter(mask, source);
 }

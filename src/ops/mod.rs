@@ -25,6 +25,7 @@ pub mod distance;
 pub mod dropout;
 mod dunders;
 pub mod embedding;
+mod expanded;
 pub mod extremum;
 pub mod fft;
 mod flat;
