@@ -55,6 +55,49 @@ def test_history_of_a_computed_tensor(name):
     assert g.tolist() == w.tolist() and g.shape == (2, 3)
 
 
+@pytest.mark.parametrize(
+    ("node", "in_place"),
+    [
+        ("TBackward1", lambda x: x.t_()),
+        ("TransposeBackward1", lambda x: x.transpose_(0, 1)),
+        ("TransposeBackward1", lambda x: x.swapaxes_(0, 1)),
+        ("TransposeBackward1", lambda x: x.swapdims_(0, 1)),
+        ("UnsqueezeBackward1", lambda x: x.unsqueeze_(0)),
+        ("SqueezeBackward3", lambda x: x.squeeze_()),
+        ("SqueezeBackward4", lambda x: x.squeeze_(0)),
+        ("SqueezeBackward5", lambda x: x.squeeze_((0, 1))),
+        ("AsStridedBackward1", lambda x: x.as_strided_((2,), (1,))),
+    ],
+)
+def test_nodes_have_torchs_names(node, in_place):
+    x = matrix().requires_grad_() * 2
+    view = x[:]
+    for y, before in ((x.clone(), "CloneBackward0"), (view, "SliceBackward0")):
+        in_place(y)
+        assert [y.grad_fn.name(), y.grad_fn.next_functions[0][0].name()] == [node, before]
+    view.mul_(2)
+    assert [view.grad_fn.name(), x.grad_fn.name()] == ["AsStridedBackward0", "torch::autograd::CopySlices"]
+
+
+@pytest.mark.parametrize("constant", [False, True])
+@pytest.mark.parametrize("name", [name for name in VIEWS if "strided" not in name])
+def test_views_follow_a_base_that_becomes_its_view(name, constant):
+    in_place, view = VIEWS[name]
+    leaf, factor = matrix().requires_grad_(), ferrograd.tensor(3.0, dtype=F64, requires_grad=True)
+    base = matrix() if constant else leaf * 2
+    row = base[1]
+    in_place(base)
+    row.mul_(factor)
+    assert row._base is not None and row._base.shape == base.shape == view(np.zeros((2, 3))).shape
+    assert base.grad_fn.name() == "torch::autograd::CopySlices"
+    loss = (base * base).sum() + row.sum()
+    found = ferrograd.autograd.grad(loss, factor if constant else (factor, leaf))
+    a = matrix().numpy() * (1 if constant else 2)
+    assert found[0].item() == (6 * a[1] ** 2 + a[1]).sum()
+    if not constant:
+        np.testing.assert_array_equal(found[1].numpy(), [4 * a[0], 36 * a[1] + 6])
+
+
 @pytest.mark.parametrize("name", VIEWS)
 def test_a_view_that_becomes_another_view_of_its_base(name):
     in_place, _ = VIEWS[name]

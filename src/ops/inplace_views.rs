@@ -1,4 +1,5 @@
 //! In-place forms of views: the tensor itself shows its memory in another way. Other views of the memory stay as they are.
+//! Their nodes have names of their own, as in torch.
 
 use pyo3::prelude::*;
 
@@ -28,18 +29,18 @@ macro_rules! in_place_views {
 
 in_place_views! {
     /// `t` in place: this tensor becomes its own transposed view.
-    t_()() |x| x.t();
+    t_()() |x| x.t_as("t.1");
     /// `transpose` in place.
-    transpose_(dim0, dim1)(dim0: isize, dim1: isize) |x| x.transpose(dim0, dim1);
+    transpose_(dim0, dim1)(dim0: isize, dim1: isize) |x| x.transposed_as("transpose.1", dim0, dim1);
     /// `swapaxes` in place.
-    swapaxes_(axis0, axis1)(axis0: isize, axis1: isize) |x| x.transpose(axis0, axis1);
+    swapaxes_(axis0, axis1)(axis0: isize, axis1: isize) |x| x.transposed_as("transpose.1", axis0, axis1);
     /// `swapdims` in place.
-    swapdims_(dim0, dim1)(dim0: isize, dim1: isize) |x| x.transpose(dim0, dim1);
+    swapdims_(dim0, dim1)(dim0: isize, dim1: isize) |x| x.transposed_as("transpose.1", dim0, dim1);
     /// `squeeze` in place.
-    squeeze_(dim=Given(None))(dim: Given<Dims>) |x| x.squeeze(dim);
+    squeeze_(dim=Given(None))(dim: Given<Dims>) |x| x.squeezed_as(["squeeze.3", "squeeze.4", "squeeze.5"], dim);
     /// `unsqueeze` in place.
-    unsqueeze_(dim)(dim: isize) |x| x.unsqueeze_at(normalize_dim("unsqueeze_", dim, x.rank() + 1)?);
+    unsqueeze_(dim)(dim: isize) |x| x.unsqueezed("unsqueeze.1", normalize_dim("unsqueeze_", dim, x.rank() + 1)?);
     /// `as_strided` in place.
     as_strided_(size, stride, storage_offset=None)(size: Dims, stride: Dims, storage_offset: Option<isize>)
-        |x| x.as_strided(size, stride, storage_offset);
+        |x| x.as_strided_as("as_strided.1", &size, &stride, storage_offset);
 }

@@ -9,6 +9,9 @@ use crate::runtime_error;
 use crate::tensor::Tensor;
 use crate::vjp;
 
+/// What the names of the nodes of in-place forms end in.
+const IN_PLACE: &str = ".1";
+
 impl Tensor {
     /// Two dims exchanged.
     pub(crate) fn transposed(&self, op: &'static str, a: usize, b: usize) -> Result<Tensor> {
@@ -18,8 +21,25 @@ impl Tensor {
             layout.shape.swap(a, b);
             layout.strides.swap(a, b);
         }
-        let y = vjp!(op, x.with_layout(layout), { x: |g| g.transposed(op, a, b) })?;
+        let plain = op.strip_suffix(IN_PLACE).unwrap_or(op);
+        let y = vjp!(op, x.with_layout(layout), { x: |g| g.transposed(plain, a, b) })?;
         Ok(self.as_base_of(y, None))
+    }
+
+    /// See `transpose`; `op` names the node.
+    pub(crate) fn transposed_as(&self, op: &'static str, dim0: isize, dim1: isize) -> Result<Tensor> {
+        let a = normalize_dim("transpose", dim0, self.rank())?;
+        let b = normalize_dim("transpose", dim1, self.rank())?;
+        self.transposed(op, a, b)
+    }
+
+    /// See `t`; `op` names the node.
+    pub(crate) fn t_as(&self, op: &'static str) -> Result<Tensor> {
+        match self.rank() {
+            0 | 1 => self.transposed(op, 0, 0),
+            2 => self.transposed(op, 0, 1),
+            rank => runtime_error!("t: expects a tensor with <= 2 dimensions, but self is {rank}D"),
+        }
     }
 
     /// Dim `i` of the result is dim `order[i]` of this.
@@ -74,9 +94,7 @@ impl Tensor {
     ///
     /// Raises: IndexError if one is out of range.
     pub fn transpose(&self, dim0: isize, dim1: isize) -> Result<Tensor> {
-        let a = normalize_dim("transpose", dim0, self.rank())?;
-        let b = normalize_dim("transpose", dim1, self.rank())?;
-        self.transposed("transpose", a, b)
+        self.transposed_as("transpose", dim0, dim1)
     }
 
     /// Numpy's name of `transpose`.
@@ -93,11 +111,7 @@ impl Tensor {
     ///
     /// Raises: RuntimeError for more than two dims.
     pub fn t(&self) -> Result<Tensor> {
-        match self.rank() {
-            0 | 1 => self.transposed("t", 0, 0),
-            2 => self.transposed("t", 0, 1),
-            rank => runtime_error!("t: expects a tensor with <= 2 dimensions, but self is {rank}D"),
-        }
+        self.t_as("t")
     }
 
     /// All dims in reverse order.

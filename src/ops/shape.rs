@@ -117,14 +117,32 @@ impl Tensor {
         Ok(self.as_base_of(y, None))
     }
 
+    /// Without some dims, as an op with one of these names: without any dim, with one, and with several.
+    pub(crate) fn squeezed_as(&self, ops: [&'static str; 3], dim: Given<Dims>) -> Result<Tensor> {
+        let of_size_1 = |d: &usize| self.shape().get(*d) == Some(&1);
+        let (op, dims) = match &dim.0 {
+            None => (ops[0], (0..self.rank()).filter(of_size_1).collect()),
+            Some(dims) => {
+                let wanted = crate::layout::normalize_dims("squeeze", dims, self.rank())?;
+                let op = if dims.len() == 1 { ops[1] } else { ops[2] };
+                (op, wanted.into_iter().filter(of_size_1).collect::<Shape>())
+            }
+        };
+        self.squeezed(op, &dims)
+    }
+
     /// With a dim of size 1 inserted at `dim`.
     pub(crate) fn unsqueeze_at(&self, dim: usize) -> Result<Tensor> {
+        self.unsqueezed("unsqueeze", dim)
+    }
+
+    pub(crate) fn unsqueezed(&self, op: &'static str, dim: usize) -> Result<Tensor> {
         let x = self;
         let mut layout = x.layout().clone();
         let stride = if dim < x.rank() { x.strides()[dim] * x.shape()[dim] as isize } else { 1 };
         layout.shape.insert(dim, 1);
         layout.strides.insert(dim, stride);
-        let y = vjp!("unsqueeze", x.with_layout(layout), { x: |g| g.squeeze_dims(&[dim]) })?;
+        let y = vjp!(op, x.with_layout(layout), { x: |g| g.squeeze_dims(&[dim]) })?;
         Ok(self.as_base_of(y, None))
     }
 
@@ -252,16 +270,7 @@ impl Tensor {
     /// Raises: IndexError if a dim is out of range.
     #[pyo3(signature = (dim=Given(None)))]
     pub fn squeeze(&self, dim: Given<Dims>) -> Result<Tensor> {
-        let of_size_1 = |d: &usize| self.shape().get(*d) == Some(&1);
-        let (op, dims) = match &dim.0 {
-            None => ("squeeze", (0..self.rank()).filter(of_size_1).collect()),
-            Some(dims) => {
-                let wanted = crate::layout::normalize_dims("squeeze", dims, self.rank())?;
-                let op = if dims.len() == 1 { "squeeze.1" } else { "squeeze.2" };
-                (op, wanted.into_iter().filter(of_size_1).collect::<Shape>())
-            }
-        };
-        self.squeezed(op, &dims)
+        self.squeezed_as(["squeeze", "squeeze.1", "squeeze.2"], dim)
     }
 
     /// With a dim of size 1 inserted at `dim`.

@@ -216,14 +216,25 @@ impl Tensor {
     /// Raises: RuntimeError if it would reach outside the storage.
     #[pyo3(signature = (size, stride, storage_offset=None))]
     pub fn as_strided(&self, size: Dims, stride: Dims, storage_offset: Option<isize>) -> Result<Tensor> {
-        // An offset is the first sample's in its batch.
-        let offset = storage_offset.map(|offset| offset.saturating_add_unsigned(samples::start_of(self)));
-        let layout = self.strided_layout("as_strided", &size, &stride, offset)?;
-        self.with_strides(layout)
+        self.as_strided_as("as_strided", &size, &stride, storage_offset)
     }
 }
 
 impl Tensor {
+    /// See `as_strided`; `op` names the node.
+    pub(crate) fn as_strided_as(
+        &self,
+        op: &'static str,
+        size: &[isize],
+        stride: &[isize],
+        storage_offset: Option<isize>,
+    ) -> Result<Tensor> {
+        // An offset is the first sample's in its batch.
+        let offset = storage_offset.map(|offset| offset.saturating_add_unsigned(samples::start_of(self)));
+        let layout = self.strided_layout("as_strided", size, stride, offset)?;
+        self.with_strides_as(op, layout)
+    }
+
     /// See `unfold`.
     pub(crate) fn unfolded(&self, dim: usize, size: usize, step: usize) -> Result<Tensor> {
         let x = self;
@@ -286,9 +297,13 @@ impl Tensor {
 
     /// A view with any layout within the storage.
     pub(crate) fn with_strides(&self, layout: Layout) -> Result<Tensor> {
+        self.with_strides_as("as_strided", layout)
+    }
+
+    fn with_strides_as(&self, op: &'static str, layout: Layout) -> Result<Tensor> {
         let x = self;
         let (input, window) = (x.layout().clone(), layout.clone());
-        let y = vjp!("as_strided", x.with_layout(layout), { x: |g| g.window_backward(&input, &window) })?;
+        let y = vjp!(op, x.with_layout(layout), { x: |g| g.window_backward(&input, &window) })?;
         Ok(self.as_base_of(y, None))
     }
 

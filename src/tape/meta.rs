@@ -106,6 +106,8 @@ pub struct MetaState {
     pub layout: Option<Box<Layout>>,
     /// The tensor this one is a view of.
     pub base: Option<Box<Base>>,
+    /// How a tensor shows its memory that has become another view of it in place (`t_`), for its views.
+    pub shown_as: Option<Box<Layout>>,
     /// The object that a leaf is to the layer that made it.
     pub object: Option<Arc<dyn std::any::Any + Send + Sync>>,
 }

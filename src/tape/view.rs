@@ -26,8 +26,8 @@ use crate::tensor::Tensor;
 pub struct Base {
     /// The base's place on the tape.
     pub meta: Arc<Meta>,
-    /// The base's shape and strides.
-    pub layout: Layout,
+    /// The base's shape and strides when the view was made; see [`Base::layout`].
+    layout: Layout,
     /// The base's dtype: views of complex numbers may show their parts.
     pub dtype: DType,
     /// The base off the tape, where the view no longer shows its memory.
@@ -36,6 +36,13 @@ pub struct Base {
     pub version: Option<u32>,
     /// Whether the view may not be written to while recording, and why.
     pub frozen: Option<&'static str>,
+}
+
+impl Base {
+    /// The base's shape and strides.
+    fn layout(&self) -> Layout {
+        self.meta.lock().shown_as.as_deref().unwrap_or(&self.layout).clone()
+    }
 }
 
 impl Tensor {
@@ -65,7 +72,9 @@ impl Tensor {
 
     /// The tensor that this is a view of, if the tape knows one.
     pub fn base(&self) -> Option<Tensor> {
-        let Base { meta, layout, dtype, apart, .. } = *self.meta()?.lock().base.clone()?;
+        let base = self.meta()?.lock().base.clone()?;
+        let layout = base.layout();
+        let Base { meta, dtype, apart, .. } = *base;
         let memory = apart.map_or_else(|| self.reinterpreted(layout, dtype), |base| *base);
         Some(memory.with_meta(meta))
     }
@@ -76,7 +85,7 @@ impl Tensor {
             && let Some(base) = &mut meta.lock().base
             && base.apart.is_none()
         {
-            base.apart = Some(Box::new(self.reinterpreted(base.layout.clone(), base.dtype)));
+            base.apart = Some(Box::new(self.reinterpreted(base.layout(), base.dtype)));
         }
     }
 
@@ -155,7 +164,7 @@ impl Window {
         let mixed = base.dtype != view.dtype();
         let (base_in_parts, view_in_parts) = (mixed && base.dtype.is_complex(), mixed && view.dtype().is_complex());
         let layout = |layout: &Layout, in_parts: bool| if in_parts { layout.of_parts() } else { layout.clone() };
-        let (base, view) = (layout(&base.layout, base_in_parts), layout(view.layout(), view_in_parts));
+        let (base, view) = (layout(&base.layout(), base_in_parts), layout(view.layout(), view_in_parts));
         Window { base, base_in_parts, view, view_in_parts }
     }
 
@@ -189,7 +198,7 @@ impl Window {
 /// The node of a window on a base: the window's gradient goes to its place in a gradient of zeros.
 fn window_node(edge: Edge, base: &Base, view: &Tensor) -> Arc<Node> {
     let window = Window::new(base, view);
-    let input = Input { edge, shape: base.layout.shape.clone(), dtype: base.dtype };
+    let input = Input { edge, shape: base.layout().shape, dtype: base.dtype };
     let rule: Rule = Box::new(move |g, _| window.embed(g));
     node_between("as_strided", input, rule)
 }
@@ -292,23 +301,26 @@ fn before_write_to(x: &Tensor) -> Result<(Tensor, Redirect)> {
 /// Runs an in-place op that changes how `x` shows its memory, and no element: `f` makes that view of it. Changes the history,
 /// and answers the new layout, which the caller gives to `x`.
 ///
-/// A view of a base gets its new history from the base, when it is next asked for.
+/// A view has that history until its base is next written to.
 pub fn in_place_view(op: &'static str, x: &Tensor, f: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Layout> {
-    if !begin(op, x, false)? {
-        let view = tape::without_recording(|| f(&x.detached(false)))?;
-        x.bump_version();
-        return Ok(view.layout().clone());
-    }
-    let view = f(&x.with_layout(x.layout().clone()).with_meta_of(x))?;
-    let history = view.node();
+    let recorded = begin(op, x, false)?;
+    let view = if recorded {
+        f(&x.with_layout(x.layout().clone()).with_meta_of(x))?
+    } else {
+        tape::without_recording(|| f(&x.detached(false)))?
+    };
+    let history = view.node().filter(|_| recorded);
     x.bump_version();
-    let meta = x.meta_or_new();
-    if let Some(base) = &mut meta.lock().base {
-        base.version = None;
-        return Ok(view.layout().clone());
-    }
     if let Some((node, output)) = history {
-        meta.set_node(node, output);
+        x.meta_or_new().set_node(node, output);
+    }
+    if let Some(meta) = x.meta() {
+        let mut state = meta.lock();
+        match &mut state.base {
+            Some(base) if recorded => base.version = Some(x.version()),
+            Some(_) => {}
+            None => state.shown_as = Some(Box::new(view.layout().clone())),
+        }
     }
     Ok(view.layout().clone())
 }
@@ -468,7 +480,7 @@ pub(super) fn overwritten(op: &'static str, x: &Tensor, history: Edge, written: 
 /// window, to the written values that of the window.
 fn copy_slices(written: Option<Input>, base: &Base, x: &Tensor) -> Arc<Node> {
     let window = Window::new(base, x);
-    let history = Input { edge: base.meta.edge(), shape: base.layout.shape.clone(), dtype: base.dtype };
+    let history = Input { edge: base.meta.edge(), shape: base.layout().shape, dtype: base.dtype };
     let inputs = std::iter::once(history).chain(written).collect();
     let same_window = window.clone();
     let rest: Rule = Box::new(move |g, _| window.rest(g));
