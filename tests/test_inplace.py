@@ -281,6 +281,11 @@ def test_memory_that_overlaps():
         lambda: x.put_(ferrograd.arange(5), x),
         lambda: places.scatter_(0, places, 5),
         lambda: places.index_fill_(0, places, 5),
+        lambda: places.index_put_([places], places.clone()),
+        lambda: places.__setitem__(places[:2], 5),
+        lambda: mask.__setitem__(mask, ferrograd.zeros(4).bool()),
+        lambda: mask[1:].__setitem__(mask[:-1], False),
+        lambda: ferrograd.gather(places, 0, places.clone(), out=places),
         lambda: mask[1:].masked_fill_(mask[:-1], False),
         lambda: ferrograd.linalg.cross(x[:3], x[2:], out=x[1:4]),
         lambda: ferrograd.normal(x[:4], 1.0, out=x[1:]),
@@ -288,6 +293,11 @@ def test_memory_that_overlaps():
         with pytest.raises(RuntimeError, match="refer to a single memory location"):
             write()
     assert values(x) == [0, 1, 2, 3, 4] and places.equal(ferrograd.arange(4)) and mask.all()
+    # An index has been read.
+    places = ferrograd.tensor([2, 0, 1])
+    assert ferrograd.gather(ferrograd.tensor([10, 20, 30]), 0, places, out=places).tolist() == places.tolist() == [30, 10, 20]
+    mask[mask] = False
+    assert not mask.any()
     # Read before they are written to.
     assert values(x[1:].clone().ldexp_(x[:-1])) == values(x.clone()[1:].ldexp_(x[:-1])) == [1, 4, 12, 32]
     memory = x.clone()

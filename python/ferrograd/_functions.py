@@ -84,7 +84,8 @@ _OVERLAP = {
     **dict.fromkeys("addbmm addmm addmv addr baddbmm ldexp".split(), "whole first"),
     **dict.fromkeys("index_add index_copy index_reduce scatter scatter_add scatter_reduce".split(), "whole first only"),
     **dict.fromkeys("aminmax kthvalue max min mode".split(), "whole if one"),
-    **dict.fromkeys("complex cross diff gather index_select kron masked_select polar take take_along_dim".split(), "none"),
+    **dict.fromkeys("complex cross diff index_select kron masked_select polar take".split(), "none"),
+    **dict.fromkeys(["gather", "take_along_dim"], "whole but first"),
 }
 
 

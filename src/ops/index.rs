@@ -54,6 +54,11 @@ impl Item {
     }
 }
 
+/// Whether one value is to be written where a mask is true.
+pub(crate) fn is_one_mask(indices: &[Tensor], values: &Tensor, accumulate: bool) -> bool {
+    !accumulate && values.numel() == 1 && matches!(indices, [index] if is_mask(index))
+}
+
 fn is_mask(index: &Tensor) -> bool {
     matches!(index.dtype(), DType::Bool | DType::U8)
 }
@@ -172,6 +177,8 @@ impl Tensor {
             value.check_overlap(&x)?;
             return overwrite(if is_number { "fill_" } else { "copy_" }, &x, &value);
         }
+        let indices = items.iter().filter_map(|item| if let Item::Tensor(index) = item { Some(index) } else { None });
+        check_indices(&x, indices, mask.is_some() && value.rank() == 0)?;
         if let (Some((at, mask)), 0) = (mask, value.rank()) {
             let value = value.to_dtype(x.dtype())?;
             let mut sizes = vec![1; at];
@@ -201,7 +208,7 @@ impl Tensor {
                 crate::interpreter::warn(BYTE_MASK)?;
             }
         }
-        let one_mask = !accumulate && indices.len() == 1 && is_mask(&indices[0]) && values.numel() == 1;
+        let one_mask = is_one_mask(indices, values, accumulate);
         if values.dtype() != self.dtype() && !one_mask {
             return runtime_error!(
                 "Index put requires the source and destination dtypes match, got {} for the destination and {} for the source.",
@@ -220,6 +227,12 @@ impl Tensor {
         }
         self.with_places("index_put", &places, values, accumulate)
     }
+}
+
+/// Fails if an index shares memory with `x`, which is to be written to at its places; one that is filled in where it is true may be
+/// the tensor itself.
+pub(crate) fn check_indices<'a>(x: &Tensor, indices: impl IntoIterator<Item = &'a Tensor>, fills: bool) -> Result<()> {
+    indices.into_iter().try_for_each(|index| if fills { index.check_overlap(x) } else { index.check_apart(x) })
 }
 
 /// Errors count dims of the indexed tensor, not of the view.

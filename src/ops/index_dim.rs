@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 
 use super::arguments::{Operand, Tensors};
 use super::expanded::write_value;
+use super::index::{check_indices, is_one_mask};
 use super::places::{Places, checked_places};
 use super::scatter::{Along, Reduce};
 use crate::dtype::{DType, Scalar};
@@ -229,6 +230,7 @@ impl Tensor {
     #[pyo3(signature = (indices, values, accumulate=false))]
     fn index_put_<'py>(slf: Bound<'py, Self>, indices: Tensors, values: &Tensor, accumulate: bool) -> PyResult<Bound<'py, Self>> {
         values.check_apart(&slf.borrow())?;
+        check_indices(&slf.borrow(), &indices.0, is_one_mask(&indices.0, values, accumulate))?;
         if accumulate {
             in_place("index_put_", &slf.borrow(), values.requires_grad(), |x| x.put_items(&indices.0, values, true))?;
         } else {

@@ -78,6 +78,8 @@ enum Overlap {
     WholeFirst,
     /// The first operand alone, if it is as `out` is.
     WholeFirstOnly,
+    /// Those that are as `out` is, but not the first operand.
+    WholeButFirst,
     /// Those that are as `out` is, and none if `out` is several tensors.
     WholeIfOne,
     /// None.
@@ -105,6 +107,7 @@ impl Overlap {
             let whole = match self {
                 Overlap::WholeFirst if i > 0 => continue,
                 Overlap::WholeFirstOnly => i == 0,
+                Overlap::WholeButFirst => i > 0,
                 Overlap::WholeIfOne => outs.len() == 1,
                 rule => rule != Overlap::None,
             };
@@ -378,8 +381,8 @@ pub fn write_output(name: &str, target: &Bound<'_, Tensor>, result: &Tensor, war
 /// The function form of a method, or of a function. `first` says what stands first: a "tensor", a tensor or a "number" ("number
 /// beside tensor": not two of these), or "any"thing; `out` which dtypes that may have: "castable", "same", "same kind", "same with
 /// numbers" or one that "decides"; None if there is no `out`. `overlap` says which operands may lie in the memory of `out`: "any",
-/// those that are as it is as a "whole" ("whole first": any but the first; "whole first only": and none but the first; "whole if
-/// one": none if it is several), or "none".
+/// those that are as it is as a "whole" ("whole first": any but the first; "whole first only": and none but the first; "whole but
+/// first": not the first; "whole if one": none if it is several), or "none".
 #[pyfunction]
 #[pyo3(signature = (method, *, first="tensor", out=None, overlap="any", second=false))]
 pub fn _function_form<'py>(
@@ -409,6 +412,7 @@ pub fn _function_form<'py>(
         "whole" => Overlap::Whole,
         "whole first" => Overlap::WholeFirst,
         "whole first only" => Overlap::WholeFirstOnly,
+        "whole but first" => Overlap::WholeButFirst,
         "whole if one" => Overlap::WholeIfOne,
         "none" => Overlap::None,
         _ => Overlap::Any,
