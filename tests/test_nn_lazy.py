@@ -67,3 +67,21 @@ def test_lazy_layers_refuse():
     loaded.load_state_dict(nn.Linear(3, 4).state_dict())
     with pytest.raises(AssertionError):
         loaded(ferrograd.ones(2, 2))
+
+
+@pytest.mark.parametrize("kind", [nn.UninitializedParameter, nn.UninitializedBuffer])
+def test_functions_refuse_what_has_no_shape(kind):
+    x, u = ferrograd.ones(2), kind()
+    for call in (
+        lambda: ferrograd.add(u, u),
+        lambda: ferrograd.mul(x, u),
+        lambda: ferrograd.sum(u),
+        lambda: ferrograd.matmul(x, u),
+        lambda: ferrograd.cat([x, u]),
+        lambda: ferrograd.stack((u, u)),
+        lambda: u == u,
+        lambda: bool(u),
+    ):
+        with pytest.raises(ValueError, match="Attempted to use an uninitialized parameter in "):
+            call()
+    assert kind.__hash__ is ferrograd.Tensor.__hash__ and u in {u}

@@ -140,6 +140,11 @@ unsafe extern "C" fn call(
             error.restore(py);
             return std::ptr::null_mut();
         }
+        let name = Borrowed::from_ptr(py, function.name);
+        if let Err(error) = (0..count).try_for_each(|i| ask_for_method(Borrowed::from_ptr(py, *args.add(i)), name)) {
+            error.restore(py);
+            return std::ptr::null_mut();
+        }
         if kwnames.is_null() && count > 0 {
             let first = Borrowed::from_ptr(py, *args);
             if first.is_instance_of::<Tensor>() || function.rules.first == First::Any {
@@ -157,6 +162,17 @@ unsafe extern "C" fn call(
             }
         }
     }
+}
+
+/// Asks a tensor whose class looks after its attributes for a method: that of uninitialized parameters refuses.
+pub fn ask_for_method<'py>(object: Borrowed<'_, 'py, PyAny>, name: Borrowed<'_, 'py, PyAny>) -> PyResult<()> {
+    // SAFETY: the class of a valid object.
+    let getter = unsafe { (*ffi::Py_TYPE(object.as_ptr())).tp_getattro };
+    let plain = getter.is_none_or(|getter| getter as usize == ffi::PyObject_GenericGetAttr as *const () as usize);
+    if !plain && object.is_instance_of::<Tensor>() {
+        object.getattr_opt(name.cast::<PyString>()?)?;
+    }
+    Ok(())
 }
 
 unsafe fn keyword_count(kwnames: *mut ffi::PyObject) -> usize {

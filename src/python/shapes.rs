@@ -3,9 +3,10 @@
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyList, PyString, PyTuple};
-use pyo3::{Borrowed, FromPyObject};
+use pyo3::{Borrowed, FromPyObject, intern};
 
 use super::arguments::type_name;
+use super::function::ask_for_method;
 use crate::dtype::DType;
 use crate::ops::arguments::{Dims, IntList, IntOrInts, IntPair, Padding, Several, Shapes, Sizes, Tensors, ViewAs, Whole};
 use crate::tensor::Tensor;
@@ -86,6 +87,7 @@ fn tensors(ob: &Bound<'_, PyAny>) -> PyResult<Vec<Tensor>> {
     }
     let element = |(place, item): (usize, PyResult<Bound<'_, PyAny>>)| {
         let item = item?;
+        ask_for_method(item.as_borrowed(), intern!(item.py(), "as_subclass").as_any().as_borrowed())?;
         match item.cast::<Tensor>() {
             Ok(tensor) => Ok(tensor.borrow().clone()),
             Err(_) => Err(PyTypeError::new_err(format!("expected Tensor as element {place}, but got {}", type_name(&item)))),

@@ -144,7 +144,8 @@ def _refusing(name):
 for _name in ("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor", "lshift", "rshift"):
     for _form in (f"__{_name}__", f"__r{_name}__", f"__i{_name}__"):
         setattr(UninitializedTensorMixin, _form, _refusing(_form))
-for _form in ("__neg__", "__abs__", "__invert__", "__lt__", "__le__", "__gt__", "__ge__", "__getitem__", "__setitem__", "__len__"):
+for _form in "neg abs invert eq ne lt le gt ge bool getitem setitem len".split():
+    _form = f"__{_form}__"
     setattr(UninitializedTensorMixin, _form, _refusing(_form))
 
 
