@@ -38,8 +38,9 @@ pub struct Mode {
 }
 
 impl Mode {
+    /// See [`is_recording`].
     #[inline]
-    fn records(self) -> bool {
+    pub fn records(self) -> bool {
         (self.grad || self.forward == Forward::Followed) && (!self.inference || self.always)
     }
 }

@@ -12,6 +12,7 @@ use super::chain::{self, Level, Part};
 use super::held::Role;
 use super::hooks::NodeHooks;
 use super::meta::{Hook, Meta};
+use super::mode::{self, Mode};
 use super::sample::Maps;
 use super::saved::{self, Packed};
 use crate::dtype::DType;
@@ -127,22 +128,27 @@ impl Edge {
         !matches!(self, Edge::None)
     }
 
-    /// Whether a gradient is wanted that the user can see.
-    pub fn is_shown(&self) -> bool {
+    /// See the same of [`Node`].
+    #[inline]
+    fn leads_to(&self) -> u8 {
         match self {
-            Edge::None => false,
-            Edge::Node(node, _) => node.is_shown(),
-            Edge::Leaf(meta) => meta.is_shown(),
+            Edge::None => 0,
+            Edge::Node(node, _) => node.leads_to.load(Ordering::Relaxed),
+            Edge::Leaf(meta) if meta.is_shown() => SHOWN,
+            Edge::Leaf(_) => DUAL,
         }
     }
 
+    /// Whether a gradient is wanted that the user can see.
+    #[inline]
+    pub fn is_shown(&self) -> bool {
+        self.leads_to() & SHOWN != 0
+    }
+
     /// Whether it leads to what carries a tangent.
+    #[inline]
     pub fn is_dual(&self) -> bool {
-        match self {
-            Edge::None => false,
-            Edge::Node(node, _) => node.is_dual(),
-            Edge::Leaf(meta) => !meta.is_shown(),
-        }
+        self.leads_to() & DUAL != 0
     }
 }
 
@@ -365,10 +371,7 @@ impl Node {
             Input { edge, shape: input.shape.clone(), dtype: input.dtype }
         };
         let inputs = self.inputs.iter().map(&mut redirect).collect();
-        let again = unpacked(self.op, self.outputs, inputs, self.saves, self.rules.lock().clone());
-        if !self.is_shown() {
-            again.hide();
-        }
+        let again = unpacked(self.op, self.outputs, inputs, self.saves, self.rules.lock().clone(), !self.is_shown());
         if let Some(extras) = self.extras.get() {
             *again.extras().watched.lock() = extras.watched.lock().clone();
             *again.extras().packed.lock() = extras.packed.lock().clone();
@@ -511,14 +514,19 @@ pub struct Recorder {
 impl Recorder {
     /// For an op with this name.
     pub fn new(op: &'static str) -> Recorder {
-        let mode = super::mode::mode();
-        let (dual_only, any_normal) = (!mode.grad, mode.inference);
-        Recorder { op, inputs: Inputs::new(), records: true, dual_only, any_on_tape: false, any_normal, sample_of: Maps::NONE }
+        Recorder::within(mode::mode(), op, true)
     }
 
     /// For an op that has answered `y`, which may not be recorded.
     pub fn of(op: &'static str, y: &Tensor) -> Recorder {
-        Recorder { records: super::is_recording() && y.dtype().is_inexact(), ..Recorder::new(op) }
+        let mode = mode::mode();
+        Recorder::within(mode, op, mode.records() && y.dtype().is_inexact())
+    }
+
+    #[inline(always)]
+    fn within(mode: Mode, op: &'static str, records: bool) -> Recorder {
+        let (dual_only, any_normal) = (!mode.grad, mode.inference);
+        Recorder { op, inputs: Inputs::new(), records, dual_only, any_on_tape: false, any_normal, sample_of: Maps::NONE }
     }
 
     /// Adds an input; whether it wants a gradient.
@@ -551,7 +559,7 @@ impl Recorder {
         if !(self.any_on_tape && (self.any_normal || copies)) {
             return Ok(y);
         }
-        let node = node(self.op, 1, self.inputs, saves, rules);
+        let node = packed(self.op, 1, self.inputs, saves, rules, self.dual_only);
         node.check_inputs()?;
         if saved::is_active() {
             saved::check()?;
@@ -570,7 +578,7 @@ impl Recorder {
         if !self.any_normal || self.dual_only && !self.any_on_tape {
             return Ok(outputs);
         }
-        let node = node(self.op, outputs.len(), self.inputs, saves, Rules::Joint(rule));
+        let node = packed(self.op, outputs.len(), self.inputs, saves, Rules::Joint(rule), self.dual_only);
         node.check_inputs()?;
         let place = |(i, y): (usize, Tensor)| if y.dtype().is_inexact() { y.with_origin(node.clone(), i) } else { y };
         if saved::is_active() {
@@ -582,10 +590,13 @@ impl Recorder {
 
 /// Makes a node.
 pub fn node(op: &'static str, outputs: usize, inputs: Inputs, saves: bool, rules: Rules) -> Arc<Node> {
-    let node = unpacked(op, outputs, inputs, saves, rules);
-    if !super::mode::mode().grad {
-        node.hide();
-    }
+    packed(op, outputs, inputs, saves, rules, !mode::mode().grad)
+}
+
+/// Makes a node, `dual_only` if only for tangents, and packs what its rules hold.
+#[inline(always)]
+fn packed(op: &'static str, outputs: usize, inputs: Inputs, saves: bool, rules: Rules, dual_only: bool) -> Arc<Node> {
+    let node = unpacked(op, outputs, inputs, saves, rules, dual_only);
     if saved::is_active() {
         saved::pack_for(&node);
     }
@@ -594,16 +605,15 @@ pub fn node(op: &'static str, outputs: usize, inputs: Inputs, saves: bool, rules
 
 /// Makes a node of one input whose rule holds no tensor. It may come in the middle of another op, and leaves the tensors to that.
 pub fn node_between(op: &'static str, input: Input, rule: Rule) -> Arc<Node> {
-    unpacked(op, 1, smallvec::smallvec![input], false, Rules::Each(Arc::new(vec![Some(rule)])))
+    unpacked(op, 1, smallvec::smallvec![input], false, Rules::Each(Arc::new(vec![Some(rule)])), false)
 }
 
-fn unpacked(op: &'static str, outputs: usize, inputs: Inputs, saves: bool, rules: Rules) -> Arc<Node> {
+fn unpacked(op: &'static str, outputs: usize, inputs: Inputs, saves: bool, rules: Rules, dual_only: bool) -> Arc<Node> {
     let rules = Mutex::new(rules);
-    let mut leads_to = if inputs.iter().any(|input| input.edge.is_some()) { 0 } else { SHOWN };
-    for input in &inputs {
-        leads_to |= if input.edge.is_shown() { SHOWN } else { 0 } | if input.edge.is_dual() { DUAL } else { 0 };
-    }
-    let leads_to = AtomicU8::new(leads_to);
+    // Outputs of one that leads nowhere require a gradient none the less.
+    let nowhere = if inputs.iter().any(|input| input.edge.is_some()) { 0 } else { SHOWN };
+    let leads_to = inputs.iter().fold(nowhere, |found, input| found | input.edge.leads_to());
+    let leads_to = AtomicU8::new(if dual_only { leads_to & !SHOWN } else { leads_to });
     let node = Arc::new(Node { id: next_id(), op, outputs, inputs, saves, leads_to, rules, extras: OnceLock::new() });
     if anomaly::is_enabled() {
         anomaly::remember(&node);
