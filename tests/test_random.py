@@ -195,3 +195,17 @@ def test_multinomial_draws_in_the_order_of_memory():
     assert rows.flatten().tolist() == [3, 2, 2]
     torch.manual_seed(3)
     assert weights[:, ::2].multinomial(1).shape == (3, 1)
+
+
+def test_parameters_of_fills_are_numbers():
+    """Or 0-d tensors that need no gradient."""
+    x, one = torch.zeros(3), torch.tensor(1.0)
+    torch.manual_seed(3)
+    wanted = x.normal_(1.0, 2.0).clone()
+    torch.manual_seed(3)
+    assert x.normal_(one, std=torch.tensor(2)).equal(wanted)
+    for fill in ("normal_", "log_normal_", "uniform_", "exponential_", "cauchy_", "geometric_"):
+        for wrong in (one.clone().requires_grad_(), one.view(1), torch.zeros(3), "1", 1j):
+            with pytest.raises(TypeError, match="must be (float|real number), not"):
+                getattr(x, fill)(wrong)
+    assert x.equal(wanted)

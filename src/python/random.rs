@@ -418,16 +418,16 @@ impl Limit {
     }
 }
 
-/// In-place fills: `name_(signature)(arguments) |tensor, source| fill;`, each with a `generator` besides.
+/// In-place fills: `name_(signature)(arguments) |tensor, source| fill;`, of floats, each with a `generator` besides.
 macro_rules! fills {
-    ($($(#[$doc:meta])* $name:ident($($sig:tt)*)($($arg:ident: $ty:ty),*) |$x:ident, $source:ident| $body:expr;)+) => {$(
+    ($($(#[$doc:meta])* $name:ident($($sig:tt)*)($($arg:ident),*) |$x:ident, $source:ident| $body:expr;)+) => {$(
         #[pymethods]
         impl Tensor {
             $(#[$doc])*
             #[pyo3(signature = ($($sig)*, *, generator=None))]
             fn $name<'py>(
                 slf: Bound<'py, Self>,
-                $($arg: $ty,)*
+                $(#[pyo3(from_py_with = real)] $arg: f64,)*
                 generator: Option<Bound<'py, GeneratorObject>>,
             ) -> PyResult<Bound<'py, Self>> {
                 let ($x, $source) = (slf.borrow().clone(), &source(generator.as_ref()));
@@ -440,26 +440,44 @@ macro_rules! fills {
 
 fills! {
     /// Fills the tensor with uniform numbers from `[from, to)`.
-    uniform_(from=0.0, to=1.0)(from: f64, to: f64) |x, source| x.uniform_in_place(from, to, source);
+    uniform_(from=0.0, to=1.0)(from, to) |x, source| x.uniform_in_place(from, to, source);
     /// Fills the tensor with normal numbers.
-    normal_(mean=0.0, std=1.0)(mean: f64, std: f64) |x, source| x.normal_in_place(mean, std, source);
+    normal_(mean=0.0, std=1.0)(mean, std) |x, source| x.normal_in_place(mean, std, source);
     /// Fills the tensor with exponential numbers of a rate.
-    exponential_(lambd=1.0)(lambd: f64) |x, source| x.exponential_in_place(lambd, source);
+    exponential_(lambd=1.0)(lambd) |x, source| x.exponential_in_place(lambd, source);
     /// Fills the tensor with numbers of the Cauchy distribution.
-    cauchy_(median=0.0, sigma=1.0)(median: f64, sigma: f64) |x, source| x.cauchy_in_place(median, sigma, source);
+    cauchy_(median=0.0, sigma=1.0)(median, sigma) |x, source| x.cauchy_in_place(median, sigma, source);
     /// Fills the tensor with how many trials of probability `p` the first success takes.
-    geometric_(p)(p: f64) |x, source| x.geometric_in_place(p, source);
+    geometric_(p)(p) |x, source| x.geometric_in_place(p, source);
     /// Fills the tensor with exponentials of normal numbers.
-    log_normal_(mean=1.0, std=2.0)(mean: f64, std: f64) |x, source| x.log_normal_in_place(mean, std, source);
-    /// Fills the tensor with zeros and ones, ones with probability `p`, a number or a tensor.
-    bernoulli_(p=Operand::Number(Scalar::Float(0.5)))(p: Operand) |x, source| match p {
-        Operand::Number(p) => x.bernoulli_in_place(p.to_f64(), source),
-        Operand::Tensor(p) => x.bernoulli_from_in_place(&p, source),
-    };
+    log_normal_(mean=1.0, std=2.0)(mean, std) |x, source| x.log_normal_in_place(mean, std, source);
+}
+
+/// A float, also as a 0-d tensor that needs no gradient.
+fn real(ob: &Bound<'_, PyAny>) -> PyResult<f64> {
+    match ob.cast::<Tensor>().map(|x| x.borrow().clone()) {
+        Ok(x) if x.rank() > 0 || x.requires_grad() => Err(PyTypeError::new_err("must be float, not Tensor")),
+        _ => ob.extract(),
+    }
 }
 
 #[pymethods]
 impl Tensor {
+    /// Fills the tensor with zeros and ones, ones with probability `p`, a number or a tensor.
+    #[pyo3(signature = (p=Operand::Number(Scalar::Float(0.5)), *, generator=None))]
+    fn bernoulli_<'py>(
+        slf: Bound<'py, Self>,
+        p: Operand,
+        generator: Option<Bound<'py, GeneratorObject>>,
+    ) -> PyResult<Bound<'py, Self>> {
+        let (x, source) = (slf.borrow().clone(), source(generator.as_ref()));
+        match p {
+            Operand::Number(p) => x.bernoulli_in_place(p.to_f64(), &source)?,
+            Operand::Tensor(p) => x.bernoulli_from_in_place(&p, &source)?,
+        }
+        Ok(slf)
+    }
+
     /// Zeros and ones, ones with the probabilities in this tensor, or with probability `p`.
     ///
     /// Derivative: 0.
