@@ -71,9 +71,7 @@ def segment_reduce(data, reduce, *, lengths=None, indices=None, offsets=None, ax
     axis %= rank
     given = lengths if lengths is not None else offsets
     y = _reduced(data, kind, *_lengths(op, data, lengths, offsets, axis, unsafe), axis, initial)
-    # What torch saves besides.
-    _autograd._watch(y, [data, given, y])
-    return y
+    return _autograd._saving(y, [data, given])
 
 
 def _reduced(data, kind, starts, lengths, axis, initial):
@@ -153,8 +151,7 @@ def _unsafe_masked_index(input, mask, indices, fill):
         shape = _C.broadcast_shapes(*(index.shape for index in indices if index is not None))
         return input.new_full([*shape, *input.shape[len(indices) :]], fill)
     y = input[picked].masked_fill(mask.logical_not(), fill)
-    _autograd._watch(y, [mask, *(index for index in indices if index is not None)])
-    return y
+    return _autograd._saving(y, [mask, *(index for index in indices if index is not None)], False)
 
 
 def _unsafe_masked_index_put_accumulate(input, mask, indices, values):
@@ -167,5 +164,4 @@ def _unsafe_masked_index_put_accumulate(input, mask, indices, values):
     places = _C.arange(input.numel()).view(input.shape)[picked]
     added = input.new_zeros(input.numel()).index_add(0, places.flatten(), values.expand(places.shape).flatten())
     y = input + added.view(input.shape)
-    _autograd._watch(y, [*[mask][: values.requires_grad], *(index for index in indices if index is not None)])
-    return y
+    return _autograd._saving(y, [*[mask][: values.requires_grad], *(index for index in indices if index is not None)], False)

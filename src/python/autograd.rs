@@ -36,8 +36,8 @@ use crate::tape::sample::Samples;
 use crate::tape::{Grad, GradObject, Meta};
 use crate::tensor::Tensor;
 
-/// A result of several ops that torch has in one: its backward fails if an operand, or unless told otherwise the result, has been
-/// written to, as torch saves them.
+/// What a function in Python, an op in torch, has just answered: its backward fails if an operand, or unless told otherwise the
+/// result, has been written to, as torch saves them.
 #[pyfunction]
 #[pyo3(signature = (result, operands, result_too=true))]
 pub fn _saving(result: &Tensor, operands: Vec<PyRef<'_, Tensor>>, result_too: bool) -> Tensor {
@@ -564,13 +564,6 @@ pub fn _sample(tensor: &Tensor, stride: usize) -> Tensor {
 #[pyfunction]
 pub fn _depends_on(tensor: &Bound<'_, Tensor>, number: u64) -> bool {
     level::depends_on(&tensor.borrow(), number)
-}
-
-/// Of what a function in Python has just answered: its backward fails if one of these has been written to. Torch saves them.
-#[pyfunction]
-pub fn _watch(y: &Tensor, tensors: Vec<PyRef<'_, Tensor>>) {
-    let tensors: Vec<&Tensor> = tensors.iter().map(|x| &**x).collect();
-    let _same = y.clone().watching(&tensors);
 }
 
 /// What a function that is mapped over `batch` answers for its samples, as a view of that, with a dim for the samples; `stride` is

@@ -100,7 +100,7 @@ def scaled_dot_product_attention(
     if dropout_p > 0.0:
         weights = functional.dropout(weights, dropout_p)
     y = weights @ value
-    return _C._nn._saving(y, saved) if fused else y
+    return _C._autograd._saving(y, saved) if fused else y
 
 
 def _require(holds, message):

@@ -31,5 +31,5 @@ def bilinear(input1, input2, weight, bias=None):
     # Torch does it in one op, which saves of the three what another one's gradient is made of.
     factors = (x, weight, z)
     saved = [a for a in factors if any(b.requires_grad for b in factors if b is not a)]
-    y = _C._nn._saving(rows.bmm(z.unsqueeze(-1)), saved, False).reshape(*input1.shape[:-1], out)
+    y = _C._autograd._saving(rows.bmm(z.unsqueeze(-1)), saved, False).reshape(*input1.shape[:-1], out)
     return y if bias is None else y + bias

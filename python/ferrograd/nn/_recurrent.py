@@ -1,7 +1,7 @@
 """Recurrent layers and cells as functions of their inputs, states and weights."""
 
 from ferrograd import _C
-from ferrograd._C import Tensor, _nn, cat, stack, zeros_like
+from ferrograd._C import Tensor, _autograd, _nn, cat, stack, zeros_like
 
 __all__ = ["gru", "gru_cell", "lstm", "lstm_cell", "rnn_relu", "rnn_relu_cell", "rnn_tanh", "rnn_tanh_cell"]
 
@@ -103,7 +103,7 @@ def _cell(kind, input, hx, w_ih, w_hh, b_ih, b_hh):
         params = w_ih, w_hh, zeros_like(b_hh) if b_ih is None else b_ih, zeros_like(b_ih) if b_hh is None else b_hh
     state, *others = _nn._recurrent_layer(kind, input, [input.shape[0]], hx, params, len(params) == 4, False)
     # The derivatives of the plain ones are made of their results.
-    return [_nn._saving(state, ()) if kind.startswith("rnn") else state, *others]
+    return [_autograd._saving(state, ()) if kind.startswith("rnn") else state, *others]
 
 
 def lstm_cell(input, hx, w_ih, w_hh, b_ih=None, b_hh=None):
