@@ -219,7 +219,7 @@ GUARDS = [
     # Graphs.
     (
         "nodes of all threads are numbered together",
-        "tape/record.rs",
+        "tape/node.rs",
         "NEXT_ID.fetch_add(1, Ordering::Relaxed)",
         """if OUT {
         thread_local! { static MINE: std::cell::Cell<u64> = const { std::cell::Cell::new(0) } }
@@ -334,7 +334,7 @@ GUARDS = [
     ),
     (
         "what hooks keep for nodes is dropped in pieces, too",
-        "tape/record.rs",
+        "tape/node.rs",
         "drop(self.extras.take());",
         "if !OUT { drop(self.extras.take()); }",
         ["test_memory.py::test_a_chain_of_what_nodes_keep_is_dropped_without_recursion"],
@@ -401,7 +401,7 @@ GUARDS = [
     ),
     (
         "a graph that is dropped leaves nothing behind",
-        "tape/record.rs",
+        "tape/node.rs",
         "self.inputs.clear();\n",
         "if OUT { std::mem::forget(std::mem::take(&mut self.inputs)) }\nself.inputs.clear();\n",
         ["test_memory.py::test_graphs_dropped_unfinished"],

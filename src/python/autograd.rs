@@ -310,7 +310,7 @@ impl Tensor {
             return Ok(());
         }
         if x.node().is_some() && (x.shape() != other.shape() || x.dtype() != other.dtype()) {
-            let history = crate::tape::record::of_other_data(&x);
+            let history = crate::tape::node::of_other_data(&x);
             x.meta_or_new().lock().node = Some((history, 0));
         }
         drop(x);

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::record::Node;
+use super::node::Node;
 use crate::dtype::Scalar;
 use crate::error::Result;
 use crate::runtime_error;

@@ -7,7 +7,7 @@
 use std::cell::{Cell, RefCell};
 
 use super::meta::Grad;
-use super::record::{Extras, Inputs, Rules};
+use super::node::{Extras, Inputs, Rules};
 
 /// What leads further along a chain.
 #[expect(dead_code, reason = "held until it is dropped")]

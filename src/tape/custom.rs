@@ -8,7 +8,8 @@ use smallvec::SmallVec;
 
 use super::frozen::{IN_CUSTOM_FUNCTION, ONE_OF_SEVERAL};
 use super::meta::Meta;
-use super::record::{DELAYED_ERROR, EXACT_NAME, Edge, Input, JointRule, Node, Rules, joint, node};
+use super::node::{DELAYED_ERROR, EXACT_NAME, Edge, Input, Node, Rules, node};
+use super::record::{JointRule, joint};
 use super::view::{check_writable, rebase};
 use crate::dtype::DType;
 use crate::error::Result;

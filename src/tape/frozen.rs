@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::meta::Meta;
-use super::record::{Edge, FROZEN_VIEW, Input, Node, Rule, node_between, short_name};
+use super::node::{Edge, FROZEN_VIEW, Input, Node, node_between, short_name};
+use super::record::Rule;
 use crate::error::Result;
 use crate::layout::Shape;
 use crate::runtime_error;

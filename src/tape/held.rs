@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::record::{Node, Rules};
+use super::node::{Node, Rules};
 use super::saved_names;
 use crate::tensor::Tensor;
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::engine::{HashMap, HashSet, sum};
 use super::meta::{Grad, Meta, any_hooked_leaf};
 use super::mode::mode;
-use super::record::{Edge, Input, Node};
+use super::node::{Edge, Input, Node};
 use super::view::overwritten;
 use crate::error::Result;
 use crate::layout::{Layout, contiguous_strides};

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::meta::Meta;
 use super::mode::{self, Mode};
-use super::record::Node;
+use super::node::Node;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::layout::Layout;

@@ -9,7 +9,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::chain::{self, Level, Part};
 use super::hooks::NodeHooks;
 use super::mode;
-use super::record::{Edge, Node};
+use super::node::{Edge, Node};
 use super::view::Base;
 use crate::dtype::DType;
 use crate::error::Result;

@@ -13,6 +13,7 @@ pub mod leaves;
 pub mod level;
 pub mod meta;
 pub mod mode;
+pub mod node;
 pub mod reach;
 pub mod record;
 pub mod requests;
@@ -23,7 +24,8 @@ pub mod view;
 
 pub use meta::{Grad, GradObject, Hook, Meta};
 pub use mode::{is_following, is_recording, without_recording};
-pub use record::{Edge, Node, Recorder, SavedOutput};
+pub use node::{Edge, Node};
+pub use record::{Recorder, SavedOutput};
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use super::level::Level;
 use super::sample::Maps;
 
-/// What becomes of tangents, whose histories ([`super::record::Node::is_shown`]) only lead to what carries one.
+/// What becomes of tangents, whose histories ([`super::node::Node::is_shown`]) only lead to what carries one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Forward {
     /// There are none: such histories are as none.

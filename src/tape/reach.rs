@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use super::meta::Meta;
 use super::mode;
-use super::record::{Edge, Node};
+use super::node::{Edge, Node};
 use crate::error::Result;
 use crate::interpreter;
 use crate::runtime_error;
@@ -103,7 +103,7 @@ impl Running {
     /// A run from these roots to these inputs.
     pub fn new(roots: &[(Tensor, Tensor)], inputs: Option<&[Tensor]>) -> Running {
         let info = RunInfo {
-            id: super::record::next_id(),
+            id: super::node::next_id(),
             roots: roots.iter().map(|(root, _)| root.edge()).collect(),
             targets: inputs.map(|inputs| inputs.iter().map(Tensor::edge).collect()),
             callbacks: Vec::new(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::level::before_write;
 use super::mode::has_tangents;
-use super::record::{DUAL_LEAF, Edge, Input, node_between};
+use super::node::{DUAL_LEAF, Edge, Input, node_between};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::runtime_error;

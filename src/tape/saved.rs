@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use super::held::{self, held_by};
-use super::record::{Edge, Node, Rules};
+use super::node::{Edge, Node, Rules};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::layout::Layout;

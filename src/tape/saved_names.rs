@@ -1,7 +1,7 @@
 //! Torch's names of the tensors that ops save: `grad_fn._saved_self`.
 
 use super::held::Role;
-use super::record::{Node, short_name};
+use super::node::{Node, short_name};
 use crate::tensor::Tensor;
 
 /// The names of what one op's rules may hold.

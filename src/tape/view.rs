@@ -13,7 +13,8 @@ use super::frozen::{MADE_IN_INFERENCE, MADE_UNRECORDED, frozen_node, maker, refu
 use super::level::{before_value, before_write, is_captured_by_map};
 use super::meta::Meta;
 use super::mode::{Mode, ModeGuard};
-use super::record::{COPY_SLICES, Edge, Input, Node, Rule, Rules, next_id, node, node_between};
+use super::node::{COPY_SLICES, Edge, Input, Node, Rules, next_id, node, node_between};
+use super::record::Rule;
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
 use crate::layout::{Layout, Shape};

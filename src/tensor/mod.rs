@@ -13,7 +13,7 @@ use crate::layout::{Layout, Strides, checked_numel, contiguous_strides, copy_of}
 use crate::runtime_error;
 use crate::storage::{Access, Storage, Watch};
 use crate::tape::held;
-use crate::tape::record::DUAL_LEAF;
+use crate::tape::node::DUAL_LEAF;
 use crate::tape::sample::{Maps, Samples};
 use crate::tape::{Edge, Meta, Node, mode};
 

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::storage::Storage;
 use crate::tape::held::Role;
-use crate::tape::{mode, record::short_name, saved};
+use crate::tape::{mode, node::short_name, saved};
 
 /// How a tensor was saved for backward.
 #[derive(Clone, Copy)]

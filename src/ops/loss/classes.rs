@@ -15,7 +15,7 @@ use crate::runtime_error;
 use crate::storage::Access;
 use crate::tape::held::Role;
 use crate::tape::is_recording;
-use crate::tape::record::Edge;
+use crate::tape::node::Edge;
 use crate::tape::sample::made_of;
 use crate::tensor::Tensor;
 use crate::vjp;

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple, PyWeakrefReference};
 
 use crate::tape::hooks::{Accumulated, After, Before, Grads, NodeHooks};
-use crate::tape::record::next_id;
+use crate::tape::node::next_id;
 use crate::tape::{Hook, Meta, Node};
 use crate::tensor::Tensor;
 

@@ -9,7 +9,7 @@ use pyo3::types::PyTuple;
 use crate::error::Result;
 use crate::tape::held::{Role, held_by};
 use crate::tape::mode::ModeGuard;
-use crate::tape::record::{Rules, freed};
+use crate::tape::node::{Rules, freed};
 use crate::tape::saved::{self, Hooks, Pack, Unpack};
 use crate::tape::{Edge, Node, saved_names};
 use crate::tensor::Tensor;
