@@ -72,7 +72,7 @@ pub fn show(x: &Bound<'_, Tensor>, new: &Tensor) -> PyResult<Tensor> {
     before_show(&x.borrow(), || {
         let (x, old) = (x.clone().unbind(), x.borrow().clone());
         Rc::new(move || Python::attach(|py| Ok(shown_at_once(x.bind(py), &old).map(drop)?)))
-    });
+    })?;
     shown_at_once(x, new)
 }
 

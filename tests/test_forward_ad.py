@@ -178,6 +178,97 @@ def dual_of(function, x=X, v=V):
         return [forward_ad.unpack_dual(y).tangent for y in (y if isinstance(y, tuple) else (y,))]
 
 
+def written_between(use, *writes):
+    """The tangents of ``use(dual, w)`` before and after each write to `w`, all computed at the end, and what they should be."""
+    w = tensor(2.0, 3.0)
+    with forward_ad.dual_level():
+        x, results, expected = forward_ad.make_dual(X, V), [], []
+        for write in (*writes, lambda w: None):
+            results.append(use(x, w))
+            expected.append(use(x, w.clone()))
+            write(w)
+        return [forward_ad.unpack_dual(y).tangent for y in results], [forward_ad.unpack_dual(y).tangent for y in expected]
+
+
+def test_what_tangents_are_computed_from_may_be_written_to():
+    def step(w):
+        w = ferrograd.nn.Parameter(w.detach())
+        (w * w).sum().backward()
+        ferrograd.optim.Adam([w]).step()
+
+    def data(w):
+        w.data = tensor(5.0, 7.0)
+
+    writes = (
+        lambda w: w.mul_(2),
+        lambda w: w.__setitem__(0, 9.0),
+        lambda w: w[1:].exp_(),
+        lambda w: w.copy_(X),
+        lambda w: w.fill_(3),
+        lambda w: w.uniform_(),
+        lambda w: ferrograd.exp(X, out=w),
+        lambda w: w.data.add_(1),
+        step,
+        data,
+        lambda w: w.set_(tensor(1.0, 5.0)),
+    )
+    for use in (lambda x, w: x * w, lambda x, w: (x * w).sin() * w, lambda x, w: x @ ferrograd.outer(w, w), lambda x, w: x**w):
+        found, expected = written_between(use, *writes)
+        assert all(a.equal(b) for a, b in zip(found, expected)) and len({tuple(a.tolist()) for a in found}) == len(found)
+
+
+def test_results_that_are_written_to_have_led_to_tangents_before():
+    with forward_ad.dual_level():
+        memory = X.clone()
+        x = forward_ad.make_dual(memory, V)
+        y = x.exp()
+        z = y * y
+        y.add_(x)
+        memory.zero_()
+        last = x.sin()
+        found = [forward_ad.unpack_dual(t).tangent for t in (z, y, last)]
+    e = X.exp()
+    for t, expected in zip(found, (2 * e * e * V, (e + 1) * V, V)):
+        assert t.allclose(expected)
+    assert dual_of(lambda x: x.sin_().exp_().mul_(x))[0].allclose(2 * X.cos() * (2 * X.sin()).exp() * V)
+    assert dual_of(lambda x: (x * x).detach_())[0] is None
+
+
+def test_a_loop_writes_to_its_state():
+    def rollout(x):
+        state, total = x.clone(), 0
+        for _ in range(4):
+            state.mul_(x)
+            total = total + state.sin()
+        return total
+
+    def derivative(x):
+        return sum(n * x ** (n - 1) * (x**n).cos() for n in range(2, 6))
+
+    assert ferrograd.func.jvp(rollout, (X,), (V,))[1].allclose(derivative(X) * V)
+    assert ferrograd.func.jacfwd(rollout)(X).allclose(derivative(X).diag())
+    twice = ferrograd.func.jvp(lambda x: ferrograd.func.jvp(rollout, (x,), (V,))[1], (X,), (V,))[1]
+    assert twice.allclose(ferrograd.func.jvp(derivative, (X,), (V,))[1] * V)
+
+
+def test_what_tangents_do_not_mind_gradients_do():
+    """A write to what backward needs is found out, also if tangents have been computed from before."""
+    for write_first in (True, False):
+        a, w = X.clone(), tensor(1.0, 2.0, grad=True)
+        with forward_ad.dual_level():
+            x = forward_ad.make_dual(w, V)
+            y = x * x * a
+            if write_first:
+                a.add_(1)
+            tangent = forward_ad.unpack_dual(y).tangent
+            if not write_first:
+                a.add_(1)
+            assert tangent.allclose(2 * X * V * X)
+            for z in (y, tangent):
+                with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+                    z.sum().backward()
+
+
 def made(forward, jvp):
     """A function of one's own."""
     members = {"forward": staticmethod(forward), "jvp": staticmethod(jvp)}

@@ -29,6 +29,7 @@ use crate::dtype::DType;
 use crate::interpreter::show;
 use crate::ops::arguments::Tensors;
 use crate::ops::samples::{self, Randomness};
+use crate::tape::former;
 use crate::tape::frozen::ONE_OF_SEVERAL;
 use crate::tape::level::{self, Level, Transform};
 use crate::tape::mode::{self, Forward, Mode, ModeGuard};
@@ -443,6 +444,12 @@ pub fn _set_forward(state: u8) -> u8 {
         _ => Forward::Computed,
     };
     mode::set_mode(Mode { forward, ..mode::mode() }).forward as u8
+}
+
+/// Ends what was done so that tangents could be followed on this thread.
+#[pyfunction]
+pub fn _end_forward() {
+    former::forget();
 }
 
 /// Makes a tensor, which nobody else knows yet, one that carries a tangent: a leaf, or what is connected with another.

@@ -351,7 +351,8 @@ impl Run {
         if grads.iter().all(Option::is_none) && !node.op.starts_with(EXACT_NAME) {
             return (0..node.inputs.len()).try_for_each(|i| send(self, i, None));
         }
-        if !matches!(rules, Rules::Freed) {
+        // Tangents are computed from what was there before writes.
+        if !matches!(rules, Rules::Freed) && !mode::is_forward() {
             node.check_watched()?;
         }
         match rules {

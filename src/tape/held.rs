@@ -32,6 +32,8 @@ impl Role {
 struct Look {
     found: Vec<Tensor>,
     exchanged: Vec<(Tensor, Tensor)>,
+    /// What is held in the place of what memory showed before it was written to; each stays where it is on the tape.
+    copies: Vec<(Tensor, Tensor)>,
 }
 
 /// How many threads look: all that is asked as long as none does.
@@ -55,7 +57,10 @@ pub fn show(x: &Tensor) -> Option<Tensor> {
     if !look.found.iter().any(|found| found.is_saved_as(x)) {
         look.found.push(x.clone());
     }
-    let other = look.exchanged.iter().find(|(old, _)| old.is_saved_as(x)).map(|(_, new)| new.clone());
+    let other = match look.copies.iter().find(|(old, _)| old.shows_the_same_as(x)) {
+        Some((_, copy)) => x.former(copy),
+        None => look.exchanged.iter().find(|(old, _)| old.is_saved_as(x)).map(|(_, new)| new.clone()),
+    };
     LOOK.set(Some(look));
     other
 }
@@ -83,7 +88,13 @@ pub fn exchange(rules: &Rules, exchanged: Vec<(Tensor, Tensor)>) -> Rules {
     if exchanged.is_empty() {
         return rules.clone();
     }
-    let _looking = Looking::at(Look { found: Vec::new(), exchanged });
+    let _looking = Looking::at(Look { found: Vec::new(), exchanged, copies: Vec::new() });
+    rules.again()
+}
+
+/// The same rules over copies of memory that is about to be written to; see [`super::former`].
+pub fn over_copies(rules: &Rules, copies: Vec<(Tensor, Tensor)>) -> Rules {
+    let _looking = Looking::at(Look { found: Vec::new(), exchanged: Vec::new(), copies });
     rules.again()
 }
 
@@ -94,7 +105,7 @@ pub fn held_by(node: &Node) -> Vec<(&'static str, Tensor)> {
     }
     let rules = node.rules.lock().clone();
     let found = {
-        let _looking = Looking::at(Look { found: Vec::new(), exchanged: Vec::new() });
+        let _looking = Looking::at(Look { found: Vec::new(), exchanged: Vec::new(), copies: Vec::new() });
         let _same = rules.again();
         LOOK.take().map(|look| look.found).unwrap_or_default()
     };

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::former;
 use super::meta::Meta;
 use super::mode::{self, Mode};
 use super::node::Node;
@@ -128,6 +129,7 @@ pub fn check_outside(what: &str) -> Result<()> {
 /// Before a write to `x`: fails if a function that is being differentiated has captured it.
 #[inline]
 pub fn before_write(op: &str, x: &Tensor) -> Result<()> {
+    former::before_write(x)?;
     let level = mode::mode().level;
     if x.level() < level.number { before_captured_write(op, x, level) } else { Ok(()) }
 }
@@ -187,6 +189,7 @@ pub fn is_captured_by_map(x: &Tensor) -> bool {
 
 /// Before a write to `x` that differentiating does not forbid, as to an `out=`.
 pub fn before_output(op: &str, x: &Tensor) -> Result<()> {
+    former::before_write(x)?;
     if x.level() >= mode::mode().level.maps {
         return Ok(());
     }
@@ -210,13 +213,15 @@ fn is_same(x: &Tensor, y: &Tensor) -> bool {
 }
 
 /// Before a tensor shows other memory, or its memory in another way; `restore` undoes it.
-pub fn before_show(x: &Tensor, restore: impl FnOnce() -> Restore) {
+pub fn before_show(x: &Tensor, restore: impl FnOnce() -> Restore) -> Result<()> {
+    former::before_write(x)?;
     if x.level() < mode::mode().level.maps {
         let restore = restore();
         MAPS.with_borrow_mut(|maps| {
             maps.iter_mut().filter(|map| map.number > x.level()).for_each(|map| map.shown.push(restore.clone()));
         });
     }
+    Ok(())
 }
 
 /// After a sample of the innermost transform that maps: fails if it has not left what it has captured as the first sample did, and

@@ -6,6 +6,7 @@ pub mod anomaly;
 mod chain;
 pub mod custom;
 pub mod engine;
+pub mod former;
 pub mod frozen;
 pub mod held;
 pub mod hooks;

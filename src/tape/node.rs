@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::anomaly::{self, Origin};
 use super::chain::{self, Level, Part};
+use super::former;
 use super::hooks::NodeHooks;
 use super::meta::{Hook, Meta};
 use super::mode;
@@ -289,6 +290,7 @@ impl Node {
             *again.extras().watched.lock() = extras.watched.lock().clone();
             *again.extras().packed.lock() = extras.packed.lock().clone();
         }
+        former::list(&again);
         again
     }
 
@@ -416,6 +418,7 @@ pub(super) fn packed(op: &'static str, outputs: usize, inputs: Inputs, saves: bo
     if saved::is_active() {
         saved::pack_for(&node);
     }
+    former::list(&node);
     node
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use smallvec::smallvec;
 
+use super::former;
 use super::frozen::{MADE_IN_INFERENCE, MADE_UNRECORDED, frozen_node, maker, refusal};
 use super::level::{before_value, before_write, is_captured_by_map};
 use super::meta::Meta;
@@ -271,6 +272,8 @@ impl Write<'_> {
         let keeps = |node: &Arc<Node>| node.id > began && (saved || node.watches(result.storage()));
         let node = result.node().map(|(node, _)| node).filter(keeps);
         let result = result.to_dtype(x.dtype())?;
+        // The op may have saved `x` as another operand.
+        former::before_write(x)?;
         x.write(&result)?;
         x.bump_version();
         rebase(op, x, Some(Input::of(&result)), false);

@@ -502,12 +502,17 @@ impl Tensor {
     /// This fresh conversion of an operand: saved in its place, it fails to be read if the operand has been written to.
     pub(crate) fn standing_in_for(mut self, operand: &Tensor) -> Tensor {
         if let Some(body) = Arc::get_mut(&mut self.body) {
-            body.counts = match &operand.body.counts {
-                Counts::Memory => Counts::OfOperand(operand.storage().clone()),
-                counts => counts.clone(),
-            };
+            body.counts = operand.counts_of_copies();
         }
         self
+    }
+
+    /// What counts the writes to this for copies of it.
+    fn counts_of_copies(&self) -> Counts {
+        match &self.body.counts {
+            Counts::Memory => Counts::OfOperand(self.storage().clone()),
+            counts => counts.clone(),
+        }
     }
 
     /// The same elements off the tape: `detach` shares the version counter, `data` does not.

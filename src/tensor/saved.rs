@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::sync::atomic::AtomicU32;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 
@@ -22,6 +22,8 @@ pub(super) struct Saved {
     role: Role,
     /// Whether its tensor has been given data of another shape since: its elements are of no use.
     outgrown: bool,
+    /// Whether this is a copy of what was there before a write: for tangents only. See [`crate::tape::former`].
+    former: bool,
 }
 
 /// An input that a rule holds. To read it is to read what the tensor shows then: it may have been given other data (`x.data = y`).
@@ -79,8 +81,8 @@ impl Tensor {
     pub fn save_as(&self, role: Role) -> Tensor {
         let mut y = self.kept();
         if mode::is_recording() && !(self.is_inference() && mode::is_inference()) {
-            let version = self.saved.map_or_else(|| self.version(), |saved| saved.version);
-            y.saved = Some(Saved { version, role, outgrown: false });
+            let (version, former) = self.saved.map_or_else(|| (self.version(), false), |saved| (saved.version, saved.former));
+            y.saved = Some(Saved { version, role, outgrown: false, former });
         }
         // A place on the tape may change by in-place ops: keep the one of now.
         let y = match (self.body.meta.get().and_then(|meta| meta.node()), &self.body.origin) {
@@ -125,6 +127,28 @@ impl Tensor {
         given.map_or_else(|| self.clone(), |given| self.with_data_of(given).current())
     }
 
+    /// This saved handle over a copy of what it shows, which is about to be written to.
+    pub(crate) fn former(&self, copy: &Tensor) -> Option<Tensor> {
+        let saved = Saved { former: true, ..self.saved? };
+        let (storage, layout) = (copy.storage().clone(), copy.layout().clone());
+        let Body { dtype, inference, level, samples, origin, meta, .. } = &*self.body;
+        let y = Tensor::of(Body {
+            storage,
+            contiguous: layout.is_contiguous(),
+            layout,
+            dtype: *dtype,
+            inference: *inference,
+            level: *level,
+            samples: samples.clone(),
+            counts: self.counts_of_copies(),
+            origin: origin.clone(),
+            meta: meta.clone(),
+            given: OnceLock::new(),
+            found_by: Weak::new(),
+        });
+        Some(Tensor { saved: Some(saved), fixed: self.fixed, ..y })
+    }
+
     fn with_data_of(&self, given: &Given) -> Tensor {
         Tensor { body: given.lock().clone(), ..self.clone() }
     }
@@ -151,13 +175,16 @@ impl Tensor {
     #[inline]
     pub fn check_saved(&self) -> Result<()> {
         let Some(saved) = self.saved else { return Ok(()) };
+        if saved.former && mode::is_forward() {
+            return Ok(());
+        }
         // Ops in place that change the shape are writes, too.
         self.check_version(saved.version)?;
         if saved.outgrown {
             return Err(Error::Outgrown { what: self.word() });
         }
         match (&self.body.origin, saved.role) {
-            (Some((node, output)), Role::Operand(_) | Role::Other) => node.check_attached(*output),
+            (Some((node, output)), Role::Operand(_) | Role::Other) if !mode::is_forward() => node.check_attached(*output),
             _ => Ok(()),
         }
     }

@@ -50,6 +50,8 @@ def along_tangents(derivatives):
             yield
     finally:
         ACTIVE.forward = before
+        if not before:
+            _autograd._end_forward()
 
 
 @contextmanager

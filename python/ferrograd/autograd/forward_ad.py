@@ -7,7 +7,8 @@
 What is computed from dual tensors is recorded, also under ``no_grad``; what only leads to them, the user does not see as a
 graph. ``unpack_dual`` differentiates the vector-Jacobian product by its vector (see ``Tangents``), so every op that can be
 differentiated twice can be used, and the derivative can be differentiated backwards, too. In torch each op computes its tangent
-at once; here what it was computed from must not be written to before ``unpack_dual``.
+at once; here what it is to be computed from is copied before it is written to. (Only a tangent that has been given to
+``make_dual`` is found as it is when another is computed from it.)
 """
 
 import threading
@@ -60,6 +61,7 @@ def exit_dual_level(*, level=None):
         raise RuntimeError("Dual level must be a positive number.")
     ACTIVE.forward, state = _this_thread.before
     _autograd._set_forward(state)
+    _autograd._end_forward()
     _this_thread.level = None
 
 
