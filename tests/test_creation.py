@@ -213,6 +213,23 @@ def test_types_of_old():
             call()
 
 
+class Mine(torch.Tensor):
+    pass
+
+
+@pytest.mark.parametrize("same", [torch.Tensor, torch.FloatTensor, torch.ones(1).new, lambda x: x.as_subclass(Mine), Mine])
+def test_a_tensor_made_of_a_tensor_is_a_view_of_it(same):
+    x = torch.ones(3, requires_grad=True)
+    y = same(x)
+    assert y._base is x and y.data_ptr() == x.data_ptr() and y.grad_fn.name() == "AliasBackward0"
+    with pytest.raises(RuntimeError, match="a view of a leaf Variable that requires grad is being used in an in-place operation"):
+        y.mul_(2)
+    (y * y).sum().backward()
+    assert x.grad.tolist() == [2, 2, 2]
+    same(x.detach()).fill_(5)
+    assert x.tolist() == [5, 5, 5]
+
+
 def test_to_gives_the_tensor_itself_if_nothing_changes():
     x = torch.ones(2, 3)
     for y in [x.to("cpu"), x.to(torch.float32), x.float(), x.cpu(), x.type_as(x), x.type(torch.FloatTensor)]:

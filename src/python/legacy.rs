@@ -41,7 +41,7 @@ fn construct(args: &Bound<'_, PyTuple>, keywords: Option<&Bound<'_, PyDict>>, dt
             Some(dtype) if dtype != x.dtype() => {
                 Err(PyTypeError::new_err(format!("expected a tensor of dtype {dtype} (got {})", x.dtype())))
             }
-            _ => Ok(x.detached(false)),
+            _ => Ok(x.get(&[])?),
         };
     }
     if first.get_type().name()? == "Size" {
@@ -99,9 +99,9 @@ impl Tensor {
         instance_of(cls, super::data::leaf(x, require_grad)?)
     }
 
-    /// The same tensor as an instance of a subclass.
+    /// A view of all of it, as an instance of a subclass.
     fn as_subclass<'py>(&self, cls: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyAny>> {
-        instance_of(cls, self.clone())
+        instance_of(cls, self.get(&[])?)
     }
 }
 
