@@ -92,6 +92,22 @@ def test_losses_that_agree_with_their_functions():
     close(layer(x, classes), F.cross_entropy(layer.linear(x), classes, label_smoothing=0.1))
 
 
+def test_functions_of_the_top_level_reduce_only_if_told_to():
+    x, y = draw(3, 4).sigmoid(), draw(3, 4).sigmoid()
+    signs = ferrograd.tensor([1, -1, 1])
+    names = "binary_cross_entropy_with_logits kl_div hinge_embedding_loss margin_ranking_loss cosine_embedding_loss triplet_margin_loss"
+    others = [(), (), (), (signs[:, None],), (signs,), (y.flip(0),)]
+    for name, more in zip(names.split(), others):
+        call = getattr(ferrograd, name)
+        each = call(x, y, *more)
+        assert each.equal(getattr(F, name)(x, y, *more, reduction="none")) and each.shape[0] == 3
+        close(call(x, y, *more, reduction=1), array(each).mean())
+        close(call(x, y, *more, reduction=2), array(each).sum())
+    steps, targets, lengths = x[:, None].log(), ferrograd.tensor([[0]]), ([3], [1])
+    assert ferrograd.ctc_loss(steps, targets, *lengths, 3).shape == (1,)
+    assert ferrograd.ctc_loss(steps, targets, *lengths, 3, 2).shape == ()
+
+
 def test_ctc():
     # One way through two steps of two labels: no blank has time.
     steps = draw(2, 1, 3).log_softmax(2)

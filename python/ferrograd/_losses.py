@@ -1,5 +1,5 @@
-"""Losses and distances that are made of other operations, as `ferrograd` itself has them: reductions are numbers, 0 for none,
-1 for the mean, 2 for the sum. `ferrograd.nn.functional` has them with words.
+"""Losses and distances that are made of other operations, as `ferrograd` itself has them: reductions are numbers, 0 for none (as in
+torch what they are if not given), 1 for the mean, 2 for the sum. `ferrograd.nn.functional` has them with words.
 """
 
 import math
@@ -26,7 +26,7 @@ def _reduced(losses, reduction):
     return losses.mean() if reduction == 1 else losses.sum() if reduction == 2 else losses
 
 
-def kl_div(input, target, reduction=1, *, log_target=False):
+def kl_div(input, target, reduction=0, *, log_target=False):
     """target (ln target - input) of each element; `log_target` says that the target is given as logarithms."""
     if input.is_complex() or target.is_complex():
         raise RuntimeError("kl_div: Complex inputs not supported.")
@@ -45,7 +45,7 @@ def poisson_nll_loss(input, target, log_input, full, eps, reduction):
     return _reduced(losses, reduction)
 
 
-def hinge_embedding_loss(input, target, margin=1.0, reduction=1):
+def hinge_embedding_loss(input, target, margin=1.0, reduction=0):
     """`input` where the target is 1, max(0, margin - input) where it is -1, their sum elsewhere."""
     if not (input.is_floating_point() or input.is_complex()):
         margin = int(margin)
@@ -54,12 +54,12 @@ def hinge_embedding_loss(input, target, margin=1.0, reduction=1):
     return _reduced(apart + _C.where(target != -1, input, zeros), reduction)
 
 
-def margin_ranking_loss(input1, input2, target, margin=0.0, reduction=1):
+def margin_ranking_loss(input1, input2, target, margin=0.0, reduction=0):
     """max(0, margin - target (input1 - input2))."""
     return _reduced((-target * (input1 - input2) + float(margin)).clamp_min(0), reduction)
 
 
-def cosine_embedding_loss(input1, input2, target, margin=0.0, reduction=1):
+def cosine_embedding_loss(input1, input2, target, margin=0.0, reduction=0):
     """1 - cos where the target is 1, max(0, cos - margin) where it is -1, of the angle between two vectors.
 
     Shape: (m), (m) and (), or (n, m), (n, m) and (n).
@@ -88,7 +88,7 @@ def _lengths(given, name):
     return given.flatten()
 
 
-def ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reduction=1, zero_infinity=False):
+def ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reduction=0, zero_infinity=False):
     """See `ferrograd.nn.functional.ctc_loss`."""
     lengths = _lengths(target_lengths, "target_lengths")
     batched = log_probs.dim() == 3
@@ -99,7 +99,7 @@ def ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reducti
     return losses.sum() if reduction == 2 else losses if batched else losses.squeeze(0)
 
 
-def triplet_margin_loss(anchor, positive, negative, margin=1.0, p=2.0, eps=1e-6, swap=False, reduction=1):
+def triplet_margin_loss(anchor, positive, negative, margin=1.0, p=2.0, eps=1e-6, swap=False, reduction=0):
     """See `ferrograd.nn.functional.triplet_margin_loss`."""
     if not anchor.dim() == positive.dim() == negative.dim():
         raise RuntimeError(

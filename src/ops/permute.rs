@@ -148,6 +148,9 @@ impl Tensor {
 
     /// The last two dims exchanged, and conjugated; see `mH`.
     pub fn adjoint(&self) -> Result<Tensor> {
+        if self.rank() == 0 {
+            return Ok(self.clone());
+        }
         if self.rank() == 1 {
             return runtime_error!("adjoint: only supported on matrices or batches of matrices. Got 1-D tensor.");
         }

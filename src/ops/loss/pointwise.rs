@@ -250,11 +250,11 @@ fn bce_backward(g: &Tensor, x: &Tensor, t: &Tensor, w: &Tensor) -> Result<Tensor
 }
 
 /// `binary_cross_entropy` of the logistic function of the input, computed without overflow:
-/// w ((1 - t) x + (1 + (p - 1) t) ln(1 + e^-x)), where p is `pos_weight`.
+/// w ((1 - t) x + (1 + (p - 1) t) ln(1 + e^-x)), where p is `pos_weight`. As in torch nothing is reduced if `reduction` is not given.
 ///
 /// Shape: broadcast. Dtype: float; promotes.
 #[pyfunction]
-#[pyo3(signature = (input, target, weight=None, pos_weight=None, reduction=1))]
+#[pyo3(signature = (input, target, weight=None, pos_weight=None, reduction=0))]
 pub fn binary_cross_entropy_with_logits(
     input: &Tensor,
     target: &Tensor,
