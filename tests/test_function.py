@@ -672,6 +672,121 @@ def test_vmap_asks_the_function_for_its_rule():
     assert set(Product.calls) == {("error", (0, None, None))}
 
 
+def batch_function(rule, **members):
+    """x², that of a batch by this rule."""
+    members = {
+        "forward": staticmethod(lambda x: x**2),
+        "setup_context": staticmethod(lambda ctx, inputs, output: ctx.save_for_backward(*inputs)),
+        "backward": staticmethod(lambda ctx, g: 2 * ctx.saved_tensors[0] * g),
+        "vmap": staticmethod(rule),
+        **members,
+    }
+    return type("Square", (Function,), members)
+
+
+def test_a_rule_for_batches_is_asked_once_for_all_samples():
+    func, x, asked = ferrograd.func, ferrograd.arange(6.0).view(2, 3), []
+
+    def rule(info, in_dims, x):
+        asked.append((info.batch_size, in_dims, tuple(x.shape)))
+        # What depends on all samples is seen by all.
+        return (x - x.max()) ** 2, in_dims[0]
+
+    Square = batch_function(rule)
+
+    def asks(f, *args):
+        asked.clear()
+        return f(*args).tolist()
+
+    assert asks(func.vmap(Square.apply), x) == [[25, 16, 9], [4, 1, 0]] and asked == [(2, (0,), (2, 3))]
+    assert asks(func.vmap(Square.apply, in_dims=1), x) == [[25, 4], [16, 1], [9, 0]] and asked == [(3, (1,), (2, 3))]
+    assert asks(func.vmap(Square.apply, chunk_size=1), x) == [[4, 1, 0], [4, 1, 0]] and asked == [(1, (0,), (1, 3))] * 2
+    assert asks(func.vmap(lambda x: Square.apply(Square.apply(x + 1) + 1)), x)[1] == [441, 576, 625] and len(asked) == 2
+    assert asks(func.vmap(func.vmap(Square.apply)), x) == [[4, 1, 0], [4, 1, 0]]
+    assert asked == [(3, (0,), (3,))] * 2
+    # Within derivatives, and around them.
+    assert asks(func.vmap(func.grad(lambda x: (2 * Square.apply(x + 0)).sum())), x) == (4 * x).tolist() and len(asked) == 1
+    assert asks(func.grad(lambda x: func.vmap(lambda x: Square.apply(x * 2)[0])(x[:, :2]).sum()), x) == [[-32, 0, 0], [-8, 40, 0]]
+    y = x.clone().requires_grad_()
+    func.vmap(lambda x: Square.apply(x * 2)[0])(y[:, :2]).sum().backward()
+    assert y.grad.tolist() == [[-32, 0, 0], [-8, 40, 0]]
+
+
+def test_a_rule_for_batches_of_none():
+    asked = []
+    Square = batch_function(lambda info, in_dims, x: (asked.append((info.batch_size, tuple(x.shape))), (x**2, 0))[1])
+    assert ferrograd.func.vmap(Square.apply)(ferrograd.ones(0, 3)).shape == (0, 3)
+    assert asked == [(0, (0, 3))]
+
+
+def test_a_rule_for_batches_is_outside_of_the_map():
+    """It draws as there, and may write to tensors from there; samples are as they were when they are gone through once more."""
+    func, x, total, count = ferrograd.func, ferrograd.arange(6.0).view(2, 3), ferrograd.zeros(3), ferrograd.zeros(())
+
+    def rule(info, in_dims, x):
+        total.add_(x.sum(0))
+        return (x + ferrograd.rand(3), ferrograd.ones(2)), (0, None)
+
+    Noisy = batch_function(rule)
+
+    def f(x):
+        x.add_(1)
+        count.add_(1)
+        y, one = Noisy.apply(x)
+        return y + one.sum()
+
+    batch = x.clone()
+    ferrograd.manual_seed(0)
+    y = func.vmap(f)(batch)
+    ferrograd.manual_seed(0)
+    assert y.equal(x + 1 + ferrograd.rand(3) + 2)
+    assert batch.equal(x + 1) and total.tolist() == [5, 7, 9] and count.item() == 1
+    none = func.vmap(lambda x: Noisy.apply(x)[1], out_dims=None)(x)
+    assert none.tolist() == [1, 1]
+    # Between draws of the samples' own, which are not drawn once more.
+    for randomness in ("same", "different"):
+        ferrograd.manual_seed(0)
+        y = func.vmap(lambda x: ferrograd.rand(3) + Noisy.apply(x)[0] + ferrograd.rand(3), randomness=randomness)(x)
+        ferrograd.manual_seed(0)
+        sizes = (2, 3) if randomness == "different" else (3,)
+        first, own, last = ferrograd.rand(sizes), ferrograd.rand(3), ferrograd.rand(sizes)
+        assert y.equal(first + (x + own) + last)
+
+
+def test_a_rule_for_batches_writes_in_place():
+    func, x = ferrograd.func, ferrograd.arange(6.0).view(2, 3)
+    members = {
+        "forward": staticmethod(lambda x: x.mul_(2)),
+        "setup_context": staticmethod(lambda ctx, inputs, output: ctx.mark_dirty(*inputs)),
+        "backward": staticmethod(lambda ctx, g: g * 2),
+    }
+    Double = batch_function(lambda info, in_dims, x: (x.mul_(2), in_dims[0]), **members)
+    for dim in (0, 1):
+        batch = x.clone()
+        same = []
+        y = func.vmap(lambda x: (same.append(Double.apply(x.add_(1)) is x), x)[1], dim, dim)(batch)
+        assert y.equal(2 * (x + 1)) and batch.equal(y) and same[-1]
+    assert func.vmap(lambda x: (y := x + 1, Double.apply(y), y * 1)[-1])(x).equal(2 * (x + 1))
+    assert func.vmap(func.grad(lambda x: Double.apply(x * x).sum()))(x).equal(4 * x)
+    assert func.grad(lambda x: func.vmap(lambda x: Double.apply(x * x))(x).sum())(x).equal(4 * x)
+
+
+def test_samples_that_do_not_come_to_a_rule_for_batches():
+    asked = []
+    Square = batch_function(lambda info, in_dims, x: (asked.append(info.batch_size), (x**2, 0))[1])
+    Cube = batch_function(lambda info, in_dims, x: (asked.append(info.batch_size), (x**3, 0))[1])
+
+    def f(x):
+        if x == 0:
+            return x
+        return Square.apply(Cube.apply(x)) if x > 2 else Cube.apply(Square.apply(x))
+
+    assert ferrograd.func.vmap(f)(ferrograd.arange(5.0)).tolist() == [x**6 for x in range(5)]
+    assert sum(asked) == 8
+    with pytest.raises(RuntimeError, match="Product is called with other numbers or structures for some samples"):
+        ferrograd.func.vmap(lambda x: Product.apply(x, x, x.item()))(ferrograd.arange(2.0))
+
+
 def test_what_functions_need_within_transforms():
     func, x = ferrograd.func, ferrograd.ones(2)
     members = {"forward": staticmethod(lambda ctx, x: x * 2), "backward": staticmethod(lambda ctx, g: g * 2)}

@@ -8,6 +8,7 @@ import functools
 
 from ferrograd._C import Tensor, _autograd, get_rng_state, set_rng_state, stack
 from ferrograd.autograd._transform import transform
+from ferrograd.autograd._vmap_rule import Calls
 from ferrograd.utils._pytree import flatten_like, tree_flatten, tree_unflatten
 
 __all__ = ["vmap"]
@@ -25,8 +26,8 @@ def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
     `in_dims` says over which dim of each argument (None: the argument is the same for all samples), `out_dims` where that dim
     is in the outputs: ints, or trees like the arguments and outputs. `randomness` says what random ops do in `func`: "error",
     "different" numbers for each sample, or the "same". Random ops draw, and tensors that `func` has captured are written to, once
-    for each `chunk_size` samples (None: once for all). `func` is called once for each sample; again, if "different" numbers of
-    `poisson` depend on the values of all samples.
+    for each `chunk_size` samples (None: once for all). `func` is called once for each sample; again, where all samples are needed
+    at once: for "different" numbers of `poisson`, and for the ``vmap`` of a ``Function``.
 
     >>> batched_dot = ferrograd.vmap(ferrograd.dot)
     """
@@ -112,11 +113,16 @@ class _Batch:
         for chunk in self.chunks(chunk_size):
             if state is not None:
                 set_rng_state(state)
-            with transform(randomness, len(chunk)) as number:
-                if randomness == "different":
+            calls = Calls(self.dims, len(chunk), self.size == 0)
+            with transform(randomness, len(chunk), calls) as number:
+                if randomness == "different" or Calls.are_possible:
                     self.keep(chunk)
-                while (found := self.pass_through(chunk, func, kwargs, number)) is None:
-                    _autograd._again()
+                while (found := self.pass_through(chunk, func, kwargs, number, calls)) is None:
+                    if not calls.again(_autograd._again()):
+                        raise RuntimeError(
+                            "vmap: some samples draw random numbers that depend on values, others do not. Under "
+                            "randomness='different' all must come to the same calls of random ops"
+                        )
                     self.take_apart()
                 for given, answer in found:
                     leaves, spec = tree_flatten(answer)
@@ -131,12 +137,13 @@ class _Batch:
             if dim is not None:
                 _autograd._keep_batch(x, x.detach().narrow(dim, chunk.start, len(chunk)))
 
-    def pass_through(self, chunk, func, kwargs, number):
+    def pass_through(self, chunk, func, kwargs, number, calls):
         """What the function is given and answers for these samples. None if some were broken off: where random numbers depend on the
-        values of all samples, all must have come before one goes on."""
+        values of all samples, or a ``Function`` asks for them all, all must have come before one goes on."""
         found, broken_off = [], False
         for i in chunk:
             given = self.sample(i)
+            calls.begin(i, given)
             try:
                 found.append((given, func(*tree_unflatten(given, self.spec), **kwargs)))
             except _autograd.OtherSamples as samples:

@@ -115,12 +115,14 @@ struct Map {
     batches: Vec<(Storage, usize)>,
     /// The values that are known of the samples that have come to a call that needs those of all.
     values: Vec<Option<Tensor>>,
-    /// How much had been drawn when the samples were last gone through from the first one on; nothing yet for the first time.
-    before: Option<usize>,
+    /// How much had been drawn when the samples were last gone through from the first one on.
+    before: usize,
 }
 
 thread_local! {
     static MAPS: RefCell<Vec<Map>> = const { RefCell::new(Vec::new()) };
+    /// Those that the thread has stepped out of.
+    static WITHIN: RefCell<Vec<Vec<Map>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Begins to map over so many samples, by the transform of this number.
@@ -135,7 +137,7 @@ pub fn enter(randomness: Randomness, size: usize, number: u64) {
         drawn: Vec::new(),
         batches: Vec::new(),
         values: Vec::new(),
-        before: None,
+        before: 0,
     };
     MAPS.with_borrow_mut(|maps| maps.push(map));
 }
@@ -149,22 +151,33 @@ pub fn next() {
     });
 }
 
-/// Goes back to the first sample of the innermost map. Fails if the samples, gone through again, have come no further.
-pub fn again() -> Result<()> {
-    let further = MAPS.with_borrow_mut(|maps| {
+/// Goes back to the first sample of the innermost map. Answers whether more has been drawn than when they were last gone through.
+pub fn again() -> bool {
+    MAPS.with_borrow_mut(|maps| {
         maps.last_mut().is_none_or(|map| {
             (map.sample, map.calls) = (0, 0);
             let drawn = map.drawn.len();
-            map.before.replace(drawn).is_none_or(|before| before < drawn)
+            std::mem::replace(&mut map.before, drawn) < drawn
         })
-    });
-    if further {
-        return Ok(());
+    })
+}
+
+/// Goes out of the maps for a while that lie within the one of this number.
+pub fn step_out(outside: u64) {
+    let inner = MAPS.with_borrow_mut(|maps| maps.split_off(maps.partition_point(|map| map.number <= outside)));
+    WITHIN.with_borrow_mut(|within| within.push(inner));
+}
+
+/// Goes back in.
+pub fn step_in() {
+    if let Some(mut inner) = WITHIN.with_borrow_mut(Vec::pop) {
+        MAPS.with_borrow_mut(|maps| maps.append(&mut inner));
     }
-    runtime_error!(
-        "vmap: some samples draw random numbers that depend on values, others do not. Under randomness='different' all must come to \
-         the same calls of random ops"
-    )
+}
+
+/// What a tensor that is made up of all samples has to do with the maps outside.
+pub fn of_all_samples(x: &Tensor) -> Samples {
+    Samples::of_maps(x.sample_of().outside(depth()))
 }
 
 /// Ends the innermost map.

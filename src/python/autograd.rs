@@ -528,11 +528,32 @@ pub fn _forget_sample() -> crate::error::Result<()> {
     level::forget_sample()
 }
 
-/// Before that.
+/// Before that. Answers whether more random numbers are known than when they were last gone through.
 #[pyfunction]
-pub fn _again() -> crate::error::Result<()> {
-    samples::again()?;
-    level::again()
+pub fn _again() -> crate::error::Result<bool> {
+    level::again()?;
+    Ok(samples::again())
+}
+
+/// Goes out of transforms for a while, to where the first of them began.
+#[pyfunction]
+pub fn _step_out(before: (u64, u64, u64)) {
+    let (number, differentiates, maps) = before;
+    level::step_out(Level { number, differentiates, maps });
+    samples::step_out(maps);
+}
+
+/// Goes back in.
+#[pyfunction]
+pub fn _step_in() {
+    level::step_in();
+    samples::step_in();
+}
+
+/// Outside of a map, what is made up of all samples.
+#[pyfunction]
+pub fn _of_all_samples(tensor: &Tensor) -> Tensor {
+    of_transform(tensor, samples::of_all_samples(tensor))
 }
 
 /// Whether the function of the innermost transform has captured a tensor.

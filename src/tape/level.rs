@@ -86,6 +86,8 @@ struct Map {
 
 thread_local! {
     static MAPS: RefCell<Vec<Map>> = const { RefCell::new(Vec::new()) };
+    /// Where the thread was that has stepped out, and the maps there.
+    static WITHIN: RefCell<Vec<(Level, Vec<Map>)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Begins a transform on this thread; answers what `leave` needs to end it.
@@ -116,6 +118,22 @@ pub fn leave(before: Level) -> Transform {
     }
     let _ended = MAPS.with_borrow_mut(Vec::pop);
     Transform::Maps
+}
+
+/// Goes out of transforms for a while, to where `outside` was found.
+pub fn step_out(outside: Level) {
+    let mode = mode::mode();
+    let maps = MAPS.with_borrow_mut(|maps| maps.split_off(maps.partition_point(|map| map.number <= outside.maps)));
+    WITHIN.with_borrow_mut(|within| within.push((mode.level, maps)));
+    mode::set_mode(Mode { level: outside, ..mode });
+}
+
+/// Goes back in.
+pub fn step_in() {
+    if let Some((level, mut inner)) = WITHIN.with_borrow_mut(Vec::pop) {
+        MAPS.with_borrow_mut(|maps| maps.append(&mut inner));
+        mode::set_mode(Mode { level, ..mode::mode() });
+    }
 }
 
 /// Fails inside of a transform.

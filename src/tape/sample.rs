@@ -59,6 +59,13 @@ impl Maps {
         self.0 & Maps::bit(depth) != 0 && number <= self.innermost()
     }
 
+    /// Those that lie within fewer than `depth` others.
+    #[must_use]
+    pub fn outside(self, depth: usize) -> Maps {
+        let bits = self.0 & (Maps::bit(depth) - 1);
+        if bits == 0 { Maps::NONE } else { Maps(self.innermost() << BITS | bits) }
+    }
+
     /// These and the others.
     #[must_use]
     pub fn and(self, other: Maps) -> Maps {

@@ -1,13 +1,18 @@
 """Where a function that is being transformed begins and ends."""
 
 from _thread import _local
+from collections import namedtuple
 from contextlib import contextmanager
 
 from ferrograd._C import _autograd
 
 
+# Its number, what it found when it began, and if it maps: what random ops do, and the calls that need all samples (``_vmap_rule``).
+Transform = namedtuple("Transform", ["number", "before", "randomness", "calls"])
+
+
 class _Active(_local):
-    """The transforms that this thread is in, the innermost last: their numbers, and what random ops do if they map."""
+    """The transforms that this thread is in, the innermost last."""
 
     transforms = ()
     # The derivatives along tangents that are being taken, each with what carries them (see ``_products.Carriers``).
@@ -55,14 +60,14 @@ def along_tangents(derivatives):
 
 
 @contextmanager
-def transform(randomness=None, size=0):
+def transform(randomness=None, size=0, calls=None):
     """Within calls of a function: one that differentiates it or, if it says what random ops do, that maps it over so many samples.
 
     Answers its number. What was there before is captured, and may not be written to as if it were the function's own.
     """
     before, number = _autograd._enter_transform(randomness, size)
     try:
-        with active((*ACTIVE.transforms, (number, randomness))):
+        with active((*ACTIVE.transforms, Transform(number, before, randomness, calls))):
             yield number
     finally:
         _autograd._leave_transform(before)

@@ -2,15 +2,14 @@
 
 import functools
 import warnings
-from collections import namedtuple
 
 from ferrograd._C import Tensor, is_tensor, zeros
 from ferrograd._C import _autograd
 from ferrograd.autograd import _jvp, _saved
 from ferrograd.autograd._products import FORWARD_MODE, is_inexact
 from ferrograd.autograd._transform import ACTIVE, active, along_tangents
+from ferrograd.autograd._vmap_rule import Calls, is_mapped
 from ferrograd.autograd.grad_mode import no_grad
-from ferrograd.utils._pytree import flatten_like, tree_flatten, tree_unflatten
 
 __all__ = ["BackwardCFunction", "Function", "FunctionCtx", "FunctionMeta", "InplaceFunction", "once_differentiable"]
 
@@ -174,6 +173,7 @@ class FunctionMeta(type):
         super().__init__(name, bases, attrs)
         cls._backward_cls = type(f"{name}Backward", (BackwardCFunction,), {"_forward_cls": cls})
         cls._backward_cls.__module__ = cls.__module__
+        Calls.are_possible |= "vmap" in attrs and cls.__mro__[1] is not FunctionCtx
 
 
 class Function(FunctionCtx, metaclass=FunctionMeta):
@@ -258,7 +258,7 @@ class Function(FunctionCtx, metaclass=FunctionMeta):
     def vmap(info, in_dims, *args):
         """How to run on a batch: from its size, the dims of the arguments that are mapped, and these to an output and its dims.
 
-        ``vmap`` calls it for one sample after the other, each as a batch of one.
+        Under ``vmap`` it is called once for all samples, which are then gone through once more.
         """
         raise NotImplementedError(
             "To use autograd.Function with vmap, you must either override the vmap staticmethod or set generate_vmap_rule=True."
@@ -290,9 +290,6 @@ def _has_jvp(cls):
     return cls.jvp is not Function.jvp
 
 
-VmapInfo = namedtuple("VmapInfo", ["batch_size", "randomness"])
-
-
 def _apply_within(transforms, cls, args, kwargs):
     """Calls the operation within transforms of functions, the innermost of which is the first that sees it."""
     if cls.setup_context is Function.setup_context:
@@ -301,22 +298,17 @@ def _apply_within(transforms, cls, args, kwargs):
             "setup_context staticmethod."
         )
     args, kwargs = _bound(cls, args, kwargs)
-    *outer, (number, randomness) = transforms
-    if any(maps for _, maps in transforms):
+    *outer, innermost = transforms
+    if any(transform.randomness for transform in transforms):
         _check_vmap_support(cls)
-    if randomness is None:
+    if innermost.randomness is None:
         # It is recorded once for all transforms that differentiate.
-        mapping = tuple(transform for transform in outer if transform[1])
+        mapping = tuple(transform for transform in outer if transform.randomness)
         with active(mapping):
             return _apply(cls, cls._backward_cls(), args, kwargs, forward=cls.apply if mapping else cls.forward)
     with active(tuple(outer)):
-        if not cls.generate_vmap_rule:
-            leaves, spec = tree_flatten(args)
-            dims = [0 if is_tensor(x) and _autograd._depends_on(x, number) else None for x in leaves]
-            if 0 in dims:
-                batch = [x if dim is None else x.unsqueeze(0) for x, dim in zip(leaves, dims)]
-                info = VmapInfo(batch_size=1, randomness=randomness)
-                return _only_sample(cls.vmap(info, tree_unflatten(dims, spec), *tree_unflatten(batch, spec)))
+        if not cls.generate_vmap_rule and is_mapped(args, innermost.number):
+            return innermost.calls.answer(innermost, cls, args)
         return cls.apply(*args, **kwargs)
 
 
@@ -332,25 +324,6 @@ def _check_vmap_support(cls):
             f"You tried to vmap over {cls.__name__}, but it does not have vmap support. Please override and implement the vmap "
             "staticmethod or set generate_vmap_rule=True."
         )
-
-
-def _only_sample(answer):
-    """The output of a ``vmap`` for a batch of one."""
-    if not (isinstance(answer, tuple) and len(answer) == 2):
-        raise RuntimeError(
-            "Expected the vmap staticmethod to have two returns, an output and out_dims with pytree structure compatible with the "
-            f"output. Got a {type(answer)} instead"
-        )
-    output, out_dims = answer
-    leaves, spec = tree_flatten(output)
-    dims = flatten_like(out_dims, spec)
-    if dims is None or not all(dim is None or isinstance(dim, int) for dim in dims):
-        raise RuntimeError(
-            "The autograd.Function's vmap staticmethod returned an incompatible (output, out_dims) tuple. Expected out_dims to be "
-            f"compatible with the structure of the output. out_dims has structure {tree_flatten(out_dims)[1]} but output has "
-            f"structure {spec}."
-        )
-    return tree_unflatten([x if dim is None else x.select(dim, 0) for x, dim in zip(leaves, dims)], spec)
 
 
 def _bound(cls, args, kwargs):
