@@ -269,6 +269,79 @@ def test_what_tangents_do_not_mind_gradients_do():
                     z.sum().backward()
 
 
+def test_what_is_unpacked():
+    w = tensor(1.0, 2.0, grad=True)
+    with forward_ad.dual_level():
+        x = forward_ad.make_dual(w, V)
+        y = x * x
+        primal, tangent = forward_ad.unpack_dual(y)
+        assert primal.requires_grad and primal is not y and primal.data_ptr() == y.data_ptr()
+        assert forward_ad.unpack_dual(primal).tangent is None and forward_ad.unpack_dual(primal * x).tangent.equal(y.detach() * V)
+        assert ferrograd.autograd.grad(primal.sum(), w, retain_graph=True)[0].equal(2 * w)
+        assert forward_ad.unpack_dual(y).tangent is tangent
+        again = forward_ad.unpack_dual(forward_ad.make_dual(primal, V) * 3)
+        assert again.tangent.equal(3 * V) and again.primal.requires_grad
+    square = ferrograd.arange(6.0).view(2, 3)
+    with forward_ad.dual_level():
+        x = forward_ad.make_dual(square.t(), ferrograd.ones(3, 2))
+        for y in (x, x + 1, x * 1, x.contiguous(), x.sum() + ferrograd.zeros(4, 5), x.exp().t(), x[1:]):
+            primal, tangent = forward_ad.unpack_dual(y)
+            assert tangent.stride() == primal.stride()
+        x = forward_ad.make_dual(X, V)
+        for y in (x + 1, 1 + x, x - 1, x.clone(), x + X):
+            assert forward_ad.unpack_dual(y).tangent.add_(1).equal(V + 1) and V.tolist() == [0.5, -1.0]
+        for y in (x.view(2, 1), x[1:], x.expand(3, 2)):
+            tangent = forward_ad.unpack_dual(y).tangent
+            assert tangent.untyped_storage().data_ptr() == V.untyped_storage().data_ptr() and tangent.stride() == y.stride()
+
+
+def test_without_gradients_there_are_tangents():
+    w, leaf = tensor(1.0, 2.0, grad=True) * 1, tensor(1.0, 2.0, grad=True)
+    with forward_ad.dual_level():
+        x = forward_ad.make_dual(w, V)
+        with ferrograd.no_grad():
+            y = x * w
+        (g,) = ferrograd.autograd.grad((x**3).sum(), w)
+        for z, expected in ((y, w * V), (g, 6 * w * V)):
+            primal, tangent = forward_ad.unpack_dual(z)
+            assert tangent.allclose(expected) and not tangent.requires_grad and not primal.requires_grad
+        for primal in (w.clone(), leaf):
+            x = forward_ad.make_dual(primal, V)
+            y = x.exp()
+            with ferrograd.no_grad():
+                x.mul_(3)
+                x[1:].add_(x[:1])
+            assert forward_ad.unpack_dual(x).tangent.allclose(3 * (V + tensor(0.0, 1.0) * V[0]))
+            assert forward_ad.unpack_dual(y).tangent.allclose(y.detach() * V)
+            # To gradients nothing has happened.
+            assert ferrograd.autograd.grad(x.sum(), primal)[0].tolist() == [1, 1]
+        with pytest.raises(RuntimeError, match="a leaf Variable that requires grad is being used in an in-place operation"):
+            forward_ad.make_dual(leaf, V).mul_(2)
+
+
+def test_what_has_no_derivative_has_no_tangent():
+    with forward_ad.dual_level():
+        x = forward_ad.make_dual(X, V)
+        with pytest.raises(NotImplementedError, match="forward AD with heaviside that does not support it"):
+            forward_ad.unpack_dual(x.heaviside(X))
+
+
+def test_private_names():
+    assert ferrograd._C._is_fwd_grad_enabled()
+    with forward_ad.dual_level():
+        x = ferrograd._make_dual(X, V, level=0)
+        assert ferrograd._unpack_dual(x * 2, level=0)[1].equal(2 * V)
+        try:
+            assert ferrograd._C._set_fwd_grad_enabled(False) is None
+            assert not forward_ad._is_fwd_grad_enabled() and forward_ad.unpack_dual(x).tangent is None
+            with forward_ad._set_fwd_grad_enabled(True):
+                assert forward_ad.unpack_dual(x).tangent is V
+            assert not ferrograd._C._is_fwd_grad_enabled()
+        finally:
+            ferrograd._C._set_fwd_grad_enabled(True)
+        assert forward_ad.unpack_dual(x).tangent is V
+
+
 def made(forward, jvp):
     """A function of one's own."""
     members = {"forward": staticmethod(forward), "jvp": staticmethod(jvp)}

@@ -14,6 +14,8 @@ from ferrograd.nn._activation import rrelu
 from ferrograd.nn._normalization import _native_batch_norm_legit
 from ferrograd.nn._bilinear import bilinear
 from ferrograd.nn._embedding import embedding_renorm_
+from ferrograd.autograd.forward_ad import make_dual as _make_dual
+from ferrograd.autograd.forward_ad import unpack_dual as _unpack_dual
 from ferrograd.autograd import (
     enable_grad,
     inference_mode,

@@ -33,8 +33,9 @@ use crate::tape::former;
 use crate::tape::frozen::ONE_OF_SEVERAL;
 use crate::tape::level::{self, Level, Transform};
 use crate::tape::mode::{self, Forward, Mode, ModeGuard};
+use crate::tape::node::{PRIMAL, apart};
 use crate::tape::sample::Samples;
-use crate::tape::{Grad, GradObject, Meta};
+use crate::tape::{Edge, Grad, GradObject, Meta};
 use crate::tensor::Tensor;
 
 /// What a function in Python, an op in torch, has just answered: its backward fails if an operand, or unless told otherwise the
@@ -462,6 +463,13 @@ pub fn _carry_tangent(tensor: &Bound<'_, Tensor>) {
 #[pyfunction]
 pub fn _is_followed(tensor: &Bound<'_, Tensor>) -> bool {
     tensor.borrow().requires_grad()
+}
+
+/// The same elements without the tangent: to gradients the same tensor, though not the object.
+#[pyfunction]
+pub fn _primal(tensor: &Tensor) -> Tensor {
+    let place = apart(PRIMAL, tensor.edge(), Edge::None, tensor.shape(), tensor.dtype());
+    tensor.detached(false).with_origin(place, 0)
 }
 
 /// The number of the node that made a tensor, and of its output, also if the user does not see it.

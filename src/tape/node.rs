@@ -316,6 +316,9 @@ pub const DELAYED_ERROR: &str = "=Error";
 /// The op of a leaf that carries a tangent.
 pub const DUAL_LEAF: &str = "dual_leaf";
 
+/// The op of what a dual tensor is to gradients.
+pub const PRIMAL: &str = "=Identity";
+
 /// The first letter of an op whose name is torch's already.
 pub const EXACT_NAME: char = '=';
 
@@ -437,6 +440,29 @@ fn unpacked(op: &'static str, outputs: usize, inputs: Inputs, saves: bool, rules
     if anomaly::is_enabled() {
         anomaly::remember(&node);
     }
+    node
+}
+
+/// The histories of a tensor that is differentiated along one edge, and carries the tangent of another.
+struct Apart;
+
+impl Derivative for Apart {
+    fn of_input(&self, input: usize, g: &Tensor, _: &Arc<Node>) -> Option<Result<Tensor>> {
+        (mode::is_forward() == (input == 1)).then(|| Ok(g.clone()))
+    }
+
+    fn again(&self) -> Option<Arc<dyn Derivative>> {
+        None
+    }
+}
+
+/// A node by which gradients go one way, and tangents come from another.
+pub fn apart(op: &'static str, gradient: Edge, tangent: Edge, shape: &[usize], dtype: DType) -> Arc<Node> {
+    let leads_to = gradient.leads_to() & SHOWN | tangent.leads_to() & DUAL;
+    let input = |edge| Input { edge, shape: Shape::from_slice(shape), dtype };
+    let inputs = smallvec::smallvec![input(gradient), input(tangent)];
+    let node = unpacked(op, 1, inputs, false, Rules::Each(Arc::new(Apart)), false);
+    node.leads_to.store(leads_to, Ordering::Relaxed);
     node
 }
 

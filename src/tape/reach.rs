@@ -20,23 +20,28 @@ use crate::tensor::Tensor;
 /// With `shown`, only leaves count that the user sees require a gradient.
 pub fn leads_to_others(tensors: &[Tensor], own: &[Tensor], transform: u64, shown: bool) -> bool {
     let own: HashSet<*const Meta> = own.iter().filter_map(|x| x.meta().map(Arc::as_ptr)).collect();
-    let mut seen: HashSet<u64> = HashSet::new();
-    let mut stack: Vec<Arc<Node>> = Vec::new();
-    let mut is_other = |edge: &Edge, stack: &mut Vec<Arc<Node>>| match edge {
+    let mut seen: HashSet<(u64, bool)> = HashSet::new();
+    // Past what the user does not see require a gradient, only tangents flow.
+    let mut stack: Vec<(Arc<Node>, bool)> = Vec::new();
+    let mut is_other = |edge: &Edge, unseen: bool, stack: &mut Vec<(Arc<Node>, bool)>| match edge {
         Edge::None => false,
-        Edge::Leaf(meta) => meta.level < transform && !own.contains(&Arc::as_ptr(meta)) && !(shown && edge.is_dual()),
+        Edge::Leaf(meta) => {
+            let counts = if edge.is_dual() { !shown } else { !unseen };
+            counts && meta.level < transform && !own.contains(&Arc::as_ptr(meta))
+        }
         Edge::Node(node, _) => {
-            if seen.insert(node.id) {
-                stack.push(node.clone());
+            let unseen = unseen || !node.is_shown();
+            if seen.insert((node.id, unseen)) {
+                stack.push((node.clone(), unseen));
             }
             false
         }
     };
-    if tensors.iter().any(|x| is_other(&x.edge(), &mut stack)) {
+    if tensors.iter().any(|x| is_other(&x.edge(), false, &mut stack)) {
         return true;
     }
-    while let Some(node) = stack.pop() {
-        if node.inputs.iter().any(|input| is_other(&input.edge, &mut stack)) {
+    while let Some((node, unseen)) = stack.pop() {
+        if node.inputs.iter().any(|input| is_other(&input.edge, unseen, &mut stack)) {
             return true;
         }
     }

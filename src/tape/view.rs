@@ -13,8 +13,8 @@ use super::former;
 use super::frozen::{MADE_IN_INFERENCE, MADE_UNRECORDED, frozen_node, maker, refusal};
 use super::level::{before_value, before_write, is_captured_by_map};
 use super::meta::Meta;
-use super::mode::{Mode, ModeGuard};
-use super::node::{COPY_SLICES, Edge, Input, Node, Rules, next_id, node, node_between};
+use super::mode::{self, Mode, ModeGuard};
+use super::node::{COPY_SLICES, Edge, Input, Node, Rules, apart, next_id, node, node_between};
 use super::record::Rule;
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
@@ -50,7 +50,7 @@ impl Base {
 impl Tensor {
     /// Marks `view`, a fresh result with the memory of `self`, as a view of `self` (or of its base).
     pub(crate) fn as_base_of(&self, view: Tensor, frozen: Option<&'static str>) -> Tensor {
-        let mode = super::mode::mode();
+        let mode = mode::mode();
         if self.is_inference() || !mode.views {
             return view;
         }
@@ -91,6 +91,12 @@ impl Tensor {
         }
     }
 
+    /// Whether an op made this, or what it is a view of.
+    fn is_computed(&self) -> bool {
+        let base = self.meta().and_then(|meta| meta.lock().base.as_ref().map(|base| base.meta.clone()));
+        base.map_or_else(|| self.node().is_some(), |base| base.node().is_some())
+    }
+
     /// Whether this is a view that the tape knows of.
     pub fn is_view(&self) -> bool {
         self.meta().is_some_and(|meta| meta.is_view())
@@ -120,7 +126,7 @@ impl Tensor {
             }
         };
         // What only carries tangents may be written to.
-        let shown = !super::mode::has_tangents() || made_by.as_ref().is_some_and(|(node, _)| node.is_shown());
+        let shown = !mode::has_tangents() || made_by.as_ref().is_some_and(|(node, _)| node.is_shown());
         let new = match (base.meta.edge(), base.frozen) {
             (edge, Some(reason)) if edge.is_shown() || shown => Some(frozen_node(self, made_by, reason)),
             (Edge::None, _) => None,
@@ -307,7 +313,7 @@ fn before_write_to(x: &Tensor) -> Result<(Tensor, Redirect)> {
 ///
 /// A view has that history until its base is next written to.
 pub fn in_place_view(op: &'static str, x: &Tensor, f: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Layout> {
-    let recorded = begin(op, x, false)?;
+    let recorded = begin(op, x, false)? && (mode::mode().grad || !x.is_shown());
     let view = if recorded {
         f(&x.with_layout(x.layout().clone()).with_meta_of(x))?
     } else {
@@ -331,7 +337,7 @@ pub fn in_place_view(op: &'static str, x: &Tensor, f: impl FnOnce(&Tensor) -> Re
 
 /// Prepares `x` for getting other memory in place: what was computed of it can no longer be differentiated, nor can it be.
 pub fn in_place_memory(op: &'static str, x: &Tensor) -> Result<()> {
-    let recorded = begin(op, x, false)?;
+    let recorded = begin(op, x, false)? && (mode::mode().grad || !x.is_shown());
     x.bump_version();
     if recorded {
         let rule: Rule = Box::new(move |_, _| Err(Error::NoDerivative { op }));
@@ -399,7 +405,7 @@ pub fn check_places(x: &Tensor) -> Result<()> {
 
 /// Fails if `x` is an inference tensor, which only inference mode may write to.
 pub fn check_inference(op: &str, x: &Tensor) -> Result<()> {
-    if x.is_inference() && !super::mode::is_inference() {
+    if x.is_inference() && !mode::is_inference() {
         return runtime_error!(
             "{op}: Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone to get a normal \
              tensor before doing inplace update."
@@ -413,9 +419,9 @@ fn begin(op: &'static str, x: &Tensor, others_require_grad: bool) -> Result<bool
     before_write(op, x)?;
     check_inference(op, x)?;
     let recorded = tape::is_recording() && x.dtype().is_inexact() && (x.requires_grad() || others_require_grad);
-    if !super::mode::mode().grad {
-        // What has a history of its own keeps it, and gets no tangent.
-        return Ok(recorded && !x.is_shown());
+    if !mode::mode().grad {
+        // What has a history of its own keeps it. A leaf gets no tangent.
+        return Ok(recorded && (!x.is_shown() || (others_require_grad || x.edge().is_dual()) && x.is_computed()));
     }
     if recorded {
         check_writable(x)?;
@@ -433,7 +439,7 @@ pub fn check_writable(x: &Tensor) -> Result<()> {
     };
     if let Some(base) = &base {
         if let Some(reason) = base.frozen
-            && (!super::mode::has_tangents() || base.meta.is_shown() || x.is_shown())
+            && (!mode::has_tangents() || base.meta.is_shown() || x.is_shown())
         {
             return runtime_error!("{}", refusal(&maker(node), reason, "is being"));
         }
@@ -455,18 +461,35 @@ pub fn check_writable(x: &Tensor) -> Result<()> {
 pub(crate) fn rebase(op: &'static str, x: &Tensor, result: Option<Input>, borrowed: bool) {
     let meta = x.meta_or_new();
     let base = meta.lock().base.clone();
+    // Under `no_grad` only tangents notice.
+    let unseen = !mode::mode().grad;
+    let written = result.as_ref().is_some_and(|result| result.edge.is_dual());
+    if unseen && !written && !base.as_ref().map_or_else(|| meta.edge(), |base| base.meta.edge()).is_dual() {
+        return;
+    }
+    let keeping = |history: Edge, (node, output): (Arc<Node>, usize), shape: &[usize], dtype| match history {
+        Edge::Node(old, place) if unseen && old.is_shown() => {
+            (apart(old.op, Edge::Node(old, place), Edge::Node(node, output), shape, dtype), 0)
+        }
+        _ => (node, output),
+    };
     match base {
         Some(base) => {
             let copied = copy_slices(result, &base, x);
-            base.meta.set_node(copied, 0);
+            let (node, output) = keeping(base.meta.edge(), (copied, 0), &base.layout().shape, base.dtype);
+            base.meta.set_node(node, output);
             if let Some(base) = &mut meta.lock().base {
                 base.version = None;
             }
         }
-        None => match result.as_ref().map(|result| &result.edge) {
-            Some(Edge::Node(node, output)) if !borrowed => meta.set_node(node.clone(), *output),
-            _ => meta.set_node(overwritten(op, x, meta.edge(), result), 0),
-        },
+        None => {
+            let made = match result.as_ref().map(|result| &result.edge) {
+                Some(Edge::Node(node, output)) if !borrowed => (node.clone(), *output),
+                _ => (overwritten(op, x, meta.edge(), result), 0),
+            };
+            let (node, output) = keeping(meta.edge(), made, x.shape(), x.dtype());
+            meta.set_node(node, output);
+        }
     }
 }
 

@@ -1,8 +1,10 @@
 """Products with Jacobians, and whole Jacobians, of tensors that have been computed already."""
 
 from _thread import _local
+from itertools import repeat
+from weakref import WeakValueDictionary
 
-from ferrograd._C import _autograd, ones_like, stack, zeros, zeros_like
+from ferrograd._C import _autograd, empty_strided, ones_like, stack, zeros, zeros_like
 from ferrograd.autograd._transform import COMPUTED, NO_TANGENTS, forward_state
 from ferrograd.autograd.grad_mode import recording
 
@@ -25,6 +27,8 @@ class Carriers:
         self.tangents = tangents
         # Of those that are variables, or duals of these, by their places on the tape.
         self.known = {}
+        # Of other tensors, as long as somebody has them.
+        self.found = WeakValueDictionary()
         # Leaves made for it.
         self.own = []
 
@@ -57,7 +61,10 @@ class Carriers:
         followed = [i for i, x in enumerate(tensors) if is_inexact(x) and _autograd._is_followed(x)]
         found = [None] * len(tensors)
         for i in followed if self.variables else ():
-            found[i] = self.known.get(_autograd._place(tensors[i]))
+            place = _autograd._place(tensors[i])
+            found[i] = self.known.get(place)
+            if found[i] is None:
+                found[i] = self.found.get(place)
             if found[i] is not None:
                 continue
             products = self.products((tensors[i],))
@@ -69,12 +76,32 @@ class Carriers:
             shown = any(x.requires_grad for x in (tensors[i], *self.tangents))
             with recording():
                 (tangent,) = products.along(self.tangents, create_graph=shown or self.lead_outside(tensors[i], *self.tangents))
-            found[i] = zeros_like(tensors[i]) if tangent is None else tangent
+                tangent = zeros_like(tensors[i]) if tangent is None else self._of_its_own(tensors[i], tangent)
+            found[i] = self.found[place] = tangent
         return found
+
+    def _of_its_own(self, x, tangent):
+        """The tangent in the order in memory of its tensor, and not in that of another tangent, unless the tensor is a view."""
+        is_new = not any(map(shares_memory, self.tangents, repeat(tangent))) or any(map(shares_memory, self.variables, repeat(x)))
+        if is_new and lies_as(x, tangent):
+            return tangent
+        if 0 in x.stride():
+            return tangent if is_new else tangent.clone()
+        return empty_strided(x.shape, x.stride(), dtype=tangent.dtype).copy_(tangent)
 
     def lead_outside(self, *tensors):
         """Whether gradients of the tensors flow to something that is not its own."""
         return _autograd._leads_to_others(tensors, self.own)
+
+
+def shares_memory(x, other):
+    """Whether a write to one may be one to the other."""
+    return x.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
+
+
+def lies_as(x, other):
+    """Whether the elements lie in memory in the same order."""
+    return all(n < 2 or a == b for n, a, b in zip(x.shape, x.stride(), other.stride()))
 
 
 def is_inexact(x):

@@ -15,8 +15,9 @@ import threading
 from collections import namedtuple
 from contextlib import contextmanager
 
+from ferrograd import _C
 from ferrograd._C import Tensor, _autograd, empty_strided
-from ferrograd.autograd._products import Carriers, is_inexact
+from ferrograd.autograd._products import Carriers, is_inexact, lies_as
 from ferrograd.autograd._transform import ACTIVE, FOLLOWED, NO_TANGENTS, forward_state
 from ferrograd.autograd.grad_mode import _decorate
 
@@ -123,7 +124,7 @@ def make_dual(tensor, tangent, *, level=None):
         raise RuntimeError("Setting a forward grad that itself has a forward gradient at the same level0 is not supported.")
     tangent = _lying_as(tensor, tangent)
     with forward_state(FOLLOWED):
-        dual = _autograd._variable(current.variable(tensor), True)
+        dual = _autograd._variable(current.variable(tensor), not (tensor.requires_grad and tensor.is_leaf))
     current.tangents.append(tangent)
     current.known[_autograd._place(dual)] = tangent
     return dual
@@ -147,10 +148,9 @@ def check_shapes(tensor, tangent):
 
 def _lying_as(tensor, tangent):
     """The tangent in the order in memory of its tensor."""
-    same = all(n < 2 or a == b for n, a, b in zip(tensor.shape, tensor.stride(), tangent.stride()))
     offsets = tensor.storage_offset() == tangent.storage_offset()
     sizes = [x.untyped_storage().nbytes() // x.element_size() for x in (tensor, tangent)]
-    if same and offsets and sizes[0] == sizes[1] and not (tangent.is_conj() or tangent.is_neg()):
+    if lies_as(tensor, tangent) and offsets and sizes[0] == sizes[1] and not (tangent.is_conj() or tangent.is_neg()):
         return tangent
     return empty_strided(tensor.shape, tensor.stride(), dtype=tangent.dtype).copy_(tangent)
 
@@ -170,12 +170,7 @@ def unpack_dual(tensor, *, level=None):
     if hidden:
         return UnpackedDualTensor(tensor, None)
     (tangent,) = current.tangents_of((tensor,))
-    return UnpackedDualTensor(_outside(tensor), tangent)
-
-
-def _outside(tensor):
-    """Off the tape, unless it leads to something that is not the level's own."""
-    return tensor if tensor.requires_grad or _this_thread.level.lead_outside(tensor) else tensor.detach()
+    return UnpackedDualTensor(_autograd._primal(tensor) if tensor.requires_grad else tensor.detach(), tangent)
 
 
 def _is_fwd_grad_enabled():
@@ -183,12 +178,22 @@ def _is_fwd_grad_enabled():
     return _this_thread.enabled
 
 
+def _set_enabled(mode):
+    """Whether they do from now on."""
+    _this_thread.enabled = mode
+    return _autograd._set_forward(FOLLOWED if mode and ACTIVE.forward else NO_TANGENTS)
+
+
+# Where torch's private functions are.
+_C._is_fwd_grad_enabled, _C._set_fwd_grad_enabled = _is_fwd_grad_enabled, lambda mode: _set_enabled(mode) and None
+
+
 class _set_fwd_grad_enabled:
     """Whether they do from now on, and as a context manager until it is left."""
 
     def __init__(self, mode):
-        self.before, _this_thread.enabled = _this_thread.enabled, mode
-        self.state = _autograd._set_forward(FOLLOWED if mode and ACTIVE.forward else NO_TANGENTS)
+        self.before = _this_thread.enabled
+        self.state = _set_enabled(mode)
 
     def __enter__(self):
         # The switch has been made already.
