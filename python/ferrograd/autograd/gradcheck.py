@@ -1,9 +1,11 @@
 """Derivatives compared with differences: ``gradcheck`` for the first, ``gradgradcheck`` for the second."""
 
 import warnings
+from functools import partial
+from math import prod
 
 from ferrograd import _C
-from ferrograd._C import Tensor, _autograd, complex128, float64, rand, stack, zeros, zeros_like
+from ferrograd._C import Generator, Tensor, _autograd, complex128, float64, rand, stack, zeros, zeros_like
 from ferrograd.autograd import forward_ad
 from ferrograd.autograd._products import basis, gradients, is_inexact
 from ferrograd.autograd.function import Function
@@ -38,7 +40,7 @@ def gradcheck(
 
     They must agree as in ``allclose(atol, rtol)``; backward run twice must give the same up to `nondet_tol`. `fast_mode` compares
     random projections of the Jacobians only. `check_undefined_grad` tests gradients that are None, `check_batched_grad` those of
-    ``grad(is_grads_batched=True)``, `check_forward_ad` Jacobian-vector products.
+    ``grad(is_grads_batched=True)``, `check_forward_ad` Jacobian-vector products, `check_batched_forward_grad` those under ``vmap``.
 
     Answers True. Raises: GradcheckError (or answers False, without `raise_exception`) if something differs; ValueError if no
     input requires a gradient. `masked` is about sparse tensors and changes nothing here.
@@ -52,6 +54,8 @@ def gradcheck(
     check = _Check(func, inputs, eps, atol, rtol, nondet_tol, check_grad_dtypes, fast_mode)
     try:
         check.compare(check_backward_ad, check_forward_ad)
+        if check.outputs and check_batched_forward_grad:
+            check.batched_forward()
         if check.outputs and check_backward_ad:
             if check_batched_grad:
                 check.batched()
@@ -216,28 +220,38 @@ class _Check:
         if not self.outputs:
             self._check_constant()
             return
-        directions = [[_random_like(x)] if self.fast else list(_units(x)) for x in self.variables]
-        numerical = [[self._wanted(self._difference(x, u)) for u in units] for x, units in zip(self.variables, directions)]
+        numerical = self._numerical()
         if backward:
-            for o, y in enumerate(self.outputs):
-                self._compare_backward(o, y, directions, numerical)
+            for found in self._backward(*numerical):
+                self._check_close(*found, "")
         if forward:
-            self._compare_forward(directions, numerical)
+            for found in self._forward(*numerical):
+                self._check_close(*found, "computed with forward mode ")
+
+    def _numerical(self):
+        """Directions of each input and weights for each output, and the differences along the directions."""
+        directions, weights = [list(map(_units, tensors)) for tensors in (self.variables, self.outputs)]
+        if self.fast:
+            generator = Generator()
+            directions, weights = [[[_unit_like(x, generator)] for x in tensors] for tensors in (self.variables, self.outputs)]
+        differences = [[self._wanted(self._difference(x, u)) for u in units] for x, units in zip(self.variables, directions)]
+        return directions, weights, differences
 
     def _check_constant(self):
         for x in self.variables:
-            for unit in [_random_like(x)] if self.fast else _units(x):
+            for unit in [_unit_like(x, Generator())] if self.fast else _units(x):
                 if any(not part.eq(0).all() for part in self._difference(x, unit)):
                     raise GradcheckError("Numerical gradient for function expected to be zero")
 
-    def _compare_backward(self, o, y, directions, numerical):
-        weights = [_random_like(y)] if self.fast else list(_units(y))
-        rows = [self._gradients(y, w) for w in weights]
-        for i, x in enumerate(self.variables):
-            grads = [row[i] for row in rows]
-            found = [[_inner(g, u) for u in directions[i]] for g in grads]
-            wanted = [[_inner(part[o], w) for part in numerical[i]] for w in weights]
-            self._check_close(o, i, *(_matrix(rows, y.dtype.to_real()).t() for rows in (wanted, found)), "")
+    def _backward(self, directions, weights, differences):
+        """For each output and input their numbers, the Jacobian from differences and that of backward, and the tolerance."""
+        for o, y in enumerate(self.outputs):
+            rows = [self._gradients(y, w) for w in weights[o]]
+            for i in range(len(self.variables)):
+                found = [[_inner(row[i], u) for u in directions[i]] for row in rows]
+                wanted = [[_inner(part[o], w) for part in differences[i]] for w in weights[o]]
+                pair = (_matrix(rows, y.dtype.to_real()).t() for rows in (wanted, found))
+                yield o, i, *pair, self._tolerance(directions[i], weights[o])
 
     def _gradients(self, y, weight):
         """The gradients of one output, computed twice to see that they stay the same."""
@@ -257,12 +271,13 @@ class _Check:
                 )
         return [zeros_like(x) if g is None else g.detach() for g, x in zip(first, self.variables)]
 
-    def _compare_forward(self, directions, numerical):
+    def _forward(self, directions, _, differences):
+        """The same with the Jacobian of forward mode."""
         for i, x in enumerate(self.variables):
             found = [self._tangents(x, u) for u in directions[i]]
             for o, y in enumerate(self.outputs):
-                rows = ([list(parts[o].flatten()) for parts in values] for values in (numerical[i], found))
-                self._check_close(o, i, *(_matrix(part, y.dtype) for part in rows), "computed with forward mode ")
+                rows = ([list(parts[o].flatten()) for parts in values] for values in (differences[i], found))
+                yield o, i, *(_matrix(part, y.dtype) for part in rows), self._tolerance(directions[i])
 
     def _tangents(self, variable, direction):
         """The tangents of the outputs for that of one input."""
@@ -275,12 +290,34 @@ class _Check:
             tangents = [forward_ad.unpack_dual(y).tangent for y in floats]
             return self._wanted([zeros_like(y) if t is None else t.detach() for t, y in zip(tangents, floats)])
 
-    def _check_close(self, o, i, numerical, analytical, mode):
-        if not analytical.allclose(numerical, rtol=self.rtol, atol=self.atol):
-            raise GradcheckError(
-                f"Jacobian {mode}mismatch for output {o} with respect to input {self.places[i]},\n"
-                f"numerical:{numerical}\nanalytical:{analytical}\n"
-            )
+    def _tolerance(self, *projections):
+        """Of projections it is that of one element, times their sums."""
+        return self.atol * prod(units[0].real.sum().item() for units in projections) if self.fast else self.atol
+
+    def _check_close(self, o, i, numerical, analytical, atol, mode):
+        if analytical.allclose(numerical, rtol=self.rtol, atol=atol):
+            return
+        text = f"Jacobian {mode}mismatch for output {o} with respect to input {self.places[i]},\n"
+        if not self.fast:
+            raise GradcheckError(f"{text}numerical:{numerical}\nanalytical:{analytical}\n")
+        numerical, analytical = (jacobian.squeeze(0) if mode else jacobian.squeeze() for jacobian in (numerical, analytical))
+        raise GradcheckError(f"{text}numerical:{numerical}\nanalytical:{analytical}\n{self._slowly(o, i, mode)}")
+
+    def _slowly(self, o, i, mode):
+        """What an error of fast mode says of the whole Jacobians."""
+        self.fast = False
+        jacobians = (self._forward if mode else self._backward)(*self._numerical())
+        numerical, analytical, atol = next(found[2:] for found in jacobians if found[:2] == (o, i))
+        text = (
+            "\nThe above quantities relating the numerical and analytical jacobians are computed \n"
+            "in fast mode. See: https://github.com/pytorch/pytorch/issues/53876 for more background \n"
+            "about fast mode. Below, we recompute numerical and analytical jacobians in slow mode:\n\n"
+            f"Numerical:\n {numerical}\nAnalytical:\n{analytical}\n\n"
+            f"The max per-element difference (slow mode) is: {(numerical - analytical).abs().max()}.\n"
+        )
+        if analytical.allclose(numerical, rtol=self.rtol, atol=atol):
+            text += "Fast gradcheck failed but element-wise differences are small: the test might have passed in slow mode."
+        return text
 
     # What else a backward must do.
 
@@ -298,6 +335,33 @@ class _Check:
             for i, grads in enumerate(together):
                 if grads is not None and not grads.allclose(stack([row[i] for row in single])):
                     raise GradcheckError(f"For output {o} and input {i}: batched gradients differ from single ones")
+
+    def batched_forward(self):
+        """Tangents for a batch of directions against those for one after the other."""
+        from ferrograd._vmap import vmap  # seldom needed
+
+        for i, x in zip(self.places, self.variables):
+            tangents = partial(self._all_tangents, i)
+            directions = [_random_like(x) for _ in range(2)]
+            single = [stack(parts) for parts in zip(*map(tangents, directions))]
+            try:
+                together = vmap(tangents)(stack(directions))
+            except RuntimeError as error:
+                raise GradcheckError(f"While computing batched gradients, got: {error}") from error
+            for o, (found, wanted) in enumerate(zip(together, single)):
+                if not found.allclose(wanted):
+                    raise GradcheckError(
+                        f"For output {o} and input {i}:\n\nbatched tangents differ from single ones\n\nGot:\n{found}\n\n"
+                        f"Expected:\n{wanted}"
+                    )
+
+    def _all_tangents(self, place, direction):
+        """The tangents of all outputs for that of one input."""
+        with forward_ad.dual_level():
+            inputs = [x.detach() if isinstance(x, Tensor) else x for x in self.inputs]
+            inputs[place] = forward_ad.make_dual(inputs[place], direction)
+            unpacked = [forward_ad.unpack_dual(y) for y in _tuple(self.func(*inputs)) if y is not None]
+            return tuple(zeros_like(y) if tangent is None else tangent for y, tangent in unpacked)
 
     def scaled_by_the_gradient(self):
         """Zeros must give zeros."""
@@ -338,11 +402,17 @@ def _warn_of_undefined():
     )
 
 
+def _unit_like(x, generator):
+    """A random tensor of length 1; of complex ones, each part is."""
+    parts = [rand(x.numel(), generator=generator).to(x.dtype.to_real()).view(x.shape) for _ in range(1 + x.is_complex())]
+    parts = [part / part.norm() for part in parts]
+    return parts[0] + 1j * parts[1] if x.is_complex() else parts[0]
+
+
 def _units(x):
     """A basis of the shape of a tensor: for complex ones, of the parts."""
-    yield from basis(x.shape, x)
-    if x.is_complex():
-        yield from (unit * 1j for unit in basis(x.shape, x))
+    parts = (1, 1j) if x.is_complex() else (1,)
+    return [unit * part for part in parts for unit in basis(x.shape, x)]
 
 
 def _inner(a, b):
