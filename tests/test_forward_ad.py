@@ -621,3 +621,68 @@ def test_a_captured_view_is_written_to_under_vmap():
     values, tangents = ferrograd.func.jvp(function, (X,), (V,))
     assert [y.tolist() for y in values] == [[2, 4], [0, 2]] and [t.tolist() for t in tangents] == [[-1, -2], [0, -1]]
     assert ferrograd.func.jacfwd(function)(X)[0].tolist() == [[0, 1], [0, 2]]
+
+
+def of_numbers(function, *pairs):
+    """The tangent of what a function answers for numbers with tangents."""
+    with forward_ad.dual_level():
+        y = function(*(forward_ad.make_dual(tensor(x), tensor(t)) for x, t in pairs))
+        return forward_ad.unpack_dual(y).tangent.tolist()
+
+
+def test_beside_nan():
+    """Torch's formulas give the tangent of one of the operands, and NaN to the largest of all."""
+    nan, inf = float("nan"), float("inf")
+    for larger in (ferrograd.maximum, ferrograd.minimum):
+        assert of_numbers(larger, (nan, 2.0), (1.0, 3.0)) == of_numbers(larger, (1.0, 2.0), (nan, 3.0)) == [3]
+        assert of_numbers(larger, (1.0, 2.0), (1.0, 3.0)) == [2.5]
+    for bound in ("min", "max"):
+        def clamp(x, b):
+            return x.clamp(**{bound: b})
+
+        assert of_numbers(clamp, (nan, 2.0), (1.0, 3.0)) == of_numbers(clamp, (1.0, 2.0), (nan, 3.0)) == [3]
+        assert of_numbers(lambda x, b: getattr(x, "clamp_" + bound)(b), (nan, 2.0), (1.0, 3.0)) == [3]
+    assert of_numbers(ferrograd.clamp, (nan, 2.0), (0.0, 3.0), (1.0, 4.0)) == [2]
+    assert of_numbers(ferrograd.clamp, (0.0, 2.0), (1.0, 3.0), (1.0, 4.0)) == [3]
+    assert of_numbers(ferrograd.clamp, (0.0, 2.0), (2.0, 3.0), (1.0, 4.0)) == [4]
+    with forward_ad.dual_level():
+        x = forward_ad.make_dual(tensor(1.0, nan, 3.0), tensor(1.0, 1.0, 1.0))
+        for y in (x.max(), x.min(), x.median()):
+            assert forward_ad.unpack_dual(y).tangent.isnan()
+    # Of both operands at once: infinite, not infinity minus infinity.
+    assert of_numbers(ferrograd.div, (1.0, 1.0), (0.0, 2.0)) == [-inf]
+    assert of_numbers(ferrograd.div, (6.0, 1.0), (2.0, 3.0)) == [(1 - 3 * 3) / 2]
+
+
+def test_shrinking_has_no_slope_beside_nan():
+    for shrink in (ferrograd.nn.functional.hardshrink, ferrograd.nn.functional.softshrink):
+        x = tensor(float("nan"), 2.0, 0.1, grad=True)
+        shrink(x).sum().backward()
+        assert x.grad.tolist() == [0, 1, 0]
+
+
+def test_polar_at_zero():
+    with forward_ad.dual_level():
+        size, angle = forward_ad.make_dual(tensor(0.0, -1.0), tensor(2.0, 3.0)), forward_ad.make_dual(tensor(0.5, 0.5), tensor(5.0, 7.0))
+        found = forward_ad.unpack_dual(ferrograd.polar(size, angle)).tangent
+    turn = np.exp(0.5j)
+    np.testing.assert_allclose(found.numpy(), [2 * turn, 3 * turn - 7j * turn])
+
+
+def test_unpooled_elements_that_did_not_stay():
+    x, places = ferrograd.arange(1.0, 7.0).view(1, 1, 6), ferrograd.tensor([[[3, 1, 3, 0, 1, 5]]])
+    with forward_ad.dual_level():
+        y = ferrograd.nn.functional.max_unpool1d(forward_ad.make_dual(x, 10 * x), places, 2, output_size=(1, 1, 12))
+        primal, tangent = forward_ad.unpack_dual(y)
+        assert tangent.equal(10 * primal) and primal.flatten()[:6].tolist() == [4, 5, 0, 3, 0, 6]
+
+
+def test_tangents_that_are_zero():
+    with forward_ad.dual_level():
+        x = forward_ad.make_dual(X, V)
+        matrix = forward_ad.make_dual(ferrograd.eye(2) * 3, ferrograd.ones(2, 2))
+        for y in (x.norm(0), ferrograd.linalg.vector_norm(x, 0), matrix.slogdet()[0]):
+            primal, tangent = forward_ad.unpack_dual(y)
+            assert tangent.tolist() == 0 and tangent.shape == primal.shape
+    w = tensor(1.0, 2.0, grad=True)
+    assert ferrograd.autograd.grad(w.norm(0), w, allow_unused=True) == (None,)

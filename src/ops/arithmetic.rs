@@ -1,5 +1,6 @@
 //! Sums, differences, products, quotients and remainders.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::prelude::*;
@@ -11,6 +12,10 @@ use crate::error::{Error, Result};
 use crate::kernels::complex;
 use crate::kernels::quotient::{NearQuotient, Quotient};
 use crate::runtime_error;
+use crate::tape::held::Role;
+use crate::tape::mode::{has_tangents, is_forward};
+use crate::tape::record::joint;
+use crate::tape::{Node, Recorder, is_recording};
 use crate::tensor::Tensor;
 use crate::vjp;
 
@@ -73,6 +78,9 @@ impl Tensor {
     pub fn div(&self, other: &Tensor) -> Result<Tensor> {
         let (a, b) = promoted_float(self, other)?;
         let y = float_zip_map!("div", a, b, |u, v| u / v, or number, complex complex::quotient)?;
+        if has_tangents() && is_recording() && a.requires_grad() && b.requires_grad() {
+            return quotient_of_duals(y, &a, &b);
+        }
         vjp!("div", y, { a: |g| g / b.conj(), b: |g| -&(g * ((&a / &b)? / &b)?.conj())? })
     }
 
@@ -92,6 +100,25 @@ impl Tensor {
         let (a, b) = promoted(self, other)?;
         quotient_map!("div_trunc", a, b, trunc_div)
     }
+}
+
+/// The rule of a quotient both of whose operands may carry tangents: these are put together before the division, as one of them
+/// alone may be infinite.
+fn quotient_of_duals(y: Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let mut recorder = Recorder::new("div");
+    recorder.input(a);
+    recorder.input(b);
+    let (a, b) = (a.save_input(Role::Operand(0)), b.save_input(Role::Operand(1)));
+    let rule = move |grads: &[Option<Tensor>], _: &[bool], _: &Arc<Node>| {
+        let Some(Some(g)) = grads.first() else { return Ok(vec![None, None]) };
+        let of_a = (g / b.conj())?;
+        let quotient = (&*a / &*b)?;
+        let of_b = if is_forward() { &of_a * quotient.conj() } else { g * (quotient / &*b)?.conj() };
+        Ok(vec![Some(of_a), Some(of_b?.neg()?)])
+    };
+    let [y] = <[Tensor; 1]>::try_from(recorder.finish_joint(vec![y], joint(rule), true)?)
+        .map_err(|_| Error::Runtime("div: lost an output".into()))?;
+    Ok(y)
 }
 
 #[pymethods]

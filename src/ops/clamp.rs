@@ -73,11 +73,11 @@ impl Tensor {
             (Some(low), Some(high)) => clamp_between(op, &x, &low, &high),
             (Some(low), None) => {
                 let y = ordered_zip_map!("clamp", x, low, |v: T, low: T| Ordered::max(low, v))?;
-                vjp!(op, y, { x: |g| within(op, &low, &x)?.choose(g, 0.0), low: |g| beyond(op, &x, &low)?.choose(g, 0.0) })
+                vjp!(op, y, { x: |g| within(op, &low, &x)?.choose(g, 0.0), low: |g| beyond(op, &x, &low, g) })
             }
             (None, Some(high)) => {
                 let y = ordered_zip_map!("clamp", x, high, |v: T, high: T| Ordered::min(high, v))?;
-                vjp!(op, y, { x: |g| within(op, &x, &high)?.choose(g, 0.0), high: |g| beyond(op, &high, &x)?.choose(g, 0.0) })
+                vjp!(op, y, { x: |g| within(op, &x, &high)?.choose(g, 0.0), high: |g| beyond(op, &high, &x, g) })
             }
             (None, None) => Ok(x.into_owned()),
         }
@@ -99,12 +99,19 @@ fn kept_between(g: &Tensor, x: &Tensor, low: f64, high: f64) -> Result<Tensor> {
     vjp!("clamp_backward", z, { g: |h| kept_between(h, &x, low, high) })
 }
 
-/// Where the bounds cross, all is `high`, and so `high` alone has a gradient there.
+/// Where the bounds cross, all is `high`, and so `high` alone has a gradient there. Along tangents, a number beside a NaN has it.
 fn clamp_between(op: &'static str, x: &Tensor, low: &Tensor, high: &Tensor) -> Result<Tensor> {
     let y = real_zip3_map!("clamp", x, low, high, |v: T, low: T, high: T| Ordered::min(high, Ordered::max(low, v)))?;
     vjp!(op, y, {
-        x: |g| x.not_below(&low)?.logical_and(&high.not_below(&x)?)?.choose(g, 0.0),
-        low: |g| x.below(&low)?.logical_and(&low.below(&high)?)?.choose(g, 0.0),
+        x: |g| if is_forward() {
+            x.below(&low)?.logical_or(&high.below(&x)?)?.logical_or(&high.below(&low)?)?.choose_or(0.0, g)
+        } else {
+            x.not_below(&low)?.logical_and(&high.not_below(&x)?)?.choose(g, 0.0)
+        },
+        low: |g| {
+            let apart = if is_forward() { high.below(&low)?.logical_not()? } else { low.below(&high)? };
+            x.below(&low)?.logical_and(&apart)?.choose(g, 0.0)
+        },
         high: |g| high.below(&x)?.logical_or(&high.below(&low)?)?.choose(g, 0.0),
     })
 }
@@ -115,9 +122,9 @@ fn within(op: &str, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if op == "clamp" && is_forward() { a.below(b) } else { b.not_below(a) }
 }
 
-/// Where the bound has it.
-fn beyond(op: &str, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    if op == "clamp" && is_forward() { b.not_below(a) } else { a.below(b) }
+/// The gradient of the bound: along tangents all that the number does not have, also beside a NaN.
+fn beyond(op: &str, a: &Tensor, b: &Tensor, g: &Tensor) -> Result<Tensor> {
+    if is_forward() { within(op, b, a)?.choose_or(0.0, g) } else { a.below(b)?.choose(g, 0.0) }
 }
 
 /// Where `fmax` has the derivative of its first operand.
@@ -165,7 +172,7 @@ impl Tensor {
         let (a, b) = promoted(self, other)?;
         a.only_real_for("maximum")?;
         let y = ordered_zip_map!("maximum", a, b, |u: T, v: T| Ordered::max(u, v))?;
-        vjp!("maximum", y, { a: |g| share(g, &b, &a), b: |g| share(g, &a, &b) })
+        vjp!("maximum", y, { a: |g| share_of_first(g, &b, &a), b: |g| share(g, &a, &b) })
     }
 
     /// The smaller of two elements; NaN if one is NaN.
@@ -177,7 +184,7 @@ impl Tensor {
         let (a, b) = promoted(self, other)?;
         a.only_real_for("minimum")?;
         let y = ordered_zip_map!("minimum", a, b, |u: T, v: T| Ordered::min(u, v))?;
-        vjp!("minimum", y, { a: |g| share(g, &a, &b), b: |g| share(g, &b, &a) })
+        vjp!("minimum", y, { a: |g| share_of_first(g, &a, &b), b: |g| share(g, &b, &a) })
     }
 
     /// The larger of two elements, the other one if one is NaN.
@@ -250,6 +257,14 @@ impl Tensor {
 fn share(g: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let equal = a.eq(b.into())?;
     a.gt(b.into())?.choose_or(0.0, &equal.where_of(&(g * 0.5)?, g)?)
+}
+
+/// The same for the first of the two operands, which has nothing beside a NaN along tangents.
+fn share_of_first(g: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    if !is_forward() {
+        return share(g, a, b);
+    }
+    a.eq(b.into())?.where_of(&(g * 0.5)?, &a.below(b)?.choose(g, 0.0)?)
 }
 
 in_place! {

@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::kernels::complex;
 use crate::layout::{Layout, broadcast_shapes};
 use crate::runtime_error;
+use crate::tape::mode::is_forward;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -252,7 +253,8 @@ pub fn complex_of(real: &Tensor, imag: &Tensor) -> Result<Tensor> {
 /// The complex numbers of these magnitudes and angles.
 ///
 /// Shape: broadcast. Dtype: float, the same for both.
-/// Derivative: 0 for a magnitude of 0; that of the magnitude of the result, also for magnitudes below 0, as torch.
+/// Derivative: 0 for a magnitude of 0; that of the magnitude of the result, also for magnitudes below 0, as torch. Along tangents that
+/// of the formula.
 /// Raises: RuntimeError for other dtypes, and for different ones.
 #[pyfunction]
 #[pyo3(signature = (abs, angle))]
@@ -260,8 +262,16 @@ pub fn polar(abs: &Tensor, angle: &Tensor) -> Result<Tensor> {
     check_parts(abs, angle)?;
     let y = without_recording(|| complex_of(&(abs * angle.cos())?, &(abs * angle.sin())?))?;
     vjp!("polar", y, {
-        abs: |g, y| (g.conj()? * y.complex_sign())?.real(),
-        angle: |g, y| (g.conj()? * (y * Tensor::from_number(Scalar::Complex(C128::I))?))?.real()
+        abs: |g, y| if is_forward() {
+            (g.real()? * angle.cos())? + (g.imag()? * angle.sin())?
+        } else {
+            (g.conj()? * y.complex_sign())?.real()
+        },
+        angle: |g, y| if is_forward() {
+            ((g.imag()? * &abs)? * angle.cos())? - ((g.real()? * &abs)? * angle.sin())?
+        } else {
+            (g.conj()? * (y * Tensor::from_number(Scalar::Complex(C128::I))?))?.real()
+        }
     })
 }
 

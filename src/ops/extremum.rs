@@ -8,6 +8,7 @@ use crate::dtype::{Bool, DType, Element};
 use crate::error::{Error, Result};
 use crate::kernels::folds::{Best, Extreme, Largest, Order, Smallest};
 use crate::runtime_error;
+use crate::tape::mode::is_forward;
 use crate::tensor::Tensor;
 use crate::vjp;
 
@@ -82,11 +83,13 @@ impl Tensor {
         Ok(r.finish(y))
     }
 
-    /// The gradient of a value that stands at several places, shared evenly among these; NaN counts as equal to NaN.
+    /// The gradient of a value that stands at several places, shared evenly among these; NaN counts as equal to NaN, but along tangents
+    /// the derivative of NaN is NaN.
     pub(crate) fn share_evenly(&self, x: &Tensor, value: &Tensor) -> Result<Tensor> {
-        let mask = equal_mask(x, value, true)?;
+        let mask = equal_mask(x, value, !is_forward())?;
         let count = mask.sum(None, false, None)?;
-        (self / count)?.expand_to("expand", x.shape())?.zeroed_where(&mask.is_zero()?)
+        let share = (self / count)?.expand_to("expand", x.shape())?;
+        if is_forward() { share * mask } else { share.zeroed_where(&mask.is_zero()?) }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Norms of vectors: over dims, with any exponent.
 
+use std::sync::Arc;
+
 use pyo3::prelude::*;
 
 use super::arguments::{Dims, Order};
@@ -10,8 +12,11 @@ use super::reduce::{Reduction, fold};
 use crate::dtype::{DType, Number, Scalar};
 use crate::error::Result;
 use crate::kernels::folds::{CountNonzero, Extreme, Largest, Smallest, Sum, SumOf};
+use crate::layout::Shape;
 use crate::runtime_error;
-use crate::tape::Recorder;
+use crate::tape::mode::is_forward;
+use crate::tape::record::Derivative;
+use crate::tape::{Node, Recorder};
 use crate::tensor::Tensor;
 use crate::vjp;
 
@@ -80,15 +85,27 @@ impl Tensor {
         check_norm_of_none(p, &r, dims.is_some_and(|dims| !dims.is_empty()))?;
         let y = r.finish(x.norm_values(p, &r)?);
         if p == 0.0 {
-            // On the tape, but no gradient flows.
             if crate::tape::is_recording() && x.requires_grad() {
                 let mut recorder = Recorder::new("linalg_vector_norm");
                 recorder.input(&x);
-                return Ok(recorder.finish(y, Vec::new(), false)?.watching(&[&x]).watching_itself());
+                return Ok(recorder.finish(y, Count(x.shape().into()), false)?.watching(&[&x]).watching_itself());
             }
             return Ok(y);
         }
         vjp!("linalg_vector_norm", y, { x: |g, y| norm_rule(&r.restore(g)?, &x, &r.restore(y)?, p, &r) })
+    }
+}
+
+/// The rule of the number of elements that are not 0: no gradient flows, but there is a tangent.
+struct Count(Shape);
+
+impl Derivative for Count {
+    fn of_input(&self, _: usize, g: &Tensor, _: &Arc<Node>) -> Option<Result<Tensor>> {
+        is_forward().then(|| Tensor::zeroed("zeros_like", &self.0, g.dtype()))
+    }
+
+    fn again(&self) -> Option<Arc<dyn Derivative>> {
+        None
     }
 }
 

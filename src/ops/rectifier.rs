@@ -115,9 +115,9 @@ fn sloped(op: &'static str, g: &Tensor, x: &Tensor, pieces: Pieces) -> Result<Te
     vjp!(op, z, { g: |h| sloped(op, h, &x, pieces), x: |h| flat(op, h) })
 }
 
-/// 0 where x is at most `lambd` away from 0, else g.
+/// 0 where x is at most `lambd` away from 0, and beside a NaN, else g.
 fn shrink_backward(op: &'static str, g: &Tensor, x: &Tensor, lambd: &Tensor) -> Result<Tensor> {
-    let z = without_recording(|| x.abs()?.le(lambd.into())?.choose_or(0.0, g))?;
+    let z = without_recording(|| x.abs()?.gt(lambd.into())?.choose(g, 0.0))?;
     let (x, lambd) = (x.save(), lambd.clone());
     vjp!(op, z, { g: |h| shrink_backward(op, h, &x, &lambd), x: |h| flat(op, h) })
 }

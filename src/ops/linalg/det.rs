@@ -117,6 +117,8 @@ fn slogdet_of(op: &'static str, a: &Tensor) -> Result<[Tensor; 2]> {
         let ([a], [sign, _]) = (back.saved, &*back.y) else { return Ok(vec![None]) };
         let turn = |g: &Tensor| ((g.conj()? * sign)?.imag()? * Scalar::Complex(C128::new(0.0, -1.0)))?.to_dtype(a.dtype());
         let g = match (back.g(0).filter(|_| a.dtype().is_complex()), back.g(1)) {
+            // Of a real sign it is 0.
+            (None, None) if is_forward() => return Ok(vec![Some(a.as_zeros()?)]),
             (None, None) => return Ok(vec![None]),
             (None, Some(g)) => g.to_dtype(a.dtype())?,
             (Some(g), None) => turn(g)?,

@@ -4,12 +4,13 @@ use pyo3::prelude::*;
 
 use super::windows::{Layout, each};
 use super::{check_adaptive, check_sizes, largest, name_of, not_implemented};
-use crate::dtype::DType;
+use crate::dtype::{DType, Scalar};
 use crate::error::Result;
 use crate::layout::Shape;
 use crate::ops::arguments::{Dims, Several};
 use crate::ops::loss::check_constant;
 use crate::runtime_error;
+use crate::tape::mode::is_forward;
 use crate::tape::sample::made_of;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
@@ -132,7 +133,23 @@ fn unpool(x: &Tensor, indices: &Tensor, sizes: &[isize], n: usize) -> Result<Ten
     let y = y.view_as_shape(&shape)?.without_meta();
     let y = if n == 2 { y.in_format_of(x)? } else { y };
     let (index, full) = (index.save(), Shape::from_slice(x.shape()));
-    vjp!(op, y, { x: |g| g.reshape_to(&[planes, size])?.take_along(1, &index)?.view_as_shape(&full) })
+    vjp!(op, y, { x: |g| {
+        let found = g.reshape_to(&[planes, size])?.take_along(1, &index)?;
+        // What did not stay has no tangent.
+        let found = if is_forward() { (found * last_of_each(&index, planes, size)?)? } else { found };
+        found.view_as_shape(&full)
+    } })
+}
+
+/// 1 for the last of the elements that have one place, else 0.
+fn last_of_each(index: &Tensor, planes: usize, size: usize) -> Result<Tensor> {
+    without_recording(|| {
+        let count = Scalar::Int(index.shape()[1] as i64);
+        let number = Tensor::arange(Scalar::Int(0), count, Scalar::Int(1), DType::I64)?.expand_to("max_unpool", index.shape())?;
+        let last = Tensor::zeroed("max_unpool", &[planes, size], DType::I64)?;
+        let last = last.scatter(1, index, Some(number.clone().into()), None, None)?;
+        last.take_along(1, index)?.eq((&number).into())
+    })
 }
 
 /// The functions for planes of two dims.
