@@ -45,7 +45,7 @@ def _without_aux(api, output, has_aux):
         raise RuntimeError(f"{api}: output of function f should be a tuple: (output, aux) if has_aux is True")
     for leaf in tree_flatten(output[1])[0]:
         if not isinstance(leaf, Tensor):
-            raise RuntimeError(f"{api}: Expected tensors as aux, got unsupported type {type(leaf)}")
+            raise RuntimeError(f"Expected tensors, got unsupported type {type(leaf)}")
     return output
 
 
@@ -230,6 +230,8 @@ def linearize(func, *primals):
 
 def _jacobian(name, func, argnums, has_aux, rows, randomness=None):
     """A function that answers for each output a tree, like the arguments at `argnums`, of Jacobians."""
+    # As torch's is made of these.
+    api = "vjp(f, *primals)" if randomness is None else "jvp(f, primals, tangents)"
 
     @functools.wraps(func, updated=())
     def wrapper(*args):
@@ -239,8 +241,8 @@ def _jacobian(name, func, argnums, has_aux, rows, randomness=None):
         level = Level(args, _checked_argnums(argnums, len(args)), forward=randomness is not None)
         with level.along_tangents() if level.forward else nullcontext():
             with transform(randomness, 1) if level.forward else nullcontext():
-                output, aux = _without_aux(f"{name}(f)(*args)", level.call(func), has_aux)
-            outputs, spec = _tensors(f"{name}(f)(*args)", output)
+                output, aux = _without_aux(api, level.call(func), has_aux)
+            outputs, spec = _tensors(api, output)
             _check_real(name, "outputs", outputs)
             with recording():
                 jacobians = rows(level, outputs)
