@@ -686,3 +686,28 @@ def test_tangents_that_are_zero():
             assert tangent.tolist() == 0 and tangent.shape == primal.shape
     w = tensor(1.0, 2.0, grad=True)
     assert ferrograd.autograd.grad(w.norm(0), w, allow_unused=True) == (None,)
+
+
+def test_a_level_lets_go_of_what_nothing_leads_to():
+    tangents, results = [], []
+    with forward_ad.dual_level():
+        for i in range(100):
+            tangent = V * i
+            tangents.append(weakref.ref(tangent))
+            y = forward_ad.make_dual(X.clone().requires_grad_(i % 3 == 0), tangent).exp()
+            del tangent
+            if i % 10 == 0:
+                results.append((i, y))
+        assert sum(tangent() is not None for tangent in tangents) < 50
+        for i, y in results:
+            assert forward_ad.unpack_dual(y).tangent.allclose(X.exp() * V * i)
+
+
+def test_errors_name_what_jacobians_are_made_of():
+    for transform, name in ((ferrograd.func.jacfwd, "jvp(f, primals, tangents)"), (ferrograd.func.jacrev, "vjp(f, *primals)")):
+        for result, text in ((1, "to return only tensors"), (None, "non-empty output")):
+            with pytest.raises(RuntimeError, match=text) as error:
+                transform(lambda x, result=result: result)(X)
+            assert str(error.value).startswith(name + ":")
+        with pytest.raises(RuntimeError, match="^Expected tensors, got unsupported type <class 'int'>"):
+            transform(lambda x: (x, 1), has_aux=True)(X)

@@ -472,6 +472,17 @@ pub fn _primal(tensor: &Tensor) -> Tensor {
     tensor.detached(false).with_origin(place, 0)
 }
 
+/// Whether anything leads to the place of a tensor, of which there is no other handle.
+#[pyfunction]
+pub fn _is_reached(tensor: &Tensor) -> bool {
+    match (tensor.meta(), tensor.node()) {
+        // One is here, one where the tensor has it from.
+        (meta, Some((node, _))) => Arc::strong_count(&node) > 2 + usize::from(meta.is_some()),
+        (Some(meta), None) => Arc::strong_count(meta) > 1,
+        (None, None) => false,
+    }
+}
+
 /// The number of the node that made a tensor, and of its output, also if the user does not see it.
 #[pyfunction]
 pub fn _place(tensor: &Bound<'_, Tensor>) -> Option<(u64, usize)> {

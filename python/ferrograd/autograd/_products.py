@@ -31,6 +31,8 @@ class Carriers:
         self.found = WeakValueDictionary()
         # Leaves made for it.
         self.own = []
+        # At how many variables those are looked for that nothing leads to.
+        self.look_at = 16
 
     def carry(self, variable, tangent):
         """Gives a tangent to a tensor that has been computed."""
@@ -48,6 +50,17 @@ class Carriers:
         _autograd._carry_tangent(variable)
         self.variables.append(variable)
         return variable
+
+    def forget_unreached(self):
+        """Lets go of variables that nothing leads to any more, from time to time."""
+        if len(self.variables) < self.look_at:
+            return
+        reached = [i for i, x in enumerate(self.variables) if _autograd._is_reached(x)]
+        self.variables, self.tangents = [self.variables[i] for i in reached], [self.tangents[i] for i in reached]
+        kept = {id(t) for t in self.tangents}
+        self.known = {place: t for place, t in self.known.items() if id(t) in kept}
+        self.own = [x for x in self.own if _autograd._is_reached(x)]
+        self.look_at = max(16, 2 * len(self.variables))
 
     def products(self, outputs):
         """Products with the Jacobian of outputs."""

@@ -123,6 +123,7 @@ def make_dual(tensor, tangent, *, level=None):
     if unpack_dual(tangent).tangent is not None:
         raise RuntimeError("Setting a forward grad that itself has a forward gradient at the same level0 is not supported.")
     tangent = _lying_as(tensor, tangent)
+    current.forget_unreached()
     with forward_state(FOLLOWED):
         dual = _autograd._variable(current.variable(tensor), not (tensor.requires_grad and tensor.is_leaf))
     current.tangents.append(tangent)
