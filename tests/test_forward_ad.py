@@ -711,3 +711,70 @@ def test_errors_name_what_jacobians_are_made_of():
             assert str(error.value).startswith(name + ":")
         with pytest.raises(RuntimeError, match="^Expected tensors, got unsupported type <class 'int'>"):
             transform(lambda x: (x, 1), has_aux=True)(X)
+
+
+def test_leaves_are_written_to_by_what_carries_a_tangent():
+    """Two steps of gradient descent, and their derivatives along the step size: p - r g, with g = 2 p, which carries no tangent."""
+    p, q = tensor(1.0, 2.0, grad=True), tensor(3.0, 4.0, grad=True)
+    before = p.detach().clone()
+    with forward_ad.dual_level():
+        rate = forward_ad.make_dual(tensor(0.1)[0], tensor(1.0)[0])
+        for step in (1, 2):
+            (p**2).sum().backward()
+            with ferrograd.no_grad():
+                p.sub_(rate * p.grad)
+                q[:1].mul_(rate)
+            p.grad = None
+            assert p.is_leaf and p.requires_grad and p.grad_fn is None
+            tangent = forward_ad.unpack_dual(p).tangent
+            assert tangent.allclose(before * (-2 if step == 1 else -2 - 2 * 0.8))
+            assert forward_ad.unpack_dual(q).tangent.allclose(3 * step * tensor(1.0 if step == 1 else 0.1, 0.0))
+        square = forward_ad.unpack_dual((p**2).sum())
+        assert square.tangent.allclose(2 * (p.detach() * tangent).sum())
+        (p * 3).sum().backward()
+        assert p.grad.tolist() == [3, 3]
+        with pytest.raises(RuntimeError, match="a leaf Variable that requires grad is being used in an in-place operation"):
+            p.mul_(2)
+        y = p * 2
+    assert p.is_leaf and p.requires_grad
+    y.sum().backward()
+    assert p.grad.tolist() == [5, 5]
+    with forward_ad.dual_level():
+        assert forward_ad.unpack_dual(p * q).tangent is None
+        with ferrograd.no_grad():
+            p.copy_(forward_ad.make_dual(X, V))
+        p.requires_grad_(False)
+        assert forward_ad.unpack_dual(p * 2).tangent.equal(2 * V)
+    assert not p.requires_grad
+
+
+def test_leaves_that_carried_a_tangent_are_let_go_of():
+    with forward_ad.dual_level():
+        w, value = tensor(1.0, 2.0, grad=True), tensor(1.0, 1.0)
+        w.grad = value
+        with ferrograd.no_grad():
+            w.mul_(forward_ad.make_dual(X, V))
+        gone = weakref.ref(value)
+        del w, value
+    gc.collect()
+    assert gone() is None
+
+
+def test_gradients_that_are_added_up_carry_tangents():
+    w = tensor(1.0, 2.0, grad=True)
+    w.grad = tensor(0.0, 0.0)
+    with forward_ad.dual_level():
+        x = forward_ad.make_dual(X, V)
+        for count in (1, 2):
+            (x**2 * w).sum().backward()
+            assert forward_ad.unpack_dual(w.grad).tangent.allclose(count * 2 * X * V)
+        assert not w.grad.requires_grad and w.grad.allclose(2 * X**2)
+
+
+def test_a_tangent_carries_none():
+    w = tensor(1.0, 2.0, grad=True)
+    with forward_ad.dual_level():
+        tangent = forward_ad.unpack_dual(forward_ad.make_dual(w, V) ** 2).tangent
+        assert tangent.requires_grad and forward_ad.unpack_dual(tangent).tangent is None
+        assert forward_ad.unpack_dual(tangent * 3).tangent is None
+        assert ferrograd.autograd.grad(tangent.sum(), w)[0].equal(2 * V)

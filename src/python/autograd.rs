@@ -465,10 +465,12 @@ pub fn _is_followed(tensor: &Bound<'_, Tensor>) -> bool {
     tensor.borrow().requires_grad()
 }
 
-/// The same elements without the tangent: to gradients the same tensor, though not the object.
+/// The same elements without the tangent: to gradients the same tensor, though not the object. It is the primal part of one, or
+/// itself a tangent.
 #[pyfunction]
-pub fn _primal(tensor: &Tensor) -> Tensor {
-    let place = apart(PRIMAL, tensor.edge(), Edge::None, tensor.shape(), tensor.dtype());
+pub fn _without_tangent(tensor: &Tensor, primal: bool) -> Tensor {
+    let op = tensor.node().filter(|_| !primal).map_or(PRIMAL, |(node, _)| node.op);
+    let place = apart(op, tensor.edge(), Edge::None, tensor.shape(), tensor.dtype());
     tensor.detached(false).with_origin(place, 0)
 }
 

@@ -149,7 +149,9 @@ mod _C {
         #[pymodule_export]
         use crate::python::autograd::{_as_leaf, _saved_by_function, _saved_hooks, SavedTensor};
         #[pymodule_export]
-        use crate::python::autograd::{_carry_tangent, _end_forward, _is_followed, _is_reached, _place, _primal, _set_forward};
+        use crate::python::autograd::{
+            _carry_tangent, _end_forward, _is_followed, _is_reached, _place, _set_forward, _without_tangent,
+        };
         #[pymodule_export]
         use crate::python::errors::OtherSamples;
     }

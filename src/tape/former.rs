@@ -9,8 +9,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use super::held::{self, held_by};
+use super::meta::Meta;
 use super::mode;
-use super::node::Node;
+use super::node::{DUAL_LEAF, Node};
 use crate::error::Result;
 use crate::tensor::Tensor;
 
@@ -27,6 +28,7 @@ const FIRST_CLEANING: usize = 256;
 thread_local! {
     static ANY: Cell<bool> = const { Cell::new(false) };
     static HOLDERS: RefCell<Option<Holders>> = const { RefCell::new(None) };
+    static LEAVES: RefCell<Vec<Weak<Meta>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Lists a node that has just been made, if it leads to what carries a tangent.
@@ -64,6 +66,19 @@ fn list_holder(node: &Arc<Node>) {
 pub fn forget() {
     ANY.set(false);
     HOLDERS.take();
+    for meta in LEAVES.take().into_iter().filter_map(|meta| meta.upgrade()) {
+        let _later = {
+            let mut state = meta.lock();
+            let node = state.node.take_if(|(node, _)| node.op == DUAL_LEAF);
+            state.requires_grad |= node.is_some();
+            node
+        };
+    }
+}
+
+/// Lists a leaf that is about to be one that carries a tangent, as something has been written to it that does.
+pub fn list_leaf(meta: &Arc<Meta>) {
+    LEAVES.with_borrow_mut(|leaves| leaves.push(Arc::downgrade(meta)));
 }
 
 /// Before a write to `x`: copies what tangents are to be computed from.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::engine::{HashMap, HashSet, sum};
 use super::meta::{Grad, Meta, any_hooked_leaf};
-use super::mode::mode;
+use super::mode::{ModeGuard, follows_tangents, mode};
 use super::node::{Edge, Input, Node};
 use super::view::overwritten;
 use crate::error::Result;
@@ -202,7 +202,8 @@ pub fn add_to_grad(meta: &Arc<Meta>, grad: Tensor, create_graph: bool) -> Result
     if !meta.requires_grad() {
         return Ok(grad);
     }
-    // It may carry a tangent.
+    // It may carry a tangent, which only sums do.
+    let dual = follows_tangents().then(|| grad.clone());
     let grad = grad.detached_unless(create_graph);
     loop {
         let (before, layout) = {
@@ -214,7 +215,8 @@ pub fn add_to_grad(meta: &Arc<Meta>, grad: Tensor, create_graph: bool) -> Result
             None => copy_lying_as(&grad, layout.as_deref())?,
             Some(before) if create_graph => before.tensor()?.add(&grad)?,
             Some(before) => {
-                super::without_recording(|| before.tensor()?.add_in_place(&grad))?;
+                let _mode = ModeGuard::grad(false);
+                before.tensor()?.add_in_place(dual.as_ref().unwrap_or(&grad))?;
                 return Ok(grad);
             }
         };

@@ -43,7 +43,7 @@ impl Tensor {
         match node {
             Some((node, _)) if node.op == DUAL_LEAF && flag => meta.set_node(node, 0),
             Some((node, _)) if node.op == DUAL_LEAF => {
-                if let Edge::Node(node, output) = node.inputs[0].edge.clone() {
+                if let Some(Edge::Node(node, output)) = node.inputs.last().map(|input| input.edge.clone()) {
                     meta.set_node(node, output);
                 }
             }

@@ -14,7 +14,7 @@ use super::frozen::{MADE_IN_INFERENCE, MADE_UNRECORDED, frozen_node, maker, refu
 use super::level::{before_value, before_write, is_captured_by_map};
 use super::meta::Meta;
 use super::mode::{self, Mode, ModeGuard};
-use super::node::{COPY_SLICES, Edge, Input, Node, Rules, apart, next_id, node, node_between};
+use super::node::{COPY_SLICES, DUAL_LEAF, Edge, Input, Node, Rules, apart, next_id, node, node_between};
 use super::record::Rule;
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
@@ -89,12 +89,6 @@ impl Tensor {
         {
             base.apart = Some(Box::new(self.reinterpreted(base.layout(), base.dtype)));
         }
-    }
-
-    /// Whether an op made this, or what it is a view of.
-    fn is_computed(&self) -> bool {
-        let base = self.meta().and_then(|meta| meta.lock().base.as_ref().map(|base| base.meta.clone()));
-        base.map_or_else(|| self.node().is_some(), |base| base.node().is_some())
     }
 
     /// Whether this is a view that the tape knows of.
@@ -420,8 +414,7 @@ fn begin(op: &'static str, x: &Tensor, others_require_grad: bool) -> Result<bool
     check_inference(op, x)?;
     let recorded = tape::is_recording() && x.dtype().is_inexact() && (x.requires_grad() || others_require_grad);
     if !mode::mode().grad {
-        // What has a history of its own keeps it. A leaf gets no tangent.
-        return Ok(recorded && (!x.is_shown() || (others_require_grad || x.edge().is_dual()) && x.is_computed()));
+        return Ok(recorded && (!x.is_shown() || others_require_grad || x.edge().is_dual()));
     }
     if recorded {
         check_writable(x)?;
@@ -434,7 +427,8 @@ pub fn check_writable(x: &Tensor) -> Result<()> {
     let Some(meta) = x.meta() else { return Ok(()) };
     let (node, leaf, base) = {
         let state = meta.lock();
-        let leaf = state.node.is_none() && state.requires_grad || state.is_variable;
+        let is_leaf = state.node.as_ref().map_or(state.requires_grad, |(node, _)| node.op == DUAL_LEAF);
+        let leaf = is_leaf || state.is_variable;
         (state.node.clone(), leaf, state.base.clone())
     };
     if let Some(base) = &base {
@@ -467,11 +461,18 @@ pub(crate) fn rebase(op: &'static str, x: &Tensor, result: Option<Input>, borrow
     if unseen && !written && !base.as_ref().map_or_else(|| meta.edge(), |base| base.meta.edge()).is_dual() {
         return;
     }
-    let keeping = |history: Edge, (node, output): (Arc<Node>, usize), shape: &[usize], dtype| match history {
-        Edge::Node(old, place) if unseen && old.is_shown() => {
-            (apart(old.op, Edge::Node(old, place), Edge::Node(node, output), shape, dtype), 0)
+    let keeping = |history: Edge, (node, output): (Arc<Node>, usize), shape: &[usize], dtype| {
+        let tangent = Edge::Node(node.clone(), output);
+        match history {
+            Edge::Node(old, place) if unseen && old.is_shown() => {
+                (apart(old.op, Edge::Node(old, place), tangent, shape, dtype), 0)
+            }
+            Edge::Leaf(meta) if unseen && meta.is_shown() => {
+                former::list_leaf(&meta);
+                (apart(DUAL_LEAF, Edge::Leaf(meta), tangent, shape, dtype), 0)
+            }
+            _ => (node, output),
         }
-        _ => (node, output),
     };
     match base {
         Some(base) => {

@@ -22,7 +22,9 @@ FORWARD_MODE = _ForwardMode()
 class Carriers:
     """The variables of one derivative along tangents, and their tangents, unless these come later."""
 
-    def __init__(self, tangents=None):
+    def __init__(self, tangents=None, alone=False):
+        """If it is taken `alone`, tangents carry no tangents themselves."""
+        self.alone = alone
         self.variables = []
         self.tangents = tangents
         # Of those that are variables, or duals of these, by their places on the tape.
@@ -90,6 +92,8 @@ class Carriers:
             with recording():
                 (tangent,) = products.along(self.tangents, create_graph=shown or self.lead_outside(tensors[i], *self.tangents))
                 tangent = zeros_like(tensors[i]) if tangent is None else self._of_its_own(tensors[i], tangent)
+            if self.alone and tangent.requires_grad and not any(t is tangent for t in self.tangents):
+                tangent = _autograd._without_tangent(tangent, False)
             found[i] = self.found[place] = tangent
         return found
 

@@ -42,7 +42,7 @@ _this_thread = _Thread()
 
 def enter_dual_level():
     """Begins a level of this thread, in which dual tensors can be made; answers its number, which is 0."""
-    _enter(Carriers([]))
+    _enter(Carriers([], alone=True))
     return 0
 
 
@@ -171,7 +171,7 @@ def unpack_dual(tensor, *, level=None):
     if hidden:
         return UnpackedDualTensor(tensor, None)
     (tangent,) = current.tangents_of((tensor,))
-    return UnpackedDualTensor(_autograd._primal(tensor) if tensor.requires_grad else tensor.detach(), tangent)
+    return UnpackedDualTensor(_autograd._without_tangent(tensor, True) if tensor.requires_grad else tensor.detach(), tangent)
 
 
 def _is_fwd_grad_enabled():
