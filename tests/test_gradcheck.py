@@ -177,6 +177,9 @@ def test_batched_tangents():
     options = {"check_forward_ad": True, "check_batched_forward_grad": True}
     for fast in (False, True):
         assert gradcheck(lambda x, y: (x * y, x.sum(), y.detach()), (X, Y), fast_mode=fast, **options)
+    double = {"forward": lambda ctx, x: x * 2, "backward": lambda ctx, g: g * 2, "jvp": lambda ctx, t: t * 2}
+    double = type("Double", (ferrograd.autograd.Function,), {name: staticmethod(f) for name, f in double.items()}).apply
+    assert gradcheck(lambda x: double(x), X, **options)
     calls = 0
 
     def changing(x):

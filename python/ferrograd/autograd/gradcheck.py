@@ -8,6 +8,7 @@ from ferrograd import _C
 from ferrograd._C import Generator, Tensor, _autograd, complex128, float64, rand, stack, zeros, zeros_like
 from ferrograd.autograd import forward_ad
 from ferrograd.autograd._products import basis, gradients, is_inexact
+from ferrograd.autograd._transform import active
 from ferrograd.autograd.function import Function
 from ferrograd.autograd.grad_mode import no_grad
 
@@ -356,8 +357,8 @@ class _Check:
                     )
 
     def _all_tangents(self, place, direction):
-        """The tangents of all outputs for that of one input."""
-        with forward_ad.dual_level():
+        """The tangents of all outputs for that of one input. Functions of the user's need not know of ``vmap``."""
+        with active(()), forward_ad.dual_level():
             inputs = [x.detach() if isinstance(x, Tensor) else x for x in self.inputs]
             inputs[place] = forward_ad.make_dual(inputs[place], direction)
             unpacked = [forward_ad.unpack_dual(y) for y in _tuple(self.func(*inputs)) if y is not None]
