@@ -87,7 +87,7 @@ pub(crate) fn powers(x: &Tensor, n: f64) -> Result<Tensor> {
 /// 2 g x, the derivative of the square, in one pass.
 fn square_backward(g: &Tensor, x: &Tensor) -> Result<Tensor> {
     let z = float_zip_map!("square_backward", g, x, |g: T, x: T| g * (x + x), complex | g, x | g * (x + x).conj())?;
-    vjp!("square_backward", z, { g: |h| square_backward(h, &x.conj()?), x: |h| (h.conj()? * &g)? * 2.0 })
+    vjp!("mul", z, { g: |h| square_backward(h, &x.conj()?), x: |h| (h.conj()? * &g)? * 2.0 })
 }
 
 fn integer_power(a: &Tensor, b: &Tensor) -> Result<Tensor> {
