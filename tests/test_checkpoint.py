@@ -1,13 +1,16 @@
 """Checkpoints: the same results and gradients, from parts that run again in backward."""
 
+import contextlib
 import gc
 import weakref
 
 import pytest
 
 import ferrograd
+from ferrograd import nn
 from ferrograd.utils.checkpoint import (
     CheckpointError,
+    GraphExecGroup,
     check_backward_validity,
     checkpoint,
     checkpoint_sequential,
@@ -335,3 +338,152 @@ def test_gradients_within(early_stop):
         y = checkpoint(f, x, use_reentrant=False)
     y.sum().backward()
     assert x.grad.allclose(-x.sin() * x.cos() * x.sin().exp())
+
+
+def test_arguments_of_the_second_run_are_those_of_the_first():
+    """The same objects, so that hooks on them are called again; nothing that says that they are others."""
+    seen, calls = [], []
+
+    def part(x):
+        x.register_hook(lambda g: calls.append(1))
+        seen.append((type(x), x.is_leaf))
+        return x.exp().sin()
+
+    for x in (leaf(1.0) * 2, nn.Parameter(leaf(1.0).detach())):
+        seen.clear()
+        calls.clear()
+        checkpoint(part, x, use_reentrant=False).backward()
+        assert seen == [(type(x), x.is_leaf)] * 2 and calls == [1, 1]
+
+
+def test_what_the_graph_has_dropped_is_neither_kept_nor_compared():
+    dtypes, kept = iter((ferrograd.float64, ferrograd.float32)), []
+
+    def part(x):
+        # Recorded, and dropped before forward ends.
+        y = x.to(next(dtypes)).exp()
+        kept.append(weakref.ref(y))
+        del y
+        return x.sin().cos()
+
+    y = checkpoint(part, leaf(1.0), use_reentrant=False)
+    y.backward(retain_graph=True)
+    gc.collect()
+    assert kept[1]() is None
+
+
+def test_the_second_run_leaves_no_graph():
+    class Recorded(ferrograd.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            contexts.append(weakref.ref(ctx))
+            ctx.save_for_backward(x)
+            return x * 1
+
+        @staticmethod
+        def backward(ctx, g):
+            ctx.saved_tensors
+            runs.append([context() is None for context in contexts])
+            return g
+
+    contexts, runs = [], []
+    checkpoint(lambda x: Recorded.apply(Recorded.apply(Recorded.apply(x))), leaf(1.0), use_reentrant=False).backward()
+    assert runs[0][3:] == [True, True, True]
+
+
+def test_contexts_are_asked_for_without_a_graph_and_come_before_the_hooks():
+    asked, seen = [], []
+
+    def contexts():
+        asked.append(1)
+        hooks = ferrograd.autograd.graph.saved_tensors_hooks(lambda x: seen.append(1) or x, lambda x: x)
+        return hooks, hooks
+
+    with ferrograd.no_grad():
+        checkpoint(Part(), leaf(1.0, 2.0), use_reentrant=False, context_fn=contexts)
+    assert asked == [1] and not seen
+    part = Part()
+    checkpoint(part, leaf(1.0, 2.0), use_reentrant=False, context_fn=contexts).sum().backward()
+    assert seen and part.runs == 1
+
+
+def test_a_context_must_not_hide_an_error():
+    def fail(x):
+        raise KeyError("mine")
+
+    def contexts():
+        return contextlib.suppress(KeyError), contextlib.nullcontext()
+
+    with pytest.raises(RuntimeError, match="suppressed an exception raised during the checkpointed forward"):
+        checkpoint(fail, leaf(1.0), use_reentrant=False, context_fn=contexts)
+
+
+def differs(**options):
+    calls = []
+
+    def part(x):
+        calls.append(1)
+        return (x * x).exp() if len(calls) == 1 else x * x
+
+    return checkpoint(part, leaf(1.0), use_reentrant=False, **options)
+
+
+def test_debug_says_where_tensors_were_saved():
+    for where in (contextlib.nullcontext(), set_checkpoint_debug_enabled(True)):
+        with where:
+            y = differs(debug=isinstance(where, contextlib.nullcontext))
+        with pytest.raises(CheckpointError, match="because you passed `debug=True` to checkpoint") as error:
+            y.backward()
+        text = str(error.value)
+        # Both tensors of `x * x`, then that of `exp`, which the second run does not save.
+        assert text.count("in part\n    return (x * x).exp()") == 5 and "test_checkpoint.py" in text
+        assert isinstance(error.value.__cause__, CheckpointError)
+    with set_checkpoint_debug_enabled(False):
+        y = differs(debug=True)
+    with pytest.raises(CheckpointError, match="A different number of tensors") as error:
+        y.backward()
+    assert "either pass `debug=True`" in str(error.value)
+    with pytest.raises(ValueError, match="incompatible with non-default context_fn"):
+        differs(debug=True, context_fn=lambda: (contextlib.nullcontext(), contextlib.nullcontext()))
+
+
+def test_groups_of_backward_passes_share_a_second_run():
+    runs = []
+
+    def part(x, y):
+        runs.append(1)
+        return x.exp().sin(), y.exp().sin()
+
+    def call():
+        runs.clear()
+        x, y = leaf(1.0), leaf(2.0)
+        return (x, y), checkpoint(part, x, y, use_reentrant=False)
+
+    inputs, outputs = call()
+    with GraphExecGroup():
+        for x, y in zip(inputs, outputs):
+            y.backward()
+            assert x.grad.item() == pytest.approx((x.exp().cos() * x.exp()).item())
+    assert len(runs) == 2
+    with GraphExecGroup(), pytest.raises(RuntimeError, match="contexts cannot be nested"), GraphExecGroup():
+        pass
+    _, (y, _) = call()
+    with GraphExecGroup():
+        y.backward(retain_graph=True)
+        with pytest.raises(CheckpointError, match="overlap .* is not allowed while under"):
+            y.backward()
+    y.backward()
+    assert len(runs) == 3
+
+
+def test_sequences_of_modules():
+    relu = nn.ReLU()
+    twice = nn.Sequential(nn.Linear(2, 2), relu, nn.Linear(2, 2), relu)
+    x = ferrograd.ones(1, 2, requires_grad=True)
+    # As in torch, a module that is there twice runs once.
+    assert checkpoint_sequential(twice, 2, x, use_reentrant=False).grad_fn.name() == "AddmmBackward0"
+    assert checkpoint_sequential(nn.ModuleList(twice), 2, x, use_reentrant=False).grad_fn.name() == "ReluBackward0"
+    with pytest.raises(TypeError):
+        checkpoint_sequential(nn.Linear(2, 2), 2, x, use_reentrant=False)
+    with pytest.raises(ValueError, match="must not be zero"):
+        checkpoint_sequential(twice, 5, x, use_reentrant=False)

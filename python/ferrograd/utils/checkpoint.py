@@ -1,6 +1,9 @@
 """Less memory for more time: parts of a network are run again in backward, rather than kept from forward."""
 
+import traceback
 import warnings
+import weakref
+from _thread import _local
 from contextlib import contextmanager, nullcontext
 
 from ferrograd._C import Tensor, get_rng_state, set_rng_state
@@ -9,10 +12,13 @@ from ferrograd.autograd import _saved
 from ferrograd.autograd.function import Function
 from ferrograd.autograd.grad_mode import enable_grad
 from ferrograd.autograd.graph import saved_tensors_hooks
+from ferrograd.nn.modules.container import Sequential
 from ferrograd.random import fork_rng
 
 __all__ = [
     "CheckpointError",
+    "CheckpointFunction",
+    "GraphExecGroup",
     "check_backward_validity",
     "checkpoint",
     "checkpoint_sequential",
@@ -29,6 +35,29 @@ class CheckpointError(RuntimeError):
 
 class _Stop(Exception):
     """Ends a second run that has saved all that is needed."""
+
+
+class _Group(_local):
+    current = None
+
+
+_GROUP = _Group()
+
+
+class GraphExecGroup:
+    """A context within which several backward passes, of which no two need the same tensor, share a second run.
+
+    It is about ``use_reentrant=False`` only.
+    """
+
+    def __enter__(self):
+        if _GROUP.current is not None:
+            raise RuntimeError(f"GraphExecGroup contexts cannot be nested. Already inside group {_GROUP.current}")
+        _GROUP.current = self
+        return self
+
+    def __exit__(self, *exception):
+        _GROUP.current = None
 
 
 # What the context managers below say in place of the arguments of the same names.
@@ -49,7 +78,7 @@ def set_checkpoint_early_stop(enable):
 
 @contextmanager
 def set_checkpoint_debug_enabled(enabled):
-    """A context that stands in for the argument `debug`, which changes nothing: errors say what differs."""
+    """A context whose checkpoints say where tensors were saved if the two runs differ, or do not, whatever their `debug` says."""
     global _debug
     before, _debug = _debug, enabled
     try:
@@ -81,31 +110,34 @@ def checkpoint(
 
     `preserve_rng_state` (default True) makes random numbers the same again. `context_fn` answers two contexts, for forward and
     for the second run. `determinism_check` "none" does not compare the shapes and dtypes of the two. The second run ends as soon
-    as it has saved everything, unless `early_stop` is off. `debug` changes nothing: errors say what differs.
+    as it has saved everything, unless `early_stop` is off. With `debug`, the error of two runs that differ says where each of
+    them saved what.
     """
     preserve = kwargs.pop("preserve_rng_state", True)
     if use_reentrant is None:
-        _warn("", "calling checkpoint without use_reentrant will raise an exception")
+        _warn("", "Starting in PyTorch 2.9, calling checkpoint without use_reentrant will raise an exception")
         use_reentrant = True
     if use_reentrant:
         if kwargs:
             raise ValueError("Unexpected keyword arguments: " + ",".join(kwargs))
-        if context_fn is not noop_context_fn or debug:
-            raise ValueError(
-                "Passing `context_fn`, `debug`, or `respect_saved_tensors_hooks` is only supported when use_reentrant=False."
-            )
+        if context_fn is not noop_context_fn or debug is not False:
+            raise ValueError("Passing `context_fn` or `debug` is only supported when use_reentrant=False.")
         return CheckpointFunction.apply(function, preserve, *args)
+    debug = debug if _debug is None else _debug
+    if debug and context_fn is not noop_context_fn:
+        raise ValueError("debug=True is incompatible with non-default context_fn")
     if determinism_check not in ("default", "none"):
         raise ValueError(f"determinism_check should be one of ['default', 'none'], but got {determinism_check}")
+    contexts = context_fn()
     if not _autograd.is_grad_enabled():
         return function(*args, **kwargs)
-    early = early_stop if _early_stop is None else _early_stop
-    return _recorded(function, args, kwargs, preserve, context_fn(), determinism_check, early)
+    frame = _Frame(determinism_check == "default", early_stop if _early_stop is None else _early_stop, debug)
+    return _recorded(frame, function, args, kwargs, preserve, contexts)
 
 
 def _warn(name, future):
     warnings.warn(
-        f"torch.utils.checkpoint{name}: the use_reentrant parameter should be passed explicitly. In a future release, {future}. "
+        f"torch.utils.checkpoint{name}: the use_reentrant parameter should be passed explicitly. {future}. "
         "use_reentrant=False is recommended, but if you need to preserve the current default behavior, you can pass "
         "use_reentrant=True. Refer to docs for more details on the differences between the two variants.",
         stacklevel=3,
@@ -172,54 +204,120 @@ class CheckpointFunction(Function):
 # Recorded as usual, with empty places for what is saved.
 
 
+_TIP = """
+Tip: To see a more detailed error message, either pass `debug=True` to
+`torch.utils.checkpoint.checkpoint(...)` or wrap the code block
+with `with torch.utils.checkpoint.set_checkpoint_debug_enabled(True):` to
+enable checkpoint-debug mode globally.
+"""
+
+_REPORT = """An error happened while unpacking tensors; dumping logs of latest computation
+because you passed `debug=True` to `torch.utils.checkpoint.checkpoint()`.
+
+1. Tensors that the original forward saved
+
+{forward}
+2. Tensors that the recomputation saved
+
+{again}
+3. ERROR: Detected non-determinism while running activation checkpointing
+
+You are seeing this error because you passed `debug=True` to checkpoint and the
+tensors above differ. This can happen if different operators were ran in the
+original forward and in the recomputation.
+"""
+
+
+class _Place:
+    """Stands for a saved tensor in the graph."""
+
+    __slots__ = ("number", "__weakref__")
+
+    def __init__(self, number):
+        self.number = number
+
+
 class _Frame:
     """One call: how to run it again, and what it saved, by the order in which it did."""
 
-    def __init__(self, again, check, early_stop):
-        self.again = again
-        self.check = check
+    # How to run it again, under these hooks.
+    again = None
+    # Whether forward is over: what it calls may run backward, before all is saved.
+    complete = False
+
+    def __init__(self, compares, early_stop, debug):
+        self.compares = compares
         self.early_stop = early_stop
+        self.debug = debug
+        # The places, weakly: what the graph has done with is not kept, nor compared.
+        self.places = []
         self.kinds = []
-        # Whether forward is over: what it calls may run backward, before all is saved.
-        self.complete = False
-        # By the number of the backward pass: what it has not asked for yet.
+        # What of it each backward pass, or group of them, has not asked for yet.
         self.found = {}
+        # Where the tensors of the two runs were saved, to debug.
+        self.traces = [], []
 
     def pack(self, x):
-        """Keeps the number of the place only."""
-        self.kinds.append(_kind(x))
-        return len(self.kinds) - 1
+        """Keeps the place only."""
+        place = _Place(len(self.places))
+        self.places.append(weakref.ref(place))
+        self.kinds.append(_kind(x) if self.compares else None)
+        self._trace(0, x)
+        return place
 
     def unpack(self, place):
         """What the second run saves in this place. Each backward pass has a run of its own, and so has who looks from outside."""
-        number, _ = _autograd._current_run([])
-        if number not in self.found:
-            found = dict(enumerate(self._saved_again()))
-            self._compare(found)
-            if number == 0:
-                return found[place]
-            self.found[number] = found
-        if place not in self.found[number]:
-            raise CheckpointError(
-                "torch.utils.checkpoint: Unpack is being triggered for a tensor that was already unpacked once. If you are calling "
-                "ctx.saved_tensors in backward, make sure to do so only once. Otherwise please open an issue with details on your "
-                "use case."
+        try:
+            return self._unpack(place)
+        except CheckpointError as error:
+            if not self.debug:
+                raise
+            forward, again = map("\n".join, self.traces)
+            raise CheckpointError(_REPORT.format(forward=forward, again=again)) from error
+
+    def _unpack(self, place):
+        run, group = _autograd._current_run([])[0], _GROUP.current
+        key = run if group is None else group
+        if key not in self.found:
+            found = self._saved_again()
+            if key == 0:
+                return found[place.number]
+            self.found[key] = found
+        if place.number not in self.found[key]:
+            overlap = (
+                "Performing two backward calls that overlap (i.e. require the same saved activation in order to compute gradients) "
+                "is not allowed while under the torch.utils.checkpoint.GraphExecGroup context. "
             )
-        return self.found[number].pop(place)
+            raise CheckpointError(
+                "torch.utils.checkpoint: Unpack is being triggered for a tensor that was already unpacked once. "
+                f"{overlap if group is not None else ''}If you are calling ctx.saved_tensors in backward, make sure to do so only "
+                "once. Otherwise please open an issue with details on your use case."
+            )
+        return self.found[key].pop(place.number)
 
     def _saved_again(self):
-        saved = []
+        """What the second run saves, by place."""
+        found, count, compares = {}, 0, self.compares
+        self.traces[1].clear()
 
         def keep(x):
-            if len(saved) == len(self.kinds):
-                if not self.complete:
-                    return x
+            nonlocal count, compares
+            number, expected = count, len(self.places)
+            if number >= expected and not self.complete:
+                compares = False
+                return x
+            count += 1
+            self._trace(1, x)
+            if number >= expected:
                 raise CheckpointError(
                     "torch.utils.checkpoint: trying to save more tensors during recomputation than during the original forward "
-                    "pass."
+                    f"pass.\n{_TIP}"
                 )
-            saved.append(x)
-            if self.early_stop and len(saved) == len(self.kinds):
+            # Without the graph of this run.
+            x = x.detach() if x.requires_grad else x
+            if self.places[number]() is not None:
+                found[number] = x
+            if self.early_stop and count == expected:
                 raise _Stop
             return x
 
@@ -227,29 +325,37 @@ class _Frame:
             self.again(saved_tensors_hooks(keep, lambda x: x))
         except _Stop:
             pass
-        return saved
+        if count != len(self.places):
+            raise CheckpointError(
+                "torch.utils.checkpoint: A different number of tensors was saved during the original forward and recomputation.\n"
+                f"Number of tensors saved during forward: {len(self.places)}\n"
+                f"Number of tensors saved during recomputation: {count}.\n{_TIP}"
+            )
+        if compares:
+            self._compare(found)
+        return found
 
     def _compare(self, found):
-        if len(found) != len(self.kinds):
-            raise CheckpointError(
-                "torch.utils.checkpoint: A different number of tensors was saved during the original forward and "
-                f"recomputation.\nNumber of tensors saved during forward: {len(self.kinds)}\n"
-                f"Number of tensors saved during recomputation: {len(found)}."
-            )
-        differ = [(i, kind, _kind(found[i])) for i, kind in enumerate(self.kinds) if kind != _kind(found[i])]
-        if self.check == "default" and differ:
-            lines = [f"tensor at position {i}:\nsaved metadata: {a}\nrecomputed metadata: {b}" for i, a, b in differ]
+        differ = [(i, self.kinds[i], _kind(x)) for i, x in found.items() if self.kinds[i] != _kind(x)]
+        if differ:
+            lines = [f"tensor at position {i}:\nsaved metadata: {a}\nrecomputed metadata: {b}\n" for i, a, b in differ]
             raise CheckpointError(
                 "torch.utils.checkpoint: Recomputed values for the following tensors have different metadata than during the "
-                "forward pass.\n" + "\n".join(lines)
+                f"forward pass.\n{''.join(lines)}.\n{_TIP}"
             )
+
+    def _trace(self, run, x):
+        if self.debug:
+            saved = self.traces[run]
+            # Without the frame of this, and of the hook.
+            saved.append(f"tensor at position {len(saved)}: {_kind(x)}\n{''.join(traceback.format_stack()[:-2])}")
 
 
 def _kind(x):
-    return {"shape": x.shape, "dtype": x.dtype}
+    return {"shape": x.shape, "dtype": x.dtype, "device": x.device}
 
 
-def _recorded(function, args, kwargs, preserve, contexts, check, early_stop):
+def _recorded(frame, function, args, kwargs, preserve, contexts):
     forward_context, second_context = contexts
     state = get_rng_state() if preserve else None
     # As what a custom function saves: checked for writes, and kept by the hooks around, such as an outer checkpoint's.
@@ -257,26 +363,31 @@ def _recorded(function, args, kwargs, preserve, contexts, check, early_stop):
 
     def again(hooks):
         inputs = [x.unpack() if isinstance(x, _saved.Saved) else x for x in kept]
-        inputs = [detach_variable((x,))[0] if isinstance(x, Tensor) and x.requires_grad else x for x in inputs]
-        with enable_grad(), _same_random_numbers(state), second_context, hooks:
+        with hooks, enable_grad(), _same_random_numbers(state), second_context:
             function(*inputs, **kwargs)
 
-    frame = _Frame(again, check, early_stop)
+    frame.again = again
     with saved_tensors_hooks(frame.pack, frame.unpack), forward_context:
         outputs = function(*args, **kwargs)
-    frame.complete = True
+        frame.complete = True
+    if not frame.complete:
+        raise RuntimeError(
+            "torch.utils.checkpoint: the forward context provided by context_fn suppressed an exception raised during the "
+            "checkpointed forward. This is not supported because checkpoint cannot return a value for a failed forward."
+        )
     return outputs
 
 
 def checkpoint_sequential(functions, segments, input, use_reentrant=None, **kwargs):
     """Runs functions one after the other, all but the last of `segments` groups of them as checkpoints."""
     if use_reentrant is None:
-        _warn(".checkpoint_sequential", "we will raise an exception if use_reentrant is not passed")
+        _warn(".checkpoint_sequential", "In version 2.9 we will raise an exception if use_reentrant is not passed")
         use_reentrant = True
     preserve = kwargs.pop("preserve_rng_state", True)
     if kwargs:
         raise ValueError("Unexpected keyword arguments: " + ",".join(kwargs))
-    functions = list(functions.children()) if hasattr(functions, "children") else list(functions)
+    if isinstance(functions, Sequential):
+        functions = list(functions.children())
     size = len(functions) // segments
 
     def group(part):
@@ -287,9 +398,8 @@ def checkpoint_sequential(functions, segments, input, use_reentrant=None, **kwar
 
         return run
 
-    start = 0
-    for _ in range(segments - 1):
-        part = functions[start : start + size]
-        input = checkpoint(group(part), input, use_reentrant=use_reentrant, preserve_rng_state=preserve)
-        start += size
-    return group(functions[start:])(input)
+    end = 0
+    for start in range(0, size * (segments - 1), size):
+        end = start + size
+        input = checkpoint(group(functions[start:end]), input, use_reentrant=use_reentrant, preserve_rng_state=preserve)
+    return group(functions[end:])(input)
