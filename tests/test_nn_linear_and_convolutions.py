@@ -50,6 +50,30 @@ def test_linear():
     assert layer.bias.grad.tolist() == [5, 5]
 
 
+@pytest.mark.parametrize("shape", [(3,), (4, 5, 3), (2, 4, 5, 3), (0, 4, 3)])
+def test_linear_takes_all_rows_of_a_batch_in_one_product(shape):
+    layer = nn.Linear(3, 2, dtype=ferrograd.float64)
+    x = draw(*shape)
+    y = layer(x)
+    close(y, array(x) @ array(layer.weight).T + array(layer.bias))
+    product = y.grad_fn.next_functions[0][0]
+    assert (y.grad_fn.name(), product.name()) == ("ViewBackward0", "AddmmBackward0")
+    y.sum().backward()
+    close(layer.weight.grad, np.tile(array(x).reshape(-1, 3).sum(0), (2, 1)))
+    # Not if that would copy it.
+    if y.numel() > 2:
+        assert layer(draw(3, *shape[1:-1], shape[0]).transpose(0, -1)).grad_fn.name() == "AddBackward0"
+
+
+def test_linear_of_vectors():
+    x, w = draw(3), draw(3, seed=1)
+    with pytest.raises(RuntimeError, match="must be a 2-d tensor"):
+        nn.functional.linear(x, w, draw(1))
+    y = nn.functional.linear(x, w.requires_grad_())
+    assert y.grad_fn.next_functions[-1][0].name() == "TBackward0"
+    close(y, array(x) @ array(w))
+
+
 def test_bilinear():
     x, y = draw(5, 3), draw(5, 4, seed=1)
     layer = nn.Bilinear(3, 4, 2, dtype=ferrograd.float64)

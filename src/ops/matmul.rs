@@ -458,16 +458,23 @@ fn unfolded(product: &Tensor, shape: &[usize]) -> Result<Tensor> {
 #[pyfunction]
 #[pyo3(signature = (input, weight, bias=None))]
 pub fn linear(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    let weight = match weight.rank() {
-        2 => weight.t()?,
-        0 | 1 => weight.clone(),
-        rank => return runtime_error!("linear: expected a weight of at most 2 dimensions, but got one of {rank}"),
-    };
+    if weight.rank() > 2 {
+        return runtime_error!("linear: expected a weight of at most 2 dimensions, but got one of {}", weight.rank());
+    }
+    let weight = weight.t()?;
     if let Some(bias) = bias {
         check_dtypes("linear", bias, input)?;
     }
     match bias {
         Some(bias) if input.rank() == 2 && weight.rank() == 2 => bias.addmm(input, &weight, Scalar::Int(1), Scalar::Int(1)),
+        // The rows of a batch, in one product, too.
+        Some(bias) if bias.rank() == 1 && input.rank() > 0 && input.layout().is_contiguous() => {
+            let (&k, lead) = input.shape().split_last().unwrap_or((&1, &[]));
+            let rows = input.view_as_shape(&[lead.iter().product(), k])?;
+            let y = bias.addmm(&rows, &weight, Scalar::Int(1), Scalar::Int(1))?;
+            let shape: Shape = lead.iter().copied().chain([y.shape()[1]]).collect();
+            y.view_as_shape(&shape)
+        }
         Some(bias) => input.matmul(&weight)?.add(bias),
         None => input.matmul(&weight),
     }
