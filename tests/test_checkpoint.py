@@ -8,12 +8,15 @@ import pytest
 
 import ferrograd
 from ferrograd import nn
+from ferrograd.ops import aten
 from ferrograd.utils.checkpoint import (
     CheckpointError,
+    CheckpointPolicy,
     GraphExecGroup,
     check_backward_validity,
     checkpoint,
     checkpoint_sequential,
+    create_selective_checkpoint_contexts,
     detach_variable,
     set_checkpoint_debug_enabled,
     set_checkpoint_early_stop,
@@ -487,3 +490,158 @@ def test_sequences_of_modules():
         checkpoint_sequential(nn.Linear(2, 2), 2, x, use_reentrant=False)
     with pytest.raises(ValueError, match="must not be zero"):
         checkpoint_sequential(twice, 5, x, use_reentrant=False)
+
+
+def selective(policy, f, *args, **options):
+    """A checkpoint with such contexts."""
+    return checkpoint(
+        f, *args, use_reentrant=False, context_fn=lambda: create_selective_checkpoint_contexts(policy, **options)
+    )
+
+
+def test_selected_results_are_not_computed_again():
+    """Told by the memory that the second run uses: that of the results of the first."""
+    for policy, again in (
+        ([aten.mm.default], False),
+        ([aten.bmm.default], True),
+        (lambda context, op, *args: CheckpointPolicy.MUST_SAVE, False),
+        (lambda context, op, *args: op == aten.mm.default, False),
+        (lambda context, op, *args: CheckpointPolicy.PREFER_RECOMPUTE, True),
+    ):
+        addresses = []
+
+        def part(x, w):
+            y = x.exp().mm(w)
+            addresses.append(y.data_ptr())
+            kept.append(y.detach())
+            return y.sin() * y
+
+        kept = []
+        x, w = draw(2, 3), draw(3, 3)
+        y = selective(policy, part, x, w)
+        got = ferrograd.autograd.grad(y.sum(), (x, w))
+        assert (addresses[0] != addresses[1]) == again
+        want = ferrograd.autograd.grad(part(x, w).sum(), (x, w))
+        assert all(a.equal(b) for a, b in zip(got, want))
+
+
+def draw(*shape):
+    return ferrograd.randn(shape, dtype=ferrograd.float64, requires_grad=True)
+
+
+@pytest.mark.parametrize(
+    "name, f",
+    [
+        ("mm", lambda x, w: x.mm(w)),
+        ("mm", lambda x, w: x.view(2, 2, 2) @ w),
+        ("bmm", lambda x, w: x.view(1, 4, 2).bmm(w.view(1, 2, 2))),
+        ("addmm", lambda x, w: nn.functional.linear(x, w, w[0])),
+        ("addmv", lambda x, w: w[0].addmv(w, x[0], beta=2)),
+        ("baddbmm", lambda x, w: w.baddbmm(x.view(2, 2, 2), w.expand(2, 2, 2), alpha=3)),
+        ("addbmm", lambda x, w: w.addbmm(x.view(2, 2, 2), x.view(2, 2, 2))),
+        ("convolution", lambda x, w: nn.functional.conv1d(x.view(1, 2, 4), w.view(2, 2, 1), w[0])),
+        ("convolution", lambda x, w: nn.functional.conv_transpose1d(x.view(1, 2, 4), w.view(2, 2, 1))),
+    ],
+)
+def test_the_policy_is_asked_about_each_result(name, f):
+    asked = []
+
+    def policy(context, op, *args):
+        asked.append((str(op), context.is_recompute, context.op_output, [a.requires_grad for a in args]))
+        return CheckpointPolicy.PREFER_SAVE
+
+    x, w = draw(4, 2), draw(2, 2)
+    y = selective(policy, lambda x, w: f(x.sin(), w).sin(), x, w)
+    ((op, again, output, followed),) = asked
+    assert op == f"aten.{name}.default" and not again and not output.requires_grad and all(followed)
+    assert output.sin().reshape(-1).allclose(y.detach().reshape(-1))
+    got = ferrograd.autograd.grad(y.sum(), (x, w))
+    want = ferrograd.autograd.grad(f(x.sin(), w).sin().sum(), (x, w))
+    assert all(a.equal(b) for a, b in zip(got, want)) and len(asked) == 1
+
+
+def test_selected_results_are_given_back():
+    kept = []
+
+    def policy(context, op, *args):
+        kept.append(weakref.ref(context.op_output))
+        return CheckpointPolicy.MUST_SAVE
+
+    y = selective(policy, lambda x: x.mm(x).mm(x).sin(), draw(2, 2))
+    gc.collect()
+    assert [ref() is None for ref in kept] == [False, False]
+    y.sum().backward(retain_graph=True)
+    assert [ref() is None for ref in kept] == [True, True]
+    with pytest.raises(RuntimeError, match="Trying to backward an extra time"):
+        y.sum().backward()
+
+
+def test_selected_results_must_not_be_written_to():
+    def part(x):
+        return x.mm(x).mul_(2).sin()
+
+    with pytest.raises(RuntimeError, match="cached during selective activation checkpoint has been mutated"):
+        selective([aten.mm.default], part, draw(2, 2)).sum().backward()
+    selective([aten.mm.default], part, draw(2, 2), allow_cache_entry_mutation=True).sum().backward()
+
+
+def test_a_second_run_that_asks_for_more_is_an_error():
+    for first, message in (([], "not found in storage"), (["mm"], "invocation index 1 encountered during backward")):
+        runs = iter((first, ["mm", "mm"]))
+
+        def part(x):
+            y = x.sin()
+            for _ in next(runs):
+                y = y.detach().mm(y.detach())
+            return (y + x).sin()
+
+        with pytest.raises(RuntimeError, match=message):
+            selective([aten.mm.default], part, draw(2, 2)).sum().backward()
+
+
+def test_selective_checkpoints_nest():
+    asked = {"outer": [], "inner": []}
+
+    def policy(which, answer):
+        return lambda context, op, *args: asked[which].append(str(op)) or answer
+
+    def inner(x):
+        return selective(policy("inner", True), lambda x: x.mm(x).sin(), x.bmm(x)[0] if x.dim() == 3 else x.mm(x))
+
+    x = draw(2, 2)
+    got = ferrograd.autograd.grad(selective(policy("outer", False), lambda x: inner(x).exp(), x).sum(), x)[0]
+    assert asked["outer"][:2] == ["aten.mm.default"] * 2 and asked["inner"][0] == "aten.mm.default"
+    want = ferrograd.autograd.grad((x.mm(x).mm(x.mm(x))).sin().exp().sum(), x)[0]
+    assert got.allclose(want)
+
+
+def test_errors_of_policies_pass_and_leave_nothing_behind():
+    def policy(context, op, *args):
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        selective(policy, lambda x: x.mm(x), draw(2, 2))
+    draw(2, 2).mm(draw(2, 2))
+
+
+def test_what_selective_contexts_refuse():
+    for bad, error, message in (
+        ([2], ValueError, "Expected op in `op_list` to be an OpOverload but got: 2"),
+        ([aten.mm], ValueError, "Please update the OpOverloadPacket to a specific OpOverload"),
+        (2, TypeError, "must be either a function or a list of ops"),
+    ):
+        with pytest.raises(error, match=message):
+            create_selective_checkpoint_contexts(bad)
+
+
+def test_names_of_operators():
+    mm = aten.mm.default
+    assert (repr(aten.mm), repr(mm)) == ("<OpOverloadPacket(op='aten.mm')>", "<OpOverload(op='aten.mm', overload='default')>")
+    assert (str(mm), mm.name(), aten.add.Tensor.name()) == ("aten.mm.default", "aten::mm", "aten::add.Tensor")
+    assert mm is aten.mm.default and mm.overloadpacket is aten.mm and aten.sum.overloads() == ["default", "dim_IntList"]
+    x = draw(2, 2)
+    assert mm(x, x).equal(x.mm(x)) and aten.sin(x).equal(x.sin())
+    with pytest.raises(AttributeError, match="The underlying op of 'aten.mm' has no overload name 'foo'"):
+        aten.mm.foo
+    with pytest.raises(AttributeError, match="'aten' object has no attribute 'foo'"):
+        aten.foo

@@ -10,7 +10,7 @@ use crate::kernels::without_interpreter;
 use crate::layout::{Shape, broadcast_shapes};
 use crate::runtime_error;
 use crate::storage::Access;
-use crate::tape::without_recording;
+use crate::tape::{kept, without_recording};
 use crate::tensor::Tensor;
 use crate::vjp;
 
@@ -173,7 +173,7 @@ impl Tensor {
         let (a, b) = (self, mat2);
         check_matrices("mm", a, b)?;
         check_dtypes("mm", a, b)?;
-        let y = multiply("mm", a, b, &[a.shape()[0], b.shape()[1]])?;
+        let y = kept::result("mm", &[a, b], || multiply("mm", a, b, &[a.shape()[0], b.shape()[1]]))?;
         vjp!("mm", y, { a: |g| g.mm(&b.mh()?), b: |g| a.mh()?.mm(g) })
     }
 
@@ -185,7 +185,8 @@ impl Tensor {
         let (a, b) = (self, mat2);
         check_batches("bmm", a, b)?;
         check_dtypes("bmm", a, b)?;
-        let y = multiply("bmm", a, b, &[a.shape()[0], a.shape()[1], b.shape()[2]])?;
+        let shape = [a.shape()[0], a.shape()[1], b.shape()[2]];
+        let y = kept::result("bmm", &[a, b], || multiply("bmm", a, b, &shape))?;
         vjp!("bmm", y, { a: |g| g.bmm(&b.mh()?), b: |g| a.mh()?.bmm(g) })
     }
 
@@ -252,7 +253,8 @@ impl Tensor {
     pub fn addmm(&self, mat1: &Tensor, mat2: &Tensor, beta: Scalar, alpha: Scalar) -> Result<Tensor> {
         let (x, a, b) = (self, mat1, mat2);
         check_matrices("addmm", a, b)?;
-        let y = add_multiply("addmm", x, a, b, alpha, beta, &[a.shape()[0], b.shape()[1]])?;
+        let shape = [a.shape()[0], b.shape()[1]];
+        let y = kept::result("addmm", &[x, a, b], || add_multiply("addmm", x, a, b, alpha, beta, &shape))?;
         vjp!("addmm", y, {
             x: |g| scaled(g, beta.conj()),
             a: |g| scaled(&g.mm(&b.mh()?)?, alpha.conj()),
@@ -271,9 +273,11 @@ impl Tensor {
         if broadcast_shapes("addmv", x.shape(), &[m])?.as_slice() != [m] {
             return Err(Error::Broadcast { op: "addmv", lhs: x.shape().to_vec(), rhs: vec![m] });
         }
-        let y = without_recording(|| {
-            let addend = if x.rank() == 1 { column(x)? } else { x.clone() };
-            addend.addmm(mat, &column(vec)?, beta, alpha)?.view_as_shape(&[m])
+        let y = kept::result("addmv", &[x, mat, vec], || {
+            without_recording(|| {
+                let addend = if x.rank() == 1 { column(x)? } else { x.clone() };
+                addend.addmm(mat, &column(vec)?, beta, alpha)?.view_as_shape(&[m])
+            })
         })?;
         vjp!("addmv", y.without_meta(), {
             x: |g| scaled(g, beta.conj()),
@@ -318,7 +322,8 @@ impl Tensor {
     pub fn baddbmm(&self, batch1: &Tensor, batch2: &Tensor, beta: Scalar, alpha: Scalar) -> Result<Tensor> {
         let (x, a, b) = (self, batch1, batch2);
         check_batches("baddbmm", a, b)?;
-        let y = add_multiply("baddbmm", x, a, b, alpha, beta, &[a.shape()[0], a.shape()[1], b.shape()[2]])?;
+        let shape = [a.shape()[0], a.shape()[1], b.shape()[2]];
+        let y = kept::result("baddbmm", &[x, a, b], || add_multiply("baddbmm", x, a, b, alpha, beta, &shape))?;
         vjp!("baddbmm", y, {
             x: |g| scaled(g, beta.conj()),
             a: |g| scaled(&g.bmm(&b.mh()?)?, alpha.conj()),
@@ -336,9 +341,11 @@ impl Tensor {
         let (x, a, b) = (self, batch1, batch2);
         let (batch, m, k, n) = (a.shape()[0], a.shape()[1], a.shape()[2], b.shape()[2]);
         // The sum over the batch and over k is one sum: the matrices side by side times those below each other.
-        let y = without_recording(|| {
-            let side_by_side = a.permuted(&[1, 0, 2])?.reshape_to(&[m, batch * k])?;
-            x.addmm(&side_by_side, &b.reshape_to(&[batch * k, n])?, beta, alpha)
+        let y = kept::result("addbmm", &[x, a, b], || {
+            without_recording(|| {
+                let side_by_side = a.permuted(&[1, 0, 2])?.reshape_to(&[m, batch * k])?;
+                x.addmm(&side_by_side, &b.reshape_to(&[batch * k, n])?, beta, alpha)
+            })
         })?;
         let for_all = move |g: &Tensor| g.expand_to("addbmm", &[batch, m, n]);
         vjp!("addbmm", y, {

@@ -3,6 +3,7 @@
 mod anomaly;
 mod custom;
 mod hooks;
+mod kept;
 mod node;
 mod run;
 mod saved;
@@ -20,6 +21,7 @@ pub use custom::{
     _rebase_history, _run_has_inputs, _set_history, WeakNode, increment_version, queue_callback,
 };
 pub use hooks::RemovableHandle;
+pub use kept::{_pop_keeper, _push_keeper};
 pub use node::PyNode;
 pub use run::{backward, grad};
 pub use saved::{_pop_saved_hooks, _push_saved_hooks, _saved_by_function, _saved_hooks, SavedTensor};

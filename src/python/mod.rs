@@ -153,6 +153,8 @@ mod _C {
             _carry_tangent, _end_forward, _is_followed, _is_reached, _place, _set_forward, _without_tangent,
         };
         #[pymodule_export]
+        use crate::python::autograd::{_pop_keeper, _push_keeper};
+        #[pymodule_export]
         use crate::python::errors::OtherSamples;
     }
 

@@ -10,6 +10,7 @@ pub mod former;
 pub mod frozen;
 pub mod held;
 pub mod hooks;
+pub mod kept;
 pub mod leaves;
 pub mod level;
 pub mod meta;

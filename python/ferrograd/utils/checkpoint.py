@@ -1,5 +1,6 @@
 """Less memory for more time: parts of a network are run again in backward, rather than kept from forward."""
 
+import enum
 import traceback
 import warnings
 import weakref
@@ -13,15 +14,19 @@ from ferrograd.autograd.function import Function
 from ferrograd.autograd.grad_mode import enable_grad
 from ferrograd.autograd.graph import saved_tensors_hooks
 from ferrograd.nn.modules.container import Sequential
+from ferrograd.ops import OpOverload, OpOverloadPacket, aten
 from ferrograd.random import fork_rng
 
 __all__ = [
     "CheckpointError",
     "CheckpointFunction",
+    "CheckpointPolicy",
     "GraphExecGroup",
+    "SelectiveCheckpointContext",
     "check_backward_validity",
     "checkpoint",
     "checkpoint_sequential",
+    "create_selective_checkpoint_contexts",
     "detach_variable",
     "noop_context_fn",
     "set_checkpoint_debug_enabled",
@@ -403,3 +408,137 @@ def checkpoint_sequential(functions, segments, input, use_reentrant=None, **kwar
         end = start + size
         input = checkpoint(group(functions[start:end]), input, use_reentrant=use_reentrant, preserve_rng_state=preserve)
     return group(functions[end:])(input)
+
+
+# Results that are kept all the same.
+
+
+class CheckpointPolicy(enum.Enum):
+    """What to do with a result: keep it, or compute it again. There is no other memory to offload it to."""
+
+    MUST_SAVE = 0
+    PREFER_SAVE = 1
+    MUST_RECOMPUTE = 2
+    PREFER_RECOMPUTE = 3
+    MUST_CPU_OFFLOAD = 4
+    PREFER_CPU_OFFLOAD = 5
+
+
+class SelectiveCheckpointContext:
+    """What a policy may know besides the op and its arguments: `is_recompute` is always False, as it is asked in forward only."""
+
+    def __init__(self, *, is_recompute, op_output=None):
+        self.is_recompute = is_recompute
+        self.op_output = op_output
+
+
+class _Result:
+    """A result that is kept, or not, until the second run takes it."""
+
+    __slots__ = ("tensor", "version", "taken")
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+        self.version = None if tensor is None else tensor._version
+        self.taken = False
+
+
+class _Keeping:
+    """The context of forward: it keeps the results that the policy wants."""
+
+    def __init__(self, policy, results):
+        self.policy = policy
+        self.results = results
+
+    def __enter__(self):
+        _autograd._push_keeper(self)
+
+    def __exit__(self, *exception):
+        _autograd._pop_keeper()
+
+    def take(self, name):
+        return None
+
+    def offer(self, name, inputs, result):
+        op = getattr(aten, name).default
+        answer = self.policy(SelectiveCheckpointContext(is_recompute=False, op_output=result), op, *inputs)
+        keeps = answer is True or answer in (CheckpointPolicy.MUST_SAVE, CheckpointPolicy.PREFER_SAVE)
+        self.results.setdefault(name, []).append(_Result(result if keeps else None))
+
+
+_MISMATCH = (
+    "This can happen if the operations in the checkpointed region are nondeterministic or depend on global state that changed "
+    "between forward and backward."
+)
+
+
+class _Kept:
+    """The context of the second run: it takes results in the order in which they were kept."""
+
+    def __init__(self, results, allow_mutation):
+        self.results = results
+        self.allow_mutation = allow_mutation
+
+    def __enter__(self):
+        self.counts = {}
+        _autograd._push_keeper(self)
+
+    def __exit__(self, *exception):
+        _autograd._pop_keeper()
+
+    def take(self, name):
+        i = self.counts.get(name, 0)
+        self.counts[name] = i + 1
+        if name not in self.results:
+            raise RuntimeError(f"aten.{name}.default encountered during backward but not found in storage. {_MISMATCH}")
+        if i >= len(self.results[name]):
+            raise RuntimeError(
+                f"aten.{name}.default invocation index {i} encountered during backward but not found in storage. {_MISMATCH}"
+            )
+        result = self.results[name][i]
+        if result.taken:
+            raise RuntimeError(
+                "Trying to backward an extra time. You are only allowed to backward once on any region computed under selective "
+                "activation checkpoint."
+            )
+        if result.tensor is None:
+            return None
+        if result.tensor._version != result.version and not self.allow_mutation:
+            raise RuntimeError("Tensor cached during selective activation checkpoint has been mutated")
+        tensor, result.tensor, result.taken = result.tensor, None, True
+        return tensor
+
+    def offer(self, name, inputs, result):
+        pass
+
+
+def create_selective_checkpoint_contexts(policy_fn_or_list, allow_cache_entry_mutation=False):
+    """Contexts for ``checkpoint(..., context_fn=...)`` in which some results are kept, and not computed again.
+
+    ``policy_fn_or_list`` is a list of ops such as ``torch.ops.aten.mm.default``, or a function of a
+    ``SelectiveCheckpointContext``, an op and its tensors, which answers a ``CheckpointPolicy``. It is asked about products of
+    matrices (``mm``, ``bmm``, ``addmm``, ``baddbmm``, ``addbmm``, ``addmv``) and ``convolution``: everything else costs little
+    and is computed again.
+
+    A result that was written to is an error, unless `allow_cache_entry_mutation`; so is a second backward pass.
+    """
+    if isinstance(policy_fn_or_list, list):
+        for op in policy_fn_or_list:
+            if not isinstance(op, OpOverload):
+                more = (
+                    "Please update the OpOverloadPacket to a specific OpOverload.For example, if you have `torch.ops.aten.mm`, "
+                    "change it to `torch.ops.aten.mm.default`."
+                )
+                raise ValueError(
+                    f"Expected op in `op_list` to be an OpOverload but got: {op} of type {type(op)}. "
+                    f"{more if isinstance(op, OpOverloadPacket) else ''}"
+                )
+
+        def policy(context, op, *inputs):
+            return op in policy_fn_or_list
+    elif callable(policy_fn_or_list):
+        policy = policy_fn_or_list
+    else:
+        raise TypeError("policy_fn_or_list must be either a function or a list of ops.")
+    results = {}
+    return _Keeping(policy, results), _Kept(results, allow_cache_entry_mutation)

@@ -8,6 +8,7 @@ use crate::layout::Shape;
 use crate::ops::arguments::{Dims, MemoryFormat};
 use crate::ops::join::has_channels_last;
 use crate::storage::Access;
+use crate::tape::kept;
 use crate::tensor::Tensor;
 use crate::vjp;
 
@@ -99,7 +100,8 @@ impl Form {
 
     /// The sums of input and weight, plus a bias.
     pub(super) fn output(&self, op: &'static str, x: &Tensor, w: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-        let (form, y, b) = (*self, self.finished(Of::Output, x, w, bias)?, or_nothing(bias, x)?);
+        let (form, b) = (*self, or_nothing(bias, x)?);
+        let y = kept(op, [x, w, &b], || self.finished(Of::Output, x, w, bias))?;
         vjp!(op, y, {
             x: |g| form.input(BACKWARD, &w.conj()?, g, None),
             w: |g| form.weight(&x.conj()?, g),
@@ -110,7 +112,8 @@ impl Form {
 
     /// The sums of weight and output, plus a bias: the transposed convolution of the output.
     pub(super) fn input(&self, op: &'static str, w: &Tensor, y: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-        let (form, x, b) = (*self, self.finished(Of::Input, w, y, bias)?, or_nothing(bias, y)?);
+        let (form, b) = (*self, or_nothing(bias, y)?);
+        let x = kept(op, [y, w, &b], || self.finished(Of::Input, w, y, bias))?;
         vjp!(op, x, {
             y: |g| form.output(BACKWARD, g, &w.conj()?, None),
             w: |g| form.weight(g, &y.conj()?),
@@ -127,6 +130,15 @@ impl Form {
             y: |g| form.output(BACKWARD, &x.conj()?, g, None),
         })
     }
+}
+
+/// A result that a checkpoint may keep; gradients are computed each time.
+fn kept(op: &'static str, inputs: [&Tensor; 3], compute: impl FnOnce() -> Result<Tensor>) -> Result<Tensor> {
+    if op == BACKWARD {
+        return compute();
+    }
+    let count = if inputs[2].numel() == 0 { 2 } else { 3 };
+    kept::result(op, &inputs[..count], compute)
 }
 
 /// The result of an op for which torch saves both operands: rules here hold only what they need, which is both if both have one.
