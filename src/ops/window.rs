@@ -10,7 +10,7 @@ use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
 use crate::layout::{Layout, Shape, Strides, checked_numel, normalize_dim};
 use crate::runtime_error;
-use crate::tape::without_recording;
+use crate::tape::{node::COPY_SLICES, without_recording};
 use crate::tensor::Tensor;
 use crate::vjp;
 
@@ -367,6 +367,21 @@ impl Tensor {
         flat.with_layout(relative(window)).fill(Scalar::Int(0))?;
         let (base, window) = (base.clone(), window.clone());
         vjp!("window_zeroed", y, { x: |g| g.window_zeroed(&base, &window) })
+    }
+
+    /// The gradient of a base with another one in the place of the window's.
+    pub(crate) fn window_replaced(&self, base: &Layout, window: &Layout, part: &Tensor) -> Result<Tensor> {
+        let x = self;
+        let start = base.offset.min(window.offset);
+        let length = base.end().max(window.end()) - start;
+        let relative = |layout: &Layout| Layout { offset: layout.offset - start, ..layout.clone() };
+        let flat = Tensor::uninitialized("window_replaced", &[length], x.dtype())?;
+        let y = flat.with_layout(relative(base));
+        y.write(x)?;
+        flat.with_layout(relative(window)).write(part)?;
+        let rest = (base.clone(), window.clone());
+        let shown = rest.clone();
+        vjp!(COPY_SLICES, y, { x: |g| g.window_zeroed(&rest.0, &rest.1), part: |g| g.window_of(&shown.0, &shown.1) })
     }
 
     /// The part of a base's gradient that a window shows.

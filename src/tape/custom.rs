@@ -10,7 +10,7 @@ use super::frozen::{IN_CUSTOM_FUNCTION, ONE_OF_SEVERAL};
 use super::meta::Meta;
 use super::node::{DELAYED_ERROR, EXACT_NAME, Edge, Input, Node, Rules, node};
 use super::record::{JointRule, joint};
-use super::view::{check_writable, rebase};
+use super::view::{Written, check_writable};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::layout::Shape;
@@ -67,8 +67,7 @@ impl Tensor {
     /// Makes this tensor, which a custom op has written to, the op's output; its base, too, if it is a view.
     pub fn rebase_history(&self, node: Arc<Node>, output: usize) -> Result<()> {
         check_writable(self)?;
-        let written = self.clone().with_origin(node, output);
-        rebase("custom", self, Some(Input::of(&written)), false);
+        Written::custom(self, node, output).rebase(self);
         Ok(())
     }
 }

@@ -337,7 +337,7 @@ impl Run {
             })?;
             hooks.run_after(&mut results, &grads)?;
             for (i, (input, grad)) in node.inputs.iter().zip(results).enumerate() {
-                let grad = grad.map(|grad| self.fit(&node, i, grad)).transpose()?;
+                let grad = grad.map(|grad| fit(&node, i, grad)).transpose()?;
                 self.send(&input.edge, grad)?;
             }
             return Ok(());
@@ -364,7 +364,7 @@ impl Run {
                         && let Some(grad) = rules.of_input(i, g, node)
                     {
                         let grad = grad.map_err(|cause| rule_error(node, i, cause))?;
-                        let grad = self.fit(node, i, grad)?;
+                        let grad = fit(node, i, grad)?;
                         send(self, i, Some(grad))?;
                     }
                 }
@@ -375,7 +375,7 @@ impl Run {
                 let results = rule.of_inputs(grads, &wanted, node).map_err(|cause| rule_error(node, 0, cause))?;
                 for (i, grad) in results.into_iter().enumerate() {
                     if wanted.get(i).copied().unwrap_or(false) {
-                        let grad = grad.map(|grad| self.fit(node, i, grad)).transpose()?;
+                        let grad = grad.map(|grad| fit(node, i, grad)).transpose()?;
                         send(self, i, grad)?;
                     }
                 }
@@ -412,29 +412,34 @@ impl Run {
         let retained = std::mem::take(&mut self.retained);
         retained.into_iter().try_for_each(|(meta, grad)| keep_grad(&meta, grad, self.options.create_graph))
     }
+}
 
-    /// Sums a gradient to the shape of its input and casts it to its dtype.
-    fn fit(&self, node: &Arc<Node>, i: usize, grad: Tensor) -> Result<Tensor> {
-        anomaly::check(node, i, &grad)?;
-        let input = &node.inputs[i];
-        let mut grad = grad;
-        if grad.shape() != input.shape.as_slice() {
-            if !is_broadcast_of(grad.shape(), &input.shape) {
-                return runtime_error!(
-                    "Function {} returned an invalid gradient at index {i} - got {:?} but expected shape compatible with {:?}",
-                    node.name(),
-                    grad.shape(),
-                    input.shape.as_slice()
-                );
-            }
-            grad = grad.sum_to_shape(&input.shape).map_err(|cause| rule_error(node, i, cause))?;
+/// Looks for NaN in a gradient, sums it to the shape of its input and casts it to its dtype.
+fn fit(node: &Arc<Node>, i: usize, grad: Tensor) -> Result<Tensor> {
+    anomaly::check(node, i, &grad)?;
+    fitted(node, i, grad)
+}
+
+/// Sums a gradient to the shape of its input and casts it to its dtype.
+pub(super) fn fitted(node: &Arc<Node>, i: usize, grad: Tensor) -> Result<Tensor> {
+    let input = &node.inputs[i];
+    let mut grad = grad;
+    if grad.shape() != input.shape.as_slice() {
+        if !is_broadcast_of(grad.shape(), &input.shape) {
+            return runtime_error!(
+                "Function {} returned an invalid gradient at index {i} - got {:?} but expected shape compatible with {:?}",
+                node.name(),
+                grad.shape(),
+                input.shape.as_slice()
+            );
         }
-        let by_leaf = matches!(&input.edge, Edge::Leaf(meta) if meta.has_grad_dtype());
-        if grad.dtype() != input.dtype && !by_leaf {
-            grad = grad.to_dtype(input.dtype)?;
-        }
-        Ok(grad)
+        grad = grad.sum_to_shape(&input.shape).map_err(|cause| rule_error(node, i, cause))?;
     }
+    let by_leaf = matches!(&input.edge, Edge::Leaf(meta) if meta.has_grad_dtype());
+    if grad.dtype() != input.dtype && !by_leaf {
+        grad = grad.to_dtype(input.dtype)?;
+    }
+    Ok(grad)
 }
 
 /// Whether a tensor of the second shape can be expanded to the first.

@@ -22,6 +22,7 @@ pub mod requests;
 pub mod sample;
 pub mod saved;
 pub mod saved_names;
+mod slices;
 pub mod view;
 
 pub use meta::{Grad, GradObject, Hook, Meta};

@@ -39,6 +39,11 @@ impl Edge {
         !matches!(self, Edge::None)
     }
 
+    /// The output of an op that it leads to.
+    pub fn node(self) -> Option<(Arc<Node>, usize)> {
+        if let Edge::Node(node, output) = self { Some((node, output)) } else { None }
+    }
+
     /// See the same of [`Node`].
     #[inline]
     fn leads_to(&self) -> u8 {
@@ -305,7 +310,7 @@ impl Node {
     }
 }
 
-/// The op of a base whose view was written to; see [`super::view`].
+/// The op of a base whose view was written to; see [`super::slices`].
 pub const COPY_SLICES: &str = "copy_slices";
 /// The op of a view that must no longer be differentiated.
 pub const FROZEN_VIEW: &str = "frozen_view";
@@ -430,7 +435,15 @@ pub fn node_between(op: &'static str, input: Input, rule: Rule) -> Arc<Node> {
     unpacked(op, 1, smallvec::smallvec![input], false, Rules::Each(Arc::new(vec![Some(rule)])), false)
 }
 
-fn unpacked(op: &'static str, outputs: usize, inputs: Inputs, saves: bool, rules: Rules, dual_only: bool) -> Arc<Node> {
+/// Makes a node, and leaves what its rules hold where it is.
+pub(super) fn unpacked(
+    op: &'static str,
+    outputs: usize,
+    inputs: Inputs,
+    saves: bool,
+    rules: Rules,
+    dual_only: bool,
+) -> Arc<Node> {
     let rules = Mutex::new(rules);
     // Outputs of one that leads nowhere require a gradient none the less.
     let nowhere = if inputs.iter().any(|input| input.edge.is_some()) { 0 } else { SHOWN };

@@ -49,6 +49,7 @@ const TABLE: &[Names] = &[
     names("ConvTbc", &["self", "weight", "bias"], &["result"], &[]),
     names("Convolution", &["input", "weight", "bias"], &["result"], &[]),
     names("CtcLoss", &["log_probs"], &["result0", "result1"], &["targets"]),
+    names("CopySlices", &[], &[], &[]),
     names("Cummax", &["self"], &[], &["indices"]),
     names("Cummin", &["self"], &[], &["indices"]),
     names("Dot", &["self", "tensor"], &["result"], &[]),

@@ -14,8 +14,9 @@ use super::frozen::{MADE_IN_INFERENCE, MADE_UNRECORDED, frozen_node, maker, refu
 use super::level::{before_value, before_write, is_captured_by_map};
 use super::meta::Meta;
 use super::mode::{self, Mode, ModeGuard};
-use super::node::{COPY_SLICES, DUAL_LEAF, Edge, Input, Node, Rules, apart, next_id, node, node_between};
+use super::node::{DUAL_LEAF, Edge, Input, Node, Rules, apart, next_id, node, node_between};
 use super::record::Rule;
+use super::slices::{window_node, written_by};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
 use crate::layout::{Layout, Shape};
@@ -42,8 +43,13 @@ pub struct Base {
 
 impl Base {
     /// The base's shape and strides.
-    fn layout(&self) -> Layout {
+    pub(super) fn layout(&self) -> Layout {
         self.meta.lock().shown_as.as_deref().unwrap_or(&self.layout).clone()
+    }
+
+    /// The base as an input of a node whose gradient goes there.
+    pub(super) fn as_input(&self, edge: Edge) -> Input {
+        Input { edge, shape: self.layout().shape, dtype: self.dtype }
     }
 }
 
@@ -152,59 +158,6 @@ impl Meta {
     }
 }
 
-/// The place of a view in its base, in elements of one dtype: where only one of them is complex, in its parts.
-#[derive(Clone)]
-struct Window {
-    base: Layout,
-    base_in_parts: bool,
-    view: Layout,
-    view_in_parts: bool,
-}
-
-impl Window {
-    fn new(base: &Base, view: &Tensor) -> Window {
-        let mixed = base.dtype != view.dtype();
-        let (base_in_parts, view_in_parts) = (mixed && base.dtype.is_complex(), mixed && view.dtype().is_complex());
-        let layout = |layout: &Layout, in_parts: bool| if in_parts { layout.of_parts() } else { layout.clone() };
-        let (base, view) = (layout(&base.layout(), base_in_parts), layout(view.layout(), view_in_parts));
-        Window { base, base_in_parts, view, view_in_parts }
-    }
-
-    /// Whether the view shows all elements of the base in their order.
-    fn is_whole(&self) -> bool {
-        let (base, view) = (&self.base, &self.view);
-        let same_memory = base.offset == view.offset && base.numel() == view.numel();
-        base == view || same_memory && base.is_contiguous() && view.is_contiguous()
-    }
-
-    /// The view's gradient in a gradient of zeros of the base.
-    fn embed(&self, g: &Tensor) -> Result<Tensor> {
-        let g = g.parts_if(self.view_in_parts)?;
-        let g = if self.is_whole() { g.reshape_to(&self.base.shape)? } else { g.window_backward(&self.base, &self.view)? };
-        g.paired_if(self.base_in_parts)
-    }
-
-    /// The base's gradient without the view.
-    fn rest(&self, g: &Tensor) -> Result<Tensor> {
-        g.parts_if(self.base_in_parts)?.window_zeroed(&self.base, &self.view)?.paired_if(self.base_in_parts)
-    }
-
-    /// The part of the base's gradient that the view shows.
-    fn shown(&self, g: &Tensor) -> Result<Tensor> {
-        let g = g.parts_if(self.base_in_parts)?;
-        let g = if self.is_whole() { g.reshape_to(&self.view.shape)? } else { g.window_of(&self.base, &self.view)? };
-        g.paired_if(self.view_in_parts)
-    }
-}
-
-/// The node of a window on a base: the window's gradient goes to its place in a gradient of zeros.
-fn window_node(edge: Edge, base: &Base, view: &Tensor) -> Arc<Node> {
-    let window = Window::new(base, view);
-    let input = Input { edge, shape: base.layout().shape, dtype: base.dtype };
-    let rule: Rule = Box::new(move |g, _| window.embed(g));
-    node_between("as_strided", input, rule)
-}
-
 /// Runs an in-place op: `f` computes the new values of `x`, which are then put in its memory, and on the tape.
 ///
 /// `others_require_grad` says whether an operand besides `x` is on the tape. When nothing is recorded, `f` may write
@@ -220,16 +173,12 @@ pub fn in_place(
     write.finish(result)
 }
 
-/// The node of an operand whose gradients are to go to another node, and that one.
-type Redirect = Option<(Arc<Node>, Arc<Node>)>;
-
 /// What surrounds the computation of an in-place op: compiled once for all.
 struct Write<'a> {
     op: &'static str,
     x: &'a Tensor,
     /// What the new values are computed from.
     operand: Tensor,
-    redirect: Redirect,
     /// If it is recorded, a number below those of the nodes made by the computation.
     recorded_from: Option<u64>,
     /// If it is not, neither is the computation.
@@ -240,16 +189,15 @@ impl Write<'_> {
     fn begin<'a>(op: &'static str, x: &'a Tensor, others_require_grad: bool) -> Result<Write<'a>> {
         check_places(x)?;
         Ok(if begin(op, x, others_require_grad)? {
-            let (operand, redirect) = before_write_to(x)?;
-            Write { op, x, operand, redirect, recorded_from: Some(next_id()), unrecorded: None }
+            Write { op, x, operand: before_write_to(x)?, recorded_from: Some(next_id()), unrecorded: None }
         } else {
             let operand = if is_captured_by_map(x) { x.kept() } else { x.reusing() };
-            Write { op, x, operand, redirect: None, recorded_from: None, unrecorded: Some(ModeGuard::off()) }
+            Write { op, x, operand, recorded_from: None, unrecorded: Some(ModeGuard::off()) }
         })
     }
 
     fn finish(self, result: Tensor) -> Result<()> {
-        let Write { op, x, operand, redirect, recorded_from, unrecorded } = self;
+        let Write { op, x, operand, recorded_from, unrecorded } = self;
         drop(unrecorded);
         x.check_result_fits(op, &result)?;
         before_value(op, x, &result)?;
@@ -262,21 +210,14 @@ impl Write<'_> {
         };
         // What else holds the result's memory is a rule of the op: it saves its result, which to the user is `x` from now on.
         let saved = !result.storage().is_held_once() && !result.storage().same(operand.storage());
-        let result = match (redirect, result.node()) {
-            (Some((old, new)), Some((node, _))) if Arc::ptr_eq(&node, &old) => result.with_origin(new, 0),
-            (Some((old, new)), Some((node, output))) if node.id > began => {
-                result.with_origin(node.redirected(began, &old, &Edge::Node(new, 0)), output)
-            }
-            _ => result,
-        };
         let keeps = |node: &Arc<Node>| node.id > began && (saved || node.watches(result.storage()));
         let node = result.node().map(|(node, _)| node).filter(keeps);
-        let result = result.to_dtype(x.dtype())?;
+        let written = Written::computed(op, x, &operand, &result, began)?;
         // The op may have saved `x` as another operand.
         former::before_write(x)?;
         x.write(&result)?;
         x.bump_version();
-        rebase(op, x, Some(Input::of(&result)), false);
+        written.rebase(x);
         if let Some(node) = node {
             node.watch(x, Some(0));
         }
@@ -284,22 +225,127 @@ impl Write<'_> {
     }
 }
 
-/// The values that `x` is about to lose, with their history: for a view the part of its base. The op that made the view has no
-/// share in it, nor have those who watch that op, as in torch. But in second derivatives they have, by what the rules hold: if there
-/// may be any, the values have the view's own history; the second answer is its node, and the one that is to get its gradients.
-fn before_write_to(x: &Tensor) -> Result<(Tensor, Redirect)> {
+/// The values that `x` is about to lose, with their history.
+fn before_write_to(x: &Tensor) -> Result<Tensor> {
     let values = x.copied()?;
     let base = x.meta().and_then(|meta| meta.lock().base.clone());
-    let Some(base) = base else { return Ok((values.with_meta_of(x), None)) };
-    let edge = base.meta.edge();
-    if !edge.is_some() {
-        return Ok((values, None));
-    }
-    let window = window_node(edge, &base, x);
-    Ok(match x.node() {
-        Some((seen, output)) if seen.extras.get().is_some() => (values.with_origin(seen.clone(), output), Some((seen, window))),
-        _ => (values.with_origin(window, 0), None),
+    Ok(match (x.node(), base) {
+        (Some((node, output)), _) => values.with_origin(node, output),
+        (None, Some(base)) if base.meta.edge().is_some() => values.with_origin(window_node(base.meta.edge(), &base, x), 0),
+        _ => values,
     })
+}
+
+/// What is written to a tensor: the output of a node.
+pub(super) struct Written {
+    node: Arc<Node>,
+    output: usize,
+    dtype: DType,
+    /// Which of the node's inputs are the tensor's old values.
+    place: usize,
+}
+
+impl Written {
+    /// Something that takes the place of the values of `x`. None is a number.
+    pub(super) fn instead(op: &'static str, x: &Tensor, value: Option<Input>) -> Written {
+        Written { node: overwritten(op, x, x.meta_or_new().edge(), value), output: 0, dtype: x.dtype(), place: 0 }
+    }
+
+    /// The output of a node of the user's, which may take the values of `x`.
+    pub(super) fn custom(x: &Tensor, node: Arc<Node>, output: usize) -> Written {
+        let old = x.edge().node().map(|(old, _)| old);
+        match place_in(&node, old.as_ref(), node.id) {
+            Some(place) => Written { node, output, dtype: x.dtype(), place },
+            None if !x.is_view() => Written { node, output, dtype: x.dtype(), place: 0 },
+            None => Written::instead("custom", x, Some(Input { edge: Edge::Node(node, output), ..Input::of(x) })),
+        }
+    }
+
+    /// What nodes with numbers above `began` have computed of `operand`, the old values of `x`.
+    fn computed(op: &'static str, x: &Tensor, operand: &Tensor, result: &Tensor, began: u64) -> Result<Written> {
+        let (old, dtype) = (operand.edge().node().map(|(node, _)| node), result.dtype());
+        let cast = |result: &Tensor| result.to_dtype(x.dtype());
+        let base = x.meta().and_then(|meta| meta.lock().base.clone());
+        match (result.edge().node(), base) {
+            (Some((node, _)), _) if old.as_ref().is_some_and(|old| Arc::ptr_eq(old, &node)) => {
+                let same: Rule = Box::new(|g, _| Ok(g.clone()));
+                Ok(Written { node: node_between(name_of(op), Input::of(operand), same), output: 0, dtype, place: 0 })
+            }
+            (Some(_), None) if let Some((node, output)) = cast(result)?.edge().node() => {
+                Ok(Written { node, output, dtype, place: 0 })
+            }
+            (Some((node, output)), Some(base)) if node.id > began => {
+                if let Some(place) = place_in(&node, old.as_ref(), began) {
+                    return Ok(Written { node, output, dtype, place });
+                }
+                // The first of several nodes gets its gradients to the base.
+                let result = match old {
+                    Some(old) => {
+                        let window = Edge::Node(window_node(base.meta.edge(), &base, x), 0);
+                        result.clone().with_origin(node.redirected(began, &old, &window), output)
+                    }
+                    None => result.clone(),
+                };
+                Ok(Written::instead(op, x, Some(Input::of(&cast(&result)?))))
+            }
+            _ => Ok(Written::instead(op, x, Some(Input::of(&cast(result)?)))),
+        }
+    }
+
+    /// Gives `x`, and its base if it is a view, this as its history.
+    pub(super) fn rebase(self, x: &Tensor) {
+        let Written { node, output, dtype, place } = self;
+        let meta = x.meta_or_new();
+        let base = meta.lock().base.clone();
+        let Some(base) = base else {
+            return follow_write(&meta, node, output, |edge, tangent, op| apart(op, edge, tangent, x.shape(), x.dtype()));
+        };
+        let node = written_by(node, place, dtype, &base, x);
+        follow_write(&base.meta, node, 0, |edge, tangent, op| apart(op, edge, tangent, &base.layout().shape, base.dtype));
+        if let Some(base) = &mut meta.lock().base {
+            base.version = None;
+        }
+    }
+}
+
+/// Makes an output of a node the history of what has been written. Under `no_grad` only tangents notice: what has a history of its own
+/// gets `beside` it the tangent's.
+fn follow_write(meta: &Arc<Meta>, node: Arc<Node>, output: usize, beside: impl FnOnce(Edge, Edge, &'static str) -> Arc<Node>) {
+    if mode::mode().grad {
+        return meta.set_node(node, output);
+    }
+    if !node.is_dual() {
+        return;
+    }
+    match meta.edge() {
+        Edge::Node(old, place) if old.is_shown() => {
+            let op = old.op;
+            meta.set_node(beside(Edge::Node(old, place), Edge::Node(node, output), op), 0);
+        }
+        Edge::Leaf(leaf) if leaf.is_shown() => {
+            former::list_leaf(&leaf);
+            meta.set_node(beside(Edge::Leaf(leaf), Edge::Node(node, output), DUAL_LEAF), 0);
+        }
+        _ => meta.set_node(node, output),
+    }
+}
+
+/// Which input of a node leads to `old` (the first, if that is None and so is where it leads), if the node has only one output and leads to
+/// no others with numbers above `began`.
+fn place_in(node: &Node, old: Option<&Arc<Node>>, began: u64) -> Option<usize> {
+    let is_newer = |input: &Input| matches!(&input.edge, Edge::Node(node, _) if node.id > began);
+    if node.outputs > 1 || node.inputs.iter().any(is_newer) {
+        return None;
+    }
+    match old {
+        Some(old) => node.inputs.iter().position(|input| matches!(&input.edge, Edge::Node(node, _) if Arc::ptr_eq(node, old))),
+        None => node.inputs.first().filter(|input| !input.edge.is_some()).map(|_| 0),
+    }
+}
+
+/// The name of an op without the mark of its in-place form.
+fn name_of(op: &'static str) -> &'static str {
+    op.strip_suffix('_').unwrap_or(op)
 }
 
 /// Runs an in-place op that changes how `x` shows its memory, and no element: `f` makes that view of it. Changes the history,
@@ -361,7 +407,7 @@ pub fn overwrite(op: &'static str, x: &Tensor, value: &Tensor) -> Result<()> {
         x.write(&value)?;
         x.bump_version();
         let name = if op == "fill_" { "fill.3_" } else { op };
-        rebase(name, x, Some(written), true);
+        Written::instead(name, x, Some(written)).rebase(x);
     } else {
         x.write(value)?;
         x.bump_version();
@@ -379,7 +425,7 @@ pub fn overwrite_with(op: &'static str, x: &Tensor, value: Scalar) -> Result<()>
     x.bump_version();
     if recorded {
         let name = if op == "fill_" { "fill.2_" } else { op };
-        rebase(name, x, None, true);
+        Written::instead(name, x, None).rebase(x);
     }
     Ok(())
 }
@@ -449,71 +495,13 @@ pub fn check_writable(x: &Tensor) -> Result<()> {
     Ok(())
 }
 
-/// Gives `x`, and its base if it is a view, the history of a result that was written to it.
-///
-/// A result that was there before (`borrowed`), or that has no history, gets a node of its own. None is a number.
-pub(crate) fn rebase(op: &'static str, x: &Tensor, result: Option<Input>, borrowed: bool) {
-    let meta = x.meta_or_new();
-    let base = meta.lock().base.clone();
-    // Under `no_grad` only tangents notice.
-    let unseen = !mode::mode().grad;
-    let written = result.as_ref().is_some_and(|result| result.edge.is_dual());
-    if unseen && !written && !base.as_ref().map_or_else(|| meta.edge(), |base| base.meta.edge()).is_dual() {
-        return;
-    }
-    let keeping = |history: Edge, (node, output): (Arc<Node>, usize), shape: &[usize], dtype| {
-        let tangent = Edge::Node(node.clone(), output);
-        match history {
-            Edge::Node(old, place) if unseen && old.is_shown() => {
-                (apart(old.op, Edge::Node(old, place), tangent, shape, dtype), 0)
-            }
-            Edge::Leaf(meta) if unseen && meta.is_shown() => {
-                former::list_leaf(&meta);
-                (apart(DUAL_LEAF, Edge::Leaf(meta), tangent, shape, dtype), 0)
-            }
-            _ => (node, output),
-        }
-    };
-    match base {
-        Some(base) => {
-            let copied = copy_slices(result, &base, x);
-            let (node, output) = keeping(base.meta.edge(), (copied, 0), &base.layout().shape, base.dtype);
-            base.meta.set_node(node, output);
-            if let Some(base) = &mut meta.lock().base {
-                base.version = None;
-            }
-        }
-        None => {
-            let made = match result.as_ref().map(|result| &result.edge) {
-                Some(Edge::Node(node, output)) if !borrowed => (node.clone(), *output),
-                _ => (overwritten(op, x, meta.edge(), result), 0),
-            };
-            let (node, output) = keeping(meta.edge(), made, x.shape(), x.dtype());
-            meta.set_node(node, output);
-        }
-    }
-}
-
 /// The node of a tensor that was overwritten: its old history gets zeros, the written values the gradient.
 pub(super) fn overwritten(op: &'static str, x: &Tensor, history: Edge, written: Option<Input>) -> Arc<Node> {
     let (shape, dtype) = (Shape::from_slice(x.shape()), x.dtype());
     let inputs = std::iter::once(Input { edge: history, shape: shape.clone(), dtype }).chain(written).collect();
     let zeros: Rule = Box::new(move |_, _| Tensor::from_scalar(Scalar::Int(0), dtype)?.expand_to("zeros", &shape));
     let same: Rule = Box::new(|g, _| Ok(g.clone()));
-    let name = op.strip_suffix('_').unwrap_or(op);
-    node(name, 1, inputs, false, Rules::Each(Arc::new(vec![Some(zeros), Some(same)])))
-}
-
-/// The node of a base of which the window `x` has been written: to the old history goes the gradient without the
-/// window, to the written values that of the window.
-fn copy_slices(written: Option<Input>, base: &Base, x: &Tensor) -> Arc<Node> {
-    let window = Window::new(base, x);
-    let history = Input { edge: base.meta.edge(), shape: base.layout().shape, dtype: base.dtype };
-    let inputs = std::iter::once(history).chain(written).collect();
-    let same_window = window.clone();
-    let rest: Rule = Box::new(move |g, _| window.rest(g));
-    let part: Rule = Box::new(move |g, _| same_window.shown(g));
-    node(COPY_SLICES, 1, inputs, false, Rules::Each(Arc::new(vec![Some(rest), Some(part)])))
+    node(name_of(op), 1, inputs, false, Rules::Each(Arc::new(vec![Some(zeros), Some(same)])))
 }
 
 impl Tensor {
