@@ -3,12 +3,14 @@
 import gc
 import threading
 import weakref
+import zlib
 
 import numpy as np
 import pytest
 
 import ferrograd
 from ferrograd.autograd import forward_ad
+from op_cases import CASES
 
 
 def tensor(*values, grad=False):
@@ -215,6 +217,27 @@ def test_what_tangents_are_computed_from_may_be_written_to():
     for use in (lambda x, w: x * w, lambda x, w: (x * w).sin() * w, lambda x, w: x @ ferrograd.outer(w, w), lambda x, w: x**w):
         found, expected = written_between(use, *writes)
         assert all(a.equal(b) for a, b in zip(found, expected)) and len({tuple(a.tolist()) for a in found}) == len(found)
+
+
+def tangents_of(case, write):
+    """Those of an op's results; if wanted, its arguments are written to before these are asked for."""
+    rng = np.random.default_rng(zlib.crc32(str(case).encode()))
+    inputs = [ferrograd.from_numpy(np.array(i.sample(rng))).clone() for i in case.inputs]
+    directions = [ferrograd.from_numpy(rng.standard_normal(x.shape)).to(x.dtype) for x in inputs]
+    ferrograd.manual_seed(0)
+    with forward_ad.dual_level():
+        outputs = case.call(*map(forward_ad.make_dual, inputs, directions))
+        outputs = [y for y in (outputs if isinstance(outputs, (tuple, list)) else (outputs,)) if y.is_floating_point()]
+        if write:
+            for x in inputs:
+                x.fill_(float("nan"))
+        return [forward_ad.unpack_dual(y).tangent for y in outputs]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_arguments_of_an_op_may_be_written_to(case):
+    for expected, found in zip(tangents_of(case, False), tangents_of(case, True)):
+        assert (expected is None) == (found is None) and (expected is None or expected.allclose(found, equal_nan=True))
 
 
 def test_results_that_are_written_to_have_led_to_tangents_before():

@@ -102,7 +102,7 @@ class Carriers:
         is_new = not any(map(shares_memory, self.tangents, repeat(tangent))) or any(map(shares_memory, self.variables, repeat(x)))
         if is_new and lies_as(x, tangent):
             return tangent
-        if 0 in x.stride():
+        if not is_dense(x):
             return tangent if is_new else tangent.clone()
         return empty_strided(x.shape, x.stride(), dtype=tangent.dtype).copy_(tangent)
 
@@ -114,6 +114,16 @@ class Carriers:
 def shares_memory(x, other):
     """Whether a write to one may be one to the other."""
     return x.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
+
+
+def is_dense(x):
+    """Whether the elements lie in memory without gaps, each at a place of its own."""
+    size = 1
+    for stride, n in sorted(zip(x.stride(), x.shape)):
+        if n > 1 and stride != size:
+            return False
+        size *= n
+    return True
 
 
 def lies_as(x, other):
