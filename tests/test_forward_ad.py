@@ -328,6 +328,12 @@ def test_without_gradients_there_are_tangents():
         for z, expected in ((y, w * V), (g, 6 * w * V)):
             primal, tangent = forward_ad.unpack_dual(z)
             assert tangent.allclose(expected) and not tangent.requires_grad and not primal.requires_grad
+        x = forward_ad.make_dual(X, leaf)
+        with ferrograd.no_grad():
+            y, z = x * 2, x.clone()
+            z.mul_(3)
+        assert not any(forward_ad.unpack_dual(t).tangent.requires_grad for t in (y, z))
+        assert forward_ad.unpack_dual(x * 2).tangent.requires_grad
         for primal in (w.clone(), leaf):
             x = forward_ad.make_dual(primal, V)
             y = x.exp()

@@ -476,6 +476,12 @@ pub fn _without_tangent(tensor: &Tensor, primal: bool) -> Tensor {
     tensor.detached(false).with_origin(place, 0)
 }
 
+/// Whether what led to the tangent of a tensor was made where gradients were recorded.
+#[pyfunction]
+pub fn _has_recorded_tangent(tensor: &Tensor) -> bool {
+    tensor.edge().has_recorded_tangent()
+}
+
 /// Whether anything leads to the place of a tensor, of which there is no other handle.
 #[pyfunction]
 pub fn _is_reached(tensor: &Tensor) -> bool {

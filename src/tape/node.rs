@@ -66,6 +66,14 @@ impl Edge {
     pub fn is_dual(&self) -> bool {
         self.leads_to() & DUAL != 0
     }
+
+    /// Whether what led to the tangent was made where gradients were recorded.
+    pub fn has_recorded_tangent(&self) -> bool {
+        match self {
+            Edge::Node(node, _) if self.leads_to() & APART != 0 => node.inputs[1].edge.has_recorded_tangent(),
+            _ => self.leads_to() & DUAL_ONLY == 0,
+        }
+    }
 }
 
 /// One input of a recorded op.
@@ -134,6 +142,10 @@ pub struct Node {
 const SHOWN: u8 = 1;
 /// Of a node that leads to what carries a tangent.
 const DUAL: u8 = 2;
+/// Of a node that was made without gradients, only for tangents.
+const DUAL_ONLY: u8 = 4;
+/// Of a node of [`apart`].
+const APART: u8 = 8;
 
 /// Those who want to see the gradients of a node's outputs.
 #[derive(Default)]
@@ -447,8 +459,8 @@ pub(super) fn unpacked(
     let rules = Mutex::new(rules);
     // Outputs of one that leads nowhere require a gradient none the less.
     let nowhere = if inputs.iter().any(|input| input.edge.is_some()) { 0 } else { SHOWN };
-    let leads_to = inputs.iter().fold(nowhere, |found, input| found | input.edge.leads_to());
-    let leads_to = AtomicU8::new(if dual_only { leads_to & !SHOWN } else { leads_to });
+    let leads_to = inputs.iter().fold(nowhere, |found, input| found | input.edge.leads_to()) & (SHOWN | DUAL);
+    let leads_to = AtomicU8::new(if dual_only { leads_to & !SHOWN | DUAL_ONLY } else { leads_to });
     let node = Arc::new(Node { id: next_id(), op, outputs, inputs, saves, leads_to, rules, extras: OnceLock::new() });
     if anomaly::is_enabled() {
         anomaly::remember(&node);
@@ -471,7 +483,7 @@ impl Derivative for Apart {
 
 /// A node by which gradients go one way, and tangents come from another.
 pub fn apart(op: &'static str, gradient: Edge, tangent: Edge, shape: &[usize], dtype: DType) -> Arc<Node> {
-    let leads_to = gradient.leads_to() & SHOWN | tangent.leads_to() & DUAL;
+    let leads_to = gradient.leads_to() & SHOWN | tangent.leads_to() & DUAL | APART;
     let input = |edge| Input { edge, shape: Shape::from_slice(shape), dtype };
     let inputs = smallvec::smallvec![input(gradient), input(tangent)];
     let node = unpacked(op, 1, inputs, false, Rules::Each(Arc::new(Apart)), false);

@@ -88,14 +88,19 @@ class Carriers:
             if self.tangents is None:
                 found[i] = zeros_like(tensors[i], requires_grad=True)
                 continue
-            shown = any(x.requires_grad for x in (tensors[i], *self.tangents))
             with recording():
-                (tangent,) = products.along(self.tangents, create_graph=shown or self.lead_outside(tensors[i], *self.tangents))
+                (tangent,) = products.along(self.tangents, create_graph=self._is_recorded(tensors[i]))
                 tangent = zeros_like(tensors[i]) if tangent is None else self._of_its_own(tensors[i], tangent)
             if self.alone and tangent.requires_grad and not any(t is tangent for t in self.tangents):
                 tangent = _autograd._without_tangent(tangent, False)
             found[i] = self.found[place] = tangent
         return found
+
+    def _is_recorded(self, x):
+        """Whether the tangent of a tensor can be differentiated."""
+        if self.alone and not _autograd._has_recorded_tangent(x):
+            return False
+        return any(y.requires_grad for y in (x, *self.tangents)) or self.lead_outside(x, *self.tangents)
 
     def _of_its_own(self, x, tangent):
         """The tangent in the order in memory of its tensor, and not in that of another tangent, unless the tensor is a view."""
