@@ -446,7 +446,8 @@ pub fn _set_forward(state: u8) -> u8 {
         1 => Forward::Followed,
         _ => Forward::Computed,
     };
-    mode::set_mode(Mode { forward, ..mode::mode() }).forward as u8
+    let before = mode::mode();
+    mode::set_mode(Mode { forward, lists: before.lists || forward == Forward::Followed, ..before }).forward as u8
 }
 
 /// Ends what was done so that tangents could be followed on this thread.

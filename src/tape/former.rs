@@ -4,13 +4,13 @@
 //! once. So ops that lead to what carries a tangent are listed by the memory that their rules hold, and before that is written to
 //! the rules get copies. Only tangents are computed from these: for gradients, the memory has been written to.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use super::held::{self, held_by};
 use super::meta::Meta;
-use super::mode;
+use super::mode::{self, Mode};
 use super::node::{DUAL_LEAF, Node};
 use crate::error::Result;
 use crate::tensor::Tensor;
@@ -26,7 +26,6 @@ struct Holders {
 const FIRST_CLEANING: usize = 256;
 
 thread_local! {
-    static ANY: Cell<bool> = const { Cell::new(false) };
     static HOLDERS: RefCell<Option<Holders>> = const { RefCell::new(None) };
     static LEAVES: RefCell<Vec<Weak<Meta>>> = const { RefCell::new(Vec::new()) };
 }
@@ -59,12 +58,11 @@ fn list_holder(node: &Arc<Node>) {
             holders.of.entry(start).or_default().push(Arc::downgrade(node));
         }
     });
-    ANY.set(true);
 }
 
 /// Forgets all, as no tangents are followed any more.
 pub fn forget() {
-    ANY.set(false);
+    mode::set_mode(Mode { lists: false, ..mode::mode() });
     HOLDERS.take();
     for meta in LEAVES.take().into_iter().filter_map(|meta| meta.upgrade()) {
         let _later = {
@@ -84,7 +82,7 @@ pub fn list_leaf(meta: &Arc<Meta>) {
 /// Before a write to `x`: copies what tangents are to be computed from.
 #[inline]
 pub fn before_write(x: &Tensor) -> Result<()> {
-    if ANY.get() { copy_for_holders(x) } else { Ok(()) }
+    if mode::mode().lists { copy_for_holders(x) } else { Ok(()) }
 }
 
 #[cold]

@@ -27,6 +27,8 @@ pub struct Mode {
     pub always: bool,
     /// What becomes of tangents.
     pub forward: Forward,
+    /// Whether tangents are carried on this thread, perhaps hidden from what runs now: what they come of is listed, see [`super::former`].
+    pub lists: bool,
     /// Whether views remember what they are views of: all that a user can see do.
     pub views: bool,
     /// Whether the first gradient of a leaf is copied if it does not lie as the leaf does.
@@ -48,8 +50,8 @@ impl Mode {
 thread_local! {
     static MODE: Cell<Mode> = const {
         let level = Level { number: 0, differentiates: 0, maps: 0 };
-        let (forward, made_of) = (Forward::Off, Maps::NONE);
-        Cell::new(Mode { grad: true, inference: false, always: false, forward, views: true, grad_layout: true, level, made_of })
+        let (forward, lists, made_of) = (Forward::Off, false, Maps::NONE);
+        Cell::new(Mode { grad: true, inference: false, always: false, forward, lists, views: true, grad_layout: true, level, made_of })
     };
 }
 
