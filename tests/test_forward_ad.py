@@ -382,6 +382,16 @@ def doubled(ctx, x):
     return x.mul_(2)
 
 
+def test_a_function_writes_to_a_view():
+    double = made(doubled, lambda ctx, t: t.mul_(2))
+    with forward_ad.dual_level():
+        x = forward_ad.make_dual(X.clone(), V)
+        part = x[1:]
+        y = double(part)
+        for z, expected in ((y, 2 * V[1:]), (part, 2 * V[1:]), (x, V * tensor(1.0, 2.0)), (x * x, 2 * X * V * tensor(1.0, 4.0))):
+            assert forward_ad.unpack_dual(z).tangent.allclose(expected)
+
+
 def test_a_jvp_may_write_to_the_tangents():
     (t,) = dual_of(made(lambda ctx, x: x * 2, lambda ctx, t: t.mul_(2)))
     assert t.equal(2 * V)

@@ -254,7 +254,9 @@ impl Written {
     /// The output of a node of the user's, which may take the values of `x`.
     pub(super) fn custom(x: &Tensor, node: Arc<Node>, output: usize) -> Written {
         let old = x.edge().node().map(|(old, _)| old);
-        match place_in(&node, old.as_ref(), node.id) {
+        // What carries its tangent is found by its node.
+        let place = if node.is_dual() && x.is_view() { None } else { place_in(&node, old.as_ref(), node.id) };
+        match place {
             Some(place) => Written { node, output, dtype: x.dtype(), place },
             None if !x.is_view() => Written { node, output, dtype: x.dtype(), place: 0 },
             None => Written::instead("custom", x, Some(Input { edge: Edge::Node(node, output), ..Input::of(x) })),
