@@ -1115,3 +1115,61 @@ def test_bernoulli_by_a_number_for_samples_along_another_dim():
     y = vmap(lambda t: ferrograd.bernoulli(t, 0.5), in_dims=-1, randomness="different")(x)
     ferrograd.manual_seed(5)
     assert y.equal(ferrograd.bernoulli(x.movedim(-1, 0), 0.5))
+
+
+def physical(method, *dims):
+    return lambda x: getattr(x, method)(*dims)
+
+
+@pytest.mark.parametrize(
+    "in_place, dim, want",
+    [
+        (physical("t_"), 0, physical("transpose", 1, 2)),
+        (physical("t_"), 1, physical("transpose", 0, 2)),
+        (physical("t_"), -1, physical("transpose", 0, 1)),
+        (physical("transpose_", -1, 0), 1, physical("transpose", 0, 2)),
+        (physical("swapaxes_", 0, 1), 0, physical("transpose", 1, 2)),
+        (physical("swapdims_", 1, 0), 2, physical("transpose", 0, 1)),
+        (physical("unsqueeze_", 0), 0, physical("unsqueeze", 1)),
+        (physical("unsqueeze_", 0), 1, physical("unsqueeze", 0)),
+        (physical("unsqueeze_", 1), 1, physical("unsqueeze", 2)),
+        (physical("unsqueeze_", -1), 1, physical("unsqueeze", 3)),
+        (lambda x: x.unsqueeze_(0).squeeze_(0).t_(), 1, physical("transpose", 0, 2)),
+        (lambda x: x.unsqueeze_(0).transpose_(0, 2), 1, lambda x: x.unsqueeze(0).transpose(0, 3)),
+    ],
+)
+def test_views_in_place_of_samples_are_those_of_the_batch(in_place, dim, want):
+    def base():
+        return ferrograd.arange(24.0).view(2, 3, 4)
+
+    x, like = base(), want(base())
+    y = vmap(lambda x: (in_place(x), x.sum())[1], in_dims=dim)(x)
+    assert y.equal(base().movedim(dim, 0).sum((1, 2)))
+    assert x.shape == like.shape and x.stride() == like.stride() and x.equal(like)
+    # Not where there are several batches.
+    x = base()
+    vmap(in_place, in_dims=dim, chunk_size=1)(x)
+    assert x.equal(base())
+
+
+def test_views_in_place_of_samples():
+    x = ferrograd.arange(6.0).view(2, 1, 3)
+    y = vmap(lambda x: x.squeeze_())(x)
+    assert y is x and x.tolist() == [[0, 1, 2], [3, 4, 5]]
+    x = ferrograd.arange(6.0).view(1, 2, 1, 3)
+    assert vmap(lambda x: x.squeeze_((0, 1)), in_dims=1, out_dims=1)(x).tolist() == [[0, 3], [1, 4], [2, 5]]
+    assert x.tolist() == [[0, 1, 2], [3, 4, 5]]
+    x = ferrograd.zeros(0, 3, 4)
+    assert vmap(lambda x: x.t_())(x).shape == x.shape == (0, 4, 3)
+    # In maps within maps, and recorded.
+    x = ferrograd.arange(24.0).view(2, 3, 4, 1)
+    want = x.transpose(0, 2)
+    y = vmap(vmap(lambda x: x.t_(), in_dims=2), in_dims=1)(x)
+    assert x.equal(want) and y.equal(want.permute(1, 3, 0, 2))
+    leaf = ferrograd.ones(2, 3, 4, requires_grad=True)
+    x, w = leaf * 2, ferrograd.arange(24.0).view(2, 4, 3)
+    assert vmap(lambda x: x.t_())(x) is x
+    (x * w).sum().backward()
+    assert leaf.grad.equal(2 * w.mT)
+    with pytest.raises(RuntimeError, match="leaf Variable that requires grad"):
+        vmap(lambda x: x.t_())(leaf)

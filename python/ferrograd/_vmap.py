@@ -82,6 +82,7 @@ class _Batch:
                 f"got sizes {sizes} for the mapped dimension"
             )
         self.size = sizes[0]
+        self.batches = self.leaves
         if self.size == 0:
             self.leaves = [x if dim is None else _one_sample_of_zeros(x, dim) for x, dim in zip(self.leaves, self.dims)]
         self.strides = [None if dim is None else x.stride(dim) for x, dim in zip(self.leaves, self.dims)]
@@ -124,12 +125,17 @@ class _Batch:
                             "randomness='different' all must come to the same calls of random ops"
                         )
                     self.take_apart()
+                first, _ = found[0]
+                views = [() if dim is None else _autograd._views_in_place(x) for x, dim in zip(first, self.dims)]
                 for given, answer in found:
                     leaves, spec = tree_flatten(answer)
                     self.given.append(given)
                     self.answers.append(leaves)
                     self.specs.append(spec)
                     self.depend.append([isinstance(y, Tensor) and _autograd._depends_on(y, number) for y in leaves])
+        if self.is_whole:
+            self.leaves = self.batches
+            self.dims = [_view_in_place(x, dim, changes) for x, dim, changes in zip(self.leaves, self.dims, views)]
 
     def keep(self, chunk):
         """Keeps these samples, in case that they are written to and gone through once more."""
@@ -170,6 +176,16 @@ class _Batch:
             whole = x if in_dim == dim else x.movedim(in_dim, dim)
             return whole if view.shape == whole.shape and view.stride() == whole.stride() else view
         return None
+
+
+def _view_in_place(x, place, changes):
+    """Changes a batch as its samples have been, by in-place views; answers the place of the mapped dim then."""
+    for method, dims in changes:
+        # Where in the batch the dims are, or come to be.
+        dims = [dim if dim < place else dim + 1 for dim in dims]
+        getattr(x, method)(*([dims] if method == "squeeze_" else dims))
+        place += (method == "unsqueeze_" and dims[0] < place) - (sum(dim < place for dim in dims) if method == "squeeze_" else 0)
+    return place
 
 
 def _one_sample_of_zeros(x, dim):

@@ -113,6 +113,8 @@ struct Map {
     drawn: Vec<(Kind, Drawn)>,
     /// The memory of the batches that it maps over, and how far apart their samples lie.
     batches: Vec<(Storage, usize)>,
+    /// The in-place views by the first sample: of which object, by which method, along which dims.
+    views: Vec<(usize, &'static str, Vec<usize>)>,
     /// The values that are known of the samples that have come to a call that needs those of all.
     values: Vec<Option<Tensor>>,
     /// How much had been drawn when the samples were last gone through from the first one on.
@@ -136,6 +138,7 @@ pub fn enter(randomness: Randomness, size: usize, number: u64) {
         calls: 0,
         drawn: Vec::new(),
         batches: Vec::new(),
+        views: Vec::new(),
         values: Vec::new(),
         before: 0,
     };
@@ -156,6 +159,7 @@ pub fn again() -> bool {
     MAPS.with_borrow_mut(|maps| {
         maps.last_mut().is_none_or(|map| {
             (map.sample, map.calls) = (0, 0);
+            map.views.clear();
             let drawn = map.drawn.len();
             std::mem::replace(&mut map.before, drawn) < drawn
         })
@@ -351,6 +355,25 @@ pub fn start_of(x: &Tensor) -> usize {
         map.batches.iter().find(is_batch).map_or(0, |(_, stride)| map.sample * stride)
     };
     MAPS.with_borrow(|maps| maps.iter().enumerate().map(start).sum())
+}
+
+/// Notes that a method has changed in place how the tensor with its object at this address shows its memory.
+pub fn note_view(object: usize, (method, dims): (&'static str, Vec<usize>)) {
+    if is_mapped() && !dims.is_empty() {
+        MAPS.with_borrow_mut(|maps| {
+            if let Some(map) = maps.last_mut()
+                && map.sample == 0
+            {
+                map.views.push((object, method, dims));
+            }
+        });
+    }
+}
+
+/// What is noted of the object at this address.
+pub fn views_of(object: usize) -> Vec<(&'static str, Vec<usize>)> {
+    let views = |map: &Map| map.views.iter().filter(|view| view.0 == object).map(|(_, op, dims)| (*op, dims.clone())).collect();
+    MAPS.with_borrow(|maps| maps.last().map_or_else(Vec::new, views))
 }
 
 /// Notes that `x` has been drawn, and is not the same for all samples that find "different" numbers.

@@ -118,17 +118,22 @@ impl Tensor {
     }
 
     /// Without some dims, as an op with one of these names: without any dim, with one, and with several.
-    pub(crate) fn squeezed_as(&self, ops: [&'static str; 3], dim: Given<Dims>) -> Result<Tensor> {
-        let of_size_1 = |d: &usize| self.shape().get(*d) == Some(&1);
-        let (op, dims) = match &dim.0 {
-            None => (ops[0], (0..self.rank()).filter(of_size_1).collect()),
-            Some(dims) => {
-                let wanted = crate::layout::normalize_dims("squeeze", dims, self.rank())?;
-                let op = if dims.len() == 1 { ops[1] } else { ops[2] };
-                (op, wanted.into_iter().filter(of_size_1).collect::<Shape>())
-            }
+    pub(crate) fn squeezed_as(&self, ops: [&'static str; 3], dim: &Given<Dims>) -> Result<Tensor> {
+        let op = match &dim.0 {
+            None => ops[0],
+            Some(dims) if dims.len() == 1 => ops[1],
+            Some(_) => ops[2],
         };
-        self.squeezed(op, &dims)
+        self.squeezed(op, &self.dims_of_size_1(dim)?)
+    }
+
+    /// Those of these dims, or of all, that have size 1.
+    pub(crate) fn dims_of_size_1(&self, dim: &Given<Dims>) -> Result<Shape> {
+        let of_size_1 = |d: &usize| self.shape().get(*d) == Some(&1);
+        Ok(match &dim.0 {
+            None => (0..self.rank()).filter(of_size_1).collect(),
+            Some(dims) => crate::layout::normalize_dims("squeeze", dims, self.rank())?.into_iter().filter(of_size_1).collect(),
+        })
     }
 
     /// With a dim of size 1 inserted at `dim`.
@@ -270,7 +275,7 @@ impl Tensor {
     /// Raises: IndexError if a dim is out of range.
     #[pyo3(signature = (dim=Given(None)))]
     pub fn squeeze(&self, dim: Given<Dims>) -> Result<Tensor> {
-        self.squeezed_as(["squeeze", "squeeze.1", "squeeze.2"], dim)
+        self.squeezed_as(["squeeze", "squeeze.1", "squeeze.2"], &dim)
     }
 
     /// With a dim of size 1 inserted at `dim`.

@@ -618,6 +618,12 @@ pub fn _sample(tensor: &Tensor, stride: usize) -> Tensor {
     of_transform(tensor, samples::of_sample(tensor, stride)).with_own_count(base.unwrap_or_else(|| tensor.version()))
 }
 
+/// The methods, with their dims, by which the first sample has changed in place how its argument shows its memory.
+#[pyfunction]
+pub fn _views_in_place(tensor: &Bound<'_, Tensor>) -> Vec<(&'static str, Vec<usize>)> {
+    samples::views_of(tensor.as_ptr().addr())
+}
+
 /// Whether a tensor depends on a sample of the transform of this number, which the thread is in.
 #[pyfunction]
 pub fn _depends_on(tensor: &Bound<'_, Tensor>, number: u64) -> bool {
