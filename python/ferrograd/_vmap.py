@@ -116,6 +116,7 @@ class _Batch:
                 set_rng_state(state)
             calls = Calls(self.dims, len(chunk), self.size == 0)
             with transform(randomness, len(chunk), calls) as number:
+                self.number = number
                 if randomness == "different" or Calls.are_possible:
                     self.keep(chunk)
                 while (found := self.pass_through(chunk, func, kwargs, number, calls)) is None:
@@ -242,11 +243,14 @@ def _output(name, parts, depend, dim, batch):
                 "Did you mean to set out_dims= to None for output?"
             )
     rank = parts[0].dim() + 1
-    if batch.is_whole and batch.size and -rank <= dim < rank:
-        view = batch.as_view(parts, dim % rank) if depend else _expanded(parts, dim % rank)
+    if not batch.is_whole or not -rank <= dim < rank:
+        return stack(parts, dim)
+    dim %= rank
+    if batch.size:
+        view = batch.as_view(parts, dim) if depend else _expanded(parts, dim)
         if view is not None:
             return view
-    joined = stack(parts, dim)
+    joined = _autograd._joined(parts, batch.number, dim)
     return joined if batch.size else joined.narrow(dim, 0, 0)
 
 

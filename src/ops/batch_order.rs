@@ -115,6 +115,38 @@ pub(crate) fn strides(x: &Tensor, maps: &[BatchStride], dense: &[isize]) -> Stri
     strides
 }
 
+/// In which order the dims of a batch lie in memory of which `x` is a sample, of this map: 0 for that of the samples, then those of
+/// `x`, counted from 1. Also how the samples of outer maps lie then.
+pub(crate) fn joined(x: &Tensor, map: u64, size: usize) -> (Vec<usize>, Vec<BatchStride>) {
+    let noted: Vec<u64> = x.samples().strides().iter().map(|(map, _)| *map).collect();
+    let sizes: Shape = noted
+        .iter()
+        .map(|&other| if other == map { size } else { samples::size_of(other) })
+        .chain(x.shape().iter().copied())
+        .collect();
+    let (mut order, mut batches, mut step) = (Vec::with_capacity(x.rank() + 1), Vec::new(), 1);
+    for d in order_like(&sizes, &[batch_strides(x, &noted, x.strides())]) {
+        match noted.get(d) {
+            Some(&other) if other != map => {
+                batches.insert(0, (other, step));
+                continue;
+            }
+            Some(_) => order.push(0),
+            None => order.push(d - noted.len() + 1),
+        }
+        step *= sizes[d].max(1);
+    }
+    if !noted.contains(&map) {
+        order.push(0);
+        step *= size;
+    }
+    if batches.is_sorted() && batches.iter().all(|(_, stride)| *stride == step) {
+        batches.clear();
+    }
+    order.reverse();
+    (order, batches)
+}
+
 /// Whether the batch that `x` is a sample of, or `x` itself, lies in memory in the order of its dims without gaps.
 pub(crate) fn is_contiguous(x: &Tensor) -> bool {
     let noted = x.samples().strides();

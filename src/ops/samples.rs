@@ -18,6 +18,7 @@ use crate::layout::{Layout, Shape, Strides};
 use crate::random::Generator;
 use crate::runtime_error;
 use crate::storage::Storage;
+use crate::tape::mode::ModeGuard;
 use crate::tape::sample::{BatchStride, Maps, Samples};
 use crate::tape::{level, mode};
 use crate::tensor::Tensor;
@@ -317,25 +318,46 @@ fn depth() -> usize {
     if mode::mode().level.maps == 0 { 0 } else { MAPS.with_borrow(Vec::len) }
 }
 
-/// What a sample of the innermost map has to do with it, whose samples lie `stride` elements apart: it is a part of `batch`.
-pub fn of_sample(batch: &Tensor, stride: usize) -> Samples {
-    let of = batch.samples().clone();
+/// What a sample of the innermost map has to do with it, a part of a batch whose samples lie `stride` elements apart.
+pub fn of_sample(sample: &Tensor, stride: usize) -> Samples {
+    let of = sample.samples().clone();
     of.note(Maps::one(mode::mode().level.maps, depth() - 1));
     MAPS.with_borrow_mut(|maps| {
         if let Some(map) = maps.last_mut()
-            && !map.batches.iter().any(|(memory, _)| memory.same(batch.storage()))
+            && !map.batches.iter().any(|(memory, _)| memory.same(sample.storage()))
         {
-            map.batches.push((batch.storage().clone(), stride));
+            map.batches.push((sample.storage().clone(), stride));
         }
     });
+    let lies_within = |(size, step): (&usize, &isize)| *size > 1 && *step > stride as isize;
     let map = MAPS.with_borrow(|maps| {
         let differ = maps.iter().any(|map| map.randomness == Randomness::Different);
-        maps.last().filter(|_| differ).map(|map| map.number)
+        let is_noted = differ || !of.strides().is_empty() || sample.shape().iter().zip(sample.strides()).any(lies_within);
+        maps.last().filter(|_| is_noted).map(|map| map.number)
     });
     match map {
         Some(map) => of.with_strides(of.strides().iter().copied().chain([(map, stride)]).collect(), false),
         None => of,
     }
+}
+
+/// What the samples of the map of this number have answered, along this dim, in memory as torch has it.
+pub fn joined(parts: &[Tensor], map: u64, dim: usize) -> Result<Tensor> {
+    let Some(first) = parts.first() else { return Tensor::stacked(parts, dim) };
+    let (order, batches) = batch_order::joined(first, map, parts.len());
+    // Nobody has seen what it is a view of.
+    let _no_view = ModeGuard::without_views();
+    let own: Vec<usize> = order.iter().filter(|&&d| d > 0).map(|d| d - 1).collect();
+    let parts = parts.iter().map(|part| if own.is_sorted() { Ok(part.clone()) } else { part.permuted(&own) });
+    let place = |d: usize| order.iter().position(|&other| other == d);
+    let mut y = Tensor::stacked(&parts.collect::<Result<Vec<_>>>()?, place(0).unwrap_or(0))?;
+    let dims = (1..=dim).chain([0]).chain(dim + 1..order.len());
+    let dims: Vec<usize> = dims.filter_map(place).collect();
+    if !dims.is_sorted() {
+        y = y.permuted(&dims)?;
+    }
+    batch_order::note_batches(&y, batches, true);
+    Ok(y)
 }
 
 /// Whether the rows of the batch of all samples that find "different" numbers have to be copied to be shown as a matrix.

@@ -630,6 +630,12 @@ pub fn _depends_on(tensor: &Bound<'_, Tensor>, number: u64) -> bool {
     level::depends_on(&tensor.borrow(), number)
 }
 
+/// What the samples of the map of this number have answered, along this dim.
+#[pyfunction]
+pub fn _joined(parts: Tensors, number: u64, dim: usize) -> crate::error::Result<Tensor> {
+    samples::joined(&parts.0, number, dim)
+}
+
 /// What a function that is mapped over `batch` answers for its samples, as a view of that, with a dim for the samples; `stride` is
 /// that of the samples. `None` if it is none.
 #[pyfunction]
