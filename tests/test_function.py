@@ -771,6 +771,16 @@ def test_a_rule_for_batches_writes_in_place():
     assert func.grad(lambda x: func.vmap(lambda x: Double.apply(x * x))(x).sum())(x).equal(4 * x)
 
 
+def test_a_rule_for_batches_gets_what_is_given_by_name():
+    x = ferrograd.arange(3.0)
+    rule = lambda info, in_dims, x, *, power: (x**power, 0)
+    Power = batch_function(rule, forward=staticmethod(lambda x, *, power=2: x**power))
+    assert ferrograd.func.vmap(Power.apply)(x).tolist() == [0, 1, 4]
+    assert ferrograd.func.vmap(lambda x: Power.apply(x, power=3))(x).tolist() == [0, 1, 8]
+    with pytest.raises(NotImplementedError, match="kwarg-only Tensor args"):
+        ferrograd.func.vmap(lambda x: Power.apply(x, power=ferrograd.ones(())))(x)
+
+
 def test_samples_that_do_not_come_to_a_rule_for_batches():
     asked = []
     Square = batch_function(lambda info, in_dims, x: (asked.append(info.batch_size), (x**2, 0))[1])

@@ -42,7 +42,7 @@ class Calls:
         self.waiting, self.has_answered = {}, False
         return further
 
-    def answer(self, transform, cls, args):
+    def answer(self, transform, cls, args, options):
         """What the Function answers for these arguments of the sample at hand."""
         leaves, spec = tree_flatten(args)
         call = cls, self.made[cls]
@@ -53,14 +53,14 @@ class Calls:
             waiting[self.sample] = leaves, spec
             if len(waiting) < self.coming.get(call, self.count):
                 raise _autograd.OtherSamples(transform.number)
-            answer = self.ask(transform, cls, list(waiting.values()))
+            answer = self.ask(transform, cls, list(waiting.values()), options)
             answers.update((sample, (answer, place)) for place, sample in enumerate(waiting))
             self.has_answered = True
             del self.waiting[call]
         answer, place = answers[self.sample]
         return answer.part(place, leaves)
 
-    def ask(self, transform, cls, samples):
+    def ask(self, transform, cls, samples, options):
         """The answer for samples of the arguments of a call, the last of which is at hand."""
         columns = list(zip(*(leaves for leaves, _ in samples)))
         spec = samples[-1][1]
@@ -71,7 +71,8 @@ class Calls:
             batches = [xs[-1] if dim is None else self.batch(xs, dim) for xs, dim in zip(columns, dims)]
             versions = [None if dim is None or x.is_inference() else x._version for x, dim in zip(batches, dims)]
             info = VmapInfo(0 if self.is_empty else len(samples), transform.randomness)
-            answer = _Answer(batches, dims, cls.vmap(info, tree_unflatten(dims, spec), *tree_unflatten(batches, spec)))
+            output = cls.vmap(info, tree_unflatten(dims, spec), *tree_unflatten(batches, spec), **options)
+            answer = _Answer(batches, dims, output)
             answer.note_writes(batches, dims, versions)
             return answer
 

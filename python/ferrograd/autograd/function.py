@@ -301,6 +301,11 @@ def _apply_within(transforms, cls, args, kwargs):
     *outer, innermost = transforms
     if any(transform.randomness for transform in transforms):
         _check_vmap_support(cls)
+        if any(map(is_tensor, kwargs.values())):
+            raise NotImplementedError(
+                "Run vmap on autograd.Function with kwarg-only Tensor args. Please do not pass kwarg-only Tensors to "
+                f"autograd.Function. Got: {kwargs}"
+            )
     if innermost.randomness is None:
         # It is recorded once for all transforms that differentiate.
         mapping = tuple(transform for transform in outer if transform.randomness)
@@ -308,7 +313,7 @@ def _apply_within(transforms, cls, args, kwargs):
             return _apply(cls, cls._backward_cls(), args, kwargs, forward=cls.apply if mapping else cls.forward)
     with active(tuple(outer)):
         if not cls.generate_vmap_rule and is_mapped(args, innermost.number):
-            return innermost.calls.answer(innermost, cls, args)
+            return innermost.calls.answer(innermost, cls, args, kwargs)
         return cls.apply(*args, **kwargs)
 
 

@@ -261,10 +261,11 @@ def _check_forward_inputs(args, argnums):
         check_inexact(x, x)
 
 
-def jacrev(func, argnums=0, *, has_aux=False, chunk_size=None):
+def jacrev(func, argnums=0, *, has_aux=False, chunk_size=None, _preallocate_and_copy=False):
     """A function that answers the Jacobian of `func`, computed row by row: for few outputs of many arguments.
 
-    The result is a tree like the output, of trees like the arguments, of tensors with the shape of both.
+    The result is a tree like the output, of trees like the arguments, of tensors with the shape of both. (The last argument says
+    how torch joins chunks; here there are none.)
     """
     if not (chunk_size is None or chunk_size > 0):
         raise ValueError("jacrev: `chunk_size` should be greater than 0.")
