@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use super::arguments::{Dims, MemoryFormat, Operand, Sizes};
 use super::batch_order;
 use super::places::by_size;
+use super::samples;
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
 use crate::kernels::transpose::{self, Dim};
@@ -426,7 +427,10 @@ impl Tensor {
             return runtime_error!("{OP}: is currently only supported for contiguous inputs where they require a gradient");
         }
         let y = without_recording(|| x.detached_read()?.copied_with_storage())?;
-        let window = y.with_layout(y.strided_layout(OP, &size, &stride, storage_offset)?);
+        // Of a batch there is only a sample.
+        let start = samples::start_of(x);
+        let offset = storage_offset.map(|offset| offset.saturating_add_unsigned(start));
+        let window = y.with_layout(y.strided_layout(OP, &size, &stride, offset)?);
         if window.shape() != src.shape() {
             return runtime_error!(
                 "{OP}: expected src to have a size equal to the slice of self. src size = {:?}, slice size = {:?}",
@@ -439,10 +443,11 @@ impl Tensor {
         }
         without_recording(|| window.write_in_order(&src.detached_read()?))?;
         let shape: Shape = x.shape().into();
-        // A gradient lies otherwise in memory than the tensor may.
+        // A gradient lies otherwise in memory than the tensor may, and may be a part of what is there.
         let part = move |g: &Tensor| {
             let g = g.contiguous()?;
-            let layout = g.strided_layout(OP, &size, &stride, storage_offset)?;
+            let offset = storage_offset.map(|offset| offset.saturating_add_unsigned(g.layout().offset));
+            let layout = g.strided_layout(OP, &size, &stride, offset)?;
             g.with_strides(layout)
         };
         let part2 = part.clone();
