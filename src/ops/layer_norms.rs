@@ -118,15 +118,11 @@ impl<'a> Batch<'a> {
     fn update(&self, running: Running<'_>, values: &Normalized, count: f64) -> Result<()> {
         let unbiased = count / (count - 1.0);
         for (average, new, factor) in [(running.mean, &values.mean, 1.0), (running.variance, &values.variance, unbiased)] {
-            view::check_places(average)?;
             let new = without_recording(|| -> Result<Tensor> {
                 let new = new.view_as_shape(average.shape())?;
                 (average.detached(false) * (1.0 - self.momentum))? + (new * (factor * self.momentum))?
             })?;
-            let version = average.version();
-            view::overwrite("batch_norm", average, &new)?;
-            // Torch does not count it: what earlier batches have saved stays good.
-            average.set_version(version);
+            view::overwrite_unseen("batch_norm", average, &new)?;
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use smallvec::smallvec;
 
 use super::former;
 use super::frozen::{MADE_IN_INFERENCE, MADE_UNRECORDED, frozen_node, maker, refusal};
-use super::level::{before_value, before_write, is_captured_by_map};
+use super::level::{before_output, before_value, before_write, is_captured_by_map};
 use super::meta::Meta;
 use super::mode::{self, Mode, ModeGuard};
 use super::node::{DUAL_LEAF, Edge, Input, Node, Rules, apart, next_id, node, node_between};
@@ -415,6 +415,16 @@ pub fn overwrite(op: &'static str, x: &Tensor, value: &Tensor) -> Result<()> {
         x.bump_version();
     }
     Ok(())
+}
+
+/// Writes `value` to `x`, which is a constant, for an op of which torch does not know that it does: a function that is differentiated
+/// may have captured it, and what has been saved of it stays good.
+pub fn overwrite_unseen(op: &str, x: &Tensor, value: &Tensor) -> Result<()> {
+    check_places(x)?;
+    before_output(op, x)?;
+    check_inference(op, x)?;
+    before_value(op, x, value)?;
+    x.write(value)
 }
 
 /// Sets every element of `x` to a number.
