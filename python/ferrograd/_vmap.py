@@ -7,6 +7,7 @@ control flow that depends on values and derivatives included.
 import functools
 
 from ferrograd._C import Tensor, _autograd, get_rng_state, set_rng_state, stack
+from ferrograd.autograd._products import is_inexact
 from ferrograd.autograd._transform import transform
 from ferrograd.autograd._vmap_rule import Calls
 from ferrograd.utils._pytree import flatten_like, tree_flatten, tree_unflatten
@@ -84,7 +85,7 @@ class _Batch:
         self.size = sizes[0]
         self.batches = self.leaves
         if self.size == 0:
-            self.leaves = [x if dim is None else _one_sample_of_zeros(x, dim) for x, dim in zip(self.leaves, self.dims)]
+            self.leaves = [x if dim is None else _some_sample(x, dim) for x, dim in zip(self.leaves, self.dims)]
         self.strides = [None if dim is None else x.stride(dim) for x, dim in zip(self.leaves, self.dims)]
         self.take_apart()
 
@@ -93,7 +94,7 @@ class _Batch:
         self.split = [x.unbind(dim) if dim is not None and _autograd._is_followed(x) else None for x, dim in zip(self.leaves, self.dims)]
 
     def chunks(self, chunk_size):
-        """Ranges of samples that belong together. An empty batch has one sample of zeros, for the shapes of the answers."""
+        """Ranges of samples that belong together. An empty batch has one sample, for the shapes of the answers."""
         size = max(self.size, 1)
         step = chunk_size or size
         return [range(start, min(start + step, size)) for start in range(0, size, step)]
@@ -189,8 +190,15 @@ def _view_in_place(x, place, changes):
     return place
 
 
-def _one_sample_of_zeros(x, dim):
-    return x.new_zeros((*x.shape[:dim], 1, *x.shape[dim + 1 :]))
+def _some_sample(x, dim):
+    """A batch of one in the place of one of none: zeros, or what is fit for more ops, regular matrices of probabilities."""
+    batch = x.new_zeros((*x.shape[:dim], 1, *x.shape[dim + 1 :]))
+    if is_inexact(batch):
+        sample = batch.select(dim, 0)
+        sample.fill_(0.5 / max(1, sample.shape[-1] if sample.dim() else 1))
+        if sample.dim() > 1:
+            sample.diagonal(dim1=-2, dim2=-1).add_(0.5)
+    return batch
 
 
 def _checked_dim(call, x, dim):

@@ -20,7 +20,7 @@ class Calls:
     are_possible = False
 
     def __init__(self, dims, count, is_empty):
-        """Of so many samples, which are given parts of batches along these dims; if the batch `is_empty`, there is one of zeros."""
+        """Of so many samples, which are given parts of batches along these dims; if the batch `is_empty`, there is one all the same."""
         self.dims = dims
         self.count = count
         self.is_empty = is_empty
@@ -135,7 +135,7 @@ class _Answer:
 
 
 def _parts(x, dim):
-    """The samples of a batch, and how far apart they lie. An empty batch has one of zeros."""
+    """The samples of a batch, and how far apart they lie. An empty batch has one all the same."""
     if x.size(dim) == 0:
         x = x.new_zeros([1 if d == dim % x.dim() else size for d, size in enumerate(x.shape)])
     return x.unbind(dim), x.stride(dim)
