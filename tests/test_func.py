@@ -1203,3 +1203,59 @@ def test_answers_lie_in_memory_as_torch_lays_them():
     assert not y._is_view() and y.stride() == (12, 1, 4)
     y.mul_(2).sum().backward()
     assert leaf.grad.equal(2 * x.exp())
+
+
+def test_the_same_numbers_whatever_dim_is_mapped():
+    x = ferrograd.zeros(3, 4, 5, 6)
+    for draw in (ferrograd.randn_like, ferrograd.rand_like, lambda x: (x * 1).normal_(), lambda x: ferrograd.nn.functional.dropout(x + 1)):
+        for dim in range(4):
+            ferrograd.manual_seed(0)
+            want = draw(x.select(dim, 0).contiguous())
+            ferrograd.manual_seed(0)
+            y = vmap(draw, in_dims=dim, randomness="same")(x)
+            assert all(part.equal(want) for part in y), dim
+
+
+def test_an_empty_batch_is_mapped_by_ops_that_need_more_than_zeros():
+    x = ferrograd.zeros(0, 3, 3)
+    for op in (ferrograd.linalg.inv, ferrograd.linalg.cholesky, ferrograd.linalg.eigvalsh, lambda x: x.multinomial(2)):
+        y = vmap(op, randomness="different")(x)
+        assert y.shape[0] == 0 and y.dim() == op(ferrograd.eye(3) + 1).dim() + 1
+    assert vmap(lambda x: ferrograd.linalg.solve(x, x))(ferrograd.zeros(2, 0, 2, 2).movedim(1, 0)).shape == (0, 2, 2, 2)
+    assert vmap(lambda x: x.sum(), in_dims=1)(ferrograd.zeros(0, 0)).shape == vmap(ferrograd.sin)(ferrograd.zeros(0)).shape == (0,)
+
+
+def test_batch_norm_moves_averages_that_are_captured():
+    """As in torch, where the op does not say that it writes to them."""
+    x, mean, var = ferrograd.arange(12.0).view(4, 3), ferrograd.zeros(3), ferrograd.ones(3)
+
+    def total(x):
+        return (ferrograd.nn.functional.batch_norm(x, mean, var, training=True) ** 3).sum()
+
+    for transform in (grad, jacrev, lambda f: lambda x: jvp(f, (x,), (x,)), lambda f: lambda x: vjp(f, x)):
+        before = mean.clone()
+        transform(total)(x)
+        assert mean.allclose(0.9 * before + 0.1 * x.mean(0))
+    with pytest.raises(RuntimeError):
+        vmap(total)(ferrograd.stack([x, x + 1]))
+    assert mean.allclose(x.mean(0) * (1 - 0.9**4))
+
+
+def test_forward_mode_of_ops_that_have_no_derivative():
+    x = tensor(1.0, 2.0)
+    for f in (lambda x: x.floor_divide(2), lambda x: x.heaviside(x)):
+        with pytest.raises(NotImplementedError, match="Trying to use forward AD with"):
+            jvp(f, (x,), (x,))
+        with pytest.raises(RuntimeError, match="has no derivative"):
+            vjp(f, x)[1](x)
+
+
+def test_as_strided_scatter_of_samples():
+    x, src = ferrograd.arange(6.0).view(2, 3), ferrograd.tensor([7.0, 8.0])
+    y = vmap(lambda x: x.as_strided_scatter(src, [2], [1], 1))(x)
+    assert y.tolist() == [[0, 7, 8], [3, 7, 8]]
+    # A cotangent that is a part of a batch.
+    _, pull = vjp(lambda x, src: x.as_strided_scatter(src, [2], [1], 1), x[0].clone(), src)
+    gx, gsrc = vmap(pull)(x)
+    assert gsrc.tolist() == [[1, 2], [4, 5]] and gx.tolist() == [[0, 1, 2], [0, 4, 5]]
+    assert pull(x[1])[1].tolist() == [4, 5]

@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use super::arguments::MemoryFormat;
-use super::batch_order;
 use super::samples::{self, Order};
 use crate::dtype::{DType, Element, Scalar};
 use crate::error::{Error, Result};
@@ -302,7 +301,7 @@ impl Tensor {
 
     /// `normal_`, for Rust callers.
     pub fn normal_in_place(&self, mean: f64, std: f64, source: &Source) -> Result<()> {
-        let contiguous = batch_order::is_contiguous(self) || samples::is_of_same(self);
+        let contiguous = samples::is_contiguous(self) || samples::is_of_same(self);
         self.random_in_place("normal_", "normal", |y| y.fill_normal("normal_", mean, std, contiguous, source))
     }
 

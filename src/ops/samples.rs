@@ -304,6 +304,16 @@ fn no_room<T>() -> Result<T> {
     )
 }
 
+/// Whether some samples find "different" numbers.
+fn differ(maps: &[Map]) -> bool {
+    maps.iter().any(|map| map.randomness == Randomness::Different)
+}
+
+/// Whether what is drawn for `x` lies in memory in the order of its dims without gaps, with all samples that it is drawn for.
+pub fn is_contiguous(x: &Tensor) -> bool {
+    if MAPS.with_borrow(|maps| differ(maps)) { batch_order::is_contiguous(x) } else { x.is_contiguous() }
+}
+
 /// How many samples the map of this number has.
 pub fn size_of(number: u64) -> usize {
     MAPS.with_borrow(|maps| maps.iter().find(|map| map.number == number).map_or(2, |map| map.size))
@@ -331,8 +341,7 @@ pub fn of_sample(sample: &Tensor, stride: usize) -> Samples {
     });
     let lies_within = |(size, step): (&usize, &isize)| *size > 1 && *step > stride as isize;
     let map = MAPS.with_borrow(|maps| {
-        let differ = maps.iter().any(|map| map.randomness == Randomness::Different);
-        let is_noted = differ || !of.strides().is_empty() || sample.shape().iter().zip(sample.strides()).any(lies_within);
+        let is_noted = differ(maps) || !of.strides().is_empty() || sample.shape().iter().zip(sample.strides()).any(lies_within);
         maps.last().filter(|_| is_noted).map(|map| map.number)
     });
     match map {
@@ -465,7 +474,8 @@ pub fn fill(what: &'static str, parameters: [u64; 2], x: &Tensor, fill: &mut dyn
     let drawn = spread(depth, &[], &Kind::of(what, Order::Together, parameters, x), &mut |maps| {
         let dense = if x.layout().is_dense() { x.strides().into() } else { strides_like(x.shape(), &[x]) };
         let shape: Shape = maps.iter().map(|&(_, size)| size).chain(x.shape().iter().copied()).collect();
-        let all = Tensor::uninitialized_strided("vmap", &shape, batch_order::strides(x, maps, &dense), x.dtype())?;
+        let strides = if maps.is_empty() { dense } else { batch_order::strides(x, maps, &dense) };
+        let all = Tensor::uninitialized_strided("vmap", &shape, strides, x.dtype())?;
         fill(&all)?;
         Ok(Drawn::Numbers(all))
     })?;

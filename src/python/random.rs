@@ -13,7 +13,6 @@ use crate::dtype::{DType, Kind, Scalar};
 use crate::error::Result;
 use crate::fork::Mutex;
 use crate::ops::arguments::{Dims, MemoryFormat, Operand, Whole};
-use crate::ops::batch_order;
 use crate::ops::default_dtype;
 use crate::ops::random::Source;
 use crate::ops::samples;
@@ -202,7 +201,7 @@ pub fn rand_like<'py>(input: &Bound<'py, Tensor>, options: Option<Keywords<'_, '
 #[pyo3(signature = (input, **options))]
 pub fn randn_like<'py>(input: &Bound<'py, Tensor>, options: Option<Keywords<'_, 'py>>) -> Object<'py> {
     random_like("randn_like", input, options, |y, source| {
-        y.fill_normal("randn_like", 0.0, 1.0, batch_order::is_contiguous(y), source)
+        y.fill_normal("randn_like", 0.0, 1.0, samples::is_contiguous(y), source)
     })
 }
 
