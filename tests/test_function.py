@@ -467,8 +467,9 @@ def test_save_for_forward():
         ctx.save_for_forward(1)
 
 
+@pytest.mark.parametrize("save", [FunctionCtx.save_for_backward, FunctionCtx.save_for_forward])
 @pytest.mark.parametrize("x", [leaf(1.0), ferrograd.ones(1)])
-def test_returned_inputs_cannot_be_saved_separately(x):
+def test_returned_inputs_cannot_be_saved_separately(x, save):
     class F(Function):
         @staticmethod
         def forward(x):
@@ -476,7 +477,7 @@ def test_returned_inputs_cannot_be_saved_separately(x):
 
         @staticmethod
         def setup_context(ctx, inputs, output):
-            ctx.save_for_backward(output)
+            save(ctx, output)
 
     with pytest.raises(RuntimeError, match="returned as-is as output is being saved for backward"):
         F.apply(x)

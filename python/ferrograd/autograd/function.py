@@ -434,9 +434,9 @@ class _Recording:
         return self._view_of_input(y) if returned and not written else y
 
     def _view_of_input(self, y):
-        if self.separate and _among(y, self.ctx.to_save or ()):
+        if self.separate and _among(y, (*(self.ctx.to_save or ()), *(self.ctx.saved_for_forward or ()))):
             raise RuntimeError(
-                "A input that has been returned as-is as output is being saved for backward. This is not supported if you "
+                "An input that has been returned as-is as output is being saved for backward. This is not supported if you "
                 "override setup_context. You should return and save a view of the input instead, e.g. with x.view_as(x) or "
                 "setup ctx inside the forward function itself."
             )
