@@ -1236,6 +1236,10 @@ def test_batch_norm_moves_averages_that_are_captured():
         before = mean.clone()
         transform(total)(x)
         assert mean.allclose(0.9 * before + 0.1 * x.mean(0))
+    before = mean.clone()
+    grad(lambda x: ferrograd.nn.functional.instance_norm(x.t()[None], mean, var).sum())(x)
+    assert mean.allclose(0.9 * before + 0.1 * x.mean(0))
+    mean.copy_(before)
     with pytest.raises(RuntimeError):
         vmap(total)(ferrograd.stack([x, x + 1]))
     assert mean.allclose(x.mean(0) * (1 - 0.9**4))
