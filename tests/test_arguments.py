@@ -131,6 +131,9 @@ def test_order_in_memory():
     assert X.t().flip(0).stride() == (1, 3) and X.rot90().stride() == (1, 3) and X.rot90(0).stride() == (3, 1)
     assert X.nonzero().stride() == (1, 5) and X.diag(1).stride() == (1,)
     assert ferrograd.t_copy(X).stride() == (2, 1) and ferrograd.expand_copy(X[:1], (4, 3)).stride() == (3, 1)
+    two = ferrograd.complex(X, X)
+    assert ferrograd.view_as_real_copy(two).stride() == (6, 2, 1) and not ferrograd.view_as_real_copy(two)._is_view()
+    assert ferrograd.view_as_complex_copy(ferrograd.view_as_real(two)).equal(two)
     assert X.t().sort()[0].tolist() == [[1.0, 3.0], [2.0, 4.0], [0.0, 1.0]]
     assert X.nonzero().tolist() == [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1]]
 

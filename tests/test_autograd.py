@@ -973,3 +973,18 @@ def test_tensors_can_be_exchanged():
     with pytest.raises(RuntimeError, match="Cannot swap t2 because it has weakref associated with it"):
         swap_tensors(a, d)
     assert reference() is d and d.tolist() == [1.0]
+
+
+def test_private_names_of_grad_and_grad_fn():
+    x = ferrograd.ones(2, requires_grad=True)
+    x._grad = ferrograd.full((2,), 3.0)
+    assert x.grad.tolist() == [3, 3] and x._grad is x.grad
+    del x._grad
+    y = x * 2
+    assert x.grad is None and x._grad_fn is None and y._grad_fn == y.grad_fn
+    with pytest.raises(RuntimeError, match="_grad_fn can be only set to None"):
+        y._grad_fn = y.grad_fn
+    with pytest.raises(RuntimeError, match="Deletion of _grad_fn not allowed"):
+        del y._grad_fn
+    y._grad_fn = None
+    assert y.grad_fn is None and not y.requires_grad

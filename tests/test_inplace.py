@@ -216,6 +216,11 @@ def test_views_made_unrecorded_must_not_be_written_to_while_recording():
     y.mul_(2)
     with pytest.raises(RuntimeError, match="created in no_grad mode and its base or another view of its base has been modified"):
         (of_computed * 2).sum().backward()
+    x = ferrograd.zeros_like(of_computed)
+    for write in (lambda: x.copy_(of_computed), lambda: x.__setitem__(slice(None), of_computed)):
+        with pytest.raises(RuntimeError, match="created in no_grad mode and its base or another view of its base has been"):
+            write()
+    assert not x.any() and not x.requires_grad
 
 
 def test_one_of_several_views_must_not_be_written_to():

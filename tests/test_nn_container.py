@@ -180,3 +180,10 @@ def test_lazy_modules():
     assert other.value.shape == (3,) and other(ferrograd.zeros(2, 3)).sum() == 6 and not other._forward_pre_hooks
     with pytest.raises(RuntimeError, match="shape of an uninitialized"):
         Plus().load_state_dict(LazyScale().state_dict())
+
+
+def test_data_parallel_calls_its_module():
+    m = nn.DataParallel(Plus(2.0), device_ids=[0, 1], output_device=0, dim=1)
+    x = ferrograd.ones(3)
+    assert m(x).tolist() == m(x=x).tolist() == [3, 3, 3] and m.device_ids == []
+    assert list(m.state_dict()) == ["module.value"] and m(x).sum().backward() is None and m.module.value.grad.item() == 3

@@ -33,6 +33,9 @@ from ferrograd._lowrank import *  # noqa: F403
 
 newaxis = None
 
+# Torch's other name of it.
+Tensor._grad = Tensor.grad
+
 is_anomaly_enabled = _C._autograd.is_anomaly_enabled
 is_anomaly_check_nan_enabled = _C._autograd.is_anomaly_check_nan_enabled
 set_anomaly_enabled = _C._autograd.set_anomaly_enabled

@@ -18,6 +18,8 @@ METHODS = (
     "unbind",
     "unfold",
     "unsqueeze",
+    "view_as_complex",
+    "view_as_real",
 )
 
 

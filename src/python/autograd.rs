@@ -271,6 +271,25 @@ impl Tensor {
         node::of_op(py, node).map(Some)
     }
 
+    /// The same; set to None it takes this tensor off the tape.
+    #[getter(_grad_fn)]
+    fn get_grad_fn_for_change<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.grad_fn(py)
+    }
+
+    #[setter(_grad_fn)]
+    fn set_grad_fn(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        if !value.is_none() {
+            return Err(PyRuntimeError::new_err("_grad_fn can be only set to None"));
+        }
+        Ok(self.detach_self()?)
+    }
+
+    #[deleter(_grad_fn)]
+    fn delete_grad_fn(&self) -> PyResult<()> {
+        Err(PyRuntimeError::new_err("Deletion of _grad_fn not allowed. Detach tensor instead!"))
+    }
+
     /// Which output of `grad_fn` this tensor is.
     #[getter]
     fn output_nr(&self) -> usize {

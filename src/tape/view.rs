@@ -405,6 +405,9 @@ pub fn overwrite(op: &'static str, x: &Tensor, value: &Tensor) -> Result<()> {
         let value = value.to_dtype(x.dtype())?;
         // Taken before the write: an operand may be `x` itself.
         let written = Input::of(&value);
+        if let Edge::Node(node, _) = &written.edge {
+            node.check_usable()?;
+        }
         let value = if value.storage().same(x.storage()) { value.copied()? } else { value };
         x.write(&value)?;
         x.bump_version();

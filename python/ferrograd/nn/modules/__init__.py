@@ -24,6 +24,7 @@ from ferrograd.nn.modules.upsampling import *  # noqa: F403
 
 # What few programs need, imported when it is first named.
 _LAZY = {
+    "DataParallel": "parallel",
     "MultiheadAttention": "attention",
     **dict.fromkeys(
         ("Transformer", "TransformerDecoder", "TransformerDecoderLayer", "TransformerEncoder", "TransformerEncoderLayer"),
