@@ -110,3 +110,18 @@ def test_the_error_of_a_changed_value_hints_at_the_trace():
             y.add_(1)
             with pytest.raises(RuntimeError, match="Hint: the backtrace further above shows the operation"):
                 z.sum().backward()
+
+
+def test_nodes_tell_where_they_were_recorded():
+    x = ferrograd.ones(2, requires_grad=True)
+    assert (x * 2).grad_fn.metadata == {}
+    with set_detect_anomaly(True):
+        y = x.exp()
+        (g,) = ferrograd.autograd.grad(y.sum(), x, create_graph=True)
+        base = x.clone()
+        base[0].mul_(2)
+    assert list(y.grad_fn.metadata) == ["traceback_"] and "y = x.exp()" in y.grad_fn.metadata["traceback_"][-1]
+    assert g.grad_fn.metadata["parent_"] is y.grad_fn and "create_graph=True" in g.grad_fn.metadata["traceback_"][-1]
+    assert "base[0].mul_(2)" in base.grad_fn.metadata["traceback_"][-1]
+    y.grad_fn.metadata["mine"] = 1
+    assert y.grad_fn.metadata["mine"] == 1 and y.grad_fn.next_functions[0][0].metadata == {}

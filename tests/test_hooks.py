@@ -459,3 +459,20 @@ def test_a_hook_on_several_tensors_tells_a_pass_from_one_within_it(mode, expecte
     # The gradient of d comes before the pass within, that of a after it.
     (c * 3 + d * 4).backward()
     assert seen == expected
+
+
+def test_what_nodes_tell_of_themselves():
+    x = ferrograd.ones(2, 3, requires_grad=True)
+    y = x * 2
+    z = y.sum()
+    node, end = y.grad_fn, y.grad_fn.next_functions[0][0]
+    assert node.requires_grad and z.grad_fn._sequence_nr() > node._sequence_nr() and end._sequence_nr() == 2**64 - 1
+    for known in (node, end):
+        (output,) = known._input_metadata
+        assert (output.shape, output.dtype, output.device) == ([2, 3], ferrograd.float32, ferrograd.device("cpu"))
+        assert not output.is_nested_tensor and not output.is_cpp_nested_tensor
+    assert repr(type(node)) == "<class 'MulBackward0'>" and isinstance(node, ferrograd.autograd.graph.Node)
+    assert "variable" in dir(end) and "variable" not in dir(node)
+    for make in (ferrograd.autograd.graph.Node, type(node)):
+        with pytest.raises(TypeError, match="cannot create '(Node|MulBackward0)' instances"):
+            make()

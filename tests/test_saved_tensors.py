@@ -832,3 +832,59 @@ def test_disabled_in_a_function():
         f()
     with saved_tensors_hooks(lambda x: x, lambda x: x):
         pass
+
+
+def test_hooks_see_saved_tensors_where_they_are_on_the_tape():
+    x, seen = m(2).requires_grad_(), []
+
+    def pack(t):
+        seen.append((t.grad_fn and t.grad_fn.name(), t.requires_grad, t.is_leaf, t.output_nr))
+        return t.detach()
+
+    with saved_tensors_hooks(pack, same):
+        y = x.exp()
+        (y * x).sigmoid_()
+        (2 * x).max(0)
+    assert seen == [
+        ("ExpBackward0", True, False, 0),
+        (None, True, True, 0),
+        ("ExpBackward0", True, False, 0),
+        ("SigmoidBackward0", True, False, 0),
+        (None, False, True, 0),
+    ]
+
+
+@pytest.mark.parametrize("write", [lambda y: y.exp_(), lambda y: y[0].exp_(), lambda y: y.relu_()])
+def test_what_hooks_keep_may_be_written_to(write):
+    x = m(2, 2).requires_grad_()
+    with saved_tensors_hooks(lambda t: t.detach().clone(), same):
+        y = x * 1
+        write(y)
+        y.mul_(2)
+    y.sum().backward()
+    assert x.grad.shape == (2, 2)
+
+
+@pytest.mark.parametrize("length", [1, 4])
+def test_results_that_hooks_keep_as_they_are_are_collected(length):
+    kept = []
+
+    class Mark:
+        pass
+
+    def pack(t):
+        t.mark = Mark()
+        kept.append(weakref.ref(t.mark))
+        return t
+
+    def run():
+        y = m(2).requires_grad_()
+        with saved_tensors_hooks(pack, same):
+            for _ in range(length):
+                y = y.exp()
+
+    run()
+    # One node at a time: what others hold is not looked into.
+    for _ in range(length):
+        gc.collect()
+    assert len(kept) == length and not any(mark() for mark in kept)

@@ -7,7 +7,7 @@ import pytest
 
 import ferrograd
 import ferrograd.nn.functional as F
-from ferrograd.autograd import Function, detect_anomaly
+from ferrograd.autograd import Function, detect_anomaly, forward_ad
 
 F64 = ferrograd.float64
 
@@ -166,13 +166,15 @@ def test_a_hook_may_replace_what_the_op_computed():
 def test_second_derivatives_pass_the_node_again():
     x = leaf(2, 3)
     base = x.clone()
-    base[0].exp_()
-    seen = []
+    row = base[0]
+    row.exp_()
+    seen, of_row = [], []
     base.grad_fn.register_hook(lambda inputs, outputs: seen.append(outputs[0].tolist()))
+    row.grad_fn.register_hook(lambda inputs, outputs: of_row.append(outputs[0].tolist()))
     (g,) = ferrograd.autograd.grad(base.sum(), x, create_graph=True)
     ferrograd.autograd.grad(g[0].sum(), x)
-    # The gradient of exp is its result: a view of the base of now.
-    assert seen == [[[1.0] * 3] * 2, [[1.0] * 3, [0.0] * 3]]
+    # The gradient of exp is its result: the view of now.
+    assert seen == [[[1.0] * 3] * 2, [[1.0] * 3, [0.0] * 3]] and of_row == [[1.0] * 3]
 
 
 def test_what_the_op_saved_must_not_be_written_to():
@@ -286,3 +288,16 @@ def test_a_function_that_saves_what_it_wrote_to_a_view():
     (g,) = ferrograd.autograd.grad(base.sum(), x, create_graph=True)
     (second,) = ferrograd.autograd.grad(g.sum(), x)
     np.testing.assert_allclose(second.numpy(), [6 * x[0].detach().numpy(), np.zeros(3)], rtol=1e-12)
+
+
+def test_tangents_of_what_was_written_to_since():
+    x, w = leaf(2, 3), leaf(3)
+    with forward_ad.dual_level():
+        base = forward_ad.make_dual(x.detach(), ferrograd.ones(2, 3, dtype=F64)).clone()
+        row = base[0]
+        row.exp_()
+        row.mul_(w)
+        row.sin_()
+        tangent = forward_ad.unpack_dual(base).tangent
+    first = x[0].detach().exp() * w.detach()
+    np.testing.assert_allclose(tangent.detach().numpy(), [(first * first.cos()).numpy(), np.ones(3)], rtol=1e-12)

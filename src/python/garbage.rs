@@ -14,6 +14,7 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use super::autograd::{PyGrad, PyNode};
 use crate::tape::hooks::NodeHooks;
+use crate::tape::node::Extras;
 use crate::tape::{Grad, Meta, Node};
 use crate::tensor::Tensor;
 
@@ -42,11 +43,19 @@ fn visit_hooks(hooks: &NodeHooks, visit: &PyVisit<'_>) -> Result<(), PyTraverseE
     Ok(())
 }
 
-/// What a node keeps: the functions of its hooks, the user's dict, the context of a custom function.
+/// What a node keeps: the functions of its hooks, what hooks keep of saved tensors, the user's dict, the context of a custom function.
 fn visit_node(node: &Node, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
     let Some(extras) = node.extras.get() else { return Ok(()) };
     if let Some(hooks) = extras.node_hooks.try_lock() {
         visit_hooks(&hooks, visit)?;
+    }
+    if let Some(packed) = extras.packed.try_lock() {
+        for object in packed.iter().filter(|packed| Arc::strong_count(packed) == 1).map(|packed| &packed.kept.object) {
+            // The function that brings it back holds it, too, but by this one reference.
+            if let Some(kept) = object.downcast_ref::<Py<PyAny>>() {
+                visit.call(kept)?;
+            }
+        }
     }
     if let Some(dict) = extras.metadata.get().and_then(|dict| dict.downcast_ref::<Py<PyDict>>()) {
         visit.call(dict)?;
@@ -58,10 +67,12 @@ fn visit_node(node: &Node, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
     Ok(())
 }
 
-/// Takes a node's hooks out; what is answered is dropped when nothing is locked: it may run Python code. Whatever else takes part
+/// Takes a node's hooks out, and what others keep; what is answered is dropped when nothing is locked: it may run Python code. Whatever else takes part
 /// in a cycle is cleared by itself.
 fn take_hooks(node: &Node) -> impl Sized + use<> {
-    node.extras.get().map(|extras| (std::mem::take(&mut *extras.node_hooks.lock()), std::mem::take(&mut node.watchers().hooks)))
+    let packed = |extras: &Extras| std::mem::take(&mut *extras.packed.lock());
+    let hooks = |extras: &Extras| std::mem::take(&mut *extras.node_hooks.lock());
+    node.extras.get().map(|extras| (packed(extras), hooks(extras), std::mem::take(&mut node.watchers().hooks)))
 }
 
 /// Takes those of a leaf.

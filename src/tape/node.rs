@@ -241,8 +241,12 @@ impl Node {
         self.extras.get_or_init(Box::default)
     }
 
-    /// Makes this fail to run if `x` is written to from now on: `x` as its output, or as made by another op.
+    /// Makes this fail to run if `x` is written to from now on: `x` as its output, or as made by another op. As in torch, nothing is
+    /// checked of what hooks keep.
     pub fn watch(self: &Arc<Node>, x: &Tensor, output: Option<usize>) {
+        if saved::current().is_some() {
+            return;
+        }
         let made_by = match output {
             Some(output) => Some((Arc::downgrade(self), output)),
             None => x.node().map(|(node, output)| (Arc::downgrade(&node), output)),

@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
-use super::held::{self, held_by};
+use super::held::{self, Role, held_by};
 use super::node::{Edge, Node, Rules};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -17,11 +17,16 @@ use crate::layout::Layout;
 use crate::runtime_error;
 use crate::tensor::Tensor;
 
-/// Brings a packed tensor back.
-pub type Unpack = Box<dyn Fn() -> Result<Tensor> + Send + Sync>;
+/// What has been made of a tensor that was put away.
+pub struct Kept {
+    /// Brings the tensor back.
+    pub unpack: Box<dyn Fn() -> Result<Tensor> + Send + Sync>,
+    /// What is kept, to the layer above.
+    pub object: Arc<dyn Any + Send + Sync>,
+}
 
 /// Puts a tensor away.
-pub type Pack = Arc<dyn Fn(Tensor) -> Result<Unpack> + Send + Sync>;
+pub type Pack = Arc<dyn Fn(Tensor) -> Result<Kept> + Send + Sync>;
 
 /// Hooks of the user's.
 #[derive(Clone)]
@@ -36,7 +41,8 @@ pub struct Hooks {
 pub struct Packed {
     /// What the rules hold in its place.
     stand_in: Tensor,
-    unpack: Unpack,
+    /// What has been made of it.
+    pub kept: Kept,
     layout: Layout,
     dtype: DType,
     /// Where it is on the tape.
@@ -115,11 +121,16 @@ pub fn is_active() -> bool {
     HOOKS.load(Ordering::Relaxed) != 0
 }
 
-/// Packs what the rules of a node that has just been made hold, if hooks are set on this thread.
-pub fn pack_for(node: &Node) {
+/// Packs what the rules of a node that has just been made hold, if hooks are set on this thread. These see the tensors where they
+/// are on the tape.
+pub fn pack_for(node: &Arc<Node>) {
     let Some(hooks) = current() else { return };
+    let shown = |x: &Tensor| match x.role() {
+        Role::Output(place) if x.dtype().is_inexact() => x.unsaved().with_origin(node.clone(), place as usize),
+        _ => x.unsaved(),
+    };
     let tensors = held_by(node).into_iter().filter(|(_, x)| !x.is_number());
-    if let Err(error) = put_away(node, tensors.map(|(_, x)| (x.clone(), x.unsaved())), &hooks.pack) {
+    if let Err(error) = put_away(node, tensors.map(|(_, x)| (x.clone(), shown(&x))), &hooks.pack) {
         FAILED.set(Some(error));
     }
 }
@@ -136,9 +147,9 @@ fn put_away(node: &Node, tensors: impl IntoIterator<Item = (Tensor, Tensor)>, pa
     for (x, shown) in tensors {
         let (layout, dtype, edge) = (Layout::contiguous(x.shape()), x.dtype(), x.edge());
         let stand_in = x.stand_in();
-        let unpack = pack(shown)?;
+        let kept = pack(shown)?;
         exchanged.push((x, stand_in.clone()));
-        packed.push(Arc::new(Packed { stand_in, unpack, layout, dtype, edge }));
+        packed.push(Arc::new(Packed { stand_in, kept, layout, dtype, edge }));
     }
     if packed.is_empty() {
         return Ok(());
@@ -190,7 +201,7 @@ pub fn packed_of(node: &Node, held: &Tensor) -> Option<Arc<Packed>> {
 impl Packed {
     /// The tensor, brought back to its place on the tape.
     pub fn tensor(&self) -> Result<Tensor> {
-        let x = (self.unpack)()?;
+        let x = (self.kept.unpack)()?;
         if x.shape() != self.layout.shape.as_slice() {
             return runtime_error!(
                 "Output of saved tensor unpack_hook expected to be a Tensor of shape {:?}, which was packed, but got one of shape {:?}",

@@ -1,8 +1,9 @@
 //! Views as windows on their bases, and the nodes of bases whose views have been written to.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::engine::fitted;
+use super::meta::Meta;
 use super::mode::{self, ModeGuard};
 use super::node::{COPY_SLICES, Edge, Input, Node, Rules, freed, node_between, unpacked};
 use super::record::{JointDerivative, JointRule, Rule};
@@ -99,6 +100,7 @@ struct Within {
     /// The dtype of what the op answered.
     dtype: DType,
     window: Window,
+    view: Weak<Meta>,
 }
 
 /// The node of a base to whose view `x` an op has written what it answered, in this dtype; `place` is the view's among the op's inputs.
@@ -110,23 +112,33 @@ pub(super) fn written_by(op: Arc<Node>, place: usize, dtype: DType, base: &Base,
         false => Input { edge: input.edge.clone(), shape: input.shape.clone(), dtype: input.dtype },
     };
     let (inputs, hidden) = (op.inputs.iter().enumerate().map(input).collect(), !op.is_shown());
-    let within = Within { op, place, dtype, window: Window::new(base, x) };
+    let within = Within { op, place, dtype, window: Window::new(base, x), view: Arc::downgrade(&x.meta_or_new()) };
     // Torch's runs once, whatever its op saves.
     unpacked(COPY_SLICES, 1, inputs, true, Rules::Joint(Arc::new(within)), hidden)
 }
 
+impl Within {
+    /// The view's node over that of the base: what the op saved of its result is the view.
+    fn view_of(&self, base: &Arc<Node>) -> Arc<Node> {
+        let is_over =
+            |node: &Arc<Node>| matches!(&node.inputs[..], [Input { edge: Edge::Node(over, _), .. }] if Arc::ptr_eq(over, base));
+        let known = self.view.upgrade().and_then(|view| view.node()).map(|(node, _)| node).filter(is_over);
+        known.unwrap_or_else(|| {
+            let Input { shape, dtype, .. } = &base.inputs[self.place];
+            self.window.node(Input { edge: Edge::Node(base.clone(), 0), shape: shape.clone(), dtype: *dtype })
+        })
+    }
+}
+
 impl JointDerivative for Within {
     fn of_inputs(&self, grads: &[Option<Tensor>], wanted: &[bool], node: &Arc<Node>) -> Result<Vec<Option<Tensor>>> {
-        let Within { op, place, dtype, window } = self;
+        let Within { op, place, dtype, window, .. } = self;
         let Some(Some(g)) = grads.first() else { return Ok(vec![None; wanted.len()]) };
-        op.check_watched()?;
-        // What the op saved of its result is the view of now.
-        let result = if mode::is_recording() {
-            let Input { shape, dtype, .. } = &node.inputs[*place];
-            window.node(Input { edge: Edge::Node(node.clone(), 0), shape: shape.clone(), dtype: *dtype })
-        } else {
-            op.clone()
-        };
+        // Tangents are computed from what was there before writes.
+        if !mode::is_forward() {
+            op.check_watched()?;
+        }
+        let result = if mode::is_recording() { self.view_of(node) } else { op.clone() };
         let part = window.shown(g)?.to_dtype(*dtype)?;
         let mut found = match saved::unpacked_rules(op)? {
             Rules::Each(rules) => {

@@ -147,11 +147,12 @@ fn threads_unpack_what_a_node_saved() -> Result<()> {
         let x = leaf(&[0.5, 0.25])?;
         let pack: saved::Pack = Arc::new(|x: Tensor| {
             let kept = x.to_vec::<f64>()?;
-            Ok(Box::new(move || {
+            let unpack = move || {
                 // All threads unpack at the same time.
                 std::thread::sleep(Duration::from_micros(200));
                 Tensor::from_slice(&[kept.len()], &kept)
-            }))
+            };
+            Ok(saved::Kept { unpack: Box::new(unpack), object: Arc::new(()) })
         });
         saved::push(saved::Hooks { pack, object: Arc::new(()) });
         let y = &x * &x;

@@ -14,7 +14,7 @@ use super::frozen::{MADE_IN_INFERENCE, MADE_UNRECORDED, frozen_node, maker, refu
 use super::level::{before_output, before_value, before_write, is_captured_by_map};
 use super::meta::Meta;
 use super::mode::{self, Mode, ModeGuard};
-use super::node::{DUAL_LEAF, Edge, Input, Node, Rules, apart, next_id, node, node_between};
+use super::node::{DUAL_LEAF, Edge, Input, Node, Rules, apart, next_id, node};
 use super::record::Rule;
 use super::slices::{window_node, written_by};
 use crate::dtype::{DType, Scalar};
@@ -271,7 +271,9 @@ impl Written {
         match (result.edge().node(), base) {
             (Some((node, _)), _) if old.as_ref().is_some_and(|old| Arc::ptr_eq(old, &node)) => {
                 let same: Rule = Box::new(|g, _| Ok(g.clone()));
-                Ok(Written { node: node_between(name_of(op), Input::of(operand), same), output: 0, dtype, place: 0 })
+                let rules = Rules::Each(Arc::new(vec![Some(same)]));
+                let node = self::node(name_of(op), 1, smallvec![Input::of(operand)], false, rules);
+                Ok(Written { node, output: 0, dtype, place: 0 })
             }
             (Some(_), None) if let Some((node, output)) = cast(result)?.edge().node() => {
                 Ok(Written { node, output, dtype, place: 0 })

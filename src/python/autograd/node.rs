@@ -8,10 +8,13 @@ use std::sync::{Arc, OnceLock};
 use pyo3::exceptions::{PyAttributeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyTuple, PyType};
+use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 
 use super::hooks::{RemovableHandle, register_after, register_before};
 use super::saved;
+use crate::dtype::DType;
+use crate::layout::Shape;
+use crate::python::options::Device;
 use crate::tape::{Edge, Meta, Node, engine, leaves};
 use crate::tensor::Tensor;
 
@@ -35,10 +38,12 @@ const OF_THE_TAPE: [&str; 4] = ["CopyBackwards", "CopySlices", "Error", "NotImpl
 #[pymethods]
 impl PyNode {
     #[new]
-    fn new(token: &Bound<'_, PyAny>) -> PyResult<PyNode> {
-        match token.cast::<Token>() {
-            Ok(token) => Ok(PyNode(token.get().0.clone(), OnceLock::new())),
-            Err(_) => Err(PyTypeError::new_err("a Node cannot be made by hand: ops make them")),
+    #[classmethod]
+    #[pyo3(signature = (token=None))]
+    fn new(cls: &Bound<'_, PyType>, token: Option<&Bound<'_, PyAny>>) -> PyResult<PyNode> {
+        match token.map(|token| token.cast::<Token>()) {
+            Some(Ok(token)) => Ok(PyNode(token.get().0.clone(), OnceLock::new())),
+            _ => Err(PyTypeError::new_err(format!("cannot create '{}' instances: ops make them", cls.name()?))),
         }
     }
 
@@ -92,9 +97,10 @@ impl PyNode {
         register_before(self.place(), fn_)
     }
 
-    /// A dict for what the user wants to keep with the op.
+    /// A dict for what the user wants to keep with the op. Anomaly detection has put there where the op was recorded (`traceback_`), and
+    /// in the backward of which node (`parent_`).
     #[getter]
-    fn metadata<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyDict>> {
+    fn metadata<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
         let cell = match &self.0 {
             Place::Op(node) => &node.extras().metadata,
             Place::Leaf(_) => &self.1,
@@ -103,11 +109,38 @@ impl PyNode {
             Some(known) => known,
             None => {
                 // Made first: whoever waits for the cell holds up the interpreter.
-                let new = Arc::new(PyDict::new(py).unbind());
+                let new = Arc::new(self.first_metadata(py)?.unbind());
                 cell.get_or_init(|| new)
             }
         };
-        known.downcast_ref::<Py<PyDict>>().map(|dict| dict.bind(py).clone())
+        Ok(known.downcast_ref::<Py<PyDict>>().map(|dict| dict.bind(py).clone()))
+    }
+
+    /// A number that grows with time; a leaf's end has the largest there is, as it comes first when it is ready.
+    fn _sequence_nr(&self) -> u64 {
+        self.op().map_or(u64::MAX, |node| node.id)
+    }
+
+    /// What is known of each output: its shape and dtype; None of those that nobody has asked for their `grad_fn`.
+    #[getter]
+    fn _input_metadata<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let known: Vec<_> = match (&self.0, self.leaf(py)) {
+            (Place::Op(node), _) => (0..node.outputs).map(|output| node.noted_output(output).ok()).collect(),
+            (Place::Leaf(_), Some(leaf)) => leaf
+                .cast::<Tensor>()
+                .into_iter()
+                .map(|leaf| Some((Shape::from_slice(leaf.borrow().shape()), leaf.borrow().dtype())))
+                .collect(),
+            (Place::Leaf(_), None) => vec![None],
+        };
+        let known = known.into_iter().map(|known| known.map(|(shape, dtype)| output_metadata(py, &shape, dtype)).transpose());
+        PyTuple::new(py, known.collect::<PyResult<Vec<_>>>()?)
+    }
+
+    /// Nodes are there only for what requires a gradient.
+    #[getter]
+    fn requires_grad(&self) -> bool {
+        true
     }
 
     /// What an op saved for its backward, and what a custom function has left for it, is found here, too.
@@ -129,6 +162,7 @@ impl PyNode {
         let names = slf.py().get_type::<PyAny>().call_method1("__dir__", (slf,))?;
         if let (Some(op), None) = (slf.get().op(), slf.get().context()) {
             names.call_method1("extend", (saved::attributes(op),))?;
+            names.call_method1("remove", ("variable",))?;
         }
         Ok(names)
     }
@@ -180,7 +214,30 @@ impl PyNode {
     }
 }
 
+/// Shape and dtype of a node's output, and what torch says besides.
+fn output_metadata<'py>(py: Python<'py>, shape: &[usize], dtype: DType) -> PyResult<Bound<'py, PyAny>> {
+    let known = PyDict::new(py);
+    known.set_item("shape", PyList::new(py, shape)?)?;
+    known.set_item("dtype", dtype)?;
+    known.set_item("device", Device::CPU)?;
+    known.set_item("is_nested_tensor", false)?;
+    known.set_item("is_cpp_nested_tensor", false)?;
+    py.import("types")?.getattr("SimpleNamespace")?.call((), Some(&known))
+}
+
 impl PyNode {
+    fn first_metadata<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let dict = PyDict::new(py);
+        let Some(origin) = self.op().and_then(|node| node.extras.get()?.origin.get()) else { return Ok(dict) };
+        if let Some(lines) = origin.trace.as_ref().and_then(|trace| trace.downcast_ref::<Py<PyAny>>()) {
+            dict.set_item("traceback_", lines)?;
+        }
+        if let Some(parent) = &origin.parent {
+            dict.set_item("parent_", of_op(py, parent.clone())?)?;
+        }
+        Ok(dict)
+    }
+
     /// The recorded op; None at a leaf.
     pub fn op(&self) -> Option<&Arc<Node>> {
         match &self.0 {
@@ -269,7 +326,7 @@ fn object<'py>(py: Python<'py>, address: usize, name: &str, place: Place) -> PyR
         None => {
             let body = PyDict::new(py);
             body.set_item("__slots__", ())?;
-            body.set_item("__module__", "ferrograd.autograd.graph")?;
+            body.set_item("__module__", "builtins")?;
             let class = py.get_type::<PyType>().call1((name, (py.get_type::<PyNode>(),), body))?;
             classes.set_item(name, &class)?;
             class

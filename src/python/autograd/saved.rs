@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::tape::held::{Role, held_by};
 use crate::tape::mode::ModeGuard;
 use crate::tape::node::{Rules, freed};
-use crate::tape::saved::{self, Hooks, Pack, Unpack};
+use crate::tape::saved::{self, Hooks, Kept, Pack};
 use crate::tape::{Edge, Node, saved_names};
 use crate::tensor::Tensor;
 
@@ -51,8 +51,9 @@ fn hooks(pack: Py<PyAny>, unpack: Py<PyAny>) -> Pack {
                  to perform in-place operations on the input to a pack hook."
             )
         })?;
-        let unpack = unpack.clone();
-        let back: Unpack = Box::new(move || {
+        let packed = Arc::new(packed);
+        let (unpack, object) = (unpack.clone(), packed.clone());
+        let back = move || {
             Python::attach(|py| {
                 let found = unpack.bind(py).call1((packed.bind(py),))?;
                 match found.cast::<Tensor>() {
@@ -63,8 +64,8 @@ fn hooks(pack: Py<PyAny>, unpack: Py<PyAny>) -> Pack {
                     }
                 }
             })
-        });
-        Ok(back)
+        };
+        Ok(Kept { unpack: Box::new(back), object })
     })
 }
 
