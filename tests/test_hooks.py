@@ -476,3 +476,65 @@ def test_what_nodes_tell_of_themselves():
     for make in (ferrograd.autograd.graph.Node, type(node)):
         with pytest.raises(TypeError, match="cannot create '(Node|MulBackward0)' instances"):
             make()
+
+
+X, W = ferrograd.ones(2, 2, requires_grad=True), ferrograd.ones(2, requires_grad=True)
+MASK, FIRST = ferrograd.tensor([True, False]), ferrograd.tensor([0])
+
+
+def written(write):
+    y = X.clone()
+    write(y)
+    return y
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "f"),
+    [
+        # A number is an input where torch has it as a tensor, and then the last.
+        ("RsubBackward1", "X", lambda: 1 - X),
+        ("RsubBackward0", "XW", lambda: ferrograd.rsub(X, W)),
+        ("RsubBackward1", "X", lambda: ferrograd.rsub(X, 2, alpha=3)),
+        ("SubBackward0", "X-", lambda: X - 1),
+        ("AddBackward0", "X-", lambda: 1 + X),
+        ("MulBackward0", "X-", lambda: 2 * X),
+        ("MaskedFillBackward0", "X", lambda: X.masked_fill(MASK, 2.0)),
+        ("MaskedFillBackward1", "X-", lambda: X.masked_fill(MASK, ferrograd.tensor(2.0))),
+        ("IndexFillBackward0", "X", lambda: X.index_fill(0, FIRST, 2.0)),
+        ("ScatterBackward1", "X", lambda: X.scatter(0, FIRST[None], 2.0)),
+        ("CopysignBackward1", "X", lambda: X.copysign(2.0)),
+        ("LerpBackward0", "XW", lambda: ferrograd.lerp(X, W, 0.3)),
+        ("SortBackward0", "X", lambda: X.sort().values),
+        ("SortBackward1", "X", lambda: X.sort(stable=False).values),
+        ("VdotBackward0", "WW", lambda: ferrograd.vdot(W, W)),
+        ("TraceBackward0", "X", lambda: X.trace()),
+        ("DiagonalBackward0_copy", "X", lambda: X.diag()),
+        ("FillBackward3", "..", lambda: written(lambda y: y.__setitem__(..., W[0]))),
+        ("CopySlices", ".W", lambda: written(lambda y: y.__setitem__(0, W))),
+        ("CopySlices", "..", lambda: written(lambda y: y.__setitem__(0, W[0]))),
+        ("NormalBackward0", ".", lambda: written(lambda y: y.normal_())),
+    ],
+)
+def test_graphs_are_torchs(name, inputs, f):
+    node = f().grad_fn
+    assert node.name().removeprefix("torch::autograd::") == name
+    end = {None: "-", X.clone().grad_fn.next_functions[0][0]: "X", W.clone().grad_fn.next_functions[0][0]: "W"}
+    assert [end.get(following, ".") for following, _ in node.next_functions] == [*inputs]
+
+
+def test_gradients_of_what_has_no_derivative_are_zeros():
+    x = ferrograd.tensor([1.0, 2.0], requires_grad=True)
+    y = x.clone().normal_()
+    (y * float("inf")).sum().backward()
+    assert x.grad.tolist() == [0.0, 0.0]
+
+
+def test_gradients_of_traces_and_diagonals():
+    x = ferrograd.arange(6.0).view(2, 3).requires_grad_()
+    (g,) = ferrograd.autograd.grad(x.trace() ** 2, x, create_graph=True)
+    assert g.tolist() == [[8.0, 0, 0], [0, 8.0, 0]]
+    assert ferrograd.autograd.grad(g.sum(), x)[0].tolist() == [[4.0, 0, 0], [0, 4.0, 0]]
+    assert ferrograd.autograd.grad((x.diag(1) ** 2).sum(), x)[0].tolist() == [[0, 2.0, 0], [0, 0, 10.0]]
+    z = ferrograd.tensor([1 + 2j, 3 - 1j], requires_grad=True)
+    ferrograd.vdot(z, ferrograd.tensor([2j, 1 + 1j])).real.backward()
+    assert z.grad.tolist() == [2j, 1 + 1j]

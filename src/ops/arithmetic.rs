@@ -15,7 +15,7 @@ use crate::runtime_error;
 use crate::tape::held::Role;
 use crate::tape::mode::{has_tangents, is_forward};
 use crate::tape::record::joint;
-use crate::tape::{Node, Recorder, is_recording};
+use crate::tape::{Node, Recorder, is_recording, without_recording};
 use crate::tensor::Tensor;
 use crate::vjp;
 
@@ -56,15 +56,24 @@ impl Tensor {
 
     /// `self - other`, for Rust callers.
     pub fn sub(&self, other: &Tensor) -> Result<Tensor> {
-        self.sub_named("sub", other)
-    }
-
-    /// `self - other` under the name of a node: that of a number minus a tensor is another one.
-    pub(crate) fn sub_named(&self, op: &'static str, other: &Tensor) -> Result<Tensor> {
         check_difference(self, other)?;
         let (a, b) = promoted(self, other)?;
-        let y = number_zip_map!("sub", a, b, |u, v| u.sub(v), or number)?;
-        vjp!(op, y, { a: |g| Ok(g.clone()), b: |g| g.neg() })
+        vjp!("sub", a.minus(&b)?, { a: |g| Ok(g.clone()), b: |g| g.neg() })
+    }
+
+    /// Its values.
+    fn minus(&self, other: &Tensor) -> Result<Tensor> {
+        number_zip_map!("sub", self, other, |u, v| u.sub(v), or number)
+    }
+
+    /// The same for operators: a number is no input of the node.
+    pub(crate) fn sub_or_rsub(&self, other: &Tensor) -> Result<Tensor> {
+        if !self.is_number() {
+            return self.sub(other);
+        }
+        check_difference(self, other)?;
+        let (a, b) = promoted(self, other)?;
+        vjp!("rsub.1", a.minus(&b)?, { b: |g| g.neg() })
     }
 
     /// `self * other`, for Rust callers.
@@ -174,7 +183,14 @@ impl Tensor {
     #[pyo3(signature = (other, second=None, *, alpha=Scalar::Int(1)))]
     pub fn rsub(&self, other: Operand, second: Option<Operand>, alpha: Scalar) -> Result<Tensor> {
         let (other, alpha) = term("rsub", other, second, alpha)?;
-        other.beside(self)?.sub_scaled(self.into(), None, alpha)
+        let is_number = matches!(other, Operand::Number(_));
+        let (a, b) = (self, &other.beside(self)?);
+        let y = without_recording(|| b.sub_scaled(a.into(), None, alpha))?;
+        if is_number {
+            vjp!("rsub.1", y, { a: |g| g * -alpha.conj() })
+        } else {
+            vjp!("rsub", y, { a: |g| g * -alpha.conj(), b: |g| Ok(g.clone()) })
+        }
     }
 
     /// Product of two tensors.

@@ -25,6 +25,9 @@ pub struct Diagonal {
 }
 
 impl Diagonal {
+    /// The main diagonal of a matrix.
+    pub(crate) const MAIN: Diagonal = Diagonal { offset: 0, dim1: 0, dim2: 1 };
+
     fn new(op: &'static str, offset: isize, dim1: isize, dim2: isize, rank: usize) -> Result<Diagonal> {
         let (first, second) = (normalize_dim(op, dim1, rank)?, normalize_dim(op, dim2, rank)?);
         if first == second {
@@ -55,10 +58,13 @@ impl Tensor {
             layout.offset = layout.offset.wrapping_add_signed(start);
         }
         let shape: Shape = x.shape().into();
-        let y = vjp!("diagonal", x.with_layout(layout), {
-            x: |g| g.embedded("diagonal_backward", &shape, move |z| z.diagonal_of(diagonal))
-        })?;
+        let y = vjp!("diagonal", x.with_layout(layout), { x: |g| g.in_diagonal(&shape, diagonal) })?;
         Ok(self.as_base_of(y, None))
+    }
+
+    /// Zeros of a shape but for a diagonal, which is this tensor.
+    pub(crate) fn in_diagonal(&self, shape: &[usize], diagonal: Diagonal) -> Result<Tensor> {
+        self.embedded("diagonal_backward", shape, move |z| z.diagonal_of(diagonal))
     }
 
     fn embedded_diagonal(&self, offset: isize, dim1: isize, dim2: isize) -> Result<Tensor> {
@@ -124,7 +130,12 @@ impl Tensor {
     pub fn diag(&self, diagonal: isize) -> Result<Tensor> {
         match self.rank() {
             1 => self.embedded_diagonal(diagonal, 0, 1),
-            2 => self.diagonal(diagonal, 0, 1)?.clone_in(MemoryFormat::Contiguous),
+            2 => {
+                let (x, diagonal) = (self, Diagonal::new("diag", diagonal, 0, 1, 2)?);
+                let y = without_recording(|| x.diagonal_of(diagonal)?.clone_in(MemoryFormat::Contiguous))?;
+                let shape = Shape::from_slice(x.shape());
+                vjp!("diagonal_copy", y, { x: |g| g.in_diagonal(&shape, diagonal) })
+            }
             rank => runtime_error!("diag: Supports 1D or 2D tensors. Got {rank}D"),
         }
     }

@@ -41,9 +41,9 @@ macro_rules! binary_operators {
 }
 
 binary_operators! {
-    __add__ __radd__ __iadd__ |a, b| a.add(b);
-    __sub__ __rsub__ __isub__ |a, b| a.sub_named(if a.is_number() { "rsub.1" } else { "sub" }, b);
-    __mul__ __rmul__ __imul__ |a, b| a.mul(b);
+    __add__ __radd__ __iadd__ |a, b| if a.is_number() { b.add(a) } else { a.add(b) };
+    __sub__ __rsub__ __isub__ |a, b| a.sub_or_rsub(b);
+    __mul__ __rmul__ __imul__ |a, b| if a.is_number() { b.mul(a) } else { a.mul(b) };
     __floordiv__ __rfloordiv__ __ifloordiv__ |a, b| a.floor_divide(b.into());
     __mod__ __rmod__ __imod__ |a, b| a.remainder(b.into());
     __and__ __rand__ __iand__ |a, b| a.bitwise_and(b.into());

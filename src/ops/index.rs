@@ -170,13 +170,17 @@ impl Tensor {
         let changes = steps.iter().any(|step| *step != Step::Keep);
         let x = if changes { self.stepped(op, steps)? } else { self.clone() };
         let surplus = value.shape().iter().take_while(|&&size| size == 1).count().min(value.rank());
-        let value = &if surplus > 0 { value.squeeze_dims(&(0..surplus).collect::<Vec<_>>())? } else { value.clone() };
+        let sliced = || value.viewed("view", &value.shape()[surplus..]);
         if places.is_empty() {
             check_places(&x)?;
-            let value = if value.shape() == x.shape() { value.clone() } else { value.expand_to("copy_", x.shape())? };
+            if value.rank() == 0 && x.rank() > 0 {
+                return overwrite("fill_", &x, value);
+            }
+            let value = if value.shape() == x.shape() { value.clone() } else { sliced()?.expand_to("copy_", x.shape())? };
             value.check_overlap(&x)?;
             return overwrite(if is_number { "fill_" } else { "copy_" }, &x, &value);
         }
+        let value = &if surplus > 0 { sliced()? } else { value.clone() };
         let indices = items.iter().filter_map(|item| if let Item::Tensor(index) = item { Some(index) } else { None });
         check_indices(&x, indices, mask.is_some() && value.rank() == 0)?;
         if let (Some((at, mask)), 0) = (mask, value.rank()) {

@@ -227,7 +227,9 @@ impl Tensor {
 
     /// [`dot`](Tensor::dot) with the conjugate of the first vector.
     pub fn vdot(&self, other: &Tensor) -> Result<Tensor> {
-        self.conj()?.dot(other)
+        let (a, b) = (self, other);
+        let y = without_recording(|| a.conj()?.dot(b))?;
+        vjp!("vdot", y, { a: |g| g.conj()? * &b, b: |g| g * &a })
     }
 
     /// All products of an element of the first vector and one of the second.

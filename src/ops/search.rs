@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use pyo3::prelude::*;
 
 use super::arguments::{Dims, OneOrSeveral, Operand, Several};
+use super::diagonal::Diagonal;
 use super::kernel::result_type;
 use super::linalg::record_without_rule;
 use crate::dtype::{DType, Ordered, Scalar};
@@ -15,6 +16,7 @@ use crate::runtime_error;
 use crate::tape::sample::made_of;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
+use crate::vjp;
 
 /// The number of boundaries (ascending) before a value: of those smaller, or (`right`) not larger.
 #[inline(always)]
@@ -287,7 +289,10 @@ impl Tensor {
         if self.dtype() == DType::Bool {
             return Err(Error::NotImplemented("\"trace\" not implemented for 'Bool'".into()));
         }
-        self.diagonal(0, 0, 1)?.sum(None, false, None)
+        let x = self;
+        let y = without_recording(|| x.diagonal(0, 0, 1)?.sum(None, false, None))?;
+        let shape = Shape::from_slice(x.shape());
+        vjp!("trace", y, { x: |g| g.expand_to("trace", &[shape[0].min(shape[1])])?.in_diagonal(&shape, Diagonal::MAIN) })
     }
 
     /// Kronecker product: each element of this tensor times all of `other`, as blocks.

@@ -186,16 +186,16 @@ impl Tensor {
         Ok(Pair::new(op, values, indices))
     }
 
-    fn sorted(&self, dim: isize, descending: bool, stable: bool) -> Result<Pair> {
+    fn sorted(&self, dim: isize, descending: bool, stable: Option<bool>) -> Result<Pair> {
         let dim = self.only_real_for("sort")?.layout().dim("sort", dim)?;
         let size = self.shape().get(dim).copied().unwrap_or(1);
         // Torch's choice: this is where it sorts by digits.
         let by_digits =
             self.rank() == 1 && size >= 1 << 15 && !self.dtype().is_inexact() && self.dtype() != DType::Bool && !descending;
-        let sort = if stable || by_digits { select::sort } else { select::sort_freely };
+        let sort = if stable == Some(true) || by_digits { select::sort } else { select::sort_freely };
         let (values, indices) = arranged("sort", self, dim, size, |line| sort(line, descending))?;
         let pair = (values.in_order_of(self)?, indices.in_order_of(self)?);
-        self.picked("sort", "sort", dim, pair)
+        self.picked("sort", if stable.is_some() { "sort.1" } else { "sort" }, dim, pair)
     }
 
     fn median_of_all(&self, op: &'static str, skip_nan: bool) -> Result<Tensor> {
@@ -246,18 +246,18 @@ impl Tensor {
     /// Equal elements keep their order if `stable`; NaN counts as larger than any number.
     #[pyo3(signature = (dim=-1, descending=false, stable=None))]
     pub fn sort(&self, dim: isize, descending: bool, stable: Option<bool>) -> Result<Pair> {
-        self.sorted(dim, descending, stable == Some(true))
+        self.sorted(dim, descending, stable)
     }
 
     /// The indices that sort the elements along `dim`; equal elements keep their order if `stable`.
     #[pyo3(signature = (dim=-1, descending=false, stable=None))]
     pub fn argsort(&self, dim: isize, descending: bool, stable: Option<bool>) -> Result<Tensor> {
-        Ok(self.detached_read()?.sorted(dim, descending, stable == Some(true))?.second)
+        Ok(self.detached_read()?.sorted(dim, descending, stable)?.second)
     }
 
     /// The elements sorted along the first dim.
     pub fn msort(&self) -> Result<Tensor> {
-        Ok(self.sorted(0, false, false)?.first)
+        Ok(self.sorted(0, false, None)?.first)
     }
 
     /// The `k` largest (or smallest) elements along `dim`, and where they are: a pair (values, indices).
@@ -390,7 +390,7 @@ impl Tensor {
             }
             _ => x.reshape_to(&[n, others])?,
         };
-        let sorted = lines.sorted(0, false, false)?.first;
+        let sorted = lines.sorted(0, false, None)?.first;
         let count = q.numel();
         let y = sorted.interpolated(op, &q.reshape_to(&[count, 1])?, interpolation, op == "nanquantile")?;
         let mut shape: Shape = q.shape().into();

@@ -359,6 +359,7 @@ impl Node {
         match self.op {
             COPY_SLICES => return "CopySlices".to_string(),
             "copy" => return "CopyBackwards".to_string(),
+            "diagonal_copy" => return "DiagonalBackward0_copy".to_string(),
             _ => {}
         }
         let (op, overload) = self.op.split_once('.').unwrap_or((self.op, "0"));

@@ -165,7 +165,11 @@ impl Recorder {
         if !(self.any_on_tape && (self.any_normal || copies)) {
             return Ok(y);
         }
-        let node = packed(self.op, 1, self.inputs, saves, rules, self.dual_only);
+        let mut inputs = self.inputs;
+        if inputs.last().is_some_and(|last| !last.edge.is_some()) && ends_in_number(self.op) {
+            inputs.pop();
+        }
+        let node = packed(self.op, 1, inputs, saves, rules, self.dual_only);
         node.check_inputs()?;
         if saved::is_active() {
             saved::check()?;
@@ -192,6 +196,11 @@ impl Recorder {
         }
         Ok(outputs.into_iter().enumerate().map(place).collect())
     }
+}
+
+/// Whether the last operand of an op is a number, which to torch is no input.
+fn ends_in_number(op: &str) -> bool {
+    matches!(op, "copysign.1" | "index_fill" | "lerp" | "masked_fill" | "scatter.1")
 }
 
 /// Whether a closure holds a tensor: then it is aligned like one, as nothing else that rules hold is.
