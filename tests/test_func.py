@@ -1214,6 +1214,13 @@ def test_the_same_numbers_whatever_dim_is_mapped():
             ferrograd.manual_seed(0)
             y = vmap(draw, in_dims=dim, randomness="same")(x)
             assert all(part.equal(want) for part in y), dim
+    # In maps within maps only those that find "different" numbers count.
+    for outer, inner, shape in (("same", "different", (3, 5, 6)), ("different", "same", (4, 5, 6))):
+        ferrograd.manual_seed(0)
+        want = ferrograd.randn(shape)
+        ferrograd.manual_seed(0)
+        y = vmap(vmap(ferrograd.randn_like, randomness=inner), in_dims=1, randomness=outer)(x)
+        assert all(part.equal(want) for part in y.unbind(0 if outer == "same" else 1)), outer
 
 
 def test_an_empty_batch_is_mapped_by_ops_that_need_more_than_zeros():

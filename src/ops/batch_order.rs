@@ -147,15 +147,18 @@ pub(crate) fn joined(x: &Tensor, map: u64, size: usize) -> (Vec<usize>, Vec<Batc
     (order, batches)
 }
 
-/// Whether the batch that `x` is a sample of, or `x` itself, lies in memory in the order of its dims without gaps.
-pub(crate) fn is_contiguous(x: &Tensor) -> bool {
+/// Whether the batch of these maps that `x` is a sample of, or `x` itself, lies in memory in the order of its dims without gaps.
+pub(crate) fn is_contiguous(x: &Tensor, of: impl Fn(u64) -> bool) -> bool {
     let noted = x.samples().strides();
     if noted.is_empty() || !x.is_contiguous() {
         return x.is_contiguous();
     }
     // The outer maps first, without those of one sample.
-    let mut maps: SmallVec<[(u64, usize, usize); 2]> =
-        noted.iter().map(|&(map, stride)| (map, stride, samples::size_of(map))).filter(|&(.., size)| size != 1).collect();
+    let mut maps: SmallVec<[(u64, usize, usize); 2]> = noted
+        .iter()
+        .map(|&(map, stride)| (map, stride, samples::size_of(map)))
+        .filter(|&(map, _, size)| size != 1 && of(map))
+        .collect();
     if !x.samples().of_batch() {
         return maps.is_sorted_by_key(|(map, ..)| *map) && maps.iter().all(|&(_, stride, _)| stride == x.numel());
     }

@@ -219,7 +219,7 @@ impl Tensor {
                 Ok(runtime_error!("contiguous: preserve memory format is unsupported by the contiguous operator")?)
             }
             // What of the batch is in other order is copied as a whole.
-            Some(strides) if memory_format == MemoryFormat::Contiguous && !batch_order::is_contiguous(&x) => {
+            Some(strides) if memory_format == MemoryFormat::Contiguous && !batch_order::is_contiguous(&x, |_| true) => {
                 Bound::new(slf.py(), x.copied_with(strides)?)
             }
             _ => Ok(slf),

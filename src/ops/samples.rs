@@ -309,9 +309,10 @@ fn differ(maps: &[Map]) -> bool {
     maps.iter().any(|map| map.randomness == Randomness::Different)
 }
 
-/// Whether what is drawn for `x` lies in memory in the order of its dims without gaps, with all samples that it is drawn for.
+/// Whether what is drawn for `x` lies in memory in the order of its dims without gaps, with all samples that find "different" numbers.
 pub fn is_contiguous(x: &Tensor) -> bool {
-    if MAPS.with_borrow(|maps| differ(maps)) { batch_order::is_contiguous(x) } else { x.is_contiguous() }
+    let differ: Vec<u64> = inside_out().into_iter().filter(|map| map.2 == Randomness::Different).map(|map| map.1).collect();
+    batch_order::is_contiguous(x, |map| differ.contains(&map))
 }
 
 /// How many samples the map of this number has.
