@@ -525,6 +525,10 @@ def test_vmap_answers_an_argument_itself():
     assert vmap(vmap(lambda x: x))(x) is x
     assert vmap(lambda x: x.view(4, 3))(x)._base is x
     assert vmap(lambda x: x, out_dims=1)(x)._base is x
+    pairs = ferrograd.arange(24.0).view(3, 4, 2)
+    for dim in (0, 1):
+        y = vmap(ferrograd.view_as_complex, in_dims=dim)(pairs)
+        assert y.equal(ferrograd.view_as_complex(pairs).movedim(dim, 0)) and y.data_ptr() == pairs.data_ptr()
     copy = vmap(lambda x: x, chunk_size=2)(x)
     assert copy.equal(x) and copy.data_ptr() != x.data_ptr()
 

@@ -315,6 +315,10 @@ impl Tensor {
         if first.dtype() != self.dtype() && first.dtype() == self.dtype().to_real() && first.storage().same(self.storage()) {
             return self.view_as_real()?.view_of_parts(parts, dim, 2 * stride);
         }
+        if first.dtype() != self.dtype() && first.dtype().to_real() == self.dtype() && first.storage().same(self.storage()) {
+            // Where the samples lie within pairs there is no such view.
+            return self.view_as_complex().map_or(Ok(None), |x| x.view_of_parts(parts, dim, stride / 2));
+        }
         let is_empty = first.numel() == 0;
         let between = |second: &Tensor| second.layout().offset as isize - *offset as isize;
         let step = rest.first().filter(|_| !is_empty).map_or(stride, between);
