@@ -136,3 +136,21 @@ def test_a_subclass_convolves_with_another_weight():
     x = ferrograd.randn(1, 2, 4, 4)
     layer = Scaled(2, 3, 3, padding=1)
     assert layer(x).allclose(2 * F.conv2d(x, layer.weight, padding=1), atol=1e-6)
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_gradients_of_convolutions_by_name(dims):
+    convolve = getattr(F, f"conv{dims}d")
+    x, w = draw(2, 4, *[5] * dims).requires_grad_(), draw(6, 2, *[3] * dims, seed=1).requires_grad_()
+    options = {"stride": 2, "padding": 1, "dilation": 1, "groups": 2}
+    y = convolve(x, w, None, **options)
+    g = draw(*y.shape, seed=2).requires_grad_()
+    want = ferrograd.autograd.grad(y, (x, w), g, create_graph=True)
+    got_x = getattr(nn.grad, f"conv{dims}d_input")(x.shape, w, g, **options)
+    got_w = getattr(nn.grad, f"conv{dims}d_weight")(x, w.shape, g, **options)
+    close(got_x, array(want[0]))
+    close(got_w, array(want[1]))
+    for a, b in zip((got_x, got_w), want):
+        close(ferrograd.autograd.grad(a.sum(), g)[0], array(ferrograd.autograd.grad(b.sum(), g, retain_graph=True)[0]))
+    with ferrograd.no_grad():
+        assert not getattr(nn.grad, f"conv{dims}d_input")(x.shape, w, g, **options).requires_grad
