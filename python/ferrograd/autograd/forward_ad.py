@@ -100,7 +100,11 @@ class dual_level:
 
 
 def make_dual(tensor, tangent, *, level=None):
-    """The tensor's memory as a tensor that carries a tangent, which is copied unless it lies in memory as the tensor does."""
+    """The tensor's memory as a tensor that carries a tangent, which is copied unless it lies in memory as the tensor does.
+
+    To gradients the dual tensor is a result of the tensor, not a view: if that requires grad and is no leaf, do not write to one
+    and go on with the other, which keeps the history that it had.
+    """
     if (_number() if level is None else level) < 0:
         raise RuntimeError(
             "Trying to create a dual Tensor for forward AD but no level exists, make sure to enter_dual_level() first."
