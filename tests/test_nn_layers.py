@@ -57,6 +57,7 @@ ARGUMENTS = {
     "TransformerDecoderLayer": (4, 2, 8),
     "TransformerEncoder": (nn.TransformerEncoderLayer(4, 2, 8), 2),
     "TransformerDecoder": (nn.TransformerDecoderLayer(4, 2, 8), 2),
+    "DataParallel": (nn.Linear(4, 5),),
     "ParameterList": ([ferrograd.ones(2)],),
     "ParameterDict": ({"a": ferrograd.ones(2)},),
 }
