@@ -177,6 +177,11 @@ impl Layout {
         true
     }
 
+    /// Whether elements show at several places because a dim has no stride.
+    pub fn is_expanded(&self) -> bool {
+        self.numel() > 0 && self.shape.iter().zip(&self.strides).any(|(&size, &stride)| size > 1 && stride == 0)
+    }
+
     /// Whether two indices share a place in memory (expanded dimensions do).
     pub fn may_overlap(&self) -> bool {
         if self.numel() == 0 {
@@ -193,6 +198,16 @@ impl Layout {
             reach += stride * (size as isize - 1);
         }
         false
+    }
+
+    /// The place in the storage of the element with this number in row-major order.
+    pub fn offset_of(&self, mut number: usize) -> usize {
+        let mut offset = self.offset as isize;
+        for (&size, &stride) in self.shape.iter().zip(&self.strides).rev() {
+            offset += (number % size) as isize * stride;
+            number /= size;
+        }
+        offset as usize
     }
 
     /// One past the last element's place in the storage, from the storage's start.

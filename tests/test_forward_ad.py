@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import warnings
 import weakref
 import zlib
 
@@ -817,3 +818,31 @@ def test_a_tangent_carries_none():
         assert tangent.requires_grad and forward_ad.unpack_dual(tangent).tangent is None
         assert forward_ad.unpack_dual(tangent * 3).tangent is None
         assert ferrograd.autograd.grad(tangent.sum(), w)[0].equal(2 * V)
+
+
+def test_places_named_twice_have_the_tangent_written_last():
+    index = ferrograd.tensor([0, 0, 1])
+    x, values = ferrograd.arange(4.0), ferrograd.tensor([10.0, 11.0, 12.0])
+    tangents = ferrograd.tensor([100.0, 101.0, 102.0, 103.0]), ferrograd.tensor([200.0, 201.0, 202.0])
+    writes = {
+        "index_put": lambda x, v: x.index_put([index], v),
+        "index_put_": lambda x, v: (x * 1).index_put_([index], v),
+        "index_copy": lambda x, v: x.index_copy(0, index, v),
+        "put": lambda x, v: x.put(index, v),
+        "scatter": lambda x, v: x.scatter(0, index, v),
+    }
+    for write in writes.values():
+        value, tangent = ferrograd.func.jvp(write, (x, values), tangents)
+        assert value.tolist() == [11, 12, 2, 3] and tangent.tolist() == [201, 202, 102, 103]
+    summed = ferrograd.func.jvp(lambda x, v: x.scatter_add(0, index, v), (x, values), tangents)[1]
+    assert summed.tolist() == [501, 303, 102, 103]
+
+
+def test_tangents_written_to_places_that_coincide_are_refused():
+    x, index = ferrograd.arange(4.0), ferrograd.tensor([0, 1])
+    for view in (lambda x: x.expand(3, 4), lambda x: x.unfold(0, 2, 1)):
+        with pytest.raises(RuntimeError, match="refers to a single memory location"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ferrograd.func.jvp(lambda x: view(x * 1).index_put_([index], x[:1]), (x,), (x,))
+        primal, tangent = ferrograd.func.jvp(lambda x: view(x * 1).fill_(3), (x,), (x,))
+        assert primal.eq(3).all() and tangent.eq(0).all()

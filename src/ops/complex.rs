@@ -7,12 +7,14 @@
 use pyo3::prelude::*;
 
 use super::arguments::Operand;
+use super::expanded::write_in_turn;
 use crate::dtype::{C128, DType, Scalar};
 use crate::error::Result;
 use crate::kernels::complex;
 use crate::layout::{Layout, broadcast_shapes};
 use crate::runtime_error;
 use crate::tape::mode::is_forward;
+use crate::tape::view::in_place;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -233,7 +235,23 @@ impl Tensor {
     }
 }
 
-in_place! { conj_physical_ conj }
+#[pymethods]
+impl Tensor {
+    /// In place; see `conj_physical`.
+    fn conj_physical_(slf: Bound<'_, Self>) -> Result<Bound<'_, Self>> {
+        let op = "conj_physical_";
+        {
+            let x = &slf.borrow();
+            if x.dtype().is_complex() {
+                in_place(op, x, false, |x| x.conjugated("conj_physical.1"))?;
+            } else {
+                // Real numbers stay as they are, wherever they lie.
+                write_in_turn(op, x, false, |x| vjp!("conj_physical.1", x.own_copy()?, { x: |g| Ok(g.clone()) }))?;
+            }
+        }
+        Ok(slf)
+    }
+}
 
 /// Two real tensors as the parts of a complex one.
 ///

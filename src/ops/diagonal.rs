@@ -2,16 +2,14 @@
 
 use pyo3::prelude::*;
 
-use super::arguments::{MemoryFormat, Operand};
-use super::expanded::{fill, is_fillable};
-use crate::dtype::{DType, Scalar};
+use super::arguments::MemoryFormat;
+use super::expanded::write_in_turn;
 use crate::error::{Error, Result};
 use crate::kernels::triangle;
 use crate::kernels::without_interpreter;
 use crate::layout::{Layout, Shape, normalize_dim};
 use crate::runtime_error;
 use crate::storage::Access;
-use crate::tape::view::in_place;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -100,17 +98,6 @@ impl Tensor {
         }
         vjp!(op, y, { x: |g| g.triangle(op, diagonal, lower) })
     }
-
-    /// Writes a triangle of this tensor to it; of an element that shows at several places, all must be in the triangle.
-    fn keep_triangle(&self, op: &'static str, triangle: impl Fn(&Tensor) -> Result<Tensor>) -> Result<()> {
-        let zero = Operand::Number(Scalar::Int(0));
-        if !is_fillable(self, &zero) {
-            return in_place(op, self, false, triangle);
-        }
-        let outside =
-            without_recording(|| triangle(&Tensor::zeroed(op, self.shape(), DType::Bool)?.logical_not()?)?.logical_not())?;
-        fill(op, self, &zero, &outside)
-    }
 }
 
 #[pymethods]
@@ -178,14 +165,14 @@ impl Tensor {
     /// Clears what is above a diagonal; see `tril`.
     #[pyo3(signature = (diagonal=0))]
     fn tril_<'py>(slf: Bound<'py, Self>, diagonal: isize) -> PyResult<Bound<'py, Self>> {
-        slf.borrow().keep_triangle("tril_", |x| x.tril(diagonal))?;
+        write_in_turn("tril_", &slf.borrow(), false, |x| x.tril(diagonal))?;
         Ok(slf)
     }
 
     /// Clears what is below a diagonal; see `triu`.
     #[pyo3(signature = (diagonal=0))]
     fn triu_<'py>(slf: Bound<'py, Self>, diagonal: isize) -> PyResult<Bound<'py, Self>> {
-        slf.borrow().keep_triangle("triu_", |x| x.triu(diagonal))?;
+        write_in_turn("triu_", &slf.borrow(), false, |x| x.triu(diagonal))?;
         Ok(slf)
     }
 }

@@ -1,14 +1,13 @@
 //! Indexing with brackets: integers, slices, `...`, `None` and truth values by views, tensors by copies.
 
-use super::arguments::Operand;
-use super::expanded::write_value;
+use super::expanded::{write_at_places, write_where};
 use super::places::Places;
 use super::window::{Step, Steps, resolve_slice};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::runtime_error;
 use crate::tape::mode::ModeGuard;
-use crate::tape::view::{check_places, overwrite};
+use crate::tape::view::{check_unexpanded, overwrite};
 use crate::tensor::Tensor;
 
 /// What torch warns of.
@@ -172,7 +171,7 @@ impl Tensor {
         let surplus = value.shape().iter().take_while(|&&size| size == 1).count().min(value.rank());
         let sliced = || value.viewed("view", &value.shape()[surplus..]);
         if places.is_empty() {
-            check_places(&x)?;
+            check_unexpanded(&x)?;
             if value.rank() == 0 && x.rank() > 0 {
                 return overwrite("fill_", &x, value);
             }
@@ -189,7 +188,7 @@ impl Tensor {
             sizes.extend_from_slice(mask.shape());
             sizes.resize(x.rank(), 1);
             let mask = mask.to_dtype(DType::Bool)?.reshape_to(&sizes)?;
-            return write_value("index_put_", &x, &value.into(), |x, value| x.filled_where("index_put", &mask, &value.tensor()?));
+            return write_where("index_put_", &x, &value.into(), |x, value| x.filled_where("index_put", &mask, &value.tensor()?));
         }
         if value.dtype() != x.dtype() && !is_number {
             return runtime_error!(
@@ -198,8 +197,9 @@ impl Tensor {
                 value.dtype().type_word()
             );
         }
-        let value = Operand::Tensor(value.to_dtype(x.dtype())?);
-        write_value("index_put_", &x, &value, |x, value| x.with_places("index_put", &places, &value.tensor()?, false))
+        let value = value.to_dtype(x.dtype())?;
+        let value = if value.storage().same(x.storage()) { value.copied()?.with_meta_of(&value) } else { value };
+        write_at_places("index_put_", &x, value.requires_grad(), |x| x.with_places("index_put", &places, &value, false))
     }
 
     /// A copy with values at the places that some indices name, or added there.

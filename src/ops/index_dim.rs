@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 
 use super::arguments::{Operand, Tensors};
-use super::expanded::write_value;
+use super::expanded::{write_at_places, write_where};
 use super::index::{check_indices, is_one_mask};
 use super::places::{Places, checked_places};
 use super::scatter::{Along, Reduce};
@@ -12,7 +12,6 @@ use crate::error::{Error, Result};
 use crate::layout::{Shape, normalize_dim};
 use crate::runtime_error;
 use crate::tape::sample::made_of;
-use crate::tape::view::in_place;
 use crate::tensor::Tensor;
 
 impl Tensor {
@@ -53,7 +52,7 @@ impl Tensor {
 
     /// Fails unless `source` has this shape, but as many places in `dim` as there are indices.
     fn check_source(&self, op: &str, dim: usize, index: &Tensor, source: &Tensor, error: fn(String) -> Error) -> Result<()> {
-        if source.shape().get(dim) != Some(&index.numel()) {
+        if source.shape().get(dim) != Some(&index.numel()) && source.rank() == self.rank() {
             return Err(error(format!(
                 "{op}: Number of indices ({}) should be equal to source.size(dim) of source {:?} for dim {dim}",
                 index.numel(),
@@ -63,6 +62,7 @@ impl Tensor {
         let mut wanted = Shape::from_slice(self.shape());
         wanted[dim] = index.numel();
         if source.shape() != wanted.as_slice() {
+            let error = if source.rank() == self.rank() { Error::Runtime } else { error };
             return Err(error(format!(
                 "{op}: source tensor shape must match self tensor shape, excluding the specified dimension. Got self.shape = {:?} \
                  source.shape = {:?}",
@@ -190,7 +190,9 @@ impl Tensor {
     /// Writes `value`, which may be one of its own elements, at places of `dim`; see `index_fill`.
     fn index_fill_<'py>(slf: Bound<'py, Self>, dim: isize, index: &Tensor, value: Operand) -> PyResult<Bound<'py, Self>> {
         index.check_apart(&slf.borrow())?;
-        write_value("index_fill_", &slf.borrow(), &value, |x, value| x.index_fill(dim, index, value))?;
+        let x = &slf.borrow();
+        let value = value.apart_from(x)?;
+        write_at_places("index_fill_", x, value.requires_grad(), |x| x.index_fill(dim, index, value.clone()))?;
         Ok(slf)
     }
 
@@ -231,11 +233,11 @@ impl Tensor {
     fn index_put_<'py>(slf: Bound<'py, Self>, indices: Tensors, values: &Tensor, accumulate: bool) -> PyResult<Bound<'py, Self>> {
         values.check_apart(&slf.borrow())?;
         check_indices(&slf.borrow(), &indices.0, is_one_mask(&indices.0, values, accumulate))?;
-        if accumulate {
-            in_place("index_put_", &slf.borrow(), values.requires_grad(), |x| x.put_items(&indices.0, values, true))?;
+        let write = |x: &Tensor, values: &Tensor| x.put_items(&indices.0, values, accumulate);
+        if is_one_mask(&indices.0, values, accumulate) {
+            write_where("index_put_", &slf.borrow(), &values.clone().into(), |x, value| write(x, &value.tensor()?))?;
         } else {
-            let values = Operand::Tensor(values.clone());
-            write_value("index_put_", &slf.borrow(), &values, |x, values| x.put_items(&indices.0, &values.tensor()?, false))?;
+            write_at_places("index_put_", &slf.borrow(), values.requires_grad(), |x| write(x, values))?;
         }
         Ok(slf)
     }

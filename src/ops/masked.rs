@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 
 use super::arguments::{OneOrSeveral, Operand, Several};
-use super::expanded::write_value;
+use super::expanded::write_where;
 use super::kernel::ternary;
 use crate::dtype::{Bool, DType, Element};
 use crate::error::{Error, Result};
@@ -29,7 +29,7 @@ impl Tensor {
     }
 
     /// Zero where `mask`, of a shape that broadcasts to this one, is false.
-    fn kept_where(&self, mask: &Tensor) -> Result<Tensor> {
+    pub(crate) fn kept_where(&self, mask: &Tensor) -> Result<Tensor> {
         let x = self;
         let zero = Tensor::zeroed("where", &[], x.dtype())?;
         let y = crate::dispatch_all!(x.dtype(), "where", T => ternary::<T, Bool, T, T>("where", x, mask, &zero, #[inline(always)] |old, m, new| {
@@ -121,7 +121,7 @@ impl Tensor {
     /// Writes `value`, which may be one of its own elements, where `mask` is true; see `masked_fill`.
     fn masked_fill_<'py>(slf: Bound<'py, Self>, mask: &Tensor, value: Operand) -> PyResult<Bound<'py, Self>> {
         mask.check_overlap(&slf.borrow())?;
-        write_value("masked_fill_", &slf.borrow(), &value, |x, value| x.masked_fill(mask, value))?;
+        write_where("masked_fill_", &slf.borrow(), &value, |x, value| x.masked_fill(mask, value))?;
         Ok(slf)
     }
 

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::kernels::{gather, without_interpreter};
 use crate::layout::{Shape, broadcast_shapes};
 use crate::storage::Access;
+use crate::tape::mode::is_forward;
 use crate::tape::sample::Maps;
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -278,13 +279,24 @@ impl Tensor {
             } else {
                 g.with_places(op, &places, &Tensor::zeroed(op, &[], dtype)?, false)
             },
-            values: |g| g.taken("index", &places2)
+            values: |g| {
+                let part = g.taken("index", &places2)?;
+                // Along tangents a place has but the value written last.
+                if accumulate || !is_forward() {
+                    return Ok(part);
+                }
+                part.where_last(|numbers| {
+                    let y = Tensor::zeroed(op, g.shape(), DType::I64)?;
+                    y.put_places(&places2, numbers, false)?;
+                    y.taken(op, &places2)
+                })
+            }
         })
         .map(|y| if ["index_copy", "put"].contains(&op) { y.watching_if_followed(values) } else { y })
     }
 
     /// Writes values at the places of this memory, or adds them. Not recorded.
-    fn put_places(&self, places: &Places, values: &Tensor, accumulate: bool) -> Result<()> {
+    pub(crate) fn put_places(&self, places: &Places, values: &Tensor, accumulate: bool) -> Result<()> {
         let y = self;
         let shape = places.result_shape(y.shape());
         if broadcast_shapes("index_put", &shape, values.shape()).ok().as_ref() != Some(&shape) {
@@ -323,12 +335,12 @@ impl Tensor {
         Ok(())
     }
 
-    /// Adds `x`, of the same shape and dtype, to this memory, element by element in order: places may coincide.
-    pub(crate) fn add_one_by_one(&self, x: &Tensor) -> Result<()> {
+    /// Writes (or adds) `x`, of the same shape and dtype, to this memory, element by element in order: places may coincide.
+    pub(crate) fn put_one_by_one(&self, x: &Tensor, accumulate: bool) -> Result<()> {
         let size = self.dtype().size() as isize;
         let values = crate::tape::without_recording(|| x.detached(false).contiguous())?;
         let inner = gather::Nest::new(self.shape().iter().zip(self.strides()).map(|(&n, &s)| (n, s * size)));
-        self.put_at(&gather::Places { outer: gather::Nest::default(), list: &[0], inner }, &values, true)
+        self.put_at(&gather::Places { outer: gather::Nest::default(), list: &[0], inner }, &values, accumulate)
     }
 
     /// Fails unless this can be a list of places: int64 or int32.

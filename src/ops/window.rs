@@ -420,6 +420,6 @@ impl Tensor {
             // Nothing has been added yet where places do not overlap.
             return self.write(x);
         }
-        self.add_one_by_one(x)
+        self.put_one_by_one(x, true)
     }
 }

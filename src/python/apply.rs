@@ -4,25 +4,23 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use crate::dtype::{Element, Scalar};
+use crate::dtype::Scalar;
 use crate::error::Result;
-use crate::storage::check_room;
+use crate::layout::Layout;
+use crate::tape::level::before_write;
 use crate::tape::view;
 use crate::tensor::Tensor;
 
-/// All elements in row-major order.
-fn numbers(x: &Tensor) -> Result<Vec<Scalar>> {
-    check_room::<[Scalar; 2]>(x.numel())?;
-    crate::dispatch_all!(x.dtype(), "apply_", T => Ok(x.to_vec::<T>()?.into_iter().map(Element::scalar).collect()))
-}
-
-/// Overwrites `x` with what `callable` answers for each of its elements and those of the others.
+/// Overwrites the elements of `x`, one after the other in row-major order, with what `callable` answers for each of them and those of
+/// the others. That counts as no write to `x`, as in torch.
 fn overwrite(op: &'static str, x: &Tensor, others: &[(&str, &Tensor)], callable: &Bound<'_, PyAny>) -> PyResult<()> {
     if x.is_shown() || others.iter().any(|(_, other)| other.is_shown()) {
         let text = format!("Can't call {op}() on Variable that requires grad. Use var.detach().{op}() instead.");
         return Err(PyRuntimeError::new_err(text));
     }
-    let mut columns = vec![numbers(x)?];
+    before_write(op, x)?;
+    view::check_inference(op, x)?;
+    let mut operands = vec![x.detached(false)];
     for &(name, other) in others {
         if other.dtype() != x.dtype() {
             let [wanted, got] = [x, other].map(|x| x.dtype().type_word());
@@ -30,17 +28,16 @@ fn overwrite(op: &'static str, x: &Tensor, others: &[(&str, &Tensor)], callable:
                 "{op}: expected torch.{wanted}Tensor for '{name}' (got torch.{got}Tensor)"
             )));
         }
-        columns.push(numbers(&other.expand_to(op, x.shape())?)?);
+        operands.push(other.detached(false).expand_to(op, x.shape())?);
     }
-    let answer = |place: usize| -> PyResult<Scalar> {
-        let arguments = PyTuple::new(callable.py(), columns.iter().map(|column| column[place]))?;
-        callable.call1(arguments)?.extract()
-    };
-    let answers: Vec<Scalar> = (0..x.numel()).map(answer).collect::<PyResult<_>>()?;
-    let result: Result<Tensor> = crate::dispatch_all!(x.dtype(), op, T => {
-        Tensor::from_slice::<T>(x.shape(), &answers.iter().map(|answer| answer.to::<T>()).collect::<Vec<T>>())
-    });
-    Ok(view::in_place(op, x, false, |_| result)?)
+    for place in 0..x.numel() {
+        let element = |x: &Tensor| x.with_layout(Layout { offset: x.layout().offset_of(place), ..Layout::contiguous(&[]) });
+        let elements: Vec<Tensor> = operands.iter().map(element).collect();
+        let numbers = elements.iter().map(Tensor::scalar).collect::<Result<Vec<_>>>()?;
+        let answer: Scalar = callable.call1(PyTuple::new(callable.py(), numbers)?)?.extract()?;
+        elements[0].fill(answer)?;
+    }
+    Ok(())
 }
 
 #[pymethods]

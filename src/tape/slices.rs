@@ -8,9 +8,9 @@ use super::mode::{self, ModeGuard};
 use super::node::{COPY_SLICES, Edge, Input, Node, Rules, freed, node_between, unpacked};
 use super::record::{JointDerivative, JointRule, Rule};
 use super::saved;
-use super::view::Base;
+use super::view::{Base, places_coincide};
 use crate::dtype::DType;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::tensor::Tensor;
 
@@ -76,6 +76,11 @@ impl Window {
 
     /// The base's gradient with another one in the place of that part.
     fn replaced(&self, g: &Tensor, part: &Tensor) -> Result<Tensor> {
+        if self.view.may_overlap() {
+            // As in the memory, of elements that share a place the one written last has it.
+            let last = part.parts_if(self.view_in_parts)?.where_last_in(&self.view)?.paired_if(self.view_in_parts)?;
+            return self.rest(g)? + self.embed(&last)?;
+        }
         // Nothing of the other is left, but it may have a history.
         if self.is_whole() && !g.requires_grad() {
             return self.embed(part);
@@ -150,6 +155,9 @@ impl JointDerivative for Within {
             Rules::Joint(rule) => rule.of_inputs(&[Some(part)], wanted, &result)?,
             Rules::Freed => return Err(freed(node)),
         };
+        if wanted[*place] && window.view.is_expanded() && !mode::is_forward() {
+            return Err(Error::Undefined(places_coincide(&window.view)));
+        }
         if wanted[*place]
             && let Some(of_view) = found.get_mut(*place)
         {

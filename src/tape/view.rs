@@ -168,9 +168,27 @@ pub fn in_place(
     others_require_grad: bool,
     f: impl FnOnce(&Tensor) -> Result<Tensor>,
 ) -> Result<()> {
-    let write = Write::begin(op, x, others_require_grad)?;
+    check_places(x)?;
+    let write = Write::begin(op, x, others_require_grad, true)?;
     let result = f(&write.operand)?;
-    write.finish(result)
+    write.finish(result, None)
+}
+
+/// The same where elements of `x` may share places: `f` computes of a copy what is recorded, `write` what is in the memory then.
+pub(crate) fn in_place_by(
+    op: &'static str,
+    x: &Tensor,
+    others_require_grad: bool,
+    f: impl FnOnce(&Tensor) -> Result<Tensor>,
+    write: impl Fn() -> Result<()>,
+) -> Result<()> {
+    let begun = Write::begin(op, x, others_require_grad, false)?;
+    // Which tangents are left depends on the order of the writes.
+    if begun.recorded_from.is_some() && super::mode::has_tangents() {
+        check_places(x)?;
+    }
+    let result = f(&begun.operand)?;
+    begun.finish(result, Some(&write))
 }
 
 /// What surrounds the computation of an in-place op: compiled once for all.
@@ -186,24 +204,26 @@ struct Write<'a> {
 }
 
 impl Write<'_> {
-    fn begin<'a>(op: &'static str, x: &'a Tensor, others_require_grad: bool) -> Result<Write<'a>> {
-        check_places(x)?;
+    fn begin<'a>(op: &'static str, x: &'a Tensor, others_require_grad: bool, may_reuse: bool) -> Result<Write<'a>> {
         Ok(if begin(op, x, others_require_grad)? {
             Write { op, x, operand: before_write_to(x)?, recorded_from: Some(next_id()), unrecorded: None }
         } else {
-            let operand = if is_captured_by_map(x) { x.kept() } else { x.reusing() };
+            let operand = if !may_reuse || is_captured_by_map(x) { x.kept() } else { x.reusing() };
             Write { op, x, operand, recorded_from: None, unrecorded: Some(ModeGuard::off()) }
         })
     }
 
-    fn finish(self, result: Tensor) -> Result<()> {
+    /// Writes the result, or what `write` writes, to the memory, and records it.
+    fn finish(self, result: Tensor, write: Option<&dyn Fn() -> Result<()>>) -> Result<()> {
         let Write { op, x, operand, recorded_from, unrecorded } = self;
         drop(unrecorded);
         x.check_result_fits(op, &result)?;
         before_value(op, x, &result)?;
         let Some(began) = recorded_from else {
-            if !(result.storage().same(x.storage()) && result.layout() == x.layout()) {
-                x.write(&result)?;
+            match write {
+                Some(write) => write()?,
+                None if result.storage().same(x.storage()) && result.layout() == x.layout() => {}
+                None => x.write(&result)?,
             }
             x.bump_version();
             return Ok(());
@@ -215,7 +235,7 @@ impl Write<'_> {
         let written = Written::computed(op, x, &operand, &result, began)?;
         // The op may have saved `x` as another operand.
         former::before_write(x)?;
-        x.write(&result)?;
+        write.map_or_else(|| x.write(&result), |write| write())?;
         x.bump_version();
         written.rebase(x);
         if let Some(node) = node {
@@ -411,12 +431,12 @@ pub fn overwrite(op: &'static str, x: &Tensor, value: &Tensor) -> Result<()> {
             node.check_usable()?;
         }
         let value = if value.storage().same(x.storage()) { value.copied()? } else { value };
-        x.write(&value)?;
+        x.write_in_turn(&value)?;
         x.bump_version();
         let name = if op == "fill_" { "fill.3_" } else { op };
         Written::instead(name, x, Some(written)).rebase(x);
     } else {
-        x.write(value)?;
+        x.write_in_turn(value)?;
         x.bump_version();
     }
     Ok(())
@@ -449,15 +469,21 @@ pub fn overwrite_with(op: &'static str, x: &Tensor, value: Scalar) -> Result<()>
 
 /// Fails if two elements of `x` share a place.
 pub fn check_places(x: &Tensor) -> Result<()> {
-    if x.layout().may_overlap() {
-        return runtime_error!(
-            "unsupported operation: more than one element of the written-to tensor refers to a single memory location \
-             (shape {:?}, strides {:?}). Please clone() the tensor before performing the operation.",
-            x.shape(),
-            x.strides()
-        );
-    }
-    Ok(())
+    if x.layout().may_overlap() { Err(Error::Runtime(places_coincide(x.layout()))) } else { Ok(()) }
+}
+
+/// The same for what is written to in turn: fails if `x` is expanded.
+pub fn check_unexpanded(x: &Tensor) -> Result<()> {
+    if x.layout().is_expanded() { Err(Error::Runtime(places_coincide(x.layout()))) } else { Ok(()) }
+}
+
+#[cold]
+pub(super) fn places_coincide(layout: &Layout) -> String {
+    format!(
+        "unsupported operation: more than one element of the written-to tensor refers to a single memory location \
+         (shape {:?}, strides {:?}). Please clone() the tensor before performing the operation.",
+        layout.shape, layout.strides
+    )
 }
 
 /// Fails if `x` is an inference tensor, which only inference mode may write to.
@@ -472,7 +498,7 @@ pub fn check_inference(op: &str, x: &Tensor) -> Result<()> {
 }
 
 /// Whether a write to `x` is to be recorded; fails if it must not be done.
-fn begin(op: &'static str, x: &Tensor, others_require_grad: bool) -> Result<bool> {
+pub(crate) fn begin(op: &'static str, x: &Tensor, others_require_grad: bool) -> Result<bool> {
     before_write(op, x)?;
     check_inference(op, x)?;
     let recorded = tape::is_recording() && x.dtype().is_inexact() && (x.requires_grad() || others_require_grad);
