@@ -149,7 +149,9 @@ impl fmt::Display for Error {
                  computation tracked by autograd. To work around this, you can make a clone to get a normal tensor and use it in \
                  autograd, or use `torch.no_grad()` instead of `torch.inference_mode()`.",
             ),
-            Error::NoDerivative { op } => write!(f, "{op}: has no derivative; detach its input if none is wanted"),
+            Error::NoDerivative { op } => {
+                write!(f, "derivative for aten::{op} is not implemented: detach its input if none is wanted")
+            }
             Error::Rule { op, input, cause } => {
                 write!(f, "{op}: the derivative for input {input} failed ({cause}); this is a bug of ferrograd, please report it")
             }

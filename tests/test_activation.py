@@ -105,6 +105,11 @@ def test_limits(name, dtype):
 IN_PLACE = ["relu", "relu6", "elu", "selu", "celu", "silu", "mish", "hardtanh", "hardswish", "hardsigmoid", "leaky_relu", "rrelu"]
 
 
+SELU = 1.0507009873554805
+# Exponential units: the factor of what is below 0, that of what is above, and minus their limit.
+UNITS = {"elu": (1, 1, 1), "celu": (1, 1, 1), "selu": (1, SELU, SELU * 1.6732632423543772)}
+
+
 @pytest.mark.parametrize("name", IN_PLACE)
 def test_in_place(name):
     function = getattr(F, name)
@@ -113,13 +118,33 @@ def test_in_place(name):
     z = (x * 1).view(3, 4)
     assert function(z.t(), inplace=True)._base is not None
     assert z.flatten().equal(want) and z.requires_grad
-    for found, wanted in zip(*[ferrograd.autograd.grad(y.sum(), x) for y in (z, want)]):
-        assert found.equal(wanted)
+    if name in UNITS:
+        # By the result: torch keeps no operand then.
+        factor, scale, limit = UNITS[name]
+        slope = ferrograd.where(want <= 0, factor * (want + limit), ferrograd.full_like(want, scale))
+        assert ferrograd.autograd.grad(z.sum(), x)[0].equal(slope.detach())
+    else:
+        assert ferrograd.autograd.grad(z.sum(), x)[0].equal(ferrograd.autograd.grad(want.sum(), x)[0])
     plain = x.detach().clone()
     assert function(plain, inplace=True) is plain and plain.equal(want)
     if hasattr(F, name + "_"):
         plain = x.detach().clone()
         assert getattr(F, name + "_")(plain) is plain and plain.equal(want)
+
+
+def test_exponential_units_in_place_far_below_zero_and_turned_upwards():
+    x = ferrograd.tensor([-500.0, -1.0, 2.0], dtype=ferrograd.float64, requires_grad=True)
+    for function in (F.elu, F.selu, F.celu):
+        grad = ferrograd.autograd.grad(function(x * 1, inplace=True).sum(), x, create_graph=True)[0]
+        assert grad[0] == 0 and grad[2] > 0
+        assert ferrograd.autograd.grad(function(x).sum(), x)[0][0] > 0
+        first, second = (ferrograd.autograd.grad(ferrograd.autograd.grad(function(z, inplace=i).sum(), x, create_graph=True)[0].sum(), x)[0]
+                         for z, i in ((x * 1, True), (x, False)))
+        np.testing.assert_allclose(first, second, atol=1e-12)
+    for function in (F.elu, F.celu):
+        y = function(x * 1, -1.0, inplace=True)
+        with pytest.raises(RuntimeError, match="In-place elu backward calculation is triggered with a negative slope"):
+            y.sum().backward()
 
 
 def test_nodes_of_in_place_forms():

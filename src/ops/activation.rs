@@ -4,7 +4,6 @@ use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, SQRT_2};
 
 use pyo3::prelude::*;
 
-use super::rectifier::saved_in_place;
 use crate::dtype::Scalar;
 use crate::error::{Error, Result};
 use crate::kernels::{complex, math};
@@ -293,7 +292,29 @@ fn exponential(op: &'static str, x: &Tensor, unit: Exponential) -> Result<Tensor
             if v < 0.0 { small } else { v * scale }
         })
     })?;
-    Ok(saved_in_place(op, vjp!(op, y, { x: |g| exponential_backward(g, &x, unit) })?))
+    if op.ends_with(".1") {
+        return vjp!(op, y, { x: |g, y| exponential_backward_by_result(g, y, unit) });
+    }
+    vjp!(op, y, { x: |g| exponential_backward(g, &x, unit) })
+}
+
+/// The same by the result y, as torch has it in place.
+fn exponential_backward_by_result(g: &Tensor, y: &Tensor, unit: Exponential) -> Result<Tensor> {
+    if unit.alpha < 0.0 {
+        return Err(Error::Undefined(
+            "In-place elu backward calculation is triggered with a negative slope which is not supported: what was below 0 is above \
+             it now. Call elu without inplace=True."
+                .into(),
+        ));
+    }
+    let (limit, scale) = (unit.alpha * unit.scale, unit.scale);
+    let z = float_zip_map!("elu_backward", g, y, move |g: T, y: T| {
+        if y <= 0.0 { g * unit.input_scale as T * (y + limit as T) } else { g * scale as T }
+    })?;
+    vjp!("elu_backward", z, {
+        g: |h| exponential_backward_by_result(h, &y, unit),
+        y: |h| ((h * &g)? * unit.input_scale)? * y.le(Scalar::Int(0).into())?
+    })
 }
 
 /// g times the derivative of an exponential unit at x, in one pass.

@@ -14,6 +14,7 @@ use crate::runtime_error;
 use crate::tape::level::before_write;
 use crate::tape::mode::is_inference;
 use crate::tape::view;
+use crate::tape::without_recording;
 use crate::tensor::Tensor;
 
 /// `name_(signature)(arguments) [tensors among them] |x| op;`: the signature as Python sees it, and the op's answer. A tensor may
@@ -104,7 +105,7 @@ pub(crate) fn in_place_if<'py>(
 impl Tensor {
     /// Copies `src`, broadcast and converted, into this memory.
     pub fn copy_from(&self, src: &Tensor) -> Result<()> {
-        view::check_places(self)?;
+        view::check_unexpanded(self)?;
         src.check_overlap(self)?;
         view::overwrite("copy_", self, src)
     }
@@ -166,6 +167,28 @@ fn resize(op: &'static str, x: &Bound<'_, Tensor>, shape: &[usize], format: Opti
     Ok(())
 }
 
+/// [`in_place`](view::in_place) for an op whose result has another shape, which the tensor, no view, gets with new memory.
+pub(crate) fn in_place_resizing(
+    op: &'static str,
+    x: &Bound<'_, Tensor>,
+    others_require_grad: bool,
+    f: impl FnOnce(&Tensor) -> Result<Tensor>,
+) -> PyResult<()> {
+    let before = x.borrow().clone();
+    if before.is_view() {
+        runtime_error!("{op}: a view cannot get another shape than {:?}", before.shape())?;
+    }
+    let recorded = view::begin(op, &before, others_require_grad)?;
+    let result = if recorded { f(&before.copied()?.with_meta_of(&before))? } else { without_recording(|| f(&before.kept()))? };
+    let _old = show(x, &result.detached(false).to_dtype(before.dtype())?)?;
+    let x = &x.borrow();
+    x.set_version(before.version() + 1);
+    if recorded {
+        view::follow(x, &result);
+    }
+    Ok(())
+}
+
 #[pymethods]
 impl Tensor {
     /// Copies the elements of `src`, a tensor that must broadcast to this shape, converting them to this dtype.
@@ -186,7 +209,10 @@ impl Tensor {
     fn fill_<'py>(slf: Bound<'py, Self>, value: Operand) -> PyResult<Bound<'py, Self>> {
         match value {
             Operand::Number(value) => slf.borrow().fill_with(value)?,
-            Operand::Tensor(value) if value.rank() == 0 => view::overwrite("fill_", &slf.borrow(), &value)?,
+            Operand::Tensor(value) if value.rank() == 0 => {
+                view::check_unexpanded(&slf.borrow())?;
+                view::overwrite("fill_", &slf.borrow(), &value)?;
+            }
             Operand::Tensor(value) => {
                 runtime_error!("fill_ only supports 0-dimension value tensor but got tensor with {} dimensions.", value.rank())?
             }

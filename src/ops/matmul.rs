@@ -3,6 +3,7 @@
 
 use pyo3::prelude::*;
 
+use super::inplace::in_place_resizing;
 use crate::dtype::{DType, Kind, Scalar};
 use crate::error::{Error, Result};
 use crate::kernels::matmul::{MatMut, MatRef, Product, gemm, gemm_batched};
@@ -10,6 +11,7 @@ use crate::kernels::without_interpreter;
 use crate::layout::{Shape, broadcast_shapes};
 use crate::runtime_error;
 use crate::storage::Access;
+use crate::tape::view::in_place;
 use crate::tape::{kept, without_recording};
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -503,8 +505,28 @@ in_place! {
     baddbmm_(batch1, batch2, *, beta=Scalar::Int(1), alpha=Scalar::Int(1))
         (batch1: &Tensor, batch2: &Tensor, beta: Scalar, alpha: Scalar)
         [batch1 any, batch2 any] |x| x.kept().baddbmm(batch1, batch2, beta, alpha);
-    /// In place; see `addbmm`.
-    addbmm_(batch1, batch2, *, beta=Scalar::Int(1), alpha=Scalar::Int(1))
-        (batch1: &Tensor, batch2: &Tensor, beta: Scalar, alpha: Scalar)
-        [batch1 any, batch2 any] |x| x.kept().addbmm(batch1, batch2, beta, alpha);
+}
+
+#[pymethods]
+impl Tensor {
+    /// In place; see `addbmm`. A tensor that broadcasts to the result is resized.
+    #[pyo3(signature = (batch1, batch2, *, beta=Scalar::Int(1), alpha=Scalar::Int(1)))]
+    fn addbmm_<'py>(
+        slf: Bound<'py, Self>,
+        batch1: &Tensor,
+        batch2: &Tensor,
+        beta: Scalar,
+        alpha: Scalar,
+    ) -> PyResult<Bound<'py, Self>> {
+        let f = |x: &Tensor| x.kept().addbmm(batch1, batch2, beta, alpha);
+        let on_tape = batch1.requires_grad() || batch2.requires_grad();
+        check_batches("addbmm", batch1, batch2)?;
+        let x = slf.borrow().clone();
+        if x.shape() == [batch1.shape()[1], batch2.shape()[2]] {
+            in_place("addbmm_", &x, on_tape, f)?;
+        } else {
+            in_place_resizing("addbmm_", &slf, on_tape, f)?;
+        }
+        Ok(slf)
+    }
 }

@@ -191,6 +191,10 @@ impl Tensor {
 impl Tensor {
     /// The n-th derivative of `digamma`.
     pub fn polygamma_of(&self, n: i64) -> Result<Tensor> {
+        self.polygamma_as("polygamma", n)
+    }
+
+    fn polygamma_as(&self, op: &'static str, n: i64) -> Result<Tensor> {
         let x = self;
         if n == 0 {
             return x.digamma();
@@ -199,7 +203,7 @@ impl Tensor {
             return runtime_error!("polygamma: n must not be negative, got {n}");
         }
         let y = float_map!("polygamma", x, move |v: T| special::polygamma(n, v))?;
-        vjp!("polygamma", y, { x: |g| g * x.polygamma_of(n + 1) })
+        vjp!(op, y, { x: |g| g * x.polygamma_of(n + 1) })
     }
 }
 
@@ -238,5 +242,5 @@ in_place! {
     /// In place; see `logit`.
     logit_(eps=None)(eps: Option<f64>) [] |x| x.logit(eps);
     /// In place; see `polygamma`.
-    polygamma_(n)(n: i64) [] |x| x.polygamma_of(n);
+    polygamma_(n)(n: i64) [] |x| x.polygamma_as("polygamma.1", n);
 }

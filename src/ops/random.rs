@@ -275,12 +275,18 @@ impl Tensor {
     /// Runs `fill` on this memory, or on a copy of the same order that then replaces it on the tape.
     fn random_in_place(&self, op: &'static str, node: &'static str, fill: impl FnOnce(&Tensor) -> Result<()>) -> Result<()> {
         samples::check_in_place(op, self, None)?;
-        self.filled_in_place(op, node, fill)
+        self.filled_in_place(op, node, None, fill)
     }
 
     /// The same after the check that there is room.
-    fn filled_in_place(&self, op: &'static str, node: &'static str, fill: impl FnOnce(&Tensor) -> Result<()>) -> Result<()> {
-        in_place(op, self, false, |x| {
+    fn filled_in_place(
+        &self,
+        op: &'static str,
+        node: &'static str,
+        parameter: Option<&Tensor>,
+        fill: impl FnOnce(&Tensor) -> Result<()>,
+    ) -> Result<()> {
+        in_place(op, self, parameter.is_some_and(Tensor::requires_grad), |x| {
             let y = if samples::is_of_same(x) {
                 // What is the same for all samples lies in memory of its own.
                 Tensor::uninitialized(op, x.shape(), x.dtype())?
@@ -290,7 +296,10 @@ impl Tensor {
                 x.empty_like(x.dtype(), MemoryFormat::Preserve)?
             };
             fill(&y)?;
-            vjp!(node, y, { x: |g| g.as_zeros() })
+            match parameter {
+                Some(p) => vjp!(node, y, { x: |g| g.as_zeros(), p: |g| g.as_zeros() }),
+                None => vjp!(node, y, { x: |g| g.as_zeros() }),
+            }
         })
     }
 
@@ -307,7 +316,11 @@ impl Tensor {
 
     /// `random_`, for Rust callers: over the full range without bounds, up to the largest value without an upper one.
     pub fn random_in_place_between(&self, low: Option<i64>, high: Option<i64>, source: &Source) -> Result<()> {
-        let name = if low.is_some() || high.is_some() { "random" } else { "random.2" };
+        let name = match (low, high) {
+            (Some(_), _) => "random",
+            (None, Some(_)) => "random.1",
+            (None, None) => "random.2",
+        };
         self.random_in_place("random_", name, |y| match (low, high) {
             (None, None) => y.fill_whole(source),
             (Some(low), None) => y.fill_integers_from(low, source),
@@ -323,7 +336,7 @@ impl Tensor {
     /// `bernoulli_` with a tensor of probabilities, for Rust callers.
     pub fn bernoulli_from_in_place(&self, p: &Tensor, source: &Source) -> Result<()> {
         samples::check_in_place("bernoulli_", self, Some(p))?;
-        self.filled_in_place("bernoulli_", "bernoulli.1", |y| y.fill_bernoulli_from(p, source))
+        self.filled_in_place("bernoulli_", "bernoulli.1", Some(p), |y| y.fill_bernoulli_from(p, source))
     }
 
     /// `exponential_`, for Rust callers.
@@ -384,6 +397,15 @@ impl Tensor {
         vjp!("bernoulli", y, { x: |g| g * 0.0 })
     }
 
+    /// Zeros and ones in the shape of this tensor, ones with probability `p`.
+    pub fn bernoulli_alike(&self, p: f64, source: &Source) -> Result<Tensor> {
+        let x = self;
+        samples::check_parameters(&[x])?;
+        let y = Tensor::uninitialized("bernoulli", x.shape(), x.dtype())?;
+        y.fill_bernoulli(p, source)?;
+        vjp!("=NotImplemented", y, { x: |_g| Err(Error::NoDerivative { op: "bernoulli" }) })
+    }
+
     /// Poisson numbers of the rates in this tensor.
     pub fn poisson_drawn(&self, source: &Source) -> Result<Tensor> {
         let x = self;
@@ -417,7 +439,12 @@ impl Tensor {
         let off_tape = |x: &Tensor| if x.is_number() { x.clone() } else { x.detached(false) };
         let scaled = if std.is_number() { y } else { y.mul(&off_tape(std))? };
         let y = scaled.add(&off_tape(mean))?.to_dtype(dtype)?;
-        vjp!("normal", y, { mean: |g| g * 0.0, std: |g| g * 0.0 })
+        let name = match (mean.is_number(), std.is_number()) {
+            (false, true) => "normal.1",
+            (true, false) => "normal.2",
+            _ => "normal.3",
+        };
+        vjp!(name, y, { mean: |g| g.as_zeros(), std: |g| g.as_zeros() })
     }
 
     /// Exponential numbers, drawn in the order of the memory of a tensor like this one. Torch shows a batch of rows as a matrix before.

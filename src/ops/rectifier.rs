@@ -139,7 +139,7 @@ fn prelu_backward(g: &Tensor, x: &Tensor, w: &Tensor) -> Result<Tensor> {
 }
 
 /// The result of an op whose in-place form, for which the name ends in ".1", is differentiated by its result in torch.
-pub(super) fn saved_in_place(op: &str, y: Tensor) -> Tensor {
+fn saved_in_place(op: &str, y: Tensor) -> Tensor {
     if op.ends_with(".1") { y.watching_itself() } else { y }
 }
 

@@ -172,7 +172,17 @@ impl Tensor {
         let (along2, dtype) = (along.clone(), x.dtype());
         vjp!(op, y, {
             x: |g| g.scattered_along(op, &along, &Tensor::zeroed(op, &[], dtype)?, false),
-            values: |g| g.gathered_along(&along2)
+            values: |g| {
+                let part = g.gathered_along(&along2)?;
+                // Along tangents a place has but the value written last.
+                if !is_forward() {
+                    return Ok(part);
+                }
+                part.where_last(|numbers| {
+                    let y = Tensor::zeroed(op, g.shape(), DType::I64)?;
+                    y.scattered_along(op, &along2, numbers, false)?.gathered_along(&along2)
+                })
+            }
         })
     }
 
@@ -449,8 +459,11 @@ impl Tensor {
             Some("multiply") => Reduce::Prod,
             Some(_) => return runtime_error!("scatter: reduce argument must be either add or multiply."),
         };
+        let none = || Err(Error::NoDerivative { op: "scatter" });
         self.scatter_by(op, dim, index, &src, |x, along, values| {
-            x.reduced_along("scatter_reduce", along, &values.expand_to("scatter", &along.shape)?, reduce, true)
+            let wide = values.expand_to("scatter", &along.shape)?;
+            let y = without_recording(|| x.reduced_along("scatter_reduce", along, &wide, reduce, true))?;
+            vjp!("=NotImplemented", y, { x: |_g| none(), values: |_g| none() })
         })
     }
 

@@ -3,9 +3,10 @@
 use pyo3::prelude::*;
 
 use super::kernel::promoted_float;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernels::{complex, map, math};
 use crate::tape::mode::is_forward;
+use crate::tape::without_recording;
 use crate::tensor::Tensor;
 use crate::vjp;
 
@@ -152,6 +153,13 @@ pub(crate) fn tanh_backward(g: &Tensor, y: &Tensor) -> Result<Tensor> {
     vjp!("tanh_backward", z, { g: |h| tanh_backward(h, &y.conj()?), y: |h| (h.conj()? * &g)? * (y.conj()? * -2.0) })
 }
 
+/// An op in place as `node`, which fails to run.
+fn undifferentiated(x: &Tensor, op: &'static str, node: &'static str, f: fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    let y = without_recording(|| f(x))?;
+    let text = format!("the derivative for 'inplace version of {op}' is not implemented.");
+    vjp!(node, y, { x: |_g| Err(Error::NotImplemented(text.clone())) })
+}
+
 /// 1 / √(x² - 1); of complex numbers on the branch of `acosh`.
 fn acosh_slope(x: &Tensor) -> Result<Tensor> {
     if x.dtype().is_complex() { (x + 1.0)?.rsqrt()? * (x - 1.0)?.rsqrt() } else { ((x * x)? - 1.0)?.rsqrt() }
@@ -168,7 +176,16 @@ fn inverse_square(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 
 in_place! {
     sin_ sin, cos_ cos, tan_ tan, asin_ asin, acos_ acos, atan_ atan,
-    sinh_ sinh, cosh_ cosh, tanh_ tanh, asinh_ asinh, acosh_ acosh, atanh_ atanh,
+    sinh_ sinh, cosh_ cosh, tanh_ tanh,
+}
+
+in_place! {
+    /// In place; see `asinh`. Derivative: none, as in torch.
+    asinh_()() [] |x| undifferentiated(x, "asinh", "asinh.1", Tensor::asinh);
+    /// In place; see `acosh`. Derivative: none, as in torch.
+    acosh_()() [] |x| undifferentiated(x, "acosh", "acosh.1", Tensor::acosh);
+    /// In place; see `atanh`. Derivative: none, as in torch.
+    atanh_()() [] |x| undifferentiated(x, "atanh", "atanh.1", Tensor::atanh);
 }
 
 in_place! {

@@ -15,7 +15,6 @@ use crate::fork::Mutex;
 use crate::ops::arguments::{Dims, MemoryFormat, Operand, Whole};
 use crate::ops::default_dtype;
 use crate::ops::random::Source;
-use crate::ops::samples;
 use crate::random::Generator;
 use crate::tensor::Tensor;
 
@@ -485,12 +484,7 @@ impl Tensor {
         let source = source(generator.as_ref());
         let Some(p) = p else { return Ok(self.bernoulli_drawn(&source)?) };
         match p {
-            Operand::Number(p) => {
-                samples::check_parameters(&[self])?;
-                let y = Tensor::uninitialized("bernoulli", self.shape(), self.dtype())?;
-                y.fill_bernoulli(p.to_f64(), &source)?;
-                Ok(y)
-            }
+            Operand::Number(p) => Ok(self.bernoulli_alike(p.to_f64(), &source)?),
             Operand::Tensor(p) => {
                 let y = self.empty_like(self.dtype(), MemoryFormat::Contiguous)?;
                 y.bernoulli_from_in_place(&p, &source)?;

@@ -449,10 +449,13 @@ fn is_broadcast_of(wide: &[usize], narrow: &[usize]) -> bool {
 
 fn rule_error(node: &Arc<Node>, input: usize, cause: Error) -> Error {
     match cause {
-        Error::NoDerivative { .. } | Error::NotImplemented(_) if mode::is_forward() => Error::NotImplemented(format!(
-            "Trying to use forward AD with {} that does not support it because it has not been implemented yet.",
-            node.op.split('.').next().unwrap_or_default().trim_start_matches(EXACT_NAME)
-        )),
+        Error::NoDerivative { .. } | Error::NotImplemented(_) if mode::is_forward() => {
+            let op = if let Error::NoDerivative { op } = cause { op } else { node.op.split('.').next().unwrap_or_default() };
+            let op = op.trim_start_matches(EXACT_NAME);
+            Error::NotImplemented(format!(
+                "Trying to use forward AD with {op} that does not support it because it has not been implemented yet."
+            ))
+        }
         // What the user did or asked for, and exceptions of the user's own code, pass as they are.
         Error::Modified { .. }
         | Error::Outgrown { .. }

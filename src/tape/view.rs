@@ -256,6 +256,13 @@ fn before_write_to(x: &Tensor) -> Result<Tensor> {
     })
 }
 
+/// Gives `x`, which is no view, the history of a result that it shows now.
+pub(crate) fn follow(x: &Tensor, result: &Tensor) {
+    if let Some((node, output)) = result.edge().node() {
+        Written { node, output, dtype: x.dtype(), place: 0 }.rebase(x);
+    }
+}
+
 /// What is written to a tensor: the output of a node.
 pub(super) struct Written {
     node: Arc<Node>,
