@@ -247,9 +247,21 @@ def test_data_of_another_shape():
 
 
 def test_data_of_another_dtype():
-    """Rules go on with what was saved."""
-    x = leaf(1, 2)
+    """Rules go on with data of another precision, also of a shape that broadcasts, and else with what was saved."""
+    for data, wanted in (
+        (ferrograd.tensor([7.0, 8.0]), [14, 16]),
+        (ferrograd.tensor([7.0]), [14, 14]),
+        (ferrograd.tensor(3.0, dtype=ferrograd.float64), [6, 6]),
+        (ferrograd.tensor([7, 8 + 1j]), [2, 4]),
+    ):
+        x = leaf(1, 2)
+        h = x * 1
+        y = (h * h).sum()
+        h.data = data
+        assert gradient(y, x) == wanted
     h = x * 1
     y = (h * h).sum()
-    h.data = ferrograd.tensor([7.0, 8.0])
-    assert gradient(y, x) == [2, 4]
+    h.data = ferrograd.tensor([7.0])
+    h.add_(1)
+    with pytest.raises(RuntimeError):
+        y.backward()

@@ -28,7 +28,8 @@ pub(super) struct Saved {
 
 /// An input that a rule holds. To read it is to read what the tensor shows then: it may have been given other data (`x.data = y`).
 ///
-/// Rules count on shape and dtype: with data of another shape reading fails, with those of another dtype they go on with what was saved.
+/// Rules count on shape and dtype: data of another precision are converted, those of a shape that broadcasts expanded. With others of
+/// another shape reading fails, with those of another dtype they go on with what was saved.
 pub struct SavedInput {
     tensor: Tensor,
     /// With the data given since, if it has been read.
@@ -59,10 +60,14 @@ impl SavedInput {
             return later;
         }
         let later = self.tensor.with_data_of(given);
+        let later = later.outgrown(false);
         let tensor = match (later.shape() == self.tensor.shape(), later.dtype() == self.tensor.dtype()) {
-            (true, true) => later.outgrown(false),
-            (false, _) if !self.tensor.saved.is_some_and(|saved| saved.outgrown) => self.tensor.clone().outgrown(true),
-            _ => return &self.tensor,
+            (true, true) => later,
+            (same_shape, _) => match later.fitted_to(&self.tensor) {
+                Some(fitted) => fitted,
+                None if same_shape || self.tensor.saved.is_some_and(|saved| saved.outgrown) => return &self.tensor,
+                None => self.tensor.clone().outgrown(true),
+            },
         };
         self.later.get_or_init(|| Box::new(SavedInput { tensor, later: OnceLock::new() }))
     }
@@ -151,6 +156,14 @@ impl Tensor {
 
     fn with_data_of(&self, given: &Given) -> Tensor {
         Tensor { body: given.lock().clone(), ..self.clone() }
+    }
+
+    /// These data in the shape and dtype of those that were saved, if they broadcast and only the precision is another.
+    fn fitted_to(&self, saved: &Tensor) -> Option<Tensor> {
+        if !(self.dtype().is_float() && saved.dtype().is_float()) || self.check_saved().is_err() {
+            return None;
+        }
+        self.to_dtype(saved.dtype()).and_then(|x| x.expand_to("backward", saved.shape())).ok()
     }
 
     fn outgrown(self, outgrown: bool) -> Tensor {
