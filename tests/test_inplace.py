@@ -838,8 +838,26 @@ def test_windows_that_overlap_are_written_to_in_turn():
     windows(x).index_put_([ROW_INDEX], values)
     kept, written = ferrograd.autograd.grad((x * ferrograd.arange(6.0)).sum(), [start, values])
     assert written.tolist() == [[2, 3, 4, 5], [0, 1, 2, 3]] and kept.tolist() == [0, 0, 0, 0, 4, 0]
+    # What works on one element after the other changes a place as often as it shows.
+    x = ferrograd.zeros(6)
+    windows(x).add_(1)
+    assert x.tolist() == [1, 2, 3, 3, 2, 1]
+    x = ferrograd.ones(6)
+    windows(x).mul_(ferrograd.tensor([[1.0], [2.0], [3.0]]))
+    assert x.tolist() == [1, 2, 6, 6, 6, 3]
+    x = ferrograd.ones(6).expand(2, 6).unfold(1, 2, 4)
     with pytest.raises(RuntimeError, match=SHARED):
-        windows(x).add_(1)
+        x.add_(1)
+    for write in (
+        lambda x: x.addmm_(ferrograd.ones(3, 2), ferrograd.ones(2, 4)),
+        lambda x: x.cumsum_(0),
+        lambda x: x.add_(COUNTED(4)),
+        lambda x: x.uniform_(),
+    ):
+        x = ferrograd.arange(6.0)
+        with pytest.raises(RuntimeError, match=SHARED):
+            write(windows(x))
+        assert x.equal(ferrograd.arange(6.0))
 
 
 def test_real_conjugates_in_place_stay_as_they_are_wherever_they_lie():

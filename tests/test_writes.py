@@ -101,6 +101,11 @@ REFUSED = {
     "combinations": (lambda x: ferrograd.combinations(x), [V], [0]),
     "softmax_backward": (lambda g, y: aten._softmax_backward_data(g, y, 0, g.dtype), [V, CONSTANT], [0, 1]),
     "log_softmax_backward": (lambda g, y: aten._log_softmax_backward_data(g, y, 0, g.dtype), [V, CONSTANT], [0, 1]),
+    "native_dropout_backward": (
+        lambda g, m: aten.native_dropout_backward(g, m, 2.0),
+        [V, lambda: whole(True, False, True)],
+        [0, 1],
+    ),
     "segment_reduce": (lambda x, n: ferrograd.segment_reduce(x, "sum", lengths=n), [V, lambda: whole(1, 2)], [0, 1, "y"]),
     "masked_index": (
         lambda x, m, i: ferrograd._unsafe_masked_index(x, m, [i], 0),

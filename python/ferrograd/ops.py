@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import ferrograd
 from ferrograd import _C
-from ferrograd._C import _nn
+from ferrograd._C import _autograd, _nn
 from ferrograd._checks import check_tensor
 
 
@@ -64,7 +64,7 @@ class OpOverloadPacket:
 
 def native_dropout_backward(grad_output, mask, scale):
     """The gradient of `native_dropout`: what the mask has kept, times `scale`."""
-    return grad_output * mask * scale
+    return _autograd._saving(grad_output * mask * scale, [grad_output], False)
 
 
 def slice(input, dim=0, start=None, end=None, step=1):

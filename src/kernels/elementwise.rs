@@ -89,6 +89,28 @@ pub unsafe fn run(shape: &[usize], args: &[Arg<'_>], body: Run<'_>) {
     par::for_even_ranges(nest.numel, BLOCK, GRAIN, &|range| nest.range(range.start, range.end, body));
 }
 
+/// The same for an output whose elements may share places, on one thread and for one element at a time: those that share a place
+/// change it in turn. `order` has the dims, the innermost first.
+///
+/// # Safety
+/// As [`run`], but for the places of the output and what has the same places.
+pub unsafe fn run_one_by_one(shape: &[usize], args: &[Arg<'_>], order: &[usize], body: Loop<'_>) {
+    let strides: SmallVec<[Strides; MAX_ARGS]> = args.iter().map(|arg| arg.layout.expand_strides(shape)).collect();
+    let mut ptrs = [std::ptr::null_mut(); MAX_ARGS];
+    for number in 0..shape.iter().product() {
+        for ((arg, strides), ptr) in args.iter().zip(&strides).zip(&mut ptrs) {
+            let mut rest: usize = number;
+            let mut offset = 0;
+            for &d in order {
+                offset += (rest % shape[d]) as isize * strides[d];
+                rest /= shape[d];
+            }
+            *ptr = arg.start.wrapping_offset(offset * arg.size as isize);
+        }
+        body(&ptrs, 1);
+    }
+}
+
 /// The common case of few elements that lie side by side, or one that stands for all, in which everything else here
 /// would take longer than the loop itself. Whether it is that case.
 ///

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::batch_order;
 use crate::dtype::{C64, C128, DType, Element, Promotion, Scalar};
 use crate::error::{Error, Result};
-use crate::kernels::elementwise::{Arg, BLOCK, Loop, MAX_ARGS, Run, run};
+use crate::kernels::elementwise::{Arg, BLOCK, Loop, MAX_ARGS, Run, run, run_one_by_one};
 use crate::kernels::{map, without_interpreter};
 use crate::layout::{Shape, Strides, broadcast_shapes, copy_of};
 use crate::storage::Access;
@@ -314,6 +314,12 @@ fn run_on(y: &Tensor, fresh: bool, inputs: &[&Tensor], body: Run<'_>) {
     }
     let args = &args[..=inputs.len()];
     let _access = Access::new(&storages[1..=inputs.len()], if fresh { &[] } else { &storages[..1] });
+    if !fresh && !y.is_contiguous() && y.layout().may_overlap() {
+        let strides: SmallVec<[_; 4]> = args.iter().map(|arg| arg.layout.expand_strides(y.shape())).collect();
+        let order = order_like(y.shape(), &strides);
+        // SAFETY: as below.
+        return without_interpreter(y.numel(), || unsafe { run_one_by_one(y.shape(), args, &order, body.each) });
+    }
     // SAFETY: all are locked and valid for the shape; the output overlaps no input but where it is the input.
     without_interpreter(y.numel(), || unsafe { run(y.shape(), args, body) });
 }

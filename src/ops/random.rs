@@ -14,7 +14,7 @@ use crate::random::{self, Generator, Real};
 use crate::runtime_error;
 use crate::storage::Access;
 use crate::tape::sample::made_of;
-use crate::tape::view::in_place;
+use crate::tape::view::{check_places, in_place};
 use crate::tensor::Tensor;
 use crate::vjp;
 
@@ -286,6 +286,8 @@ impl Tensor {
         parameter: Option<&Tensor>,
         fill: impl FnOnce(&Tensor) -> Result<()>,
     ) -> Result<()> {
+        // Numbers are drawn in another order than torch's loops have for places that coincide.
+        check_places(self)?;
         in_place(op, self, parameter.is_some_and(Tensor::requires_grad), |x| {
             let y = if samples::is_of_same(x) {
                 // What is the same for all samples lies in memory of its own.
