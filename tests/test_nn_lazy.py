@@ -81,6 +81,15 @@ def test_functions_refuse_what_has_no_shape(kind):
         lambda: ferrograd.stack((u, u)),
         lambda: u == u,
         lambda: bool(u),
+        lambda: nn.functional.relu(u),
+        lambda: nn.functional.linear(ferrograd.ones(2, 3), u),
+        lambda: nn.functional.linear(ferrograd.ones(2, 3), ferrograd.ones(2, 3), u),
+        lambda: nn.functional.conv1d(ferrograd.ones(1, 1, 3), u),
+        lambda: nn.functional.embedding(ferrograd.tensor([0]), u),
+        lambda: nn.functional.layer_norm(x, (2,), u),
+        lambda: ferrograd.zeros_like(u),
+        lambda: ferrograd.rand_like(u),
+        lambda: x.clone().add_(u),
     ):
         with pytest.raises(ValueError, match="Attempted to use an uninitialized parameter in "):
             call()

@@ -71,6 +71,7 @@ impl Tensor {
 
     /// A tensor of this shape with arbitrary contents.
     pub fn empty_like(&self, dtype: DType, format: MemoryFormat) -> Result<Tensor> {
+        self.check_there()?;
         let y = Tensor::uninitialized_strided("empty_like", self.shape(), self.strides_in(format)?, dtype)?;
         y.note_sample_of(self.sample_of());
         if format == MemoryFormat::Preserve || !self.samples().in_front() {

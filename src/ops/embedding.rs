@@ -111,6 +111,7 @@ fn counts_of_bags(places: &[usize], rows: usize) -> Result<Vec<u32>> {
 
 /// What both ops ask of their arguments.
 fn check(op: &str, weight: &Tensor, indices: &Tensor, sparse: bool) -> Result<()> {
+    weight.check_there()?;
     if weight.rank() != 2 {
         return runtime_error!("{op}: 'weight' must be 2-d, but has {} dims", weight.rank());
     }

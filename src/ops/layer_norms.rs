@@ -287,6 +287,7 @@ fn rows(op: &str, x: &Tensor, normalized_shape: &[isize], parameters: &[(&str, O
     }
     let is_shape = |shape: &[usize]| shape.iter().map(|&size| size as isize).eq(normalized_shape.iter().copied());
     for (name, parameter) in parameters {
+        parameter.map_or(Ok(()), Tensor::check_there)?;
         if let Some(parameter) = parameter.filter(|parameter| !is_shape(parameter.shape())) {
             return runtime_error!(
                 "{op}: Expected {name} to be of same shape as normalized_shape, but got {name} of shape {:?} and normalized_shape = \

@@ -469,6 +469,8 @@ fn unfolded(product: &Tensor, shape: &[usize]) -> Result<Tensor> {
 #[pyfunction]
 #[pyo3(signature = (input, weight, bias=None))]
 pub fn linear(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    weight.check_there()?;
+    bias.map_or(Ok(()), Tensor::check_there)?;
     if weight.rank() > 2 {
         return runtime_error!("linear: expected a weight of at most 2 dimensions, but got one of {}", weight.rank());
     }

@@ -99,6 +99,11 @@ impl Tensor {
         instance_of(cls, super::data::leaf(x, require_grad)?)
     }
 
+    /// Says whether this is a parameter that has no shape yet, which ops refuse.
+    fn _set_missing(&mut self, is_missing: bool) {
+        self.set_missing(is_missing);
+    }
+
     /// A view of all of it, as an instance of a subclass.
     fn as_subclass<'py>(&self, cls: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyAny>> {
         instance_of(cls, self.get(&[])?)

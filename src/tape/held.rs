@@ -19,6 +19,8 @@ pub enum Role {
     Output(u8),
     /// Anything else.
     Other,
+    /// None: a parameter that has no shape yet, and must not be read.
+    Missing,
 }
 
 impl Role {

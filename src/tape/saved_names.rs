@@ -147,7 +147,7 @@ pub fn name_of(node: &Node, role: Role, other: usize) -> &'static str {
     let (list, place) = match role {
         Role::Operand(place) => (names.operands, place as usize),
         Role::Output(place) => (names.outputs, place as usize),
-        Role::Other => (names.others, other),
+        Role::Other | Role::Missing => (names.others, other),
     };
     list.get(place).copied().unwrap_or(NAMELESS)
 }

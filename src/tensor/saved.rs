@@ -188,6 +188,7 @@ impl Tensor {
     #[inline]
     pub fn check_saved(&self) -> Result<()> {
         let Some(saved) = self.saved else { return Ok(()) };
+        self.check_there()?;
         if saved.former && mode::is_forward() {
             return Ok(());
         }
@@ -200,6 +201,21 @@ impl Tensor {
             (Some((node, output)), Role::Operand(_) | Role::Other) if !mode::is_forward() => node.check_attached(*output),
             _ => Ok(()),
         }
+    }
+
+    /// Fails if this is a parameter that has no shape yet: for ops that look at shapes before they read.
+    #[inline]
+    pub fn check_there(&self) -> Result<()> {
+        match self.saved {
+            Some(Saved { role: Role::Missing, .. }) => missing(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes this handle a parameter that has no shape yet, or one that has.
+    pub fn set_missing(&mut self, is_missing: bool) {
+        let saved = Saved { version: self.version(), role: Role::Missing, outgrown: false, former: false };
+        self.saved = is_missing.then_some(saved);
     }
 
     /// What errors call it.
@@ -260,4 +276,13 @@ impl Tensor {
         self.note_layout(body.layout.shape != self.body.layout.shape);
         Tensor { body, saved: None, is_number: false, reusable: false, fixed: false }
     }
+}
+
+#[cold]
+fn missing() -> Result<()> {
+    Err(Error::Value(
+        "Attempted to use an uninitialized parameter in an op. It belongs to a lazy module (or was made by hand): call the module's \
+         `forward` with a batch first."
+            .into(),
+    ))
 }

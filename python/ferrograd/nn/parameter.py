@@ -87,9 +87,13 @@ def is_lazy(param):
 # What a tensor without a shape can do.
 _ALLOWED = frozenset(
     "materialize cls_to_become data device dtype grad grad_fn requires_grad requires_grad_ is_leaf is_complex is_floating_point"
-    " is_meta size copy_ half float double bfloat16 char short int long cuda cpu to type get_device shape share_memory_ persistent"
+    " is_meta size copy_ get_device shape share_memory_ persistent"
     " _is_buffer _is_param _backward_hooks layout is_sparse is_cuda is_quantized names".split()
 )
+
+
+# What is done to its data, which are no tensor without a shape.
+_CASTS = frozenset("half float double bfloat16 char short int long cuda cpu to type".split())
 
 
 class UninitializedTensorMixin:
@@ -101,9 +105,12 @@ class UninitializedTensorMixin:
         self.data = ferrograd.empty(
             shape, device=data.device if device is None else device, dtype=data.dtype if dtype is None else dtype
         )
+        Tensor._set_missing(self, False)
         self.__class__ = self.cls_to_become
 
     def __getattribute__(self, name):
+        if name in _CASTS:
+            return getattr(super().__getattribute__("data"), name)
         if name in _ALLOWED or name.startswith("__"):
             return super().__getattribute__(name)
         if hasattr(Tensor, name):
@@ -155,7 +162,9 @@ class UninitializedParameter(UninitializedTensorMixin, Parameter):
     cls_to_become = Parameter
 
     def __new__(cls, requires_grad=True, device=None, dtype=None):
-        return Tensor._make_subclass(cls, ferrograd.empty(0, device=device, dtype=dtype), requires_grad)
+        x = Tensor._make_subclass(cls, ferrograd.empty(0, device=device, dtype=dtype), requires_grad)
+        Tensor._set_missing(x, True)
+        return x
 
     def __deepcopy__(self, memo):
         if id(self) not in memo:
@@ -170,6 +179,7 @@ class UninitializedBuffer(UninitializedTensorMixin, Tensor):
 
     def __new__(cls, requires_grad=False, device=None, dtype=None, persistent=True):
         x = Tensor._make_subclass(cls, ferrograd.empty(0, device=device, dtype=dtype), requires_grad)
+        Tensor._set_missing(x, True)
         x.persistent = persistent
         x._is_buffer = True
         return x

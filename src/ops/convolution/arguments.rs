@@ -92,6 +92,7 @@ impl Arguments {
 
     pub(super) fn check_shapes(&self, x: &Tensor, w: &Tensor, bias: Option<&Tensor>) -> Result<()> {
         let (op, groups, rank) = (self.op, self.groups, self.rank + 2);
+        w.check_there()?;
         if x.rank() != rank || w.rank() != rank {
             return runtime_error!(
                 "{op}: expected {rank}-dimensional input and weight, but got input of size {:?} and weight of size {:?}",
