@@ -838,6 +838,11 @@ def test_windows_that_overlap_are_written_to_in_turn():
     windows(x).index_put_([ROW_INDEX], values)
     kept, written = ferrograd.autograd.grad((x * ferrograd.arange(6.0)).sum(), [start, values])
     assert written.tolist() == [[2, 3, 4, 5], [0, 1, 2, 3]] and kept.tolist() == [0, 0, 0, 0, 4, 0]
+    x, value = start * 1, ferrograd.tensor([7.0], requires_grad=True)
+    windows(x).index_put_([tensor(MASK, bool)], value)
+    # As the gradient of the old values is copied: what a longer dim has last, the second column of the third row.
+    kept, written = ferrograd.autograd.grad(x.sum(), [start, value])
+    assert written.tolist() == [3] and kept.tolist() == [1, 0, 1, 1, 1, 1]
     # What works on one element after the other changes a place as often as it shows.
     x = ferrograd.zeros(6)
     windows(x).add_(1)

@@ -96,6 +96,17 @@ pub(super) fn window_node(edge: Edge, base: &Base, view: &Tensor) -> Arc<Node> {
     Window::new(base, view).node(base.as_input(edge))
 }
 
+/// The same of values that have been written over: of elements that share a place the one written last has them.
+pub(super) fn overwritten_node(edge: Edge, base: &Base, view: &Tensor) -> Arc<Node> {
+    let window = Window::new(base, view);
+    if !window.view.may_overlap() {
+        return window.node(base.as_input(edge));
+    }
+    let (op, layout) = (window.op(), view.layout().clone());
+    let rule: Rule = Box::new(move |g, _| window.embed(&g.where_last_in(&layout)?));
+    node_between(op, base.as_input(edge), rule)
+}
+
 /// An op that has written to a view, within the node of the view's base.
 #[derive(Clone)]
 struct Within {

@@ -16,7 +16,7 @@ use super::meta::Meta;
 use super::mode::{self, Mode, ModeGuard};
 use super::node::{DUAL_LEAF, Edge, Input, Node, Rules, apart, next_id, node};
 use super::record::Rule;
-use super::slices::{window_node, written_by};
+use super::slices::{overwritten_node, window_node, written_by};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
 use crate::layout::{Layout, Shape};
@@ -320,7 +320,7 @@ impl Written {
                 // The first of several nodes gets its gradients to the base.
                 let result = match old {
                     Some(old) => {
-                        let window = Edge::Node(window_node(base.meta.edge(), &base, x), 0);
+                        let window = Edge::Node(overwritten_node(base.meta.edge(), &base, x), 0);
                         result.clone().with_origin(node.redirected(began, &old, &window), output)
                     }
                     None => result.clone(),
