@@ -15,6 +15,7 @@ use crate::fork::Mutex;
 use crate::ops::arguments::{Dims, MemoryFormat, Operand, Whole};
 use crate::ops::default_dtype;
 use crate::ops::random::Source;
+use crate::ops::samples;
 use crate::random::Generator;
 use crate::tensor::Tensor;
 

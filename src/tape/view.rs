@@ -168,15 +168,18 @@ pub fn in_place(
     others_require_grad: bool,
     f: impl FnOnce(&Tensor) -> Result<Tensor>,
 ) -> Result<()> {
-    check_unexpanded(x)?;
+    let overlaps = !x.is_contiguous() && x.layout().may_overlap();
+    if overlaps {
+        check_unexpanded(x)?;
+    }
     let write = Write::begin(op, x, others_require_grad, true)?;
     // Of elements that share a place only a kernel knows what becomes that works on one after the other.
     let recorded = write.recorded_from.is_some();
-    if recorded {
+    if overlaps && recorded {
         check_places(x)?;
     }
     let result = f(&write.operand)?;
-    if !recorded && !result.storage().same(x.storage()) {
+    if overlaps && !result.storage().same(x.storage()) {
         check_places(x)?;
     }
     write.finish(result, None)
