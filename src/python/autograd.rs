@@ -4,9 +4,12 @@ mod anomaly;
 mod custom;
 mod hooks;
 mod kept;
+mod modes;
 mod node;
 mod run;
 mod saved;
+mod tangents;
+mod transforms;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -22,22 +25,24 @@ pub use custom::{
 };
 pub use hooks::RemovableHandle;
 pub use kept::{_pop_keeper, _push_keeper};
+pub use modes::{_is_recording, _mode, _set_grad_layout, _set_mode, _set_recording, is_grad_enabled, is_inference_mode_enabled};
 pub use node::PyNode;
 pub use run::{backward, grad};
 pub use saved::{_pop_saved_hooks, _push_saved_hooks, _saved_by_function, _saved_hooks, SavedTensor};
+pub use tangents::{
+    _carry_tangent, _end_forward, _has_recorded_tangent, _is_followed, _is_reached, _place, _set_forward, _without_tangent,
+};
+pub use transforms::{
+    _again, _depends_on, _end_of_sample, _enter_transform, _forget_sample, _is_captured, _joined, _keep_batch, _leave_transform,
+    _of_all_samples, _of_transform, _sample, _step_in, _step_out, _view_of_parts, _views_in_place,
+};
 
 use super::dtype::DTypeObject;
 use crate::dtype::DType;
 use crate::interpreter::show;
-use crate::ops::arguments::Tensors;
-use crate::ops::samples::{self, Randomness};
-use crate::tape::former;
-use crate::tape::frozen::ONE_OF_SEVERAL;
-use crate::tape::level::{self, Level, Transform};
-use crate::tape::mode::{self, Forward, Mode, ModeGuard};
-use crate::tape::node::{PRIMAL, apart};
-use crate::tape::sample::Samples;
-use crate::tape::{Edge, Grad, GradObject, Meta};
+use crate::tape::level;
+use crate::tape::mode::ModeGuard;
+use crate::tape::{Grad, GradObject, Meta};
 use crate::tensor::Tensor;
 
 /// What a function in Python, an op in torch, has just answered: its backward fails if an operand, or unless told otherwise the
@@ -423,243 +428,6 @@ impl Tensor {
         remember(&object, &meta)?;
         Ok(Some(object.into_any()))
     }
-}
-
-/// Whether ops on tensors that require a gradient are recorded on this thread, outside of inference mode.
-#[pyfunction]
-pub fn is_grad_enabled() -> bool {
-    mode::mode().grad
-}
-
-/// Whether they are recorded now.
-#[pyfunction]
-pub fn _is_recording() -> bool {
-    mode::is_recording()
-}
-
-/// Whether this thread is in inference mode.
-#[pyfunction]
-pub fn is_inference_mode_enabled() -> bool {
-    mode::mode().inference
-}
-
-/// Sets whether ops are recorded and whether inference tensors are made; answers the state before.
-#[pyfunction]
-pub fn _set_mode(grad: bool, inference: bool) -> (bool, bool) {
-    let before = mode::set_mode(Mode { grad, inference, ..mode::mode() });
-    (before.grad, before.inference)
-}
-
-/// Sets whether ops are recorded, and whether in inference mode, too; answers the state before.
-#[pyfunction]
-pub fn _set_recording(grad: bool, always: bool) -> (bool, bool) {
-    let before = mode::set_mode(Mode { grad, always, ..mode::mode() });
-    (before.grad, before.always)
-}
-
-/// Sets what becomes of tangents: there are none (0), they are followed (1), they are computed (2). Answers the state before.
-#[pyfunction]
-pub fn _set_forward(state: u8) -> u8 {
-    let forward = match state {
-        0 => Forward::Off,
-        1 => Forward::Followed,
-        _ => Forward::Computed,
-    };
-    let before = mode::mode();
-    mode::set_mode(Mode { forward, lists: before.lists || forward == Forward::Followed, ..before }).forward as u8
-}
-
-/// Ends what was done so that tangents could be followed on this thread.
-#[pyfunction]
-pub fn _end_forward() {
-    former::forget();
-}
-
-/// Makes a tensor, which nobody else knows yet, one that carries a tangent: a leaf, or what is connected with another.
-#[pyfunction]
-pub fn _carry_tangent(tensor: &Bound<'_, Tensor>) {
-    tensor.borrow().carry_tangent();
-}
-
-/// Whether gradients or, where these are followed, tangents flow through a tensor.
-#[pyfunction]
-pub fn _is_followed(tensor: &Bound<'_, Tensor>) -> bool {
-    tensor.borrow().requires_grad()
-}
-
-/// The same elements without the tangent: to gradients the same tensor, though not the object. It is the primal part of one, or
-/// itself a tangent.
-#[pyfunction]
-pub fn _without_tangent(tensor: &Tensor, primal: bool) -> Tensor {
-    let op = tensor.node().filter(|_| !primal).map_or(PRIMAL, |(node, _)| node.op);
-    let place = apart(op, tensor.edge(), Edge::None, tensor.shape(), tensor.dtype());
-    tensor.detached(false).with_origin(place, 0)
-}
-
-/// Whether what led to the tangent of a tensor was made where gradients were recorded.
-#[pyfunction]
-pub fn _has_recorded_tangent(tensor: &Tensor) -> bool {
-    tensor.edge().has_recorded_tangent()
-}
-
-/// Whether anything leads to the place of a tensor, of which there is no other handle.
-#[pyfunction]
-pub fn _is_reached(tensor: &Tensor) -> bool {
-    match (tensor.meta(), tensor.node()) {
-        // One is here, one where the tensor has it from.
-        (meta, Some((node, _))) => Arc::strong_count(&node) > 2 + usize::from(meta.is_some()),
-        (Some(meta), None) => Arc::strong_count(meta) > 1,
-        (None, None) => false,
-    }
-}
-
-/// The number of the node that made a tensor, and of its output, also if the user does not see it.
-#[pyfunction]
-pub fn _place(tensor: &Bound<'_, Tensor>) -> Option<(u64, usize)> {
-    tensor.borrow().node().map(|(node, output)| (node.id, output))
-}
-
-/// Sets whether the first gradient of a leaf is copied if it does not lie as the leaf does; answers the state before.
-#[pyfunction]
-pub fn _set_grad_layout(enforced: bool) -> bool {
-    mode::set_mode(Mode { grad_layout: enforced, ..mode::mode() }).grad_layout
-}
-
-/// The state that `_set_mode` sets.
-#[pyfunction]
-pub fn _mode() -> (bool, bool) {
-    (mode::mode().grad, mode::mode().inference)
-}
-
-/// Begins a transform of a function on this thread: one that differentiates, or one that maps it over so many samples, with
-/// "different" random numbers, the "same" ones, or none. Answers what ends it, and its number.
-#[pyfunction]
-#[pyo3(signature = (randomness=None, size=0))]
-pub fn _enter_transform(randomness: Option<&str>, size: usize) -> ((u64, u64, u64), u64) {
-    let transform = if randomness.is_some() { Transform::Maps } else { Transform::Differentiates };
-    let Level { number, differentiates, maps } = level::enter(transform);
-    let entered = mode::mode().level.number;
-    match randomness {
-        None => {}
-        Some("different") => samples::enter(Randomness::Different, size, entered),
-        Some("same") => samples::enter(Randomness::Same, size, entered),
-        Some(_) => samples::enter(Randomness::Error, size, entered),
-    }
-    ((number, differentiates, maps), entered)
-}
-
-/// Ends a transform.
-#[pyfunction]
-pub fn _leave_transform(before: (u64, u64, u64)) {
-    let (number, differentiates, maps) = before;
-    if level::leave(Level { number, differentiates, maps }) == Transform::Maps {
-        samples::leave();
-    }
-}
-
-/// After a sample of the innermost transform that maps: see `tape::level`.
-#[pyfunction]
-pub fn _end_of_sample(last: bool) -> crate::error::Result<()> {
-    samples::next();
-    level::end_of_sample(last)
-}
-
-/// Before the first sample of the innermost transform that maps: keeps the part of a batch that is mapped over.
-#[pyfunction]
-pub fn _keep_batch(batch: &Tensor, part: &Tensor) -> crate::error::Result<()> {
-    level::keep_batch(batch, part)
-}
-
-/// After a sample of the innermost transform that maps, if all are to be gone through once more.
-#[pyfunction]
-pub fn _forget_sample() -> crate::error::Result<()> {
-    samples::next();
-    level::forget_sample()
-}
-
-/// Before that. Answers whether more random numbers are known than when they were last gone through.
-#[pyfunction]
-pub fn _again() -> crate::error::Result<bool> {
-    level::again()?;
-    Ok(samples::again())
-}
-
-/// Goes out of transforms for a while, to where the first of them began.
-#[pyfunction]
-pub fn _step_out(before: (u64, u64, u64)) {
-    let (number, differentiates, maps) = before;
-    level::step_out(Level { number, differentiates, maps });
-    samples::step_out(maps);
-}
-
-/// Goes back in.
-#[pyfunction]
-pub fn _step_in() {
-    level::step_in();
-    samples::step_in();
-}
-
-/// Outside of a map, what is made up of all samples.
-#[pyfunction]
-pub fn _of_all_samples(tensor: &Tensor) -> Tensor {
-    of_transform(tensor, samples::of_all_samples(tensor))
-}
-
-/// Whether the function of the innermost transform has captured a tensor.
-#[pyfunction]
-pub fn _is_captured(tensor: &Tensor) -> bool {
-    level::is_captured(tensor)
-}
-
-/// A tensor as one that the innermost transform has made: its function may write to it.
-#[pyfunction]
-pub fn _of_transform(tensor: &Tensor) -> Tensor {
-    of_transform(tensor, tensor.samples().clone())
-}
-
-fn of_transform(tensor: &Tensor, samples: Samples) -> Tensor {
-    let x = tensor.at_this_level(samples);
-    // One of several views of a batch is written to like a view of its own.
-    if let Some(meta) = x.meta()
-        && let Some(base) = meta.lock().base.as_deref_mut()
-        && base.frozen == Some(ONE_OF_SEVERAL)
-    {
-        base.frozen = None;
-    }
-    x
-}
-
-/// The same as an argument of the function that the innermost transform maps: a part of a batch, the samples of which lie `stride`
-/// elements apart.
-#[pyfunction]
-pub fn _sample(tensor: &Tensor, stride: usize) -> Tensor {
-    let base = tensor.meta().and_then(|meta| meta.lock().base.as_ref().and_then(|base| base.version));
-    of_transform(tensor, samples::of_sample(tensor, stride)).with_own_count(base.unwrap_or_else(|| tensor.version()))
-}
-
-/// The methods, with their dims, by which the first sample has changed in place how its argument shows its memory.
-#[pyfunction]
-pub fn _views_in_place(tensor: &Bound<'_, Tensor>) -> Vec<(&'static str, Vec<usize>)> {
-    samples::views_of(tensor.as_ptr().addr())
-}
-
-/// Whether a tensor depends on a sample of the transform of this number, which the thread is in.
-#[pyfunction]
-pub fn _depends_on(tensor: &Bound<'_, Tensor>, number: u64) -> bool {
-    level::depends_on(&tensor.borrow(), number)
-}
-
-/// What the samples of the map of this number have answered, along this dim.
-#[pyfunction]
-pub fn _joined(parts: Tensors, number: u64, dim: usize) -> crate::error::Result<Tensor> {
-    samples::joined(&parts.0, number, dim)
-}
-
-/// What a function that is mapped over `batch` answers for its samples, as a view of that, with a dim for the samples; `stride` is
-/// that of the samples. `None` if it is none.
-#[pyfunction]
-pub fn _view_of_parts(batch: &Tensor, parts: Tensors, dim: usize, stride: isize) -> crate::error::Result<Option<Tensor>> {
-    batch.view_of_parts(&parts.0, dim, stride)
 }
 
 /// The same elements as a result of a tensor on the tape that is no view of it. Unless it is `writable`, it is written to as little
