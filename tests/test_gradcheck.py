@@ -95,6 +95,9 @@ def test_what_it_refuses():
             gradgradcheck(lambda x: x.exp(), X, check_fwd_over_rev=True, check_rev_over_rev=False, **options)
     with pytest.raises(AssertionError, match="at least one of check_forward_ad or check_backward_ad"):
         gradcheck(lambda x: x, X, check_backward_ad=False)
+    for other in (lambda x: 3, lambda x: (x * 2, None)):
+        with pytest.raises(AttributeError, match="expects the function to answer tensors, but output . is"):
+            gradcheck(other, X)
 
 
 def test_gradients_that_are_not_expected_to_be_none():

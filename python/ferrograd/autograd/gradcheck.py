@@ -139,7 +139,11 @@ def _wants_grad(x):
 
 
 def _differentiable(outputs):
-    return tuple(y for y in _tuple(outputs) if _wants_grad(y))
+    outputs = _tuple(outputs)
+    for i, y in enumerate(outputs):
+        if not isinstance(y, Tensor):
+            raise AttributeError(f"gradcheck expects the function to answer tensors, but output {i} is {y!r}: it has no requires_grad")
+    return tuple(y for y in outputs if y.requires_grad)
 
 
 def _random_like(x, with_gaps=False):
