@@ -846,3 +846,36 @@ def test_tangents_written_to_places_that_coincide_are_refused():
             ferrograd.func.jvp(lambda x: view(x * 1).index_put_([index], x[:1]), (x,), (x,))
         primal, tangent = ferrograd.func.jvp(lambda x: view(x * 1).fill_(3), (x,), (x,))
         assert primal.eq(3).all() and tangent.eq(0).all()
+
+
+@pytest.mark.parametrize(
+    "write, gradient, tangent",
+    [
+        (lambda x, y, d: d.mul_(5), [15, 15], [2.5, -5]),
+        (lambda x, y, d: y.mul_(5), [15, 15], [0.5, -1]),
+        (lambda x, y, d: y.mul_(5) + d.mul_(2), [30, 30], [1, -2]),
+        (lambda x, y, d: d.mul_(5) + y.mul_(2), [30, 30], [2.5, -5]),
+        (lambda x, y, d: d[0].mul_(5), [15, 3], [2.5, -1]),
+        (lambda x, y, d: y[0].mul_(5), [15, 3], [0.5, -1]),
+        (lambda x, y, d: d.copy_(x * 7), [7, 7], [0, 0]),
+        (lambda x, y, d: y.copy_(x * 7), [7, 7], [0.5, -1]),
+        (lambda x, y, d: y.zero_(), [0, 0], [0.5, -1]),
+    ],
+)
+@pytest.mark.parametrize("of", ["result", "view"])
+def test_a_result_and_its_dual_tensor_have_the_same_gradients_after_a_write(write, gradient, tangent, of):
+    x = tensor(1.0, 2.0, grad=True)
+    with forward_ad.dual_level():
+        y = x * 3 if of == "result" else ferrograd.cat([tensor(9.0), x * 3])[1:]
+        dual = forward_ad.make_dual(y, V)
+        part, part_of_dual = y[1:], dual[1:]
+        assert dual._is_view() and (dual._base is y) == (of == "result")
+        write(x, y, dual)
+        found = forward_ad.unpack_dual(dual)
+        assert found.primal.equal(y) and found.tangent.tolist() == tangent
+        assert forward_ad.unpack_dual(part_of_dual).tangent.tolist() == tangent[1:]
+        assert forward_ad.unpack_dual(y).tangent is None and forward_ad.unpack_dual(part).tangent is None
+        for z in (y, dual):
+            assert forward_ad.unpack_dual(ferrograd.autograd.grad(z.sum(), x, retain_graph=True)[0]).primal.tolist() == gradient
+        for z in (part, part_of_dual):
+            assert forward_ad.unpack_dual(ferrograd.autograd.grad(z.sum(), x, retain_graph=True)[0]).primal.tolist()[1] == gradient[1]

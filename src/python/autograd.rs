@@ -30,7 +30,8 @@ pub use node::PyNode;
 pub use run::{backward, grad};
 pub use saved::{_pop_saved_hooks, _push_saved_hooks, _saved_by_function, _saved_hooks, SavedTensor};
 pub use tangents::{
-    _carry_tangent, _end_forward, _has_recorded_tangent, _is_followed, _is_reached, _place, _set_forward, _without_tangent,
+    _carry_tangent, _end_forward, _has_recorded_tangent, _is_followed, _is_reached, _place, _set_forward, _show_primal,
+    _without_tangent,
 };
 pub use transforms::{
     _again, _depends_on, _end_of_sample, _enter_transform, _forget_sample, _is_captured, _joined, _keep_batch, _leave_transform,

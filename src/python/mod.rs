@@ -150,7 +150,7 @@ mod _C {
         use crate::python::autograd::{_as_leaf, _saved_by_function, _saved_hooks, SavedTensor};
         #[pymodule_export]
         use crate::python::autograd::{
-            _carry_tangent, _end_forward, _has_recorded_tangent, _is_followed, _is_reached, _place, _set_forward,
+            _carry_tangent, _end_forward, _has_recorded_tangent, _is_followed, _is_reached, _place, _set_forward, _show_primal,
             _without_tangent,
         };
         #[pymodule_export]

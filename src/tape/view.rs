@@ -14,7 +14,7 @@ use super::frozen::{MADE_IN_INFERENCE, MADE_UNRECORDED, frozen_node, maker, refu
 use super::level::{before_output, before_value, before_write, is_captured_by_map};
 use super::meta::Meta;
 use super::mode::{self, Mode, ModeGuard};
-use super::node::{DUAL_LEAF, Edge, Input, Node, Rules, apart, next_id, node};
+use super::node::{COPY_SLICES, DUAL_LEAF, Edge, Input, Node, PRIMAL, Rules, apart, next_id, node};
 use super::record::Rule;
 use super::slices::{overwritten_node, window_node, written_by};
 use crate::dtype::{DType, Scalar};
@@ -39,6 +39,8 @@ pub struct Base {
     pub version: Option<u32>,
     /// Whether the view may not be written to while recording, and why.
     pub frozen: Option<&'static str>,
+    /// Whether the view is a dual tensor, which has the base's gradients but tangents of its own.
+    pub dual: bool,
 }
 
 impl Base {
@@ -68,14 +70,28 @@ impl Tensor {
         let parent = self.meta_or_new();
         let version = Some(self.version());
         let base = match parent.lock().base.as_deref() {
-            Some(base) => Base { version, frozen: frozen.or(base.frozen), ..base.clone() },
-            None => {
+            Some(base) if !base.dual => Base { version, frozen: frozen.or(base.frozen), ..base.clone() },
+            _ => {
                 let (meta, layout, dtype) = (parent.clone(), self.layout().clone(), self.dtype());
-                Base { meta, layout, dtype, apart: None, version, frozen }
+                Base { meta, layout, dtype, apart: None, version, frozen, dual: false }
             }
         };
         view.meta_or_new().lock().base = Some(Box::new(base));
         view
+    }
+
+    /// Marks a dual tensor, which has just been made of `self`, as a view of it (or of its base).
+    pub fn as_base_of_dual(&self, dual: &Tensor) {
+        self.as_base_of(dual.clone(), None);
+        if let Some(base) = dual.meta().and_then(|meta| meta.lock().base.as_deref_mut().map(|base| base.clone())) {
+            let base = Base { dual: true, frozen: None, ..base };
+            dual.meta_or_new().lock().base = Some(Box::new(base));
+        }
+    }
+
+    /// What it is a view of, if its tangents are those of that, too.
+    fn window_base(&self) -> Option<Box<Base>> {
+        self.meta()?.lock().base.clone().filter(|base| !base.dual)
     }
 
     /// The tensor that this is a view of, if the tape knows one.
@@ -105,8 +121,8 @@ impl Tensor {
     /// Whether this shows `other`, or what that is a view of, and has no history but that.
     pub(crate) fn is_plain_view_of(&self, other: &Tensor) -> bool {
         let Some(meta) = other.meta() else { return false };
-        let whole = meta.lock().base.as_ref().map_or_else(|| meta.clone(), |base| base.meta.clone());
-        let is_of_whole = |base: &Base| Arc::ptr_eq(&base.meta, &whole) && base.frozen.is_none();
+        let whole = other.window_base().map_or_else(|| meta.clone(), |base| base.meta.clone());
+        let is_of_whole = |base: &Base| Arc::ptr_eq(&base.meta, &whole) && base.frozen.is_none() && !base.dual;
         self.meta().is_some_and(|meta| meta.lock().base.as_deref().is_some_and(is_of_whole))
     }
 
@@ -114,6 +130,12 @@ impl Tensor {
     /// requires a gradient as long as its base does, as in torch.
     pub(crate) fn refresh_history(&self) {
         let Some(meta) = self.meta().filter(|meta| meta.is_view()) else { return };
+        if mode::has_tangents()
+            && let Some(base) = self.base()
+        {
+            // It may be a dual tensor.
+            base.refresh_history();
+        }
         let version = self.version();
         let (base, made_by) = {
             let mut state = meta.lock();
@@ -130,6 +152,11 @@ impl Tensor {
         let new = match (base.meta.edge(), base.frozen) {
             (edge, Some(reason)) if edge.is_shown() || shown => Some(frozen_node(self, made_by, reason)),
             (Edge::None, _) => None,
+            (edge, _) if base.dual => {
+                let window = Edge::Node(window_node(edge, &base, self), 0);
+                let tangent = made_by.map_or(Edge::None, |(node, output)| Edge::Node(node, output));
+                Some(apart(PRIMAL, window, tangent, self.shape(), self.dtype()))
+            }
             (edge, _) => Some(window_node(edge, &base, self)),
         };
         if let Some(new) = new {
@@ -305,8 +332,7 @@ impl Written {
     fn computed(op: &'static str, x: &Tensor, operand: &Tensor, result: &Tensor, began: u64) -> Result<Written> {
         let (old, dtype) = (operand.edge().node().map(|(node, _)| node), result.dtype());
         let cast = |result: &Tensor| result.to_dtype(x.dtype());
-        let base = x.meta().and_then(|meta| meta.lock().base.clone());
-        match (result.edge().node(), base) {
+        match (result.edge().node(), x.window_base()) {
             (Some((node, _)), _) if old.as_ref().is_some_and(|old| Arc::ptr_eq(old, &node)) => {
                 let same: Rule = Box::new(|g, _| Ok(g.clone()));
                 let rules = Rules::Each(Arc::new(vec![Some(same)]));
@@ -338,14 +364,36 @@ impl Written {
     pub(super) fn rebase(self, x: &Tensor) {
         let Written { node, output, dtype, place } = self;
         let meta = x.meta_or_new();
-        let base = meta.lock().base.clone();
-        let Some(base) = base else {
-            return follow_write(&meta, node, output, |edge, tangent, op| apart(op, edge, tangent, x.shape(), x.dtype()));
+        let Some(base) = x.window_base() else {
+            follow_write(&meta, node, output, |edge, tangent, op| apart(op, edge, tangent, x.shape(), x.dtype()));
+            return x.tell_primal();
         };
         let node = written_by(node, place, dtype, &base, x);
         follow_write(&base.meta, node, 0, |edge, tangent, op| apart(op, edge, tangent, &base.layout().shape, base.dtype));
         if let Some(base) = &mut meta.lock().base {
             base.version = None;
+        }
+        if mode::has_tangents()
+            && let Some(base) = x.base()
+        {
+            base.tell_primal();
+        }
+    }
+}
+
+impl Tensor {
+    /// Of a dual tensor that has been written to: what it was made of gets its gradients, and none of its tangents.
+    fn tell_primal(&self) {
+        let Some(meta) = self.meta().filter(|meta| meta.is_view()) else { return };
+        let Some(base) = meta.lock().base.clone().filter(|base| base.dual) else { return };
+        // It has its new history already.
+        if let Some(base) = &mut meta.lock().base {
+            base.version = Some(self.version());
+        }
+        if mode::mode().grad {
+            let copied = overwritten("copy", self, Edge::None, Some(Input::of(self)));
+            let gradient = Edge::Node(written_by(copied, 0, self.dtype(), &base, self), 0);
+            base.meta.set_node(apart(COPY_SLICES, gradient, Edge::None, &base.layout().shape, base.dtype), 0);
         }
     }
 }

@@ -100,11 +100,7 @@ class dual_level:
 
 
 def make_dual(tensor, tangent, *, level=None):
-    """The tensor's memory as a tensor that carries a tangent, which is copied unless it lies in memory as the tensor does.
-
-    To gradients the dual tensor is a result of the tensor, not a view: if that requires grad and is no leaf, do not write to one
-    and go on with the other, which keeps the history that it had.
-    """
+    """The tensor's memory as a tensor that carries a tangent, which is copied unless it lies in memory as the tensor does."""
     if (_number() if level is None else level) < 0:
         raise RuntimeError(
             "Trying to create a dual Tensor for forward AD but no level exists, make sure to enter_dual_level() first."
@@ -130,6 +126,8 @@ def make_dual(tensor, tangent, *, level=None):
     current.forget_unreached()
     with forward_state(FOLLOWED):
         dual = _autograd._variable(current.variable(tensor), not (tensor.requires_grad and tensor.is_leaf))
+    if tensor.requires_grad and not tensor.is_leaf:
+        _autograd._show_primal(dual, tensor)
     current.tangents.append(tangent)
     current.known[_autograd._place(dual)] = tangent
     return dual

@@ -34,6 +34,12 @@ pub fn _carry_tangent(tensor: &Bound<'_, Tensor>) {
     tensor.borrow().carry_tangent();
 }
 
+/// Makes a dual tensor a view of what it has been made of: their gradients stay the same when one is written to.
+#[pyfunction]
+pub fn _show_primal(dual: &Tensor, primal: &Tensor) {
+    primal.as_base_of_dual(dual);
+}
+
 /// Whether gradients or, where these are followed, tangents flow through a tensor.
 #[pyfunction]
 pub fn _is_followed(tensor: &Bound<'_, Tensor>) -> bool {
