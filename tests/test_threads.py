@@ -160,7 +160,7 @@ def test_gradients_with_a_graph_add_up():
     def differentiate():
         (leaf * leaf).sum().backward(create_graph=True)
 
-    passes = sum(run_so_often(10, *[differentiate] * 3))
+    passes = sum(run_so_often(40, *[differentiate] * 3))
     grad = leaf.grad
     assert grad.detach().min() == grad.detach().max() == passes * 4
     (second,) = fg.autograd.grad(grad.sum(), leaf)
@@ -177,7 +177,7 @@ def test_retained_gradients_add_up():
     def differentiate():
         y.sum().backward(retain_graph=True)
 
-    passes = sum(run_so_often(10, *[differentiate] * 3))
+    passes = sum(run_so_often(40, *[differentiate] * 3))
     assert y.grad.min() == y.grad.max() == passes
     assert leaf.grad.min() == leaf.grad.max() == passes * 2
 
