@@ -14,7 +14,7 @@ use crate::runtime_error;
 use crate::tape::level::before_write;
 use crate::tape::mode::is_inference;
 use crate::tape::view;
-use crate::tape::without_recording;
+use crate::tape::{without_recording, written};
 use crate::tensor::Tensor;
 
 /// `name_(signature)(arguments) [tensors among them] |x| op;`: the signature as Python sees it, and the op's answer. A tensor may
@@ -184,7 +184,7 @@ pub(crate) fn in_place_resizing(
     let x = &x.borrow();
     x.set_version(before.version() + 1);
     if recorded {
-        view::follow(x, &result);
+        written::follow(x, &result);
     }
     Ok(())
 }

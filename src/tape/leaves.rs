@@ -10,7 +10,7 @@ use super::engine::{HashMap, HashSet, sum};
 use super::meta::{Grad, Meta, any_hooked_leaf};
 use super::mode::{ModeGuard, follows_tangents, mode};
 use super::node::{Edge, Input, Node};
-use super::view::overwritten;
+use super::written::overwritten;
 use crate::error::Result;
 use crate::layout::{Layout, contiguous_strides};
 use crate::tensor::Tensor;

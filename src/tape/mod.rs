@@ -24,6 +24,7 @@ pub mod saved;
 pub mod saved_names;
 mod slices;
 pub mod view;
+pub mod written;
 
 pub use meta::{Grad, GradObject, Hook, Meta};
 pub use mode::{is_following, is_recording, without_recording};
