@@ -198,3 +198,52 @@ def test_batched_tangents():
         gradcheck(changing, X, check_backward_ad=False, **options)
     with pytest.raises(GradcheckError, match="While computing batched gradients, got: "):
         gradcheck(lambda x: x * 2 + ferrograd.rand(3) * 0, X, **options)
+
+
+def test_forward_mode_calls_with_inputs_that_require_no_gradient():
+    x, y = leaf(2.0), leaf(3.0)
+    seen = []
+
+    def jvp(ctx, x_t, y_t):
+        seen.append(tuple(t is not None and t.item() != 0 for t in (x_t, y_t)))
+        return x_t, y_t
+
+    def forward(x, y):
+        if ferrograd.autograd.forward_ad._current_level >= 0:
+            assert not x.requires_grad and not y.requires_grad
+        return x.clone(), y.clone()
+
+    members = {"forward": forward, "setup_context": lambda ctx, inputs, output: None, "jvp": jvp}
+    function = type("Both", (Function,), {name: staticmethod(f) for name, f in members.items()}).apply
+    only = {"check_forward_ad": True, "check_backward_ad": False}
+    for fast in (False, True):
+        seen.clear()
+        assert gradcheck(function, (x, y), fast_mode=fast, check_undefined_grad=False, **only)
+        assert seen == [(True, False), (False, True)]
+        seen.clear()
+        assert gradcheck(function, (x, y), fast_mode=fast, **only)
+        # For each input its tangent is zeros, and then there is none.
+        assert seen[2:] == [(False, True)] * 2 + [(True, False)] * 2
+    seen.clear()
+    assert gradcheck(function, (x, y.detach()), **only) and seen == [(True, False), (False, False)]
+
+
+def test_an_input_without_a_tangent_is_as_one_with_zeros():
+    class Odd(Function):
+        @staticmethod
+        def forward(ctx, x, y):
+            ctx.set_materialize_grads(False)
+            return x + y
+
+        @staticmethod
+        def jvp(ctx, x_t, y_t):
+            return y_t * 2 if x_t is None else x_t if y_t is None else x_t + y_t
+
+    only = {"check_forward_ad": True, "check_backward_ad": False}
+    assert gradcheck(Odd.apply, (leaf(2.0), leaf(3.0)), check_undefined_grad=False, **only)
+    with pytest.raises(GradcheckError, match="Mismatch in tangent values for output with index"):
+        gradcheck(Odd.apply, (leaf(2.0), leaf(3.0)), **only)
+
+
+def test_second_derivatives_forward_over_reverse():
+    assert gradgradcheck(lambda x, y: x.sin() * y, (leaf(2.0, 1.0), leaf(3.0, 0.5)), check_fwd_over_rev=True)

@@ -40,8 +40,9 @@ def gradcheck(
     """Compares the gradients of `func` at `inputs`, those that require one, with central differences of step `eps`.
 
     They must agree as in ``allclose(atol, rtol)``; backward run twice must give the same up to `nondet_tol`. `fast_mode` compares
-    random projections of the Jacobians only. `check_undefined_grad` tests gradients that are None, `check_batched_grad` those of
-    ``grad(is_grads_batched=True)``, `check_forward_ad` Jacobian-vector products, `check_batched_forward_grad` those under ``vmap``.
+    random projections of the Jacobians only. `check_undefined_grad` tests gradients and tangents that are None, `check_batched_grad`
+    those of ``grad(is_grads_batched=True)``, `check_forward_ad` Jacobian-vector products, `check_batched_forward_grad` those under
+    ``vmap``. In forward mode the inputs require no gradient.
 
     Answers True. Raises: GradcheckError (or answers False, without `raise_exception`) if something differs; ValueError if no
     input requires a gradient. `masked` is about sparse tensors and changes nothing here.
@@ -55,6 +56,8 @@ def gradcheck(
     check = _Check(func, inputs, eps, atol, rtol, nondet_tol, check_grad_dtypes, fast_mode)
     try:
         check.compare(check_backward_ad, check_forward_ad)
+        if check.outputs and check_forward_ad and check_undefined_grad:
+            check.undefined_tangents()
         if check.outputs and check_batched_forward_grad:
             check.batched_forward()
         if check.outputs and check_backward_ad:
@@ -108,6 +111,9 @@ def gradgradcheck(
     chosen = [i for i, x in enumerate(inputs) if _wants_grad(x)]
 
     def gradient(*args):
+        for i, x in enumerate(inputs + grad_outputs):
+            if _wants_grad(x):
+                args[i].requires_grad_()  # those of forward mode do not
         outputs = _differentiable(func(*args[:count]))
         grads = _autograd.grad(outputs, [args[i] for i in chosen], args[count:], create_graph=True, allow_unused=True)
         return tuple(g for g in grads if g is not None)
@@ -146,6 +152,10 @@ def _differentiable(outputs):
     return tuple(y for y in outputs if y.requires_grad)
 
 
+def _floats(outputs):
+    return [y for y in _tuple(outputs) if isinstance(y, Tensor) and is_inexact(y)]
+
+
 def _random_like(x, with_gaps=False):
     """Numbers between -1 and 1; the state of the generator does not change."""
     state = _C.get_rng_state()
@@ -166,7 +176,10 @@ class _Check:
         self.places = [i for i, x in enumerate(self.inputs) if _wants_grad(x)]
         self.variables = [self.inputs[i] for i in self.places]
         self._check_inputs()
-        self.outputs = _differentiable(func(*self.inputs))
+        outputs = func(*self.inputs)
+        self.outputs = _differentiable(outputs)
+        # Which of all floating-point outputs those are.
+        self.kinds = [y.requires_grad for y in _floats(outputs)]
 
     def _check_inputs(self):
         for i, x in zip(self.places, self.variables):
@@ -192,7 +205,7 @@ class _Check:
     def _values(self):
         """The outputs at the inputs as they are now, which may have been moved."""
         # A copy: the function may answer its argument, which will be moved on.
-        return [y.detach().clone() for y in _tuple(self.func(*self.inputs)) if isinstance(y, Tensor) and is_inexact(y)]
+        return [y.detach().clone() for y in _floats(self.func(*self.inputs))]
 
     def _difference(self, x, direction):
         """The derivatives of the outputs along a direction of one input."""
@@ -215,8 +228,7 @@ class _Check:
 
     def _wanted(self, values):
         """Of the values for all floating point outputs those for the differentiable ones."""
-        floats = [y for y in _tuple(self.func(*self.inputs)) if isinstance(y, Tensor) and is_inexact(y)]
-        return [value for value, y in zip(values, floats) if y.requires_grad]
+        return [value for value, wanted in zip(values, self.kinds) if wanted]
 
     # Comparisons.
 
@@ -287,13 +299,16 @@ class _Check:
     def _tangents(self, variable, direction):
         """The tangents of the outputs for that of one input."""
         with forward_ad.dual_level():
-            duals = [
-                forward_ad.make_dual(x.detach().requires_grad_(), direction if x is variable else zeros_like(x)) if _wants_grad(x) else x
-                for x in self.inputs
-            ]
-            floats = [y for y in _tuple(self.func(*duals)) if isinstance(y, Tensor) and is_inexact(y)]
-            tangents = [forward_ad.unpack_dual(y).tangent for y in floats]
-            return self._wanted([zeros_like(y) if t is None else t.detach() for t, y in zip(tangents, floats)])
+            unpacked = self._along([direction if x is variable else zeros_like(x) for x in self.variables])
+            return self._wanted([zeros_like(y) if t is None else t.detach() for y, t in unpacked])
+
+    def _along(self, tangents):
+        """The floating-point outputs, and their tangents, for tangents of the inputs, or None for those that have none."""
+        inputs = list(self.inputs)
+        for i, tangent in zip(self.places, tangents):
+            x = inputs[i].detach()
+            inputs[i] = x if tangent is None else forward_ad.make_dual(x, tangent)
+        return [forward_ad.unpack_dual(y) for y in _floats(self.func(*inputs))]
 
     def _tolerance(self, *projections):
         """Of projections it is that of one element, times their sums."""
@@ -324,7 +339,23 @@ class _Check:
             text += "Fast gradcheck failed but element-wise differences are small: the test might have passed in slow mode."
         return text
 
-    # What else a backward must do.
+    # What else the derivatives must do.
+
+    def undefined_tangents(self):
+        """An input without a tangent is as one whose tangent is zeros."""
+        generator = Generator()
+        directions = [_unit_like(x, generator) for x in self.variables]
+        for i, x in enumerate(self.variables):
+            with forward_ad.dual_level():
+                with_zeros, without = (
+                    self._along([*directions[:i], tangent, *directions[i + 1 :]]) for tangent in (zeros_like(x), None)
+                )
+                for o, ((_, wanted), (_, found)) in enumerate(zip(with_zeros, without)):
+                    if wanted is not None and found is not None and not wanted.allclose(found):
+                        raise GradcheckError(
+                            f"Mismatch in tangent values for output with index: {o} when input: {x} has an undefined tangent "
+                            f"value. Got: {wanted} but expected: {found}"
+                        )
 
     def batched(self):
         """Gradients for a batch of weights against those for one after the other."""
