@@ -401,12 +401,37 @@ def test_a_jvp_may_write_to_the_tangents():
     for jvp, words in (
         (lambda ctx, t: t * 2, "not modifying the forward mode gradients inplace"),
         (lambda ctx, t: None, "not modifying the forward mode gradients inplace"),
+        (lambda ctx, t: t, "not modifying the forward mode gradients inplace"),
     ):
         with pytest.raises(RuntimeError, match=words):
             dual_of(made(doubled, jvp))
     other = made(lambda ctx, x, y: doubled(ctx, x), lambda ctx, t, u: u.mul_(2))
     with pytest.raises(RuntimeError, match="not returning the forward mode gradients as-is"):
         dual_of(lambda x: other(x, x * 1))
+
+
+def test_a_jvp_has_the_very_tangent():
+    double = made(doubled, lambda ctx, t: t.mul_(2))
+    for x in (X.clone(), tensor(1.0, 2.0, grad=True).clone()):
+        with forward_ad.dual_level():
+            t = V.clone()
+            dual = forward_ad.make_dual(x, t)
+            # Its tangent is looked for after the write.
+            before = dual * dual
+            y = double(dual)
+            assert y is dual and forward_ad.unpack_dual(y).tangent is t and t.equal(2 * V)
+            assert forward_ad.unpack_dual(before).tangent.equal(2 * X * V)
+            assert forward_ad.unpack_dual(y * y).tangent.equal(8 * X * V)
+    with forward_ad.dual_level():
+        t = V.clone()
+        x, other = forward_ad.make_dual(X.clone(), t), forward_ad.make_dual(X, t[:])
+        double(x)
+        assert forward_ad.unpack_dual(x).tangent.equal(2 * V) and forward_ad.unpack_dual(other * 1).tangent.equal(V)
+    shown = made(lambda ctx, x, y: (x + y, x), lambda ctx, x_t, y_t: (x_t + y_t, x_t.view_as(x_t)))
+    with forward_ad.dual_level():
+        t = V.clone()
+        y = shown(forward_ad.make_dual(X, t), X)
+        assert forward_ad.unpack_dual(y[1]).tangent._base is t and forward_ad.unpack_dual(y[0]).tangent.equal(V)
 
 
 def test_a_jvp_shows_what_the_forward_shows():

@@ -47,21 +47,28 @@ def call(ctx, jvp, inputs, tangents, outputs):
         known = [next(found) if is_tensor(x) else None for x in inputs]
         carriers = active[i]
         with along_tangents(active[:i]), enable_grad() if carriers.tangents is None else nullcontext():
-            # A jvp may write to what it is given.
-            given = [t if t is None else t.clone() for t in known]
+            # A jvp may write to what it is given: what is yet to be computed from that finds a copy.
+            before = [t if t is None else t.clone() for t in known]
+            given = [t if t is None or carriers.is_separate(t) else copy for t, copy in zip(known, before)]
+            versions = [t if t is None else t._version for t in given]
             zero = [_zeros(*kind) if ctx.materialize_grads else None for kind in ctx._input_kinds]
             ctx._in_jvp = True
             try:
                 answer = jvp(ctx, *(z if t is None else t for t, z in zip(given, zero)))
             finally:
                 ctx._in_jvp = False
-        answer = _checked(ctx, given, answer if isinstance(answer, tuple) else (answer,))
+        for t, copy, version in zip(given, before, versions):
+            if t is not copy and t._version != version:
+                carriers.keep(t, copy)
+        answer = _checked(ctx, given, versions, answer if isinstance(answer, tuple) else (answer,))
         if carriers.tangents is None:
             ctx._linear = {**ctx._linear, carriers: (known, answer)}
             continue
         for place, (y, t) in enumerate(zip(outputs, answer)):
             if t is not None:
                 carriers.carry(_autograd._as_output(y, ctx._node(), place), t)
+                # Elsewhere if it is a view that has been written to.
+                carriers.known[_autograd._place(y)] = t
 
 
 def transposed(ctx, carriers, grads):
@@ -78,7 +85,7 @@ def _zeros(shape, dtype):
     return zeros(shape, dtype=dtype) if dtype and (dtype.is_floating_point or dtype.is_complex) else None
 
 
-def _checked(ctx, given, answer):
+def _checked(ctx, given, versions, answer):
     """The tangents of the outputs, None where there is none."""
     if len(answer) != len(ctx._output_roles):
         raise RuntimeError(
@@ -86,10 +93,10 @@ def _checked(ctx, given, answer):
             f"{len(answer)})"
         )
     kinds = zip(ctx._output_kinds, ctx._output_roles)
-    return [_checked_tangent(i, t, *kind, given) for i, (t, kind) in enumerate(zip(answer, kinds))]
+    return [_checked_tangent(i, t, *kind, given, versions) for i, (t, kind) in enumerate(zip(answer, kinds))]
 
 
-def _checked_tangent(i, t, kind, role, given):
+def _checked_tangent(i, t, kind, role, given, versions):
     role, place = role
     if not (t is None or is_tensor(t)):
         raise RuntimeError(f"expected Variable or None (got {type(t).__name__}) for grad output {i}.")
@@ -102,8 +109,8 @@ def _checked_tangent(i, t, kind, role, given):
                 "differentiable Tensor.You should return None at that position instead."
             )
         return None
-    if role is WRITTEN and given[place] is not None and t is not given[place]:
-        _refuse_written(t, given)
+    if role is WRITTEN and given[place] is not None:
+        _check_written(t, given[place], versions[place])
     if t is None or not is_inexact(t):
         raise RuntimeError("Expected both tensor and its forward grad to be floating point or complex")
     if t.shape != kind[0]:
@@ -116,16 +123,17 @@ def _checked_tangent(i, t, kind, role, given):
     return t
 
 
-def _refuse_written(t, given):
-    if any(t is other for other in given if other is not None):
+def _check_written(t, of, version):
+    if t is None or t._version == (version if t is of else 0):
+        raise RuntimeError(
+            "An inplace custom Function is not modifying the forward mode gradients inplace. If the forward is modifying an input "
+            "inplace, then the jvp function must modify the corresponding gradient inplace."
+        )
+    if t is not of:
         raise RuntimeError(
             "An inplace custom Function is not returning the forward mode gradients as-is. If the forward is modifying an input "
             "inplace, then the jvp function must modify the gradient inplace and return it as-is."
         )
-    raise RuntimeError(
-        "An inplace custom Function is not modifying the forward mode gradients inplace. If the forward is modifying an input "
-        "inplace, then the jvp function must modify the corresponding gradient inplace."
-    )
 
 
 def _check_view(t, of):

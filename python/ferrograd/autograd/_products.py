@@ -42,6 +42,16 @@ class Carriers:
         self.tangents.append(tangent)
         self.known[_autograd._place(variable)] = tangent
 
+    def is_separate(self, tangent):
+        """Whether a write to a tangent changes no other one."""
+        return self.tangents is not None and not any(t is not tangent and shares_memory(t, tangent) for t in self.tangents)
+
+    def keep(self, tangent, copy):
+        """Says what a tangent was before somebody wrote to it: what is yet to be computed from it finds that."""
+        self.tangents = [copy if t is tangent else t for t in self.tangents]
+        self.known = {place: copy if t is tangent else t for place, t in self.known.items()}
+        self.found.clear()
+
     def variable(self, x):
         """A tensor's memory as a new variable."""
         if _autograd._is_recording() and _autograd._is_followed(x):
