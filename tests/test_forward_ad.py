@@ -904,3 +904,24 @@ def test_a_result_and_its_dual_tensor_have_the_same_gradients_after_a_write(writ
             assert forward_ad.unpack_dual(ferrograd.autograd.grad(z.sum(), x, retain_graph=True)[0]).primal.tolist() == gradient
         for z in (part, part_of_dual):
             assert forward_ad.unpack_dual(ferrograd.autograd.grad(z.sum(), x, retain_graph=True)[0]).primal.tolist()[1] == gradient[1]
+
+
+def tangent_of(function, *args):
+    """The tangent of what a function answers, of arguments that are pairs of a tensor and its tangent, which may be None."""
+    with forward_ad.dual_level():
+        args = [x if t is None else forward_ad.make_dual(x, t) for x, t in args]
+        return forward_ad.unpack_dual(function(*args)).tangent
+
+
+def test_operands_that_tangents_do_not_depend_on():
+    y, w = tensor(-3.0, 1.0), tensor(1.0, 1.0)
+    for op in (ferrograd.copysign, ferrograd.nextafter):
+        assert tangent_of(op, (X, None), (y, w)) is None
+        alone = tangent_of(op, (X, V), (y, None))
+        assert alone.equal(tangent_of(op, (X, V), (y, w))) and alone.abs().equal(V.abs())
+        with forward_ad.dual_level():
+            other = tensor(-3.0, 1.0, grad=True)
+            z = op(X, forward_ad.make_dual(other, w))
+            assert forward_ad.unpack_dual(z).tangent is None
+            (g,) = ferrograd.autograd.grad(z.sum(), other)
+            assert g.tolist() == [0.0, 0.0] and not g.requires_grad

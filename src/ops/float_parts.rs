@@ -65,13 +65,14 @@ impl Tensor {
     /// The next number that the dtype has after each element, on the way to those of `other`.
     ///
     /// Shape: any, broadcast. Dtype: float.
-    /// Derivative: 1 for this tensor, 0 where both are equal; 0 for `other`.
+    /// Derivative: 1 for this tensor, 0 where both are equal; zeros for `other`, which has no tangent.
     pub fn nextafter(&self, other: &Tensor) -> Result<Tensor> {
         let (a, b) = promoted(self, other)?;
         let y = crate::dispatch!(a.dtype(), "nextafter", T in [f32, f64] =>
             super::kernel::binary::<T, T, T>("nextafter", &a, &b, |a: T, b: T| next_after!(a, b)))?;
         let equal = a.detached_read()?.eq(Operand::Tensor(b.detached_read()?))?;
-        let y = vjp!("nextafter", y, { a: |g| g.zeroed_where(&equal), b: |g| g * 0.0 })?;
+        let b = b.without_tangent();
+        let y = vjp!("nextafter", y, { a: |g| g.zeroed_where(&equal), b: |g| g.as_zeros() })?;
         Ok(if a.requires_grad() { y.watching(&[&a, &b]) } else { y })
     }
 }

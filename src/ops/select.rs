@@ -149,13 +149,14 @@ impl Tensor {
     /// The magnitude of `self` with the sign of `other`.
     ///
     /// Shape: broadcast. Dtype: float; integers promote to the default float.
-    /// Derivative: 0 at 0.
+    /// Derivative: 0 at 0; `other` has zeros, and no tangent.
     #[pyo3(signature = (other))]
     pub fn copysign(&self, other: Operand) -> Result<Tensor> {
         let op = if matches!(other, Operand::Number(_)) { "copysign.1" } else { "copysign" };
         let other = other.tensor()?;
         let (a, b) = promoted_float(self, &other)?;
         let y = float_zip_map!("copysign", a, b, |u: T, v: T| u.copysign(v))?;
+        let b = b.without_tangent();
         let y = vjp!(op, y, { a: |g, y| g * a.equals(0.0)?.choose_or(0.0, &(y / &a)?), b: |g| g.as_zeros() })?;
         Ok(y.watching_itself())
     }

@@ -13,7 +13,7 @@ use crate::layout::{Layout, Strides, checked_numel, contiguous_strides, copy_of}
 use crate::runtime_error;
 use crate::storage::{Access, Storage, Watch};
 use crate::tape::held;
-use crate::tape::node::DUAL_LEAF;
+use crate::tape::node::{DUAL_LEAF, PRIMAL, apart};
 use crate::tape::sample::{Maps, Samples};
 use crate::tape::{Edge, Meta, Node, mode};
 
@@ -432,6 +432,23 @@ impl Tensor {
             Some(meta) => meta.is_shown(),
             None => self.body.origin.as_ref().is_some_and(|(node, _)| node.is_shown()),
         }
+    }
+
+    /// Whether it carries a tangent, and these are followed.
+    pub fn has_tangent(&self) -> bool {
+        mode::follows_tangents() && self.edge().is_dual()
+    }
+
+    /// The same tensor to gradients, without its tangent.
+    pub fn without_tangent(&self) -> Tensor {
+        if !self.has_tangent() {
+            return self.clone();
+        }
+        let y = self.detached(false);
+        if !self.is_shown() {
+            return y;
+        }
+        y.with_origin(apart(PRIMAL, self.edge(), Edge::None, self.shape(), self.dtype()), 0)
     }
 
     /// The op that made this tensor and which of its outputs it is, as far as the user sees.
