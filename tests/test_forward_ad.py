@@ -925,3 +925,14 @@ def test_operands_that_tangents_do_not_depend_on():
             assert forward_ad.unpack_dual(z).tangent is None
             (g,) = ferrograd.autograd.grad(z.sum(), other)
             assert g.tolist() == [0.0, 0.0] and not g.requires_grad
+
+
+def test_tangents_of_what_is_empty_or_constant_are_zeros():
+    linalg = ferrograd.linalg
+    for shape in ((3, 3), (3, 0)):
+        a, tau = ferrograd.ones(*shape, dtype=ferrograd.float64), tensor()
+        for pair in (((a, a), (tau, None)), ((a, None), (tau, tau))):
+            assert tangent_of(linalg.householder_product, *pair).equal(ferrograd.zeros_like(a))
+    a, b = tensor(1.0, 2.0, 3.0, 5.0).view(2, 2), tensor(1.0, 1.0).view(2, 1)
+    for pair in (((a, a), (b, None)), ((a, None), (b, b))):
+        assert tangent_of(lambda a, b: linalg.lstsq(a, b).residuals, *pair).shape == (0,)

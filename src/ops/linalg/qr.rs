@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::kernels::linalg::qr;
 use crate::ops::arguments::Named;
 use crate::runtime_error;
+use crate::tape::mode::is_forward;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
 
@@ -139,7 +140,7 @@ pub fn householder_product(input: &Tensor, tau: &Tensor) -> Result<Tensor> {
     let [y] = record("linalg_householder_product", &[input, tau], &[input, tau], [y], move |back| {
         let ([input, tau], Some(g)) = (back.saved, back.g(0)) else { return Ok(vec![None, None]) };
         if input.numel() == 0 || tau.numel() == 0 {
-            return Ok(vec![None, None]);
+            return Ok(if is_forward() { vec![Some(input.as_zeros()?), Some(tau.as_zeros()?)] } else { vec![None, None] });
         }
         let one = identity(g.shape(), g.dtype())?;
         let [of_input, of_tau, _] = Product::new(input, tau)?.backward(&one, g, false)?;
