@@ -936,3 +936,49 @@ def test_tangents_of_what_is_empty_or_constant_are_zeros():
     a, b = tensor(1.0, 2.0, 3.0, 5.0).view(2, 2), tensor(1.0, 1.0).view(2, 1)
     for pair in (((a, a), (b, None)), ((a, None), (b, b))):
         assert tangent_of(lambda a, b: linalg.lstsq(a, b).residuals, *pair).shape == (0,)
+
+
+def test_weights_of_losses_carry_no_tangents():
+    F = ferrograd.nn.functional
+    x, t, w = tensor(0.25, 0.75), tensor(0.5, 1.0), tensor(2.0, 3.0)
+    losses = (
+        lambda x, t, w: F.binary_cross_entropy(x, t, w),
+        lambda x, t, w: F.binary_cross_entropy_with_logits(x, t, w),
+        lambda x, t, w: F.binary_cross_entropy_with_logits(x, t, pos_weight=w),
+    )
+    for loss in losses:
+        assert tangent_of(loss, (x, None), (t, None), (w, V)) is None
+        for pair in (((x, V), (t, None)), ((x, None), (t, V))):
+            with pytest.raises(RuntimeError, match="itself has a forward gradient"):
+                tangent_of(loss, *pair, (w, V))
+        with pytest.raises(RuntimeError, match="not differentiable with respect to argument"), forward_ad.dual_level():
+            loss(x, t, forward_ad.make_dual(tensor(2.0, 3.0, grad=True), V))
+    index = ferrograd.tensor([1, 0])
+    x = ferrograd.stack([x, t])
+    direction = ferrograd.stack([V, 2 * V])
+    for loss in (F.nll_loss, F.cross_entropy):
+        run = lambda x, w, loss=loss: loss(x, index, w)
+        assert tangent_of(run, (x, None), (w, V)) is None
+        assert tangent_of(run, (x, direction), (w, V)).equal(tangent_of(run, (x, direction), (w, None)))
+    # Only what labels are smoothed by depends on the weights.
+    found = tangent_of(lambda w: F.cross_entropy(x, index, w, reduction="sum", label_smoothing=0.5), (w, V))
+    assert found.allclose(-0.25 * (x.log_softmax(1) * V).sum())
+
+
+def test_running_averages_carry_no_tangents():
+    x, direction = ferrograd.stack([X, 3 * X, X - 1]), ferrograd.stack([V, -V, 2 * V])
+    for norm, x, direction in (
+        (ferrograd.nn.functional.batch_norm, x, direction),
+        (ferrograd.nn.functional.instance_norm, x.t()[None], direction.t()[None]),
+    ):
+        for training in (False, True):
+            run = lambda x, mean, variance: norm(x, mean, variance, None, None, training)
+            averages = lambda of_mean, of_variance: ((X.clone(), of_mean), (X.clone(), of_variance))
+            alone = tangent_of(run, (x, direction), *averages(None, None))
+            for directions in ((V, None), (None, V), (V, V)):
+                assert tangent_of(run, (x, None), *averages(*directions)) is None
+                if training:
+                    assert tangent_of(run, (x, direction), *averages(*directions)).equal(alone)
+                    continue
+                with pytest.raises(RuntimeError, match="not differentiable wrt running_mean and running_var"):
+                    tangent_of(run, (x, direction), *averages(*directions))

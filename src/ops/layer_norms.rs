@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 
 use super::arguments::{Dims, MemoryFormat, Several, Sizes};
-use super::loss::check_constant;
+use super::loss::{check_constant, check_tangents};
 use super::normalize::{Affine, Normalized, Plan, check_float, check_same_dtype};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -12,6 +12,9 @@ use crate::layout::Shape;
 use crate::runtime_error;
 use crate::tape::{view, without_recording};
 use crate::tensor::Tensor;
+
+const TANGENT_OF_AVERAGES: &str =
+    "batch_norm is not differentiable wrt running_mean and running_var, they cannot have forward grad defined";
 
 /// Averages over batches that batch normalization keeps.
 #[derive(Clone, Copy)]
@@ -70,6 +73,10 @@ impl<'a> Batch<'a> {
             if name.starts_with("running") {
                 check_constant("native_batch_norm", name, Some(parameter))?;
             }
+        }
+        if let (false, Some(running)) = (self.training, running) {
+            let averages = [Some(running.mean), Some(running.variance)];
+            check_tangents(TANGENT_OF_AVERAGES, &[Some(x), weight, bias], &averages)?;
         }
         check_float("batch_norm", x)?;
         self.affine.check_dtypes(x)?;
@@ -255,6 +262,9 @@ pub fn instance_norm(
     };
     for (name, average) in [("running_mean", running_mean), ("running_var", running_var)] {
         check_constant("native_batch_norm", name, average)?;
+    }
+    if !use_input_stats {
+        check_tangents(TANGENT_OF_AVERAGES, &[Some(x), weight, bias], &[running_mean, running_var])?;
     }
     // The channels of all samples as those of one.
     let repeated = |parameter: Option<&Tensor>| {

@@ -18,6 +18,7 @@ use crate::layout::Layout;
 use crate::ops::kernel::apply;
 use crate::storage::Access;
 use crate::tape::is_recording;
+use crate::tape::mode::mode;
 use crate::tensor::Tensor;
 
 /// What becomes of the losses of the elements.
@@ -56,12 +57,18 @@ impl Reduce {
 
 /// Fails if a gradient is wanted of what has none.
 pub(crate) fn check_constant(op: &str, name: &str, x: Option<&Tensor>) -> Result<()> {
-    if !is_recording() || !x.is_some_and(Tensor::requires_grad) {
+    if !mode().grad || !is_recording() || !x.is_some_and(Tensor::is_shown) {
         return Ok(());
     }
     crate::runtime_error!(
         "The function '{op}' is not differentiable with respect to argument '{name}'. This input cannot have requires_grad True."
     )
+}
+
+/// Fails, as torch does, where inputs carry tangents and one that has no derivative does, too. Alone it may carry one.
+pub(crate) fn check_tangents(message: &str, inputs: &[Option<&Tensor>], constants: &[Option<&Tensor>]) -> Result<()> {
+    let any = |tensors: &[Option<&Tensor>]| tensors.iter().flatten().any(|x| x.has_tangent());
+    if any(inputs) && any(constants) { crate::runtime_error!("{message}") } else { Ok(()) }
 }
 
 /// The losses that `body` computes from inputs of this dtype, broadcast, or their sum or mean, for which they are not stored.

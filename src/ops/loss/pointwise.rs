@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 
-use super::{Reduce, check_constant, reduced};
+use super::{Reduce, check_constant, check_tangents, reduced};
 use crate::dtype::{DType, Element, Scalar};
 use crate::error::{Error, Result};
 use crate::kernels::elementwise::Run;
@@ -181,6 +181,9 @@ fn one(dtype: DType) -> Result<Tensor> {
 const LEAST_LOG: f64 = -100.0;
 const LEAST_VARIANCE: f64 = 1e-12_f32 as f64;
 
+/// What torch says where weights carry tangents: those of the losses would carry tangents themselves.
+const NESTED_TANGENT: &str = "Setting a forward grad that itself has a forward gradient at the same level0 is not supported.";
+
 /// -w (t ln x + (1 - t) ln(1 - x)) of each element, or their mean or sum. Logarithms are at least -100.
 ///
 /// Shape: those of the input; the weight broadcasts to it. Dtype: float, the same for all.
@@ -197,6 +200,7 @@ pub fn binary_cross_entropy(
     let reduce = Reduce::of(OP, reduction)?;
     let (x, t, weight) = (input, target, weight.as_deref());
     check_constant(OP, "weight", weight)?;
+    check_tangents(NESTED_TANGENT, &[Some(x), Some(t)], &[weight])?;
     let _of = made_of(weight);
     let w = match weight {
         Some(weight) => in_dtype_of(OP, weight.detached(false), x)?.expand_to(OP, x.shape())?,
@@ -215,17 +219,17 @@ pub fn binary_cross_entropy(
     }
     let factor = reduce.share(x.numel());
     let (w, same) = (w.save(), w.save());
+    // As torch takes the tangent of a target without one for zeros, which it multiplies: not a number at 0 and 1.
+    let alone = !t.has_tangent();
     vjp!(OP, y, {
-        x: |g| if is_forward() { bce_slope(&(g * factor)?, &x, &t, &w) } else { bce_backward(&(g * factor)?, &x, &t, &w) },
+        x: |g| {
+            let g = (g * factor)?;
+            let grad = bce_backward(&g, &x, &t, &w)?;
+            if alone && is_forward() { grad + (g * (x.logit(None)? * 0.0)?)? } else { Ok(grad) }
+        },
         t: |g| ((g * factor)? * &same)? * x.logit(None)?.neg()?
     })
     .map(|y| y.watching_if_followed(t))
-}
-
-/// The same along tangents: not kept finite, and not a number at 0 and 1.
-fn bce_slope(g: &Tensor, x: &Tensor, t: &Tensor, w: &Tensor) -> Result<Tensor> {
-    let inverse = ((1.0 - x)? * x)?.reciprocal()?;
-    (g * w)? * (((x - t)? * &inverse)? + (inverse * 0.0)?)?
 }
 
 /// g w (x - t) / (x (1 - x)).
@@ -271,6 +275,7 @@ pub fn binary_cross_entropy_with_logits(
     check_constant(OP, "weight", weight.as_deref())?;
     check_constant(OP, "pos_weight", pos_weight.as_deref())?;
     let (weight, pos_weight) = (weight.as_deref(), pos_weight.as_deref());
+    check_tangents(NESTED_TANGENT, &[Some(input), Some(target)], &[weight, pos_weight])?;
     // What ln(1 + e^-x) is multiplied by.
     let turn = match pos_weight {
         Some(p) => without_recording(|| ((p - 1.0)? * &*t)? + 1.0)?.to_dtype(x.dtype())?,
