@@ -982,3 +982,18 @@ def test_running_averages_carry_no_tangents():
                     continue
                 with pytest.raises(RuntimeError, match="not differentiable wrt running_mean and running_var"):
                     tangent_of(run, (x, direction), *averages(*directions))
+
+
+def test_tangents_where_zero_times_infinity_is_torchs():
+    x, t, one = tensor(0.0, 1.0), tensor(0.0, 0.0), tensor(1.0, 1.0)
+    loss = lambda x, t: ferrograd.nn.functional.binary_cross_entropy(x, t, reduction="none")
+    # A target without a tangent has zeros, which are multiplied by the infinite logit.
+    assert tangent_of(loss, (x, one), (t, None)).isnan().all()
+    for of_x in (None, one):
+        assert tangent_of(loss, (x, of_x), (t, one)).tolist() == [np.inf, -np.inf]
+    # Nothing is equal to what is not a number, so nothing counts: 0 / 0.
+    index = ferrograd.tensor([0, 2])
+    for reduce in ("amax", "amin"):
+        run = lambda x, src: x.scatter_reduce(0, index, src, reduce, include_self=False)
+        found = tangent_of(run, (tensor(1.0, np.nan, 2.0), tensor(1.0, 1.0, 1.0)), (tensor(np.nan, 5.0), V))
+        assert found.isnan().tolist() == [True, True, False] and found[2] == -1

@@ -328,8 +328,8 @@ fn reduced_backward(
             let mut count = own.scattered_along("scatter_add", along, &theirs, true)?;
             if is_forward() && !include_self {
                 // Along tangents, what does not count is no tie.
-                count = zeros()?.expand_to("scatter_reduce", x.shape())?.scattered_along("scatter_add", along, &theirs, true)?;
-                count = count.but_where(&count.same_as(&zeros()?)?, 1.0)?;
+                let rest = own.scattered_along("scatter", along, &none, false)?;
+                count = rest.scattered_along("scatter_add", along, &theirs, true)?;
             }
             // Ties share the gradient; nothing is equal where the result is NaN.
             let share = (g / &count)?;
