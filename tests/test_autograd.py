@@ -825,6 +825,8 @@ x = ferrograd.ones(2, requires_grad=True)
 with warnings.catch_warnings(record=True) as seen:
     warnings.simplefilter("always")
     float(x.detach()[0]), x[0].item(), int(x[0]), bool(x[0]), x.tolist()
+    with ferrograd.no_grad():
+        float(x[0])
     assert not seen
     float(x[0]), complex(x[1]), float(x.sum())
 assert [w.category for w in seen] == [UserWarning] and "Consider using tensor.detach() first" in str(seen[0].message)

@@ -56,6 +56,18 @@ def test_softmax_of_channels():
         close(nn.Softmax2d()(x), exp / exp.sum(-3, keepdims=True))
 
 
+def test_a_dim_that_is_not_given_is_warned_of_where_the_call_stands():
+    F = nn.functional
+    for name, opposite, values in (("softmax", 1, np.exp), ("log_softmax", 1, lambda x: x), ("softmin", -1, np.exp)):
+        for shape, dim in (((3,), 0), ((2, 3), 1), ((2, 3, 2), 0), ((1, 3, 1, 1), 1)):
+            x = draw(*shape)
+            with pytest.warns(UserWarning, match=f"Implicit dimension choice for {name} has been deprecated") as seen:
+                y = getattr(F, name)(x)
+            assert [w.filename for w in seen] == [__file__]
+            log_sum = np.log(np.exp(opposite * array(x)).sum(dim, keepdims=True))
+            close(y, values(opposite * array(x) - log_sum))
+
+
 def test_old_names_of_bounds():
     with pytest.warns(FutureWarning):
         assert nn.Hardtanh(min_value=-3).min_val == -3

@@ -1,5 +1,8 @@
 //! Softmax, its logarithm, and the logarithm of sums of exponentials.
 
+use std::ffi::CString;
+
+use pyo3::exceptions::PyUserWarning;
 use pyo3::prelude::*;
 
 use super::arguments::Dims;
@@ -98,30 +101,46 @@ impl Tensor {
     }
 }
 
-/// The dim that torch takes if none is given: the first for 0, 1 and 3 dims, else the second.
-fn default_dim(input: &Tensor, dim: Option<isize>) -> isize {
-    dim.unwrap_or(if matches!(input.rank(), 0 | 1 | 3) { 0 } else { 1 })
+/// The dim that torch takes, with a warning, if none is given: the first for 0, 1 and 3 dims, else the second. `stack_level` is 3
+/// for the line that has called `op`.
+fn default_dim(py: Python<'_>, op: &str, input: &Tensor, dim: Option<isize>, stack_level: i32) -> PyResult<isize> {
+    if let Some(dim) = dim {
+        return Ok(dim);
+    }
+    let text =
+        format!("Implicit dimension choice for {op} has been deprecated. Change the call to include dim=X as an argument.");
+    PyErr::warn(py, &py.get_type::<PyUserWarning>(), &CString::new(text)?, (stack_level - 2).max(1))?;
+    Ok(if matches!(input.rank(), 0 | 1 | 3) { 0 } else { 1 })
 }
 
 /// exp(x) divided by its sum along `dim`; see `Tensor.softmax`.
 #[pyfunction]
 #[pyo3(signature = (input, dim=None, _stacklevel=3, dtype=None))]
-pub fn softmax(input: &Tensor, dim: Option<isize>, _stacklevel: i64, dtype: Option<DType>) -> Result<Tensor> {
-    input.softmax(default_dim(input, dim), dtype)
+pub fn softmax(py: Python<'_>, input: &Tensor, dim: Option<isize>, _stacklevel: i32, dtype: Option<DType>) -> PyResult<Tensor> {
+    let dim = default_dim(py, "softmax", input, dim, _stacklevel)?;
+    Ok(input.softmax(dim, dtype)?)
 }
 
 /// The logarithm of `softmax`, without its rounding; see `Tensor.log_softmax`.
 #[pyfunction]
 #[pyo3(signature = (input, dim=None, _stacklevel=3, dtype=None))]
-pub fn log_softmax(input: &Tensor, dim: Option<isize>, _stacklevel: i64, dtype: Option<DType>) -> Result<Tensor> {
-    input.log_softmax(default_dim(input, dim), dtype)
+pub fn log_softmax(
+    py: Python<'_>,
+    input: &Tensor,
+    dim: Option<isize>,
+    _stacklevel: i32,
+    dtype: Option<DType>,
+) -> PyResult<Tensor> {
+    let dim = default_dim(py, "log_softmax", input, dim, _stacklevel)?;
+    Ok(input.log_softmax(dim, dtype)?)
 }
 
 /// `softmax` of the opposite.
 #[pyfunction]
 #[pyo3(signature = (input, dim=None, _stacklevel=3, dtype=None))]
-pub fn softmin(input: &Tensor, dim: Option<isize>, _stacklevel: i64, dtype: Option<DType>) -> Result<Tensor> {
-    input.neg()?.softmax(default_dim(input, dim), dtype)
+pub fn softmin(py: Python<'_>, input: &Tensor, dim: Option<isize>, _stacklevel: i32, dtype: Option<DType>) -> PyResult<Tensor> {
+    let dim = default_dim(py, "softmin", input, dim, _stacklevel)?;
+    Ok(input.neg()?.softmax(dim, dtype)?)
 }
 
 /// Sums along a dim, which is kept.

@@ -10,6 +10,7 @@ use super::size::size_object;
 use crate::dtype::{DType, Element, Kind, Scalar};
 use crate::layout::normalize_dim;
 use crate::storage::Access;
+use crate::tape::mode::is_recording;
 use crate::tensor::Tensor;
 
 impl<'py> IntoPyObject<'py> for Scalar {
@@ -267,7 +268,7 @@ impl Tensor {
     /// Warns, once, if a gradient ends with what is read here.
     fn warn_of_lost_gradient(&self, py: Python<'_>) -> PyResult<()> {
         static WARNED: AtomicBool = AtomicBool::new(false);
-        if !self.is_shown() || WARNED.swap(true, Ordering::Relaxed) {
+        if !self.is_shown() || !is_recording() || WARNED.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
         let text = c"Converting a tensor with requires_grad=True to a scalar may lead to unexpected behavior.\nConsider using \

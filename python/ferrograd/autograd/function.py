@@ -165,6 +165,10 @@ def _sums_to(shape, target):
 class BackwardCFunction(FunctionCtx):
     """The context that a call of a ``Function`` makes."""
 
+    def name(self):
+        """The name of the node."""
+        return self._node_name()
+
 
 class FunctionMeta(type):
     """Gives each ``Function`` a class of contexts."""
