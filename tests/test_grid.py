@@ -1,5 +1,7 @@
 """Images sampled at places that a tensor names: what the cases over all ops do not show."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -72,6 +74,26 @@ def test_derivatives_at_kinks():
 
     assert slope(1) == [4.0, 0.0, 0.0]
     assert slope(0) == [4.0, -5.0, 1.0]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_identity_samples_each_element_beside_itself(dtype):
+    """Its grid lies on the elements but for rounding, which decides between the two derivatives there."""
+    for n in (5, 7, 28, 30):
+        theta = ferrograd.from_numpy(np.eye(2, 3, dtype=dtype)[None])
+        grid = functional.affine_grid(theta, (1, 1, 1, n), align_corners=False)
+        row = grid[0, 0, :, 0].numpy()
+        np.testing.assert_array_equal(row, ferrograd.linspace(-1, 1, n, dtype=theta.dtype).numpy() * dtype(n - 1) / dtype(n))
+        image = np.random.default_rng(n).normal(size=n).astype(dtype)
+        grid.requires_grad_()
+        y = functional.grid_sample(ferrograd.from_numpy(image).view(1, 1, 1, n), grid, align_corners=False)
+        y.sum().backward()
+        # (x + 1) n / 2 - 1 / 2, rounded only after the addition in parentheses and at the end.
+        places = [dtype(float(Fraction(float(x + dtype(1))) * n / 2 - Fraction(1, 2))) for x in row]
+        first = np.floor(places).astype(int)
+        padded = np.concatenate([[0], image, [0]])
+        wanted = (padded[first + 2] - padded[first + 1]) * n / 2
+        np.testing.assert_allclose(grid.grad[0, 0, :, 0].numpy(), wanted, rtol=1e-4)
 
 
 def test_affine_grid():

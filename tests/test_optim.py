@@ -291,6 +291,8 @@ def test_text():
         "SGD (\nParameter Group 0\n    dampening: 0\n    differentiable: False\n    foreach: None\n    fused: None\n    lr: 0.1\n"
         "    maximize: False\n    momentum: 0\n    nesterov: False\n    weight_decay: 0\n)"
     )
+    groups = [{"params": ferrograd.ones(1, requires_grad=True), "lr": lr} for lr in (0.1, 0.2)]
+    assert "    weight_decay: 0\n\nParameter Group 1\n    dampening: 0\n" in repr(optim.SGD(groups))
 
 
 def test_what_is_refused():

@@ -191,8 +191,12 @@ impl Sampler {
         let (zero, one) = (<T as Real>::ZERO, <T as Real>::ONE);
         let mut taps = Along::none();
         let scale = number::<T>(if self.align_corners { size.saturating_sub(1) } else { size }) * T::HALF;
-        let place = (coordinate + one) * scale;
-        let place = if self.align_corners { place } else { place - T::HALF };
+        // Rounded as in torch, once or twice: the identity's grid lies on the elements, where the derivative jumps.
+        let place = match (self.align_corners, self.rank) {
+            (true, _) => (coordinate + one) * scale,
+            (false, 2) => (coordinate + one).fma(scale, -T::HALF),
+            (false, _) => (coordinate + one) * scale - T::HALF,
+        };
         if self.mode == Mode::Cubic {
             let first = floor(place);
             let part = place - first;

@@ -196,7 +196,7 @@ fn homogeneous(sizes: &[usize], align_corners: bool, dtype: DType) -> Result<Ten
         // A single one is in the middle.
         let first = Scalar::Float(if n == 1 { 0.0 } else { -1.0 });
         let along = Tensor::linspace(first, Scalar::Float(1.0), n, dtype)?;
-        let along = if align_corners { along } else { (along * (n.saturating_sub(1) as f64 / n.max(1) as f64))? };
+        let along = if align_corners || n == 0 { along } else { ((along * (n - 1) as f64)? / n as f64)? };
         let mut column = Shape::from_elem(1, sizes.len());
         column[d] = n;
         columns.push(along.view_as_shape(&column)?.expand_to("affine_grid_generator", &shape)?);
