@@ -186,7 +186,7 @@ def test_samples_that_write_different_values_to_a_captured_tensor():
 
 def test_samples_write_to_what_is_their_own():
     xs = BATCH.clone()
-    assert vmap(lambda x: (x.mul_(2), ferrograd.zeros(3).copy_(x).sum())[1])(xs).tolist() == [12, 18]
+    assert vmap(lambda x: (x.mul_(2), ferrograd.zeros_like(x).copy_(x).sum())[1])(xs).tolist() == [12, 18]
     assert xs.equal(2 * BATCH)
     memory = ferrograd.zeros(3, 3)
     memory[:2] = BATCH

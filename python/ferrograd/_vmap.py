@@ -28,7 +28,7 @@ def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
     is in the outputs: ints, or trees like the arguments and outputs. `randomness` says what random ops do in `func`: "error",
     "different" numbers for each sample, or the "same". Random ops draw, and tensors that `func` has captured are written to, once
     for each `chunk_size` samples (None: once for all). `func` is called once for each sample; again, where all samples are needed
-    at once: for "different" numbers of `poisson`, and for the ``vmap`` of a ``Function``.
+    at once: for "different" numbers of `poisson`, for `resize_`, and for the ``vmap`` of a ``Function``.
 
     >>> batched_dot = ferrograd.vmap(ferrograd.dot)
     """
@@ -118,14 +118,18 @@ class _Batch:
             calls = Calls(self.dims, len(chunk), self.size == 0)
             with transform(randomness, len(chunk), calls) as number:
                 self.number = number
-                if randomness == "different" or Calls.are_possible:
+                is_kept = randomness == "different" or Calls.are_possible
+                if is_kept:
                     self.keep(chunk)
+                versions = self.versions()
                 while (found := self.pass_through(chunk, func, kwargs, number, calls)) is None:
                     if not calls.again(_autograd._again()):
                         raise RuntimeError(
                             "vmap: some samples draw random numbers that depend on values, others do not. Under "
                             "randomness='different' all must come to the same calls of random ops"
                         )
+                    if not is_kept and self.versions() != versions:
+                        raise RuntimeError("vmap: resize_ after a write to an argument needs randomness='different'")
                     self.take_apart()
                 first, _ = found[0]
                 views = [() if dim is None else _autograd._views_in_place(x) for x, dim in zip(first, self.dims)]
@@ -138,6 +142,16 @@ class _Batch:
         if self.is_whole:
             self.leaves = self.batches
             self.dims = [_view_in_place(x, dim, changes) for x, dim, changes in zip(self.leaves, self.dims, views)]
+            self.write_resized(views)
+
+    def write_resized(self, views):
+        """Writes to batches whose samples were resized, and so moved, what these have come to be."""
+        for x, dim, changes, samples in zip(self.leaves, self.dims, views, zip(*self.given)):
+            if any(method == "resize_" for method, _ in changes):
+                x.copy_(stack(samples, dim))
+
+    def versions(self):
+        return [x._version if isinstance(x, Tensor) and not x.is_inference() else None for x in self.leaves]
 
     def keep(self, chunk):
         """Keeps these samples, in case that they are written to and gone through once more."""
@@ -183,6 +197,10 @@ class _Batch:
 def _view_in_place(x, place, changes):
     """Changes a batch as its samples have been, by in-place views; answers the place of the mapped dim then."""
     for method, dims in changes:
+        if method == "resize_":
+            x.resize_((x.shape[place], *dims))
+            place = 0
+            continue
         # Where in the batch the dims are, or come to be.
         dims = [dim if dim < place else dim + 1 for dim in dims]
         getattr(x, method)(*([dims] if method == "squeeze_" else dims))

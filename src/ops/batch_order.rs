@@ -89,6 +89,39 @@ fn note_order(y: &Tensor, inputs: &[&Tensor]) {
     note_batches(y, batches, inputs.len() > 1 || inputs.iter().any(|x| x.samples().in_front()));
 }
 
+/// Notes how the samples lie of which `y` is one, which an op has made of `x` with the dims `inner` innermost, around the others as
+/// they lie in `x`.
+pub(crate) fn note_around(y: &Tensor, x: &Tensor, inner: &[usize]) {
+    if !is_noted(&[x]) {
+        return;
+    }
+    let maps: SmallVec<[u64; 2]> = x.samples().strides().iter().map(|(map, _)| *map).collect();
+    let (own, strides) = (maps.len(), batch_strides(x, &maps, x.strides()));
+    let sizes: Shape = maps.iter().map(|&map| samples::size_of(map)).chain(y.shape().iter().copied()).collect();
+    let mut batches = Vec::with_capacity(own);
+    let mut step: usize = inner.iter().map(|&d| y.shape()[d].max(1)).product();
+    for d in order_like(&sizes, &[strides]) {
+        match maps.get(d) {
+            Some(&map) => batches.insert(0, (map, step)),
+            None if inner.contains(&(d - own)) => {}
+            None => step *= sizes[d].max(1),
+        }
+    }
+    if !(batches.is_sorted() && batches.iter().all(|(_, stride)| *stride == step)) {
+        note_batches(y, batches, true);
+    }
+}
+
+/// Notes that the samples of which `y` is one lie within its first dim.
+pub(crate) fn note_within_first(y: &Tensor) {
+    if let [outer, inner @ ..] = y.shape()
+        && *outer > 1
+    {
+        let step = inner.iter().product();
+        note_batches(y, samples::maps_of(y).into_iter().map(|map| (map, step)).collect(), true);
+    }
+}
+
 /// Notes how the samples lie of which `y` is one, unless one after the other.
 pub(crate) fn note_batches(y: &Tensor, batches: Vec<BatchStride>, in_front: bool) {
     if !batches.is_empty() {

@@ -7,6 +7,7 @@
 use pyo3::prelude::*;
 
 use super::arguments::Operand;
+use super::batch_order;
 use super::expanded::write_in_turn;
 use crate::dtype::{C128, DType, Scalar};
 use crate::error::Result;
@@ -265,6 +266,7 @@ pub fn complex_of(real: &Tensor, imag: &Tensor) -> Result<Tensor> {
     let y = Tensor::uninitialized("complex", &shape, real.dtype().to_complex())?;
     y.part(0).write(real)?;
     y.part(1).write(imag)?;
+    batch_order::note(&y, &[real, imag]);
     Ok(vjp!("complex", y, { real: |g| g.real(), imag: |g| g.imag() })?.watching_if_followed(real).watching_if_followed(imag))
 }
 

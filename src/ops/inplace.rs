@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 
 use super::arguments::{Dims, MemoryFormat, Operand};
 use super::creation::format_strides;
-use super::kernel;
+use super::{kernel, samples};
 use crate::dtype::Scalar;
 use crate::error::{Error, Result};
 use crate::interpreter::show;
@@ -121,14 +121,19 @@ impl Tensor {
         kernel::fill(&self.with_layout(layout), value)
     }
 
-    /// The first elements of this memory in another shape, one after the other; in new memory if there are not enough. Those that are new have
-    /// arbitrary contents.
-    fn resized(&self, op: &'static str, shape: &[usize], format: Option<MemoryFormat>) -> Result<Tensor> {
+    fn check_resizable(&self, op: &'static str) -> Result<()> {
         before_write(op, self)?;
         view::check_inference(op, self)?;
         if self.requires_grad() && !is_inference() {
             return runtime_error!("{op}: cannot resize variables that require grad");
         }
+        Ok(())
+    }
+
+    /// The first elements of this memory in another shape, one after the other; in new memory if there are not enough. Those that are new have
+    /// arbitrary contents.
+    fn resized(&self, op: &'static str, shape: &[usize], format: Option<MemoryFormat>) -> Result<Tensor> {
+        self.check_resizable(op)?;
         if self.shape() == shape && format.is_none() {
             return Ok(self.with_layout(self.layout().clone()));
         }
@@ -150,6 +155,20 @@ impl Tensor {
         Ok(y)
     }
 
+    /// The same for a sample of a batch: torch resizes the batch.
+    fn resized_in_batch(&self, op: &'static str, shape: &[usize], format: Option<MemoryFormat>) -> Result<Tensor> {
+        self.check_resizable(op)?;
+        if format.is_some_and(|format| format != MemoryFormat::Contiguous) {
+            return runtime_error!("{op}: under vmap only None or torch.contiguous_format are supported for memory_format");
+        }
+        let y = samples::resized(self, shape, &mut |batch| {
+            let outer = batch.rank() - self.rank();
+            batch.detached(false).resized(op, &[&batch.shape()[..outer], shape].concat(), None)
+        })?;
+        y.note_sample_of(self.sample_of());
+        Ok(y)
+    }
+
     /// Sets every element to a number.
     pub fn fill_with(&self, value: Scalar) -> Result<()> {
         view::overwrite_with("fill_", self, value)
@@ -159,10 +178,14 @@ impl Tensor {
 /// Gives a tensor another shape. That counts as a write, also where there is new memory.
 fn resize(op: &'static str, x: &Bound<'_, Tensor>, shape: &[usize], format: Option<MemoryFormat>) -> PyResult<()> {
     let before = x.borrow().clone();
-    let resized = before.resized(op, shape, format)?;
+    let is_sample = before.shape() != shape && samples::are_any_mapped([&before]);
+    let resized = if is_sample { before.resized_in_batch(op, shape, format)? } else { before.resized(op, shape, format)? };
     let _old = show(x, &resized)?;
     if before.shape() != shape {
         x.borrow().set_version(before.version() + 1);
+    }
+    if is_sample {
+        samples::note_view(x.as_ptr().addr(), ("resize_", shape.to_vec()));
     }
     Ok(())
 }
@@ -238,9 +261,9 @@ impl Tensor {
         let rows = if width == 0 { 0 } else { height };
         let begins = if wrap && more.is_empty() { (0..rows).step_by(width + 1) } else { (0..rows.min(1)).step_by(1) };
         for row in begins {
+            let length = width.min(height - row) as isize;
             let offset = x.layout().offset.wrapping_add_signed(row as isize * x.strides()[0]);
-            let length = Dims(smallvec::smallvec![width.min(height - row) as isize]);
-            let diagonal = x.as_strided(length, Dims(smallvec::smallvec![step]), Some(offset as isize))?;
+            let diagonal = x.with_strides(x.strided_layout("fill_diagonal_", &[length], &[step], Some(offset as isize))?)?;
             view::overwrite_with("fill_diagonal_", &diagonal, fill_value)?;
         }
         Ok(slf)

@@ -548,6 +548,7 @@ impl Tensor {
         let strides = strides_like(x.shape(), &[x]);
         let y = Tensor::uninitialized_strided("to", x.shape(), strides, dtype)?;
         y.write(x)?;
+        batch_order::note(&y, &[x]);
         let source = x.dtype();
         vjp!("to_copy", y, { x: |g| g.to_dtype(source) })
     }

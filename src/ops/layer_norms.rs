@@ -3,6 +3,7 @@
 use pyo3::prelude::*;
 
 use super::arguments::{Dims, MemoryFormat, Several, Sizes};
+use super::batch_order;
 use super::loss::{check_constant, check_tangents};
 use super::normalize::{Affine, Normalized, Plan, check_float, check_same_dtype};
 use crate::dtype::DType;
@@ -114,6 +115,8 @@ impl<'a> Batch<'a> {
         for average in self.running.iter().flat_map(|running| [running.mean, running.variance]) {
             [&y, &values.mean, &values.rstd].iter().for_each(|made| made.note_sample_of(average.sample_of()));
         }
+        // As in torch, where the channels of all samples are channels of one.
+        batch_order::note_within_first(&y);
         if !self.training {
             let none = || Tensor::uninitialized(op, &[0], x.dtype());
             return Ok([y, none()?, none()?]);

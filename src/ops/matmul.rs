@@ -3,7 +3,9 @@
 
 use pyo3::prelude::*;
 
+use super::arguments::Dims;
 use super::inplace::in_place_resizing;
+use super::samples;
 use crate::dtype::{DType, Kind, Scalar};
 use crate::error::{Error, Result};
 use crate::kernels::matmul::{MatMut, MatRef, Product, gemm, gemm_batched};
@@ -103,6 +105,21 @@ fn add_multiply(
 /// g times a factor, without a multiplication by one.
 fn scaled(g: &Tensor, factor: Scalar) -> Result<Tensor> {
     if factor.to_c128() == Scalar::Int(1).to_c128() { Ok(g.clone()) } else { g.mul(&Tensor::from_number(factor)?) }
+}
+
+/// beta x + alpha times a product of integers, as torch has it under `vmap`: factors with fractions make floats of them. None elsewhere.
+fn with_fractions(
+    x: &Tensor,
+    [a, b]: [&Tensor; 2],
+    [beta, alpha]: [Scalar; 2],
+    product: impl FnOnce(&Tensor, &Tensor) -> Result<Tensor>,
+) -> Result<Option<Tensor>> {
+    let is_fraction = |factor: Scalar| matches!(factor, Scalar::Float(_));
+    if !(is_fraction(beta) || is_fraction(alpha)) || a.dtype().is_inexact() || !samples::are_any_mapped([x, a, b]) {
+        return Ok(None);
+    }
+    let product = scaled(&product(a, b)?, alpha)?;
+    if beta.truth() { scaled(x, beta)?.add(&product).map(Some) } else { Ok(Some(product)) }
 }
 
 /// A factor of `addr` as it applies to a result of this dtype: truth for bools, no fractions of integers.
@@ -257,6 +274,11 @@ impl Tensor {
     pub fn addmm(&self, mat1: &Tensor, mat2: &Tensor, beta: Scalar, alpha: Scalar) -> Result<Tensor> {
         let (x, a, b) = (self, mat1, mat2);
         check_matrices("addmm", a, b)?;
+        if matches!(beta, Scalar::Float(_))
+            && let Some(y) = with_fractions(x, [a, b], [beta, alpha], Tensor::mm)?
+        {
+            return Ok(y);
+        }
         let shape = [a.shape()[0], b.shape()[1]];
         let y = kept::result("addmm", &[x, a, b], || add_multiply("addmm", x, a, b, alpha, beta, &shape))?;
         vjp!("addmm", y, {
@@ -276,6 +298,9 @@ impl Tensor {
         let (x, m) = (self, mat.shape()[0]);
         if broadcast_shapes("addmv", x.shape(), &[m])?.as_slice() != [m] {
             return Err(Error::Broadcast { op: "addmv", lhs: x.shape().to_vec(), rhs: vec![m] });
+        }
+        if let Some(y) = with_fractions(x, [mat, vec], [beta, alpha], Tensor::mv)? {
+            return Ok(y);
         }
         let y = kept::result("addmv", &[x, mat, vec], || {
             without_recording(|| {
@@ -326,6 +351,9 @@ impl Tensor {
     pub fn baddbmm(&self, batch1: &Tensor, batch2: &Tensor, beta: Scalar, alpha: Scalar) -> Result<Tensor> {
         let (x, a, b) = (self, batch1, batch2);
         check_batches("baddbmm", a, b)?;
+        if let Some(y) = with_fractions(x, [a, b], [beta, alpha], Tensor::bmm)? {
+            return Ok(y);
+        }
         let shape = [a.shape()[0], a.shape()[1], b.shape()[2]];
         let y = kept::result("baddbmm", &[x, a, b], || add_multiply("baddbmm", x, a, b, alpha, beta, &shape))?;
         vjp!("baddbmm", y, {
@@ -344,6 +372,10 @@ impl Tensor {
         check_batches("addbmm", batch1, batch2)?;
         let (x, a, b) = (self, batch1, batch2);
         let (batch, m, k, n) = (a.shape()[0], a.shape()[1], a.shape()[2], b.shape()[2]);
+        let sum_of_products = |a: &Tensor, b: &Tensor| a.bmm(b)?.sum(Some(Dims(smallvec::smallvec![0])), false, None);
+        if let Some(y) = with_fractions(x, [a, b], [beta, alpha], sum_of_products)? {
+            return Ok(y);
+        }
         // The sum over the batch and over k is one sum: the matrices side by side times those below each other.
         let y = kept::result("addbmm", &[x, a, b], || {
             without_recording(|| {

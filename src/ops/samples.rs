@@ -202,16 +202,21 @@ struct Call {
 impl Call {
     /// The call in the map at this depth, counted from 1, the outermost; none at depth 0.
     fn at(depth: usize) -> Result<Option<Call>> {
-        let call = MAPS.with_borrow_mut(|maps| {
-            let map = depth.checked_sub(1).and_then(|i| maps.get_mut(i))?;
-            map.calls += 1;
-            let (randomness, known) = (map.randomness, map.drawn.get(map.calls - 1).cloned());
-            Some(Call { map: map.number, randomness, size: map.size, sample: map.sample, known })
-        });
+        let call = Call::next(depth);
         if call.as_ref().is_some_and(|call| call.randomness == Randomness::Error) {
             return no_randomness();
         }
         Ok(call)
+    }
+
+    /// The same for an op that is not random.
+    fn next(depth: usize) -> Option<Call> {
+        MAPS.with_borrow_mut(|maps| {
+            let map = depth.checked_sub(1).and_then(|i| maps.get_mut(i))?;
+            map.calls += 1;
+            let (randomness, known) = (map.randomness, map.drawn.get(map.calls - 1).cloned());
+            Some(Call { map: map.number, randomness, size: map.size, sample: map.sample, known })
+        })
     }
 
     fn is_different(&self) -> bool {
@@ -323,6 +328,29 @@ pub fn size_of(number: u64) -> usize {
 /// Whether a function is being mapped.
 pub fn is_mapped() -> bool {
     depth() > 0
+}
+
+/// The maps that a tensor depends on a sample of, the outermost first.
+pub fn maps_of(x: &Tensor) -> Vec<u64> {
+    let maps = inside_out().into_iter().rev();
+    maps.filter(|&(depth, number, _)| x.sample_of().has(number, depth)).map(|(_, number, _)| number).collect()
+}
+
+/// Whether one of them depends on a sample of a function that is being mapped.
+pub fn are_any_mapped<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> bool {
+    let maps = inside_out();
+    !maps.is_empty() && tensors.into_iter().any(|x| maps.iter().any(|&(depth, number, _)| x.sample_of().has(number, depth)))
+}
+
+/// Before a random op draws by `number`: fails if that is a tensor that depends on a sample, as all samples draw by one number.
+pub fn check_number(number: &Tensor) -> Result<()> {
+    if !are_any_mapped([number]) {
+        return Ok(());
+    }
+    runtime_error!(
+        "vmap: a random op draws for all samples at once, by numbers that are the same for all, but one depends on the sample. Please \
+         draw standard numbers, and scale and shift them (std * torch.randn_like(x) + mean)"
+    )
 }
 
 fn depth() -> usize {
@@ -535,7 +563,8 @@ fn of_all(depth: usize, what: &'static str, x: &Tensor, draw: &mut dyn FnMut(&Te
         Some((other, Drawn::Numbers(all))) if *other == kind => all.clone(),
         Some(_) => return of_all(depth - 1, what, x, draw),
         None => {
-            let values = if call.is_different() { values_of_all(depth, &call, what, x)? } else { x.clone() };
+            let values =
+                if call.is_different() { Tensor::stacked(&values_of_all(depth, &call, what, x)?, 0)? } else { x.clone() };
             let all = of_all(depth - 1, what, &values, draw)?;
             keep(depth, &kind, &Drawn::Numbers(all.clone()));
             all
@@ -544,8 +573,39 @@ fn of_all(depth: usize, what: &'static str, x: &Tensor, draw: &mut dyn FnMut(&Te
     Ok(if call.is_different() { all.sample(call.sample) } else { all })
 }
 
-/// The values of all samples, along a dim in front. Fails if not all have come to this call.
-fn values_of_all(depth: usize, call: &Call, what: &str, x: &Tensor) -> Result<Tensor> {
+/// What is for this sample of what `resize` makes of the memory of the whole batch that `x` is a sample of: the samples lie there one
+/// after the other, also in the new shape.
+pub fn resized(x: &Tensor, shape: &[usize], resize: &mut dyn FnMut(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    let size = [shape.iter().product::<usize>() as u64, shape.len() as u64];
+    // Samples write to what is theirs.
+    resized_at(depth(), x, x.sample_of(), size, resize)?.copied()
+}
+
+fn resized_at(
+    depth: usize,
+    x: &Tensor,
+    of: Maps,
+    size: [u64; 2],
+    resize: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
+) -> Result<Tensor> {
+    let Some(call) = Call::next(depth) else { return resize(x) };
+    let kind = Kind::of("resize_", Order::Together, size, x);
+    let is_mapped = of.has(call.map, depth - 1);
+    let all = match &call.known {
+        Some((other, Drawn::Numbers(all))) if *other == kind => all.clone(),
+        Some(_) => return runtime_error!("resize_: expected all samples to be given the same shape"),
+        None => {
+            let values = if is_mapped { joined(&values_of_all(depth, &call, "resize_", x)?, call.map, 0)? } else { x.clone() };
+            let all = resized_at(depth - 1, &values, of, size, resize)?;
+            keep(depth, &kind, &Drawn::Numbers(all.clone()));
+            all
+        }
+    };
+    Ok(if is_mapped { all.sample(call.sample) } else { all })
+}
+
+/// The values of all samples. Fails if not all have come to this call.
+fn values_of_all(depth: usize, call: &Call, what: &str, x: &Tensor) -> Result<Vec<Tensor>> {
     let mut values = MAPS.with_borrow_mut(|maps| std::mem::take(&mut maps[depth - 1].values));
     if let Some(other) = values.iter().flatten().find(|y| y.shape() != x.shape() || y.dtype() != x.dtype()) {
         return runtime_error!(
@@ -560,7 +620,7 @@ fn values_of_all(depth: usize, call: &Call, what: &str, x: &Tensor) -> Result<Te
     values.resize_with(call.size, || None);
     values[call.sample] = Some(x.copied()?);
     if let Some(all) = values.iter().cloned().collect::<Option<Vec<Tensor>>>() {
-        return Tensor::stacked(&all, 0);
+        return Ok(all);
     }
     MAPS.with_borrow_mut(|maps| maps[depth - 1].values = values);
     Err(Error::OtherSamples(call.map))

@@ -41,6 +41,7 @@ pub use transforms::{
 use super::dtype::DTypeObject;
 use crate::dtype::DType;
 use crate::interpreter::show;
+use crate::ops::samples;
 use crate::tape::level;
 use crate::tape::mode::ModeGuard;
 use crate::tape::{Grad, GradObject, Meta};
@@ -329,6 +330,9 @@ impl Tensor {
         };
         let other = other.borrow().clone();
         let x = slf.borrow().clone();
+        if samples::are_any_mapped([&x, &other]) {
+            return Err(PyRuntimeError::new_err("mutating directly with `.data` under vmap transform is not allowed."));
+        }
         if x.is_shown() && !other.dtype().is_inexact() {
             return Err(PyRuntimeError::new_err(
                 "data set to a tensor that requires gradients must be floating point or complex dtype",

@@ -246,6 +246,7 @@ fn bound(ob: &Bound<'_, PyAny>) -> PyResult<i64> {
     if ob.is_instance_of::<PyBool>() {
         return Err(PyTypeError::new_err("randint: a bound must be int, not bool"));
     }
+    check_number(ob)?;
     ob.extract::<i64>().map_err(|error| {
         if error.is_instance_of::<PyOverflowError>(ob.py()) {
             PyValueError::new_err("randint: a bound does not fit in 64 bits")
@@ -296,7 +297,10 @@ pub fn normal<'py>(
     let options = Options::parse("normal", given, &["out", "generator"])?;
     // With a size, 0-d tensors are numbers.
     let number = |operand: Operand| match operand {
-        Operand::Tensor(x) if size.is_some() && x.rank() == 0 && !x.requires_grad() => x.scalar().map(Operand::Number),
+        Operand::Tensor(x) if size.is_some() && x.rank() == 0 && !x.requires_grad() => {
+            samples::check_number(&x)?;
+            x.scalar().map(Operand::Number)
+        }
         other => Ok(other),
     };
     let (mean, std) = (number(mean)?, number(std)?);
@@ -379,6 +383,7 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Limit {
     type Error = PyErr;
 
     fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<Limit> {
+        check_number(&ob)?;
         if ob.is_none() { Ok(Limit::Largest) } else { ob.extract().map(Limit::Number) }
     }
 }
@@ -454,10 +459,19 @@ fills! {
 
 /// A float, also as a 0-d tensor that needs no gradient.
 fn real(ob: &Bound<'_, PyAny>) -> PyResult<f64> {
+    check_number(ob)?;
     match ob.cast::<Tensor>().map(|x| x.borrow().clone()) {
         Ok(x) if x.rank() > 0 || x.requires_grad() => Err(PyTypeError::new_err("must be float, not Tensor")),
         _ => ob.extract(),
     }
+}
+
+/// Fails for a tensor that depends on a sample; see `samples::check_number`.
+fn check_number(ob: &Bound<'_, PyAny>) -> PyResult<()> {
+    if let Ok(x) = ob.cast::<Tensor>() {
+        samples::check_number(&x.borrow())?;
+    }
+    Ok(())
 }
 
 #[pymethods]
@@ -487,6 +501,7 @@ impl Tensor {
         match p {
             Operand::Number(p) => Ok(self.bernoulli_alike(p.to_f64(), &source)?),
             Operand::Tensor(p) => {
+                samples::check_number(&p)?;
                 let y = self.empty_like(self.dtype(), MemoryFormat::Contiguous)?;
                 y.bernoulli_from_in_place(&p, &source)?;
                 Ok(y)

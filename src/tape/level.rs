@@ -4,7 +4,7 @@
 //! A tensor remembers the innermost transform that it was made in, and a view that of what it shows. The numbers of transforms
 //! grow, so what has a smaller number than a transform was there before it. Under one that differentiates it may not be written to.
 //! Under one that maps, each sample finds it as the first did, and must leave it as the first did: it is written to once for all.
-//! What depends on a sample (see `Tensor::sample_of`) is not written at all.
+//! What depends on a sample (see `Tensor::sample_of`) is only written to what does.
 
 use std::cell::RefCell;
 use std::mem::take;
@@ -164,15 +164,15 @@ fn before_captured_write(op: &str, x: &Tensor, level: Level) -> Result<()> {
     before_output(op, x)
 }
 
-/// Before `value` is written to `x`: fails if it depends on a sample of a transform that `x` was there before.
+/// Before `value` is written to `x`: fails if it depends on a sample of a map and `x` does not, also where `x` was made within the
+/// map: there it is one tensor for all samples, in torch.
 #[inline]
 pub fn before_value(op: &str, x: &Tensor, value: &Tensor) -> Result<()> {
     let (of, own) = (value.sample_of(), x.sample_of());
     if !of.is_some() {
         return Ok(());
     }
-    let differs =
-        |(depth, map): (usize, &Map)| map.number > x.level() && of.has(map.number, depth) && !own.has(map.number, depth);
+    let differs = |(depth, map): (usize, &Map)| of.has(map.number, depth) && !own.has(map.number, depth);
     if MAPS.with_borrow(|maps| maps.iter().enumerate().any(differs)) {
         return differs_by_sample(op);
     }

@@ -59,7 +59,8 @@ case("batch_norm", lambda x: functional.batch_norm(x, *running(x)), (4, 3, 2), l
 case("batch_norm", lambda x, w: functional.batch_norm(x, None, None, w, training=True), (0, 3), (3,), label="empty")
 case(
     "_batch_norm_with_update",
-    lambda x, w, b: ferrograd.ops.aten._batch_norm_with_update(x, w, b, *running(x), 0.1, EPS)[0],
+    # Averages that are new for each sample of x, as they are written to.
+    lambda x, w, b: ferrograd.ops.aten._batch_norm_with_update(x, w, b, *(x.new_zeros(3) + r for r in running(x)), 0.1, EPS)[0],
     (2, 3, 4),
     (3,),
     (3,),

@@ -4,7 +4,7 @@ from _thread import _local
 from itertools import repeat
 from weakref import WeakValueDictionary
 
-from ferrograd._C import _autograd, empty_strided, ones_like, stack, zeros, zeros_like
+from ferrograd._C import _autograd, ones_like, stack, zeros, zeros_like
 from ferrograd.autograd._transform import COMPUTED, NO_TANGENTS, forward_state
 from ferrograd.autograd.grad_mode import recording
 
@@ -119,7 +119,7 @@ class Carriers:
             return tangent
         if not is_dense(x):
             return tangent if is_new else tangent.clone()
-        return empty_strided(x.shape, x.stride(), dtype=tangent.dtype).copy_(tangent)
+        return tangent.new_empty_strided(x.shape, x.stride()).copy_(tangent)
 
     def lead_outside(self, *tensors):
         """Whether gradients of the tensors flow to something that is not its own."""

@@ -16,7 +16,7 @@ from collections import namedtuple
 from contextlib import contextmanager
 
 from ferrograd import _C
-from ferrograd._C import Tensor, _autograd, empty_strided
+from ferrograd._C import Tensor, _autograd
 from ferrograd.autograd._products import Carriers, is_inexact, lies_as
 from ferrograd.autograd._transform import ACTIVE, FOLLOWED, NO_TANGENTS, forward_state
 from ferrograd.autograd.grad_mode import _decorate
@@ -155,7 +155,7 @@ def _lying_as(tensor, tangent):
     sizes = [x.untyped_storage().nbytes() // x.element_size() for x in (tensor, tangent)]
     if lies_as(tensor, tangent) and offsets and sizes[0] == sizes[1] and not (tangent.is_conj() or tangent.is_neg()):
         return tangent
-    return empty_strided(tensor.shape, tensor.stride(), dtype=tangent.dtype).copy_(tangent)
+    return tangent.new_empty_strided(tensor.shape, tensor.stride()).copy_(tangent)
 
 
 def unpack_dual(tensor, *, level=None):

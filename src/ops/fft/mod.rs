@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::kernels::fft::{Beside, Line, Pass, Symmetry, run};
 use crate::kernels::without_interpreter;
 use crate::layout::{Shape, Strides, contiguous_strides};
+use crate::ops::batch_order;
 use crate::runtime_error;
 use crate::storage::Access;
 use crate::tensor::Tensor;
@@ -89,6 +90,13 @@ fn strides_of(x: &Tensor, shape: &[usize], dims: &[usize]) -> Strides {
     strides
 }
 
+/// What a transform of `x` over `dims`, listed as in [`strides_of`], is written to.
+fn transformed(x: &Tensor, shape: &[usize], dims: &[usize], dtype: DType) -> Result<Tensor> {
+    let y = Tensor::uninitialized_strided("fft", shape, strides_of(x, shape, dims), dtype)?;
+    batch_order::note_around(&y, x, dims);
+    Ok(y)
+}
+
 /// Transforms the lines of `x` along `dim` into `y`, which may be `x`.
 fn pass(x: &Tensor, y: &Tensor, dim: usize, n: usize, norm: Norm, forward: bool) -> Result<()> {
     let symmetry = match (x.dtype().is_complex(), y.dtype().is_complex()) {
@@ -128,11 +136,7 @@ impl Tensor {
         let mut inner = Places::from_slice(dims);
         by_step(x, &mut inner);
         let read = x.detached_read()?;
-        let y = if dims.is_empty() {
-            read.copied()?
-        } else {
-            Tensor::uninitialized_strided("fft", x.shape(), strides_of(x, x.shape(), &inner), x.dtype())?
-        };
+        let y = if dims.is_empty() { read.copied()? } else { transformed(x, x.shape(), &inner, x.dtype())? };
         for (i, &d) in inner.iter().rev().enumerate() {
             pass(if i == 0 { &read } else { &y }, &y, d, x.shape()[d], norm, forward)?;
         }
@@ -153,7 +157,7 @@ impl Tensor {
         let mut inner = Places::from_slice(before);
         by_step(x, &mut inner);
         inner.push(last);
-        let y = Tensor::uninitialized_strided("fft", &shape, strides_of(x, &shape, &inner), x.dtype().to_complex())?;
+        let y = transformed(x, &shape, &inner, x.dtype().to_complex())?;
         pass(&x.detached_read()?, &y, last, n, norm, true)?;
         for &d in before {
             pass(&y, &y, d, shape[d], norm, true)?;
@@ -174,7 +178,7 @@ impl Tensor {
         let x = &if before.is_empty() { self.detached_read()? } else { self.detached_read()?.fft_c2c(before, norm, false)? };
         let mut shape = Shape::from_slice(x.shape());
         shape[last] = n;
-        let y = Tensor::uninitialized_strided("fft", &shape, strides_of(x, &shape, &[last]), x.dtype().to_real())?;
+        let y = transformed(x, &shape, &[last], x.dtype().to_real())?;
         pass(x, &y, last, n, norm, false)?;
         let (x, dims) = (self, Places::from_slice(dims));
         vjp!("fft_c2_r", y, { x: |g| {

@@ -1,0 +1,216 @@
+"""Ops under vmap that do not simply do to each sample what they do elsewhere, as torch runs them on the batch."""
+
+import pytest
+
+import ferrograd
+from ferrograd import func, vmap
+from ferrograd.nn import functional as F
+
+BATCH = ferrograd.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+NOT_MAPPED = r"vmap: .* is not possible because .* `self` not being vmapped over"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x: ferrograd.zeros(3),
+        lambda x: ferrograd.eye(3)[0],
+        lambda x: x.new_tensor([0.0, 0.0, 0.0]),
+        lambda x: ferrograd.zeros_like(BATCH[0]),
+        lambda x: BATCH[0].clone(),
+    ],
+)
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda y, x: y.copy_(x),
+        lambda y, x: y.add_(x.sum()),
+        lambda y, x: y.fill_(x[0]),
+        lambda y, x: y.__setitem__(0, x[0]),
+        lambda y, x: y.masked_fill_(x > 2, 1.0),
+        lambda y, x: y.scatter_(0, (x > 2).long(), 1.0),
+        lambda y, x: y.index_put_((ferrograd.tensor([0]),), x[:1]),
+        lambda y, x: ferrograd.mul(x, 2, out=y),
+    ],
+)
+def test_what_depends_on_a_sample_is_not_written_to_what_does_not(make, write):
+    with pytest.raises(RuntimeError, match=NOT_MAPPED):
+        vmap(lambda x: (write(make(x), x), x)[1])(BATCH)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        ferrograd.zeros_like,
+        lambda x: x.new_zeros(3),
+        lambda x: x.new_empty_strided((3,), (1,)),
+        lambda x: ferrograd.full_like(x, 2.0),
+        lambda x: ferrograd.zeros(3) + 0 * x[0],
+        lambda x: ferrograd.where(x > 2, ferrograd.zeros(3), ferrograd.ones(3)),
+    ],
+)
+def test_it_is_written_to_what_is_made_like_a_sample(make):
+    assert vmap(lambda x: make(x).copy_(x))(BATCH).equal(BATCH)
+
+
+def test_only_the_maps_that_a_value_depends_on_count():
+    assert vmap(lambda x: vmap(lambda z: x.new_zeros(3).copy_(x).mul_(2))(BATCH))(BATCH).equal((2 * BATCH)[:, None].expand(2, 2, 3))
+    with pytest.raises(RuntimeError, match=NOT_MAPPED):
+        vmap(lambda x: vmap(lambda z: x.new_zeros(3).copy_(z))(BATCH))(BATCH)
+    # Tangents lie like their tensors, in memory that is the batch's.
+    tangents = BATCH.t()
+    assert vmap(lambda t: func.jvp(lambda x: x * 2, (BATCH[0],), (t,))[1], in_dims=1)(tangents).equal(2 * BATCH)
+
+
+def test_running_averages_are_those_of_the_samples():
+    x = ferrograd.arange(24.0).view(2, 4, 3)
+
+    def normalized(mean, var):
+        return lambda x: F.batch_norm(x, mean(x), var(x), training=True)
+
+    want = ferrograd.stack([F.batch_norm(part, None, None, training=True) for part in x])
+    assert vmap(normalized(lambda x: x.new_zeros(3), lambda x: x.new_ones(3)))(x).allclose(want)
+    with pytest.raises(RuntimeError, match=NOT_MAPPED):
+        vmap(normalized(lambda x: ferrograd.zeros(3), lambda x: ferrograd.ones(3)))(x)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda x, n: x.normal_(n),
+        lambda x, n: x.normal_(0, n),
+        lambda x, n: x.uniform_(0, n),
+        lambda x, n: x.exponential_(n),
+        lambda x, n: x.cauchy_(n),
+        lambda x, n: x.geometric_(n / 100),
+        lambda x, n: x.log_normal_(n),
+        lambda x, n: x.random_(n.long()),
+        lambda x, n: x.random_(0, n.long()),
+        lambda x, n: x.bernoulli(n / 100),
+        lambda x, n: ferrograd.normal(n, 1.0, (3,)),
+        lambda x, n: ferrograd.randint(0, n.long(), (3,)),
+    ],
+)
+@pytest.mark.parametrize("randomness", ["same", "different", "error"])
+def test_random_ops_draw_by_numbers_that_are_the_same_for_all_samples(draw, randomness):
+    with pytest.raises(RuntimeError, match="vmap"):
+        vmap(lambda x: draw(x.clone(), x.sum()), randomness=randomness)(BATCH)
+    if randomness != "error":
+        assert vmap(lambda x: draw(x.clone(), ferrograd.tensor(2.0)), randomness=randomness)(BATCH).shape == (2, 3)
+
+
+def test_data_of_samples_are_not_replaced():
+    def replace(x, y):
+        x.data = y
+        return x
+
+    for call in (lambda x: replace(x, ferrograd.ones(3)), lambda x: replace(ferrograd.ones(3), x)):
+        with pytest.raises(RuntimeError, match="mutating directly with `.data` under vmap"):
+            vmap(call)(BATCH)
+    assert vmap(lambda x: x + replace(ferrograd.ones(3), ferrograd.zeros(3)))(BATCH).equal(BATCH)
+
+
+def test_diagonals_of_samples_are_filled():
+    x = ferrograd.zeros(2, 3, 3)
+    vmap(lambda x: x.fill_diagonal_(1.0))(x)
+    assert x.equal(ferrograd.eye(3).expand(2, 3, 3))
+
+
+@pytest.mark.parametrize(
+    ("call", "want", "left"),
+    [
+        # As the memory of the batch has them one after the other.
+        (lambda x: x.resize_(2), [[1, 2], [3, 4]], [[1, 2], [3, 4]]),
+        (lambda x: x.resize_(3, 1), [[[1], [2], [3]], [[4], [5], [6]]], [[[1], [2], [3]], [[4], [5], [6]]]),
+        (lambda x: x.resize_(2).mul_(2), [[2, 4], [6, 8]], [[2, 4], [6, 8]]),
+        (lambda x: x.resize_(2).resize_(1).sum(), [1, 2], [[1], [2]]),
+        (lambda x: (x * 2).resize_(2), [[2, 4], [6, 8]], BATCH.tolist()),
+        (lambda x: (x * 2)[1:].resize_(1), [[4], [6]], BATCH.tolist()),
+        (lambda x: x.resize_(4)[:3], None, None),
+    ],
+)
+def test_resizing_samples_resizes_the_batch(call, want, left):
+    xs = BATCH.clone()
+    y = vmap(call)(xs)
+    if want is None:
+        assert xs.shape == (2, 4) and xs.view(-1)[:6].equal(BATCH.view(-1)) and y.equal(xs[:, :3])
+    else:
+        assert y.tolist() == want and xs.tolist() == left
+    xs = ferrograd.stack([BATCH, BATCH + 6])
+    if want is not None:
+        assert vmap(vmap(lambda x: x.resize_(2)))(xs).tolist() == [[[1, 2], [3, 4]], [[5, 6], [7, 8]]]
+
+
+def test_resizing_after_writes():
+    xs = BATCH.clone()
+    assert vmap(lambda x: x.mul_(2).resize_(2), randomness="different")(xs).tolist() == [[2, 4], [6, 8]]
+    with pytest.raises(RuntimeError, match="resize_ after a write"):
+        vmap(lambda x: x.mul_(2).resize_(2))(BATCH.clone())
+    assert vmap(lambda x: x + ferrograd.arange(4.0).resize_(3))(BATCH).equal(BATCH + ferrograd.arange(3.0))
+    with pytest.raises(RuntimeError, match="require grad"):
+        func.grad(lambda z: vmap(lambda x: x.resize_(2))(z).sum())(BATCH)
+    with pytest.raises(RuntimeError, match="memory_format"):
+        vmap(lambda x: x.resize_((1, 1, 1, 2), memory_format=ferrograd.channels_last))(BATCH.clone())
+
+
+@pytest.mark.parametrize(
+    ("name", "shapes", "fractions"),
+    [
+        ("addmv", ((3,), (3, 4), (4,)), (True, True)),
+        ("addbmm", ((3, 2), (2, 3, 4), (2, 4, 2)), (True, True)),
+        ("baddbmm", ((2, 3, 2), (2, 3, 4), (2, 4, 2)), (True, True)),
+        ("addmm", ((3, 2), (3, 4), (4, 2)), (True, False)),
+    ],
+)
+def test_products_of_integers_with_fractions(name, shapes, fractions):
+    """Torch multiplies before it adds under vmap, which makes floats."""
+    xs = [ferrograd.arange(1, 1 + 2 * ferrograd.Size(shape).numel()).view(2, *shape) for shape in shapes]
+    add = getattr(ferrograd, name)
+    for beta, alpha in ((0.5, 1), (0.5, 2), (1, 0.5), (0, 0.5)):
+        if isinstance(alpha, float) and not fractions[1]:
+            continue
+        y = vmap(lambda x, a, b: add(x, a, b, beta=beta, alpha=alpha))(*xs)
+        want = ferrograd.stack([add(*(x.double() for x in sample), beta=beta, alpha=alpha) for sample in zip(*xs)])
+        assert y.dtype == ferrograd.float32 and y.equal(want.float())
+    assert vmap(add)(*xs).dtype == add(*(x[0] for x in xs), beta=0.5).dtype == ferrograd.int64
+
+
+def test_the_channels_of_all_samples_lie_in_a_row():
+    x = ferrograd.arange(48.0).view(2, 4, 3, 2)
+    for y in (
+        vmap(lambda x: F.batch_norm(x, None, None, training=True))(x),
+        vmap(lambda x: F.batch_norm(x, x[0, :, 0], x[1, :, 0]))(x),
+        vmap(lambda x, w: F.batch_norm(x, None, None, w, training=True), in_dims=(None, 0))(x[0], BATCH),
+    ):
+        assert y.shape == (2, 4, 3, 2) and y.stride() == (6, 12, 2, 1)
+    y = vmap(vmap(lambda x: F.batch_norm(x, None, None, training=True)))(x.view(1, 2, 4, 3, 2).expand(3, 2, 4, 3, 2))
+    assert y.stride() == (12, 6, 36, 2, 1)
+
+
+def test_transforms_lie_around_the_dims_that_are_transformed():
+    x = ferrograd.arange(24.0).view(3, 4, 2)
+    for fft in (ferrograd.fft.fft, ferrograd.fft.ifft, ferrograd.fft.ihfft):
+        y = vmap(fft, in_dims=1)(x)
+        assert y.stride() == (2, 8, 1) and y.allclose(ferrograd.stack([fft(part) for part in x.unbind(1)]))
+        assert vmap(lambda x: fft(x, dim=0), in_dims=2)(x).stride(1) == 1
+    assert vmap(lambda x: ferrograd.fft.fft(x, dim=0), in_dims=2)(x).stride() == (3, 1, 6)
+    assert vmap(ferrograd.fft.fft2, in_dims=1)(x).stride() == (6, 2, 1)
+
+
+def test_what_is_converted_lies_in_memory_as_before():
+    x = ferrograd.arange(24).view(3, 4, 2)
+    for call in (lambda x: x.float(), lambda x: x.sqrt(), lambda x: x + x.double(), lambda x: ferrograd.complex(x.float(), x.float())):
+        y = vmap(call, in_dims=1)(x)
+        assert y.stride() == (2, 8, 1) and y.equal(call(x).movedim(1, 0))
+
+
+def test_ldl_of_samples():
+    a = ferrograd.tensor([[4.0, 1.0, 0.0], [1.0, 3.0, 1.0], [0.0, 1.0, 2.0]])
+    xs, bs = ferrograd.stack([a, 2 * a]), ferrograd.arange(12.0).view(2, 3, 2)
+    ld, pivots = vmap(lambda x: tuple(ferrograd.linalg.ldl_factor(x)))(xs)
+    y = vmap(ferrograd.linalg.ldl_solve)(ld, pivots, bs)
+    assert (xs @ y).allclose(bs, atol=1e-4) and y.is_contiguous()
+    with pytest.raises(IndexError):
+        vmap(ferrograd.linalg.ldl_solve)(ld, pivots, bs[:, :, 0])
+    with pytest.raises(RuntimeError):
+        ferrograd.linalg.ldl_solve(ld[0], pivots[0], bs[0, :, 0])
