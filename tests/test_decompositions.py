@@ -17,11 +17,26 @@ def random(*shape, dtype=np.float64, seed=0):
     return ferrograd.from_numpy(x), x
 
 
-@pytest.mark.parametrize("call", [lambda x: x.geqrf()[0], lambda x: linalg.ldl_factor(x).LD, lambda x: linalg.ldl_factor_ex(x).LD])
-def test_derivatives_that_do_not_exist(call):
+def ldl_solve(x):
+    return linalg.ldl_solve(x, ferrograd.arange(1, 4), x)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "node"),
+    [
+        (lambda x: x.geqrf()[0], NotImplementedError, "GeqrfBackward0"),
+        (lambda x: linalg.ldl_factor(x).LD, RuntimeError, "NotImplemented"),
+        (lambda x: linalg.ldl_factor_ex(x).LD, RuntimeError, "NotImplemented"),
+        (ldl_solve, RuntimeError, "NotImplemented"),
+    ],
+)
+def test_derivatives_that_do_not_exist(call, error, node):
     x, _ = random(3, 3)
-    with pytest.raises(NotImplementedError, match="not implemented"):
-        call(x.requires_grad_()).sum().backward()
+    y = call(x.requires_grad_())
+    assert type(y.grad_fn).__name__ == node
+    with pytest.raises(error, match="not implemented") as caught:
+        y.sum().backward()
+    assert caught.type is error
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.complex128])

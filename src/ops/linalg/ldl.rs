@@ -3,13 +3,14 @@
 use pyo3::prelude::*;
 
 use super::{
-    batch, broadcast_batch, check_inexact, check_info, check_same_dtype, check_square, count, each, ints, record_without_rule,
-    sides, with,
+    batch, broadcast_batch, check_inexact, check_info, check_same_dtype, check_square, count, each, ints, record_unknown, sides,
+    with,
 };
 use crate::dtype::DType;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernels::linalg::ldl;
 use crate::ops::arguments::{MemoryFormat, Named};
+use crate::ops::samples::are_any_mapped;
 use crate::runtime_error;
 use crate::tape::sample::made_of;
 use crate::tape::without_recording;
@@ -28,7 +29,7 @@ fn factored(op: &str, a: &Tensor, hermitian: bool) -> Result<[Tensor; 3]> {
         }));
         Ok::<_, crate::error::Error>([x.to_dtype(a.dtype())?, pivots, info])
     })?;
-    record_without_rule("linalg_ldl_factor_ex", &[a], outputs)
+    record_unknown("linalg_ldl_factor_ex", &[a], outputs)
 }
 
 fn check_regular(op: &str, info: &Tensor) -> Result<()> {
@@ -75,6 +76,10 @@ pub fn ldl_solve(LD: &Tensor, pivots: &Tensor, B: &Tensor, hermitian: bool) -> R
     const OP: &str = "torch.linalg.ldl_solve";
     check_square(OP, "LD", LD)?;
     check_inexact(OP, LD)?;
+    let mapped = are_any_mapped([LD, pivots, B]);
+    if B.rank() < 2 && mapped {
+        return Err(Error::Dim { op: OP, dim: -2, rank: B.rank() });
+    }
     if B.rank() < 2 {
         return runtime_error!("{OP}: Expected B to have at least 2 dimensions, but it has {} dimensions instead", B.rank());
     }
@@ -106,8 +111,10 @@ pub fn ldl_solve(LD: &Tensor, pivots: &Tensor, B: &Tensor, hermitian: bool) -> R
                 ldl::solve::<T>(n, a.of(), pivots.of(), b.of(), hermitian);
             }));
         }
-        b.to_dtype(B.dtype())
+        let x = b.to_dtype(B.dtype())?;
+        // Torch writes the answers of samples to a batch of its own.
+        if mapped { x.clone_in(MemoryFormat::Contiguous) } else { Ok(x) }
     })?;
-    let [x] = record_without_rule("linalg_ldl_solve", &[LD, B], [x])?;
+    let [x] = record_unknown("linalg_ldl_solve", &[LD, B], [x])?;
     Ok(x)
 }

@@ -312,3 +312,8 @@ pub(crate) fn record_without_rule<const N: usize>(
         Err(Error::NotImplemented(format!("the derivative for '{op}' is not implemented.")))
     })
 }
+
+/// The same for an op that torch's autograd does not know at all.
+pub(crate) fn record_unknown<const N: usize>(op: &'static str, inputs: &[&Tensor], outputs: [Tensor; N]) -> Result<[Tensor; N]> {
+    record("=NotImplemented", inputs, &[], outputs, move |_| Err(Error::NoDerivative { op }))
+}
