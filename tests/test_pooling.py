@@ -117,6 +117,18 @@ def test_unpooling_puts_back():
     assert both.tolist() == [[0, 0, 0, 2]]
 
 
+def test_no_random_windows():
+    for n, pool in ((2, functional.fractional_max_pool2d), (3, functional.fractional_max_pool3d)):
+        x = ferrograd.ones(2, 3, *[4] * n, requires_grad=True)
+        y = pool(x, 2, 0)
+        assert y.shape == (2, 3, *[0] * n)
+        y.sum().backward()
+        assert not x.grad.any()
+        assert pool(ferrograd.ones(0, *[4] * n), 2, 2).shape == (0, *[2] * n)
+        with pytest.raises(RuntimeError, match="non-zero size"):
+            pool(ferrograd.ones(2, 0, *[4] * n), 2, 2)
+
+
 def test_random_windows():
     """They lie where the samples say, which are those that `rand` draws."""
     x = tensor(random(2, 3, 7, 6))

@@ -40,6 +40,51 @@ def test_gradients_of_the_nearest_go_by_the_sizes():
     assert x.grad.tolist() == [[[0, 1, 2, 3, 4, 5]]]
 
 
+@pytest.mark.parametrize(
+    "shape, last, by_sizes",
+    [
+        ((1, 1, 4), False, False),
+        ((1, 2, 4, 4), False, True),
+        ((1, 3, 4, 60), False, True),
+        ((1, 3, 4, 61), False, False),
+        ((1, 3, 4, 61), True, False),
+        ((1, 4, 4, 61), True, True),
+        ((1, 4, 4, 61), False, False),
+        ((1, 1, 2, 2, 4), False, False),
+        ((1, 4, 2, 2, 4), True, True),
+    ],
+)
+def test_the_nearest_of_small_images_go_by_the_sizes(shape, last, by_sizes):
+    """And those of more than 3 channels that lie last: they are doubled whatever the factor was."""
+    x = image(*shape)
+    if last:
+        x = x.contiguous(memory_format=ferrograd.channels_last if len(shape) == 4 else ferrograd.channels_last_3d)
+    x = x.requires_grad_()
+    scale = 2.24 if shape[-1] == 4 else 2.01
+    y = functional.interpolate(x, scale_factor=scale)
+    places = [np.arange(int(n * scale)) for n in shape[2:]]
+    places = [k // 2 if by_sizes and len(k) == 2 * n else (k / np.float32(scale)).astype(int) for k, n in zip(places, shape[2:])]
+    assert (y.detach().numpy() == array_at(x.detach().numpy(), places)).all()
+
+
+def array_at(values, places):
+    for dim, k in enumerate(places, 2):
+        values = values.take(k, dim)
+    return values
+
+
+def test_gradients_of_a_cubic_to_the_same_size_are_copies():
+    """Whatever the factor was, as in torch."""
+    x = ferrograd.rand(1, 1, 10, 12, dtype=ferrograd.float64, requires_grad=True)
+    y = functional.interpolate(x, scale_factor=1.04, mode="bicubic")
+    assert y.shape == x.shape and not ferrograd.allclose(x, y)
+    h = ferrograd.rand(*y.shape, dtype=y.dtype, requires_grad=True)
+    (g,) = ferrograd.autograd.grad(y, x, h, create_graph=True)
+    assert g.equal(h)
+    (back,) = ferrograd.autograd.grad(g, h, x.detach())
+    assert back.equal(y)
+
+
 def test_dtypes():
     x = image(1, 2, 3, 3, dtype=np.uint8)
     assert functional.interpolate(x, 6).numpy().tolist() == x.numpy().repeat(2, 2).repeat(2, 3).tolist()

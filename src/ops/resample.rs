@@ -129,8 +129,8 @@ impl Resize {
         }
     }
 
-    /// The place that the nearest modes take, as torch finds it in gradients and with channels last: by the sizes alone if one is the
-    /// other, or twice the other, and in single precision.
+    /// The place that the nearest modes take, as torch finds it in gradients, small images, and more than 3 channels that lie last: by
+    /// the sizes alone if one is the other, or twice the other, and in single precision.
     fn nearest(&self, mode: Mode, k: usize) -> usize {
         let step = match self.scale {
             Some(scale) if scale > 0.0 => (1.0 / scale) as f32,
@@ -222,16 +222,28 @@ impl Plan {
         Plan { reversed: !self.reversed, ..self.clone() }
     }
 
-    /// Resamples all dims after the second, the last one first.
+    /// Whether the result is an image that torch has a kernel of its own for.
+    fn is_small_image(&self) -> bool {
+        self.dims.len() == 2 && self.dims.iter().map(|dim| dim.to).fold(0, usize::saturating_add) <= 128
+    }
+
     fn apply(&self, x: &Tensor) -> Result<Tensor> {
-        let name = self.name();
-        let channels_last = x.rank() > 3 && has_channels_last(x);
+        // Whatever the factors were, as in torch.
+        let is_copy = self.reversed && self.kind.1 == Mode::Cubic && self.dims.iter().all(|dim| dim.from == dim.to);
         let source = x.detached_read()?;
-        let mut y = if channels_last { channels_moved(&source) } else { source }.contiguous()?;
+        let y = if is_copy { source.own_copy()? } else { self.resampled(&source)? };
+        let plan = self.reversed();
+        vjp!(self.name(), y, { x: |g| plan.apply(g) })
+    }
+
+    /// Resamples all dims after the second, the last one first.
+    fn resampled(&self, x: &Tensor) -> Result<Tensor> {
+        let channels_last = x.rank() > 3 && has_channels_last(x);
+        let mut y = if channels_last { channels_moved(x).contiguous()? } else { x.contiguous()? };
         let first = if channels_last { 1 } else { 2 };
-        let by_sizes = self.reversed || x.rank() > 3 && (channels_last || x.shape()[1] == 1);
+        let by_sizes = self.reversed || self.is_small_image() || channels_last && x.shape()[1] > 3;
         for (i, resize) in self.dims.iter().enumerate().rev() {
-            y = crate::dispatch_floats!(y.dtype(), name, T => self.along::<T>(&y, first + i, resize, by_sizes))?;
+            y = crate::dispatch_floats!(y.dtype(), self.name(), T => self.along::<T>(&y, first + i, resize, by_sizes))?;
         }
         if channels_last {
             let mut layout = y.layout().clone();
@@ -241,8 +253,7 @@ impl Plan {
             }
             y = y.into_layout(layout);
         }
-        let plan = self.reversed();
-        vjp!(name, y, { x: |g| plan.apply(g) })
+        Ok(y)
     }
 
     /// Resamples one dim of a contiguous tensor.

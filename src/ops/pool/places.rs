@@ -45,11 +45,15 @@ fn fractional_max(x: &Tensor, kernel: &[isize], sizes: &[isize], samples: &Tenso
     let (kernel, sizes) = (each(op, "kernel_size", kernel, n)?, each(op, "output_size", sizes, n)?);
     check_adaptive(op, x, &sizes, n)?;
     let lead = x.rank() - n;
-    check_sizes(op, x, lead - 1)?;
+    if lead == 2 {
+        check_sizes(op, x, 1)?;
+    }
     for d in 0..n {
         let (size, kernel, results) = (x.shape()[lead + d] as isize, kernel[d], sizes[d]);
-        if kernel <= 0 || results <= 0 {
-            return runtime_error!("{op}(): expected positive kernel_size and output_size, got {kernel} and {results}");
+        if kernel <= 0 || results < 0 {
+            return runtime_error!(
+                "{op}(): expected a positive kernel_size and an output_size from 0, got {kernel} and {results}"
+            );
         }
         // Torch wants a place more for three dims.
         if results.checked_add(kernel - 1 + (n == 3) as isize).is_none_or(|needed| needed > size) {
