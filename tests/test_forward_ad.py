@@ -645,6 +645,8 @@ def test_derivatives_along_tangents_at_kinks():
     assert along(lambda x: ferrograd.nn.functional.prelu(x, tensor(0.5)), (0.0, -1.0, 1.0), (1.0, 1.0, 1.0)) == [1, 0.5, 1]
     assert np.isnan(along(lambda x: x.logit(), (2.0,), (1.0,))).all() and along(lambda x: x.logit(0.1), (2.0,), (1.0,)) == [0]
     assert along(lambda x: x.logcumsumexp(0), (0.0, 0.0), (1.0, 3.0)) == pytest.approx([1, 2])
+    assert along(lambda x: x.logcumsumexp(0), (-np.inf, 0.0, 0.0), (1.0, 1.0, 3.0)) == pytest.approx([0, 1, 2])
+    assert along(lambda x: x.logcumsumexp(0), (-99.0, 0.0), (1.0, 1.0)) == pytest.approx([0, 1])
     assert along(lambda x: ferrograd.linalg.det(x.diag()), (0.0, 2.0), (1.0, 1.0)) == 0
     z = ferrograd.zeros(1, dtype=ferrograd.complex128)
     assert dual_of(ferrograd.angle, z, z + 1)[0].tolist() == [0]

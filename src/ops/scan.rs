@@ -7,9 +7,10 @@
 #![allow(clippy::unnecessary_cast)]
 
 use pyo3::prelude::*;
+use smallvec::smallvec;
 
 use super::along::Target;
-use super::arguments::{Given, MemoryFormat, Pair};
+use super::arguments::{Dims, Given, MemoryFormat, Pair};
 use crate::dtype::{C64, C128, DType, Element, Number, Scalar};
 use crate::error::{Error, Result};
 use crate::kernels::folds::{Largest, Order, Smallest};
@@ -17,6 +18,7 @@ use crate::kernels::lines::{Lines, scan};
 use crate::kernels::{math, without_interpreter};
 use crate::runtime_error;
 use crate::storage::Access;
+use crate::tape::mode::is_forward;
 use crate::tensor::Tensor;
 use crate::vjp;
 
@@ -135,6 +137,12 @@ impl Tensor {
             "logcumsumexp", x, dim, reverse, f64::NEG_INFINITY, |sum, v, _| log_add_exp(sum, v as f64), |sum| sum as T))?;
         // dx_k = exp(x_k) sum_{i>=k} g_i exp(-y_i), with the sums of positive and negative g in logarithms.
         vjp!("logcumsumexp", y, { x: |g, y| {
+            if is_forward() && x.numel() > 0 {
+                // Torch's formula, in which what is far below the largest element is lost.
+                let parts = (&x - x.amax(Dims(smallvec![dim as isize]), true)?)?.exp()?;
+                let sums = (parts.cumsum_along(dim, reverse)? + 1e-13)?;
+                return parts * (g / sums)?.cumsum_along(dim, !reverse)?;
+            }
             let part = |g: &Tensor| -> Result<Tensor> {
                 // Where nothing flows nothing is added, also where y is minus infinity.
                 let lowest = Tensor::from_scalar(Scalar::Float(f64::NEG_INFINITY), g.dtype())?;
