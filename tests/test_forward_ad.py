@@ -568,6 +568,19 @@ def test_a_tangent_lies_in_memory_as_its_tensor_does():
         assert forward_ad.unpack_dual(forward_ad.make_dual(ferrograd.ones(2, 3), matrix)).tangent is matrix
 
 
+def test_the_tangent_of_a_view_is_a_view_of_the_tangent():
+    t, z = V.clone(), ferrograd.tensor([1.0 + 2.0j, 3.0])
+    with forward_ad.dual_level():
+        x = forward_ad.make_dual(X, t)
+        for y, wanted in ((x[1:], V[1:]), (x.view(2, 1).t()[0], V), (x.expand(3, 2), V.expand(3, 2))):
+            tangent = forward_ad.unpack_dual(y).tangent
+            assert tangent._base is t and tangent.equal(wanted) and tangent.stride() == y.stride()
+        assert forward_ad.unpack_dual(x * 1).tangent._base is None
+        part = forward_ad.unpack_dual(forward_ad.make_dual(z, z).conj()[1:]).tangent
+        assert part.tolist() == z.conj()[1:].tolist()
+        assert forward_ad.unpack_dual(forward_ad.make_dual(z, z).imag).tangent.tolist() == z.imag.tolist()
+
+
 def test_tangents_switched_off():
     with forward_ad.dual_level():
         x = forward_ad.make_dual(X, V)

@@ -116,10 +116,18 @@ class Carriers:
         """The tangent in the order in memory of its tensor, and not in that of another tangent, unless the tensor is a view."""
         is_new = not any(map(shares_memory, self.tangents, repeat(tangent))) or any(map(shares_memory, self.variables, repeat(x)))
         if is_new and lies_as(x, tangent):
-            return tangent
+            return self._as_view(tangent)
         if not is_dense(x):
             return tangent if is_new else tangent.clone()
         return tangent.new_empty_strided(x.shape, x.stride()).copy_(tangent)
+
+    def _as_view(self, tangent):
+        """The tangent as a view of the one whose elements it has, if it is that of a view, and neither can be differentiated."""
+        for t in self.tangents if self.alone else ():
+            if t is not tangent and shares_memory(t, tangent) and t.dtype == tangent.dtype and t.is_conj() == tangent.is_conj():
+                if not (t.requires_grad or tangent.requires_grad):
+                    return t.as_strided(tangent.shape, tangent.stride(), tangent.storage_offset())
+        return tangent
 
     def lead_outside(self, *tensors):
         """Whether gradients of the tensors flow to something that is not its own."""
