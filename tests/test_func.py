@@ -505,11 +505,11 @@ def test_as_strided_counts_from_the_first_sample():
     memory = ferrograd.arange(60.0)
     batch = memory[12:].view(2, 3, 8)
     for in_dim in range(3):
-        y = vmap(lambda x: x.as_strided([2, 2], [1, 2], 3), in_dims=in_dim)(batch)
-        want = memory.as_strided([batch.shape[in_dim], 2, 2], [batch.stride(in_dim), 1, 2], 3)
+        y = vmap(lambda x: x.as_strided([2, 2], [1, 2], 15), in_dims=in_dim)(batch)
+        want = memory.as_strided([batch.shape[in_dim], 2, 2], [batch.stride(in_dim), 1, 2], 15)
         assert y.equal(want) and y.stride() == want.stride() and y.data_ptr() == want.data_ptr()
-        parts = vmap(lambda x: x[0].as_strided([2], [3], 5), in_dims=in_dim)(batch)
-        assert parts.equal(memory.as_strided([batch.shape[in_dim], 2], [batch.stride(in_dim), 3], 5))
+        parts = vmap(lambda x: x[0].as_strided([2], [3], 14), in_dims=in_dim)(batch)
+        assert parts.equal(memory.as_strided([batch.shape[in_dim], 2], [batch.stride(in_dim), 3], 14))
     y = vmap(vmap(lambda x: x.as_strided([2], [2], 12)))(batch)
     assert y.equal(batch[:, :, :3:2])
     # Of memory of its own a sample knows the start.

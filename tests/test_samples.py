@@ -108,6 +108,8 @@ CALLS = {
     "index_reduce": (lambda x, i, y: x.index_reduce(0, i, y, "prod"), X, I, X),
     "index_put": (lambda x, i, y: x.index_put((i,), y), X, I, X),
     "brackets": (lambda x, i: x[i], X, I),
+    "brackets with a place": (lambda x, i: x[i[0]], X, I),
+    "brackets with places": (lambda x, i: x[i[0], :, i[1].int()], ferrograd.rand(3, 2, 3), I),
     "brackets with a mask": (lambda x, i: x[i], X, B),
     "masked_fill": (lambda x, i: x.masked_fill(i, 1.0), X, B),
     "masked_scatter": (lambda x, i, y: x.masked_scatter(i, y), X, B, X),

@@ -30,6 +30,7 @@ NOT_MAPPED = r"vmap: .* is not possible because .* `self` not being vmapped over
         lambda y, x: y.masked_fill_(x > 2, 1.0),
         lambda y, x: y.scatter_(0, (x > 2).long(), 1.0),
         lambda y, x: y.index_put_((ferrograd.tensor([0]),), x[:1]),
+        lambda y, x: y.__setitem__((x[0] > 2).long(), 1.0),
         lambda y, x: ferrograd.mul(x, 2, out=y),
     ],
 )
@@ -99,10 +100,14 @@ def test_random_ops_draw_by_numbers_that_are_the_same_for_all_samples(draw, rand
         assert vmap(lambda x: draw(x.clone(), ferrograd.tensor(2.0)), randomness=randomness)(BATCH).shape == (2, 3)
 
 
-def test_data_of_samples_are_not_replaced():
+def test_data_of_samples_are_neither_shown_nor_replaced():
     def replace(x, y):
         x.data = y
         return x
+
+    with pytest.raises(RuntimeError, match="accessing `data` under vmap"):
+        vmap(lambda x: x.data)(BATCH)
+    assert vmap(lambda x: x + ferrograd.ones(3).data)(BATCH).equal(BATCH + 1)
 
     for call in (lambda x: replace(x, ferrograd.ones(3)), lambda x: replace(ferrograd.ones(3), x)):
         with pytest.raises(RuntimeError, match="mutating directly with `.data` under vmap"):
@@ -214,3 +219,54 @@ def test_ldl_of_samples():
         vmap(ferrograd.linalg.ldl_solve)(ld, pivots, bs[:, :, 0])
     with pytest.raises(RuntimeError):
         ferrograd.linalg.ldl_solve(ld[0], pivots[0], bs[0, :, 0])
+
+
+def test_a_place_that_depends_on_the_sample():
+    x, places = ferrograd.arange(24.0).view(3, 4, 2), ferrograd.tensor([2, 0, 1, -1])
+    assert vmap(lambda i: x[i])(places).equal(x[places])
+    assert vmap(lambda i: x[:, i.int(), 1])(places).equal(x[:, places, 1].t())
+    # It is one of the places that are listed: their dims come first.
+    assert vmap(lambda i: x[i, 1:, [0, 1]])(places).equal(ferrograd.stack([x[i, 1:, [0, 1]].t() for i in places.tolist()]))
+    # What is found there is no view, as in torch.
+    assert vmap(lambda i: x[i].add_(1))(places).equal(x[places] + 1) and x.equal(ferrograd.arange(24.0).view(3, 4, 2))
+    ys = vmap(lambda y, i: (y.__setitem__(i, 7.0), y)[1])(ferrograd.zeros(3, 2), ferrograd.tensor([0, 1, 1]))
+    assert ys.tolist() == [[7, 0], [0, 7], [0, 7]]
+    for wrong in (places + 3, places.char()):
+        with pytest.raises(IndexError):
+            vmap(lambda i: x[i])(wrong)
+
+
+@pytest.mark.parametrize(
+    ("size", "stride", "offset", "want"),
+    [
+        ((2,), (1,), 2, [[2, 3], [5, 6]]),
+        ((2, 2), (1, 1), 1, [[[1, 2], [2, 3]], [[4, 5], [5, 6]]]),
+        ((2,), (2,), None, [[1, 3], [4, 6]]),
+        ((0,), (1,), 9, [[], []]),
+        ((4,), (1,), 1, None),
+        ((2,), (1,), 0, None),
+        ((2,), (3,), 1, None),
+    ],
+)
+def test_as_strided_shows_what_lies_within_a_sample(size, stride, offset, want):
+    x = ferrograd.arange(8.0)[1:7].view(2, 3)
+    if want is None:
+        with pytest.raises(RuntimeError, match="not supported inside of vmap"):
+            vmap(lambda x: x.as_strided(size, stride, offset))(x)
+    else:
+        assert vmap(lambda x: x.as_strided(size, stride, offset))(x).tolist() == want
+
+
+def test_views_of_pairs_that_lie_within_other_dims():
+    memory = ferrograd.arange(14.0).view(7, 2).clone()
+    y = vmap(ferrograd.view_as_complex, in_dims=1)(memory.t())
+    assert y._base is memory and y.equal(ferrograd.view_as_complex(memory))
+    memory = ferrograd.arange(24.0).view(3, 4, 2).clone()
+    y = vmap(vmap(ferrograd.view_as_complex, in_dims=1))(memory.movedim(1, 2))
+    assert y._base is memory and y.equal(ferrograd.view_as_complex(memory))
+
+
+def test_a_dim_of_a_number_that_is_out_of_range():
+    assert vmap(lambda x: x.squeeze(-1))(BATCH[0]).equal(BATCH[0])
+    with pytest.raises(RuntimeError):
+        vmap(lambda x: x.squeeze(1))(BATCH[0])

@@ -6,7 +6,7 @@
 use pyo3::prelude::*;
 
 use super::arguments::{Dims, Given, Sizes, ViewAs};
-use super::batch_order;
+use super::{batch_order, samples};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::layout::{Layout, Shape, Strides, broadcast_shapes, checked_numel, infer_shape, normalize_dim, product};
@@ -129,6 +129,14 @@ impl Tensor {
 
     /// Those of these dims, or of all, that have size 1.
     pub(crate) fn dims_of_size_1(&self, dim: &Given<Dims>) -> Result<Shape> {
+        if let Some(dims) = &dim.0
+            && let [dim] = dims[..]
+            && self.rank() == 0
+            && !(-1..=0).contains(&dim)
+            && samples::are_any_mapped([self])
+        {
+            return runtime_error!("squeeze: Dimension is out of range (expected to be in range of [-1, 0], but got {dim})");
+        }
         let of_size_1 = |d: &usize| self.shape().get(*d) == Some(&1);
         Ok(match &dim.0 {
             None => (0..self.rank()).filter(of_size_1).collect(),

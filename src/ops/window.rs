@@ -232,7 +232,24 @@ impl Tensor {
         // An offset is the first sample's in its batch.
         let offset = storage_offset.map(|offset| offset.saturating_add_unsigned(samples::start_of(self)));
         let layout = self.strided_layout("as_strided", size, stride, offset)?;
+        self.check_within_sample(&layout)?;
         self.with_strides_as(op, layout)
+    }
+
+    /// Fails, as torch, if this is a sample and the window shows more of its batch than lies between its first and its last element.
+    fn check_within_sample(&self, window: &Layout) -> Result<()> {
+        let sample = self.layout();
+        let is_within = || sample.numel() > 0 && window.offset >= sample.offset && window.end() <= sample.end();
+        if window.numel() == 0 || !samples::are_any_mapped([self]) || is_within() {
+            return Ok(());
+        }
+        runtime_error!(
+            "as_strided: sizes {:?}, strides {:?} and storage offset {} can access memory outside of `tensor`, a sample. This is not \
+             supported inside of vmap, please try to rewrite the `as_strided` call as a sequence of PyTorch view operations",
+            window.shape,
+            window.strides,
+            window.offset
+        )
     }
 
     /// See `unfold`.
@@ -316,8 +333,12 @@ impl Tensor {
             return self.view_as_real()?.view_of_parts(parts, dim, 2 * stride);
         }
         if first.dtype() != self.dtype() && first.dtype().to_real() == self.dtype() && first.storage().same(self.storage()) {
+            let is_pair = |&d: &usize| self.shape()[d] == 2 && self.strides()[d] == 1;
+            let Some(pair) = (0..self.rank()).rev().find(is_pair) else { return Ok(None) };
+            let dims: Vec<usize> = (0..self.rank()).filter(|&d| d != pair).chain([pair]).collect();
+            let pairs = if dims.is_sorted() { self.clone() } else { self.permuted(&dims)? };
             // Where the samples lie within pairs there is no such view.
-            return self.view_as_complex().map_or(Ok(None), |x| x.view_of_parts(parts, dim, stride / 2));
+            return pairs.view_as_complex().map_or(Ok(None), |x| x.view_of_parts(parts, dim, stride / 2));
         }
         let is_empty = first.numel() == 0;
         let between = |second: &Tensor| second.layout().offset as isize - *offset as isize;

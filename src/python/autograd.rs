@@ -318,8 +318,11 @@ impl Tensor {
 
     /// The same elements off the tape, with a count of in-place writes of their own: the tape does not see writes to it.
     #[getter(data)]
-    fn get_data(&self) -> Tensor {
-        self.detached(true)
+    fn get_data(&self) -> PyResult<Tensor> {
+        if samples::are_any_mapped([self]) {
+            return Err(PyRuntimeError::new_err("accessing `data` under vmap transform is not allowed"));
+        }
+        Ok(self.detached(true))
     }
 
     #[setter(data)]

@@ -10,6 +10,7 @@ use crate::dtype::{DType, Scalar};
 use crate::ops::arguments::Operand;
 use crate::ops::index::{BYTE_MASK, Item};
 use crate::ops::power::check_in_range;
+use crate::ops::samples;
 use crate::tensor::Tensor;
 
 type Items = SmallVec<[Item; 4]>;
@@ -133,12 +134,15 @@ fn tensor_item(py: Python<'_>, index: Tensor) -> PyResult<Item> {
     if index.dtype() == DType::U8 && index.rank() > 0 {
         PyErr::warn(py, &py.get_type::<PyUserWarning>(), BYTE_MASK, 1)?;
     }
+    let is_mapped = samples::are_any_mapped([&index]);
     match index.dtype() {
+        // Under vmap a place that depends on the sample is one of many, which are listed.
+        DType::I64 | DType::I32 if index.rank() == 0 && is_mapped => Ok(Item::Tensor(index)),
         DType::I64 | DType::I32 if index.rank() == 0 => match index.scalar()? {
             Scalar::Int(place) => Ok(Item::Int(place as isize)),
             _ => Ok(Item::Tensor(index)),
         },
-        DType::I8 | DType::I16 if index.rank() == 0 => match index.scalar()? {
+        DType::I8 | DType::I16 if index.rank() == 0 && !is_mapped => match index.scalar()? {
             Scalar::Int(place) => Ok(Item::Int(place as isize)),
             _ => Ok(Item::Tensor(index)),
         },
