@@ -206,7 +206,7 @@ def test_matrices_that_do_not_have_what_is_asked_for():
         lambda: linalg.cholesky_ex(zero, check_errors=True),
         lambda: zero.cholesky_inverse(),
         lambda: linalg.ldl_factor(zero),
-        lambda: linalg.lstsq(zero, eye, driver="gels"),
+        lambda: linalg.lstsq(zero + 1, eye, driver="gels"),
     ):
         with pytest.raises(linalg.LinAlgError):
             call()
@@ -218,6 +218,17 @@ def test_matrices_that_do_not_have_what_is_asked_for():
     assert linalg.det(zero).tolist() == [0, 0] and linalg.slogdet(zero).logabsdet.tolist() == [-np.inf, -np.inf]
     assert (-eye).logdet().isnan() and linalg.cond(zero[0], 1).item() == np.inf
     assert linalg.matrix_rank(zero).tolist() == [0, 0] and not linalg.pinv(zero).any()
+
+
+def test_gels_of_zeros():
+    """As LAPACK's, which refuses other matrices without full rank."""
+    (a, _), (b, _) = random(2, 3, 2), random(2, 3, 1)
+    a[0] = 0
+    x, residuals, *_ = linalg.lstsq(a, b, driver="gels")
+    assert not x[0].any() and residuals[0].tolist() == [0]
+    expected = np.linalg.lstsq(a[1].numpy(), b[1].numpy(), rcond=None)
+    np.testing.assert_allclose(x[1].numpy(), expected[0])
+    np.testing.assert_allclose(residuals[1].numpy(), expected[1])
 
 
 def test_derivatives_at_singular_matrices():

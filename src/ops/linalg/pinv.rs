@@ -122,8 +122,11 @@ fn wanted(op: &str, a: &Tensor, b: &Tensor, tolerance: f64, driver: &str) -> Res
     let ((m, n), dtype) = (sides(a), a.dtype());
     let real = real_of(dtype);
     let [x, residuals, rank, values] = solved(a, b, tolerance)?;
-    let full = rank.to_vec::<i64>()?.iter().all(|&rank| rank == m.min(n) as i64);
-    if driver == "gels" && !full {
+    let gels = driver == "gels";
+    // As in LAPACK's gels, which does not look further, matrices of zeros have solutions and residuals that are zeros.
+    let full = rank.to_vec::<i64>()?.iter().all(|&rank| rank == m.min(n) as i64 || gels && rank == 0);
+    let residuals = if gels { residuals.zeroed_where(&rank.equals(0.0)?.unsqueeze(-1)?)? } else { residuals };
+    if gels && !full {
         return Err(Error::Linalg(format!(
             "{op}: The least squares solution could not be computed because the input matrix does not have full rank."
         )));
@@ -134,7 +137,7 @@ fn wanted(op: &str, a: &Tensor, b: &Tensor, tolerance: f64, driver: &str) -> Res
     y.write(&x)?;
     let empty = |dtype: DType| Tensor::zeroed("linalg_lstsq", &[0], dtype);
     let residuals = if m > n && full && driver != "gelsy" { residuals.to_dtype(real)? } else { empty(real)? };
-    let rank = if driver == "gels" { empty(DType::I64)? } else { rank };
+    let rank = if gels { empty(DType::I64)? } else { rank };
     let values = if matches!(driver, "gelsd" | "gelss") { values.to_dtype(real)? } else { empty(real)? };
     Ok([y, residuals, rank, values])
 }
