@@ -611,6 +611,10 @@ mod tests {
                         let [read, write] = [0, 0].map(|_| &storages[(random() % STORAGES) as usize]);
                         let _access = Access::new(&[read], &[write]);
                         let value = random();
+                        if value % 8 == 0 {
+                            // So that others have to wait.
+                            std::thread::yield_now();
+                        }
                         // SAFETY: locked for reading and for writing.
                         unsafe {
                             let first = words(read).read();

@@ -236,13 +236,13 @@ def test_views_of_one_memory_are_written_in_turns():
 
     def adding(view):
         def body():
-            for _ in range(300):
+            for _ in range(1500):
                 view.add_(1)
 
         return body
 
     run_together(*map(adding, views))
-    assert memory.min() == memory.max() == 1200
+    assert memory.min() == memory.max() == 6000
 
 
 def test_modes_belong_to_their_thread():
@@ -329,7 +329,7 @@ def test_data_is_set_while_others_compute():
     def assign():
         x.data = next(values)
 
-    run_so_often(300, compute, compute, assign)
+    run_so_often(2000, compute, compute, assign)
 
 
 def test_data_is_changed_in_place_in_the_middle_of_an_op():
