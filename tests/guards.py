@@ -752,6 +752,9 @@ def fill(tree):
         if not path.exists() or path.read_bytes() != contents:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(contents)
+    for path in (tree / "src").rglob("*.rs"):
+        if path.relative_to(tree).as_posix() not in files:
+            path.unlink()
 
 
 def build_extension(tree, work):
