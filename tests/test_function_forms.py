@@ -1,5 +1,8 @@
 """Functions made of methods: the names of their arguments, and arguments that may not be None."""
 
+import subprocess
+import sys
+
 import pytest
 
 import ferrograd
@@ -26,6 +29,63 @@ def test_names_of_operands():
     ):
         with pytest.raises(TypeError):
             call()
+
+
+@pytest.mark.parametrize(
+    "name, x, tensors",
+    [
+        ("addcmul", X, (X, X)),
+        ("addcdiv", X, (X, X)),
+        ("addmm", X, (X, X)),
+        ("addmv", X[0], (X, X[1])),
+        ("addr", X, (X[0], X[1])),
+        ("addbmm", X, (X[None], X[None])),
+        ("baddbmm", X[None], (X[None], X[None])),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:This overload of")
+def test_factors_before_the_tensors(name, x, tensors):
+    """As in torch's first years: `p.data.addcdiv_(-step, a, b)`, and `addmm(beta, x, alpha, a, b)`."""
+    names = ["value"] if name.startswith("addc") else ["beta", "alpha"]
+    for count in range(1, len(names) + 1):
+        factors = (0.5, 3)[:count]
+        want = getattr(x, name)(*tensors, **dict(zip(names, factors)))
+        assert getattr(x, name)(*factors, *tensors).equal(want)
+        y = x.clone()
+        assert getattr(y, name + "_")(*factors, *tensors) is y and y.equal(want)
+        form = getattr(ferrograd, name)
+        if names == ["value"]:
+            assert form(x, *factors, *tensors).equal(want)
+            assert form(x, *factors, *tensors, out=ferrograd.empty(0)).equal(want)
+        else:
+            first, *others = factors
+            assert form(first, x, *others, *tensors).equal(want)
+            with pytest.raises(TypeError, match="come first of all"):
+                form(x, *factors, *tensors)
+    for wrong in (
+        lambda: getattr(x, name)(1, 2, 3, *tensors),
+        lambda: getattr(x, name)(x, *tensors),
+        lambda: getattr(x, name)(1, *tensors, **{names[0]: 2}),
+        lambda: getattr(x, name)("1", *tensors),
+        lambda: getattr(ferrograd, name)(2, *tensors) if names == ["value"] else getattr(ferrograd, name)(2, 2, *tensors),
+    ):
+        with pytest.raises(TypeError):
+            wrong()
+
+
+def test_factors_before_the_tensors_are_warned_of_once():
+    code = """
+import warnings
+import ferrograd
+x = ferrograd.ones(2)
+with warnings.catch_warnings(record=True) as seen:
+    warnings.simplefilter("always")
+    x.addcmul(x, x, value=2), x.add(x, alpha=2)
+    assert not seen
+    x.addcdiv_(2, x, x), x.addcmul(2, x, x), x.add(2, x)
+assert [w.category for w in seen] == [UserWarning] and "This overload of addcdiv_ is deprecated" in str(seen[0].message)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("name", ["prod", "max", "min", "squeeze", "median", "nanmedian"])

@@ -24,7 +24,7 @@ _IN_PLACE = frozenset(
     """.split()
 )
 
-# Functions whose first operand may be a number: whatever comes second, or only beside a tensor.
+# Functions whose first operand may be a number: whatever comes second, or only beside a tensor; or the factor of the second.
 _FIRST = {
     **dict.fromkeys("add div divide floor_divide mul multiply sub subtract true_divide".split(), "number"),
     **dict.fromkeys(
@@ -33,6 +33,7 @@ _FIRST = {
         """.split(),
         "number beside tensor",
     ),
+    **dict.fromkeys("addbmm addmm addmv addr baddbmm".split(), "factor"),
 }
 
 # Functions without `out`, besides those in place.
@@ -130,7 +131,7 @@ def _out_of(name):
 
 def function_forms(cls, make):
     """Name and function of each method of `cls` that has a function form, each made by `make`."""
-    kinds = type(cls.numel), type(cls.sum)
+    kinds = type(cls.numel), type(cls.sum), type(cls.addmm)
     return {
         name: make(method, first=_FIRST.get(name, "tensor"), out=_out_of(name), overlap=overlap_of(name), second=name in _SECOND)
         for name, method in vars(cls).items()

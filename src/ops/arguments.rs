@@ -1,5 +1,8 @@
 //! What ops take besides tensors. How Python objects become these is in `python/arguments.rs`.
 
+use std::ffi::CString;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use smallvec::SmallVec;
 
 use crate::dtype::{DType, Kind, Scalar};
@@ -375,4 +378,14 @@ pub enum Order {
     Number(Scalar),
     /// `fro` or `nuc`.
     Name(String),
+}
+
+/// Warns, once in a program, of factors that stand before the tensors, as in torch's first years.
+pub fn warn_of_factors_first(op: &str) -> Result<()> {
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    if WARNED.swap(true, Ordering::Relaxed) {
+        return Ok(());
+    }
+    let text = format!("This overload of {op} is deprecated: factors are given as keywords, after the tensors.");
+    crate::interpreter::warn(&CString::new(text).unwrap_or_default())
 }

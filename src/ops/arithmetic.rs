@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::prelude::*;
 
-use super::arguments::Operand;
+use super::arguments::{Operand, warn_of_factors_first};
 use super::kernel::{promoted, promoted_float};
 use crate::dtype::{DType, Number, Scalar};
 use crate::error::{Error, Result};
@@ -353,7 +353,10 @@ fn term(op: &'static str, other: Operand, second: Option<Operand>, alpha: Scalar
     match (other, second) {
         (other, None) => Ok((other, alpha)),
         (other @ Operand::Number(_), Some(Operand::Number(factor))) => Ok((other, factor)),
-        (Operand::Number(factor), Some(other)) => Ok((other, factor)),
+        (Operand::Number(factor), Some(other)) => {
+            warn_of_factors_first(op)?;
+            Ok((other, factor))
+        }
         (Operand::Tensor(_), Some(_)) => Err(Error::Type(format!("{op}: takes one tensor; its factor is the keyword alpha"))),
     }
 }

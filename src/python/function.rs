@@ -13,6 +13,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 use super::callable::Callable;
+use super::factors::{TENSORS, takes_factors_first};
 use super::method::{WITHOUT_ALIASES, check_whole_numbers, numpy_alias, whole_numbers};
 use super::panics::internal_error;
 use crate::error::Error;
@@ -46,6 +47,8 @@ enum First {
     Number,
     /// The same, or a number if a tensor comes second.
     NumberBesideTensor,
+    /// The same, or its factor and then itself: see `factors.rs`.
+    Factor,
     /// Whatever the function says.
     Any,
 }
@@ -147,7 +150,8 @@ unsafe extern "C" fn call(
         }
         if kwnames.is_null() && count > 0 {
             let first = Borrowed::from_ptr(py, *args);
-            if first.is_instance_of::<Tensor>() || function.rules.first == First::Any {
+            let plain = function.rules.first != First::Factor || count <= TENSORS;
+            if plain && first.is_instance_of::<Tensor>() || function.rules.first == First::Any {
                 return ffi::PyObject_Vectorcall(function.method, args, nargsf, kwnames);
             }
         }
@@ -225,6 +229,13 @@ unsafe fn call_with_keywords<'py>(
     match positional.split_first_mut() {
         _ if first == First::Any => {}
         None => return Err(PyTypeError::new_err(format!("{name}() missing 1 required positional arguments: \"input\""))),
+        Some((operand, [tensor, ..])) if first == First::Factor && count > TENSORS => {
+            if operand.is_instance_of::<Tensor>() {
+                let text = format!("{name}(): factors before the tensors come first of all: {name}(beta, input, alpha, …)");
+                return Err(PyTypeError::new_err(text));
+            }
+            std::mem::swap(operand, tensor);
+        }
         Some((operand, rest)) => {
             if !operand.is_instance_of::<Tensor>() {
                 let other = keywords.get_item("other")?.or(keywords.get_item("n")?).or(rest.first().cloned());
@@ -395,7 +406,7 @@ pub fn write_output(name: &str, target: &Bound<'_, Tensor>, result: &Tensor, war
 }
 
 /// The function form of a method, or of a function. `first` says what stands first: a "tensor", a tensor or a "number" ("number
-/// beside tensor": not two of these), or "any"thing; `out` which dtypes that may have: "castable", "same", "same kind", "same with
+/// beside tensor": not two of these), a tensor or its "factor", or "any"thing; `out` which dtypes that may have: "castable", "same", "same kind", "same with
 /// numbers" or one that "decides"; None if there is no `out`. `overlap` says which operands may lie in the memory of `out`: "any",
 /// those that are as it is as a "whole" ("whole first": any but the first; "whole first only": and none but the first; "whole but
 /// first": not the first; "whole if one": none if it is several), or "none".
@@ -413,6 +424,7 @@ pub fn _function_form<'py>(
     let first = match first {
         "number" => First::Number,
         "number beside tensor" => First::NumberBesideTensor,
+        "factor" => First::Factor,
         "any" => First::Any,
         _ => First::Tensor,
     };
@@ -434,7 +446,8 @@ pub fn _function_form<'py>(
         _ => Overlap::Any,
     };
     // A method that renames keywords: that is done here already.
-    let method = &method.getattr_opt("__wrapped__")?.unwrap_or_else(|| method.clone());
+    let plain = if takes_factors_first(method)? { None } else { method.getattr_opt("__wrapped__")? };
+    let method = plain.as_ref().unwrap_or(method);
     let whole = whole_numbers(name.to_str()?, method)?;
     // SAFETY: `call` is made for the objects of this class.
     unsafe { Function::make(class(py)?, call, method, &name, Rules { first, out, overlap, second, whole }) }

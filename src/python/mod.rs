@@ -10,6 +10,7 @@ mod data;
 mod dlpack;
 mod dtype;
 mod errors;
+mod factors;
 mod function;
 mod garbage;
 mod index;
@@ -282,6 +283,7 @@ mod _C {
             tensor.setattr(*alias, tensor.getattr(*method)?)?;
         }
         super::method::install(module.py())?;
+        super::factors::install(module.py())?;
         super::dtype::add_to(module)?;
         super::memory_format::add_to(module)?;
         super::options::add_to(module)?;
