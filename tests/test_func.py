@@ -1233,6 +1233,14 @@ def test_an_empty_batch_is_mapped_by_ops_that_need_more_than_zeros():
         y = vmap(op, randomness="different")(x)
         assert y.shape[0] == 0 and y.dim() == op(ferrograd.eye(3) + 1).dim() + 1
     assert vmap(lambda x: ferrograd.linalg.solve(x, x))(ferrograd.zeros(2, 0, 2, 2).movedim(1, 0)).shape == (0, 2, 2, 2)
+    # Places are zeros, divisors are not.
+    i = ferrograd.zeros(0, 3).long()
+    for op in (lambda i: 7 // i, lambda i: i % i, lambda i: ferrograd.eye(3)[i] + (1 % (i + 1)), lambda i: ferrograd.ones(1)[i[:1]]):
+        assert vmap(op)(i).shape[0] == 0
+    lu = ferrograd.eye(3).expand(0, 3, 3)
+    assert vmap(lambda lu, p: ferrograd.lu_unpack(lu, p)[0])(lu, i.int()).shape == (0, 3, 3)
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        vmap(lambda i: 1 // (i - i))(i)
     assert vmap(lambda x: x.sum(), in_dims=1)(ferrograd.zeros(0, 0)).shape == vmap(ferrograd.sin)(ferrograd.zeros(0)).shape == (0,)
 
 

@@ -45,7 +45,12 @@ def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
                 "representing where in the outputs the vmapped dimension should appear."
             )
         batch = _Batch(name, in_dims, args)
-        batch.call(func, kwargs, randomness, chunk_size)
+        try:
+            batch.call(func, kwargs, randomness, chunk_size)
+        except RuntimeError:
+            if not batch.has_other_integers():
+                raise
+            batch.call(func, kwargs, randomness, chunk_size)
         return _joined(name, out_dims, batch)
 
     return wrapped
@@ -92,6 +97,13 @@ class _Batch:
     def take_apart(self):
         """One op for all samples where they are recorded; elsewhere they are views that may be written to."""
         self.split = [x.unbind(dim) if dim is not None and _autograd._is_followed(x) else None for x, dim in zip(self.leaves, self.dims)]
+
+    def has_other_integers(self):
+        """Puts ones in the place of the zeros that stand for no integers, if any do: some ops take these alone (divisors, pivots)."""
+        zeros = [x for x, dim in zip(self.leaves, self.dims) if self.size == 0 and dim is not None and not is_inexact(x)]
+        for x in zeros:
+            x.fill_(1)
+        return bool(zeros)
 
     def chunks(self, chunk_size):
         """Ranges of samples that belong together. An empty batch has one sample, for the shapes of the answers."""
