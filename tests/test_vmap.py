@@ -100,6 +100,31 @@ def test_random_ops_draw_by_numbers_that_are_the_same_for_all_samples(draw, rand
         assert vmap(lambda x: draw(x.clone(), ferrograd.tensor(2.0)), randomness=randomness)(BATCH).shape == (2, 3)
 
 
+@pytest.mark.parametrize(
+    "draw",
+    [
+        ferrograd.rand_like,
+        ferrograd.randn_like,
+        lambda x: ferrograd.randint_like(x, 9),
+        lambda x: ferrograd.rand(3),
+        lambda x: ferrograd.randperm(3),
+        lambda x: ferrograd.bernoulli(ferrograd.full((3,), 0.5)),
+        lambda x: ferrograd.normal(ferrograd.zeros(3), 1.0),
+        lambda x: ferrograd.multinomial(ferrograd.ones(3), 2),
+        lambda x: ferrograd.multinomial(ferrograd.ones(3), 3, replacement=True),
+    ],
+)
+def test_what_is_drawn_depends_on_the_samples_that_find_different_numbers(draw):
+    ferrograd.manual_seed(0)
+    y = vmap(draw, randomness="same", out_dims=None)(BATCH)
+    ferrograd.manual_seed(0)
+    assert y.equal(draw(BATCH[0]))
+    with pytest.raises(ValueError, match="can not return a BatchedTensor when out_dim is None"):
+        vmap(draw, randomness="different", out_dims=None)(BATCH)
+    xs = ferrograd.stack([BATCH, BATCH, BATCH])
+    assert vmap(vmap(draw, randomness="different"), randomness="same", out_dims=None)(xs).shape[0] == 2
+
+
 def test_data_of_samples_are_neither_shown_nor_replaced():
     def replace(x, y):
         x.data = y

@@ -396,6 +396,7 @@ impl Tensor {
         samples::check_parameters(&[x])?;
         let y = Tensor::uninitialized("bernoulli", x.shape(), x.dtype())?;
         y.fill_bernoulli_from(x, source)?;
+        samples::note_drawn(&y);
         vjp!("bernoulli", y, { x: |g| g * 0.0 })
     }
 
@@ -488,10 +489,12 @@ impl Tensor {
             }
         })?;
         let _of = made_of([self]);
-        match self.rank() {
+        let y = match self.rank() {
             1 => Tensor::from_slice(&[samples as usize], &drawn),
             _ => Tensor::from_slice(&[self.shape()[0], samples as usize], &drawn),
-        }
+        }?;
+        samples::note_drawn(&y);
+        Ok(y)
     }
 
     /// The numbers from 0 to `n - 1` in random order.

@@ -445,6 +445,21 @@ pub fn note_drawn(x: &Tensor) {
     }
 }
 
+/// What has been drawn for a tensor like a sample, which depends on the samples alone that find "different" numbers.
+pub fn drawn_like(y: &Tensor) -> Tensor {
+    let differ: Vec<(usize, u64)> =
+        inside_out().into_iter().filter(|map| map.2 == Randomness::Different).map(|(depth, number, _)| (depth, number)).collect();
+    if differ.len() == depth() {
+        return y.clone();
+    }
+    let of = differ.iter().filter(|&&(depth, number)| y.sample_of().has(number, depth));
+    let of = of.fold(Maps::NONE, |of, &(depth, number)| of.and(Maps::one(number, depth)));
+    let strides = y.samples().strides().iter().filter(|(map, _)| differ.iter().any(|(_, number)| number == map));
+    let own = Samples::of_maps(of);
+    own.note_strides(strides.copied().collect(), y.samples().in_front());
+    y.at_this_level(own)
+}
+
 /// Before `op` draws in place, with a tensor of parameters or without: fails if samples are to find different numbers in a tensor that
 /// is the same for all. In one that differs, those that find the same numbers draw into memory that is the same for all.
 pub fn check_in_place(op: &str, x: &Tensor, parameter: Option<&Tensor>) -> Result<()> {

@@ -185,7 +185,7 @@ fn random_like<'py>(
     random(input.py(), options, x.dtype(), |dtype, source| {
         let y = x.empty_like(dtype, format)?;
         fill(&y, source)?;
-        Ok(y)
+        Ok(samples::drawn_like(&y))
     })
 }
 
