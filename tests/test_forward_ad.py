@@ -386,11 +386,24 @@ def doubled(ctx, x):
 def test_a_function_writes_to_a_view():
     double = made(doubled, lambda ctx, t: t.mul_(2))
     with forward_ad.dual_level():
-        x = forward_ad.make_dual(X.clone(), V)
-        part = x[1:]
+        t = V.clone()
+        x = forward_ad.make_dual(X.clone(), t)
+        part, before = x[1:], x * x
         y = double(part)
+        assert t.equal(V * tensor(1.0, 2.0)) and forward_ad.unpack_dual(before).tangent.equal(2 * X * V)
         for z, expected in ((y, 2 * V[1:]), (part, 2 * V[1:]), (x, V * tensor(1.0, 2.0)), (x * x, 2 * X * V * tensor(1.0, 4.0))):
             assert forward_ad.unpack_dual(z).tangent.allclose(expected)
+
+
+def test_a_function_writes_to_a_view_and_answers_more():
+    both = made(lambda ctx, x: (doubled(ctx, x), x * 3), lambda ctx, t: (t.mul_(2), t * 3))
+    with forward_ad.dual_level():
+        part = forward_ad.make_dual(X.clone(), V.clone())[1:]
+        for y, wanted in zip(both(part), (2 * V[1:], 6 * V[1:])):
+            assert forward_ad.unpack_dual(y).tangent.equal(wanted)
+        part = forward_ad.make_dual(tensor(1.0, 2.0, grad=True).clone(), V.clone())[1:]
+        with pytest.raises(RuntimeError, match="cannot return more than one Tensor|is a view of another Tensor"):
+            both(part)
 
 
 def test_a_jvp_may_write_to_the_tangents():
@@ -440,6 +453,9 @@ def test_a_jvp_shows_what_the_forward_shows():
         assert t.equal(V[: len(t)])
     (t,) = dual_of(made(lambda ctx, x: x * 1, lambda ctx, t: t))
     assert t.equal(V)
+    # The tangent of a view is one already.
+    (t,) = dual_of(lambda x: made(lambda ctx, x: x, lambda ctx, t: t)(forward_ad.make_dual(X.clone(), V)[1:]))
+    assert t.equal(V[1:])
     for forward, jvp, words in (
         (lambda ctx, x: x[:1], lambda ctx, t: t[:1].clone(), "jvp is not returning a view"),
         (lambda ctx, x: x[:1], lambda ctx, t: t[:1].clone().view(1), "not returning a view of the given grad input"),

@@ -3,7 +3,7 @@
 from contextlib import nullcontext
 
 from ferrograd._C import _autograd, is_tensor, zeros
-from ferrograd.autograd._products import gradients, is_inexact
+from ferrograd.autograd._products import gradients, is_inexact, shares_memory
 from ferrograd.autograd._transform import ACTIVE, along_tangents
 from ferrograd.autograd.grad_mode import enable_grad
 
@@ -48,8 +48,8 @@ def call(ctx, jvp, inputs, tangents, outputs):
         carriers = active[i]
         with along_tangents(active[:i]), enable_grad() if carriers.tangents is None else nullcontext():
             # A jvp may write to what it is given: what is yet to be computed from that finds a copy.
-            before = [t if t is None else t.clone() for t in known]
-            given = [t if t is None or carriers.is_separate(t) else copy for t, copy in zip(known, before)]
+            copies = carriers.copies(known)
+            given = [t if t is None or carriers.tangents is not None else t.clone() for t in known]
             versions = [t if t is None else t._version for t in given]
             zero = [_zeros(*kind) if ctx.materialize_grads else None for kind in ctx._input_kinds]
             ctx._in_jvp = True
@@ -57,9 +57,9 @@ def call(ctx, jvp, inputs, tangents, outputs):
                 answer = jvp(ctx, *(z if t is None else t for t, z in zip(given, zero)))
             finally:
                 ctx._in_jvp = False
-        for t, copy, version in zip(given, before, versions):
-            if t is not copy and t._version != version:
-                carriers.keep(t, copy)
+        for t, version in zip(given, versions):
+            if t is not None and t._version != version:
+                carriers.keep(t, copies)
         answer = _checked(ctx, given, versions, answer if isinstance(answer, tuple) else (answer,))
         if carriers.tangents is None:
             ctx._linear = {**ctx._linear, carriers: (known, answer)}
@@ -111,6 +111,8 @@ def _checked_tangent(i, t, kind, role, given, versions):
         return None
     if role is WRITTEN and given[place] is not None:
         _check_written(t, given[place], versions[place])
+    if role is SHOWN and t is not None and given[place] is not None:
+        _check_view(t, given[place])
     if t is None or not is_inexact(t):
         raise RuntimeError("Expected both tensor and its forward grad to be floating point or complex")
     if t.shape != kind[0]:
@@ -118,13 +120,11 @@ def _checked_tangent(i, t, kind, role, given, versions):
             "Trying to set a forward gradient that has a different size than that of the original Tensor, this is not supported. "
             f"Tensor is of size {list(kind[0])} while the given forward gradient is of size {list(t.shape)}."
         )
-    if role is SHOWN and given[place] is not None:
-        _check_view(t, given[place])
     return t
 
 
 def _check_written(t, of, version):
-    if t is None or t._version == (version if t is of else 0):
+    if t is None or t._version == (version if shares_memory(t, of) else 0):
         raise RuntimeError(
             "An inplace custom Function is not modifying the forward mode gradients inplace. If the forward is modifying an input "
             "inplace, then the jvp function must modify the corresponding gradient inplace."
@@ -141,7 +141,7 @@ def _check_view(t, of):
         raise RuntimeError(
             "A custom Function's forward is returning a view (or an input as-is) but the jvp is not returning a view."
         )
-    if t._base is not of:
+    if t._base is not (of._base if of._is_view() else of):
         raise RuntimeError(
             "A custom Function is returning a view but the jvp is not returning a view of the given grad input."
         )

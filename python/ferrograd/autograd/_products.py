@@ -42,14 +42,16 @@ class Carriers:
         self.tangents.append(tangent)
         self.known[_autograd._place(variable)] = tangent
 
-    def is_separate(self, tangent):
-        """Whether a write to a tangent changes no other one."""
-        return self.tangents is not None and not any(t is not tangent and shares_memory(t, tangent) for t in self.tangents)
+    def copies(self, given):
+        """Copies of the tangents that a write to those given may change."""
+        given = [t for t in given if t is not None]
+        return {id(t): t.clone() for t in self.tangents or () if any(shares_memory(t, other) for other in given)}
 
-    def keep(self, tangent, copy):
-        """Says what a tangent was before somebody wrote to it: what is yet to be computed from it finds that."""
-        self.tangents = [copy if t is tangent else t for t in self.tangents]
-        self.known = {place: copy if t is tangent else t for place, t in self.known.items()}
+    def keep(self, written, copies):
+        """Puts copies where tangents were before one was written to: what is yet to be computed from these finds those."""
+        kept = lambda t: copies[id(t)] if id(t) in copies and shares_memory(t, written) else t
+        self.tangents = [kept(t) for t in self.tangents]
+        self.known = {place: kept(t) for place, t in self.known.items()}
         self.found.clear()
 
     def variable(self, x):

@@ -455,7 +455,7 @@ class _Recording:
                 "Only input Tensors should be given to ctx.mark_dirty(). If a Tensor is not an input, there is no need to pass "
                 "it to mark_dirty()."
             )
-        if y._is_view() and outputs > 1:
+        if y._is_view() and outputs > 1 and any(self.ctx._differentiated) and _autograd.is_grad_enabled():
             raise RuntimeError(
                 "If your Function modifies inplace an input that is a view of another Tensor, your Function cannot return more "
                 "than one Tensor. This is not supported by the current autograd engine. You should either make sure the input is "
