@@ -96,6 +96,8 @@ def test_running_averages_are_those_of_the_samples():
 def test_random_ops_draw_by_numbers_that_are_the_same_for_all_samples(draw, randomness):
     with pytest.raises(RuntimeError, match="vmap"):
         vmap(lambda x: draw(x.clone(), x.sum()), randomness=randomness)(BATCH)
+    with pytest.raises((TypeError, RuntimeError)):
+        vmap(lambda x: draw(x.clone(), x), randomness=randomness)(BATCH)
     if randomness != "error":
         assert vmap(lambda x: draw(x.clone(), ferrograd.tensor(2.0)), randomness=randomness)(BATCH).shape == (2, 3)
 
@@ -207,6 +209,9 @@ def test_products_of_integers_with_fractions(name, shapes, fractions):
         y = vmap(lambda x, a, b: add(x, a, b, beta=beta, alpha=alpha))(*xs)
         want = ferrograd.stack([add(*(x.double() for x in sample), beta=beta, alpha=alpha) for sample in zip(*xs)])
         assert y.dtype == ferrograd.float32 and y.equal(want.float())
+    # In place there are none.
+    y = vmap(lambda x, a, b: getattr(x.clone(), name + "_")(a, b, beta=0.5, alpha=1.5))(*xs)
+    assert y.dtype == ferrograd.int64 and y.equal(vmap(lambda x, a, b: add(x, a, b, beta=0))(*xs))
     assert vmap(add)(*xs).dtype == add(*(x[0] for x in xs), beta=0.5).dtype == ferrograd.int64
 
 

@@ -122,6 +122,14 @@ fn with_fractions(
     if beta.truth() { scaled(x, beta)?.add(&product).map(Some) } else { Ok(Some(product)) }
 }
 
+/// A factor of products that are added to `x` in place, without its fraction if `x` takes none.
+fn whole_of(x: &Tensor, factor: Scalar) -> Scalar {
+    match factor {
+        Scalar::Float(value) if !x.dtype().is_inexact() && value.is_finite() => Scalar::Int(value as i64),
+        factor => factor,
+    }
+}
+
 /// A factor of `addr` as it applies to a result of this dtype: truth for bools, no fractions of integers.
 fn factor_of(name: &str, factor: Scalar, dtype: DType) -> Result<Scalar> {
     match (factor, dtype.kind()) {
@@ -528,17 +536,17 @@ pub fn linear(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<
 in_place! {
     /// In place; see `addmm`.
     addmm_(mat1, mat2, *, beta=Scalar::Int(1), alpha=Scalar::Int(1))(mat1: &Tensor, mat2: &Tensor, beta: Scalar, alpha: Scalar)
-        [mat1 any, mat2 any] |x| x.kept().addmm(mat1, mat2, beta, alpha);
+        [mat1 any, mat2 any] |x| x.kept().addmm(mat1, mat2, whole_of(x, beta), whole_of(x, alpha));
     /// In place; see `addmv`.
     addmv_(mat, vec, *, beta=Scalar::Int(1), alpha=Scalar::Int(1))(mat: &Tensor, vec: &Tensor, beta: Scalar, alpha: Scalar)
-        [mat any, vec any] |x| x.kept().addmv(mat, vec, beta, alpha);
+        [mat any, vec any] |x| x.kept().addmv(mat, vec, whole_of(x, beta), whole_of(x, alpha));
     /// In place; see `addr`.
     addr_(vec1, vec2, *, beta=Scalar::Int(1), alpha=Scalar::Int(1))(vec1: &Tensor, vec2: &Tensor, beta: Scalar, alpha: Scalar)
         [vec1, vec2] |x| x.kept().addr(vec1, vec2, beta, alpha);
     /// In place; see `baddbmm`.
     baddbmm_(batch1, batch2, *, beta=Scalar::Int(1), alpha=Scalar::Int(1))
         (batch1: &Tensor, batch2: &Tensor, beta: Scalar, alpha: Scalar)
-        [batch1 any, batch2 any] |x| x.kept().baddbmm(batch1, batch2, beta, alpha);
+        [batch1 any, batch2 any] |x| x.kept().baddbmm(batch1, batch2, whole_of(x, beta), whole_of(x, alpha));
 }
 
 #[pymethods]
@@ -552,7 +560,7 @@ impl Tensor {
         beta: Scalar,
         alpha: Scalar,
     ) -> PyResult<Bound<'py, Self>> {
-        let f = |x: &Tensor| x.kept().addbmm(batch1, batch2, beta, alpha);
+        let f = |x: &Tensor| x.kept().addbmm(batch1, batch2, whole_of(x, beta), whole_of(x, alpha));
         let on_tape = batch1.requires_grad() || batch2.requires_grad();
         check_batches("addbmm", batch1, batch2)?;
         let x = slf.borrow().clone();

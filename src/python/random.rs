@@ -246,7 +246,7 @@ fn bound(ob: &Bound<'_, PyAny>) -> PyResult<i64> {
     if ob.is_instance_of::<PyBool>() {
         return Err(PyTypeError::new_err("randint: a bound must be int, not bool"));
     }
-    check_number(ob)?;
+    check_number(ob, true)?;
     ob.extract::<i64>().map_err(|error| {
         if error.is_instance_of::<PyOverflowError>(ob.py()) {
             PyValueError::new_err("randint: a bound does not fit in 64 bits")
@@ -383,7 +383,7 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Limit {
     type Error = PyErr;
 
     fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<Limit> {
-        check_number(&ob)?;
+        check_number(&ob, true)?;
         if ob.is_none() { Ok(Limit::Largest) } else { ob.extract().map(Limit::Number) }
     }
 }
@@ -459,17 +459,19 @@ fills! {
 
 /// A float, also as a 0-d tensor that needs no gradient.
 fn real(ob: &Bound<'_, PyAny>) -> PyResult<f64> {
-    check_number(ob)?;
+    check_number(ob, false)?;
     match ob.cast::<Tensor>().map(|x| x.borrow().clone()) {
         Ok(x) if x.rank() > 0 || x.requires_grad() => Err(PyTypeError::new_err("must be float, not Tensor")),
         _ => ob.extract(),
     }
 }
 
-/// Fails for a tensor that depends on a sample; see `samples::check_number`.
-fn check_number(ob: &Bound<'_, PyAny>) -> PyResult<()> {
-    if let Ok(x) = ob.cast::<Tensor>() {
-        samples::check_number(&x.borrow())?;
+/// Fails for a tensor that stands for a number, a whole one or any, but depends on a sample; see `samples::check_number`.
+fn check_number(ob: &Bound<'_, PyAny>, whole: bool) -> PyResult<()> {
+    let Ok(x) = ob.cast::<Tensor>() else { return Ok(()) };
+    let x = x.borrow();
+    if x.rank() == 0 && !x.requires_grad() && !(whole && x.dtype().is_inexact()) {
+        samples::check_number(&x)?;
     }
     Ok(())
 }
