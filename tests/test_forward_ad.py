@@ -241,6 +241,31 @@ def test_arguments_of_an_op_may_be_written_to(case):
         assert (expected is None) == (found is None) and (expected is None or expected.allclose(found, equal_nan=True))
 
 
+@pytest.mark.parametrize("case", [case for case in CASES if case.second], ids=str)
+def test_tangents_of_gradients_are_gradients_of_tangents(case):
+    """The product of the second derivatives with a direction, forward over reverse and reverse over reverse."""
+    rng = np.random.default_rng(zlib.crc32(str(case).encode()))
+    inputs = [ferrograd.from_numpy(np.array(i.sample(rng))).requires_grad_() for i in case.inputs]
+    directions = [ferrograd.from_numpy(np.array(rng.standard_normal(x.shape))) for x in inputs]
+
+    def gradients(xs, create_graph):
+        ferrograd.manual_seed(0)
+        outputs = case.call(*xs)
+        outputs = [y for y in (outputs if isinstance(outputs, (tuple, list)) else (outputs,)) if y.is_floating_point()]
+        total = sum((y * ferrograd.linspace(0.5, 1.5, y.numel(), dtype=y.dtype).view(y.shape)).sum() for y in outputs)
+        total = total + sum((x**3).sum() for x in xs)
+        return ferrograd.autograd.grad(total, xs, create_graph=create_graph)
+
+    product = sum((g * v).sum() for g, v in zip(gradients(inputs, True), directions))
+    wanted = ferrograd.autograd.grad(product, inputs)
+    with forward_ad.dual_level():
+        duals = [forward_ad.make_dual(x, v) for x, v in zip(inputs, directions)]
+        found = [forward_ad.unpack_dual(g).tangent for g in gradients(duals, False)]
+    for w, f in zip(wanted, found):
+        scale = w.abs().max().item() if w.numel() else 0.0
+        assert f.allclose(w, rtol=1e-6, atol=1e-8 * max(1.0, scale))
+
+
 def test_results_that_are_written_to_have_led_to_tangents_before():
     with forward_ad.dual_level():
         memory = X.clone()

@@ -130,14 +130,14 @@ impl Tensor {
         })
     }
 
-    /// Running log of the sum of exponentials, from the start of a dim or from its end.
-    fn logcumsumexp_along(&self, dim: usize, reverse: bool) -> Result<Tensor> {
+    /// Running log of the sum of exponentials, from the start of a dim or from its end. `nested` in its own derivative.
+    fn logcumsumexp_along(&self, dim: usize, reverse: bool, nested: bool) -> Result<Tensor> {
         let x = self;
         let y = crate::dispatch_floats!(x.dtype(), "logcumsumexp", T => running::<T, T, _>(
             "logcumsumexp", x, dim, reverse, f64::NEG_INFINITY, |sum, v, _| log_add_exp(sum, v as f64), |sum| sum as T))?;
         // dx_k = exp(x_k) sum_{i>=k} g_i exp(-y_i), with the sums of positive and negative g in logarithms.
         vjp!("logcumsumexp", y, { x: |g, y| {
-            if is_forward() && x.numel() > 0 {
+            if is_forward() && !nested && x.numel() > 0 {
                 // Torch's formula, in which what is far below the largest element is lost.
                 let parts = (&x - x.amax(Dims(smallvec![dim as isize]), true)?)?.exp()?;
                 let sums = (parts.cumsum_along(dim, reverse)? + 1e-13)?;
@@ -147,7 +147,7 @@ impl Tensor {
                 // Where nothing flows nothing is added, also where y is minus infinity.
                 let lowest = Tensor::from_scalar(Scalar::Float(f64::NEG_INFINITY), g.dtype())?;
                 let logs = (g.log_or_lowest()? - y)?.filled_where("masked_fill", &g.not_positive()?, &lowest)?;
-                (logs.logcumsumexp_along(dim, !reverse)? + &x)?.exp()
+                (logs.logcumsumexp_along(dim, !reverse, true)? + &x)?.exp()
             };
             part(g)? - part(&g.neg()?)?
         } })
@@ -306,7 +306,7 @@ impl Tensor {
         if !self.dtype().is_float() {
             return Err(Error::NotImplemented(format!("logcumsumexp: not implemented for '{}'", self.dtype().type_word())));
         }
-        self.logcumsumexp_along(dim, false)
+        self.logcumsumexp_along(dim, false, false)
     }
 
     /// Largest element so far along `dim`, and the number of the last one that has it: a pair (values, indices).
