@@ -135,6 +135,7 @@ def floats_of(case):
 def test_every_op_passes(case):
     """As the finite differences of test_ops_gradients.py, by another road."""
     inputs = tensors_of(case)
+    ferrograd.manual_seed(0)
     assert gradcheck(floats_of(case), inputs, fast_mode=True, atol=1e-4)
     if case.second and any(y.requires_grad for y in floats_of(case)(*inputs)):
         assert gradgradcheck(floats_of(case), inputs, fast_mode=True, atol=1e-4)
@@ -247,3 +248,25 @@ def test_an_input_without_a_tangent_is_as_one_with_zeros():
 
 def test_second_derivatives_forward_over_reverse():
     assert gradgradcheck(lambda x, y: x.sin() * y, (leaf(2.0, 1.0), leaf(3.0, 0.5)), check_fwd_over_rev=True)
+
+
+@pytest.mark.parametrize("dtype", [ferrograd.float64, ferrograd.complex128])
+def test_checks_draw_random_numbers_as_torch_does(dtype):
+    """For `gradgradcheck` the gradients of outputs; for batches two of each output; else none."""
+    x = ferrograd.tensor([[0.1, 0.2, 0.3]], dtype=dtype, requires_grad=True)
+
+    def following(f):
+        ferrograd.manual_seed(0)
+        f()
+        return ferrograd.rand(3).tolist()
+
+    def drawn(*shape):
+        return ferrograd.empty(*shape, *[2] * dtype.is_complex, dtype=ferrograd.float64).uniform_(-1, 1)
+
+    square = ferrograd.square
+    assert following(lambda: gradcheck(square, x, check_forward_ad=True)) == following(lambda: None)
+    assert following(lambda: gradcheck(square, x, fast_mode=True)) == following(lambda: None)
+    batches = following(lambda: [ferrograd.randn_like(x) for _ in range(2)])
+    assert following(lambda: gradcheck(square, x, check_batched_grad=True)) == batches
+    assert following(lambda: gradgradcheck(square, x)) == following(lambda: drawn(1, 3))
+    assert following(lambda: gradgradcheck(square, x, gen_non_contig_grad_outputs=True)) == following(lambda: drawn(1, 6))

@@ -4,8 +4,7 @@ import warnings
 from functools import partial
 from math import prod
 
-from ferrograd import _C
-from ferrograd._C import Generator, Tensor, _autograd, complex128, float64, rand, stack, zeros, zeros_like
+from ferrograd._C import Generator, Tensor, _autograd, complex128, empty, float64, rand, randn_like, stack, zeros, zeros_like
 from ferrograd.autograd import forward_ad
 from ferrograd.autograd._products import basis, gradients, is_inexact
 from ferrograd.autograd._transform import active
@@ -156,14 +155,13 @@ def _floats(outputs):
     return [y for y in _tuple(outputs) if isinstance(y, Tensor) and is_inexact(y)]
 
 
-def _random_like(x, with_gaps=False):
-    """Numbers between -1 and 1; the state of the generator does not change."""
-    state = _C.get_rng_state()
-    try:
-        values = rand(x.shape, dtype=x.dtype) * 2 - 1
-    finally:
-        _C.set_rng_state(state)
-    return values.unsqueeze(-1).repeat_interleave(2, -1)[..., 0] if with_gaps else values
+def _random_like(x, with_gaps):
+    """Numbers between -1 and 1, as many as torch draws: with gaps, twice as many."""
+    with_gaps = with_gaps and x.numel() > 1
+    shape = (*x.shape[:-1], 2 * x.shape[-1]) if with_gaps else x.shape
+    values = empty(shape, dtype=x.dtype)
+    (values.view_as_real() if x.is_complex() else values).uniform_(-1, 1)
+    return values[..., 1::2] if with_gaps else values
 
 
 class _Check:
@@ -360,7 +358,7 @@ class _Check:
     def batched(self):
         """Gradients for a batch of weights against those for one after the other."""
         for o, y in enumerate(self.outputs):
-            weights = [_random_like(y) for _ in range(2)]
+            weights = [randn_like(y) for _ in range(2)]
             single = [gradients((y,), self.variables, (w,), retain_graph=True) for w in weights]
             try:
                 together = _autograd.grad(
@@ -378,7 +376,7 @@ class _Check:
 
         for i, x in zip(self.places, self.variables):
             tangents = partial(self._all_tangents, i)
-            directions = [_random_like(x) for _ in range(2)]
+            directions = [randn_like(x) for _ in range(2)]
             single = [stack(parts) for parts in zip(*map(tangents, directions))]
             try:
                 together = vmap(tangents)(stack(directions))
