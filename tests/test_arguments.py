@@ -78,6 +78,7 @@ def test_a_bool_where_one_belongs():
     assert X.var(False).item() == X.var(unbiased=False).item() and X.sum(0, True).shape == (1, 3)
 
 
+@pytest.mark.filterwarnings("ignore:This overload of")
 def test_numbers_times_a_factor():
     assert X.add(2, 3).equal(X + 6) and ferrograd.sub(X, 2, 3).equal(X - 6) and ferrograd.rsub(X, 2, 3).equal(2 - X * 3)
     assert X.add(2, X).equal(X * 3) and X.clone().sub_(2, X).equal(-X)
