@@ -406,10 +406,10 @@ pub fn write_output(name: &str, target: &Bound<'_, Tensor>, result: &Tensor, war
 }
 
 /// The function form of a method, or of a function. `first` says what stands first: a "tensor", a tensor or a "number" ("number
-/// beside tensor": not two of these), a tensor or its "factor", or "any"thing; `out` which dtypes that may have: "castable", "same", "same kind", "same with
-/// numbers" or one that "decides"; None if there is no `out`. `overlap` says which operands may lie in the memory of `out`: "any",
-/// those that are as it is as a "whole" ("whole first": any but the first; "whole first only": and none but the first; "whole but
-/// first": not the first; "whole if one": none if it is several), or "none".
+/// beside tensor": not two of these), a tensor or its "factor", or "any"thing; `out` which dtypes that may have: "castable", "same",
+/// "same kind", "same with numbers" or one that "decides"; None if there is no `out`. `overlap` says which operands may lie in the
+/// memory of `out`: "any", those that are as it is as a "whole" ("whole first": any but the first; "whole first only": and none but
+/// the first; "whole but first": not the first; "whole if one": none if it is several), or "none".
 #[pyfunction]
 #[pyo3(signature = (method, *, first="tensor", out=None, overlap="any", second=false))]
 pub fn _function_form<'py>(
