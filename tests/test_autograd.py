@@ -222,6 +222,26 @@ def test_variable_is_another_name_of_tensor():
         Variable(t, volatile=True)
 
 
+def test_names_of_old():
+    x = tensor([1.0, 2.0, 3.0, 4.0])
+    with pytest.warns(UserWarning, match="no effect"):
+        x.volatile = True
+    with pytest.warns(UserWarning, match="always False"):
+        assert x.volatile is False
+    assert x.name is None
+    with pytest.warns(UserWarning, match="resize is deprecated"):
+        y = x.resize(2, 2)
+    assert y.tolist() == [[1.0, 2.0], [3.0, 4.0]] and y.data_ptr() == x.data_ptr() and x.shape == (4,)
+    x.requires_grad_()
+    with pytest.warns(UserWarning, match="resize is deprecated"):
+        x.resize_as(y).sum().backward()
+    assert x.grad.tolist() == [1.0] * 4
+    with pytest.warns(UserWarning, match="resize is deprecated"), pytest.raises(RuntimeError):
+        x.resize(3)
+    z = ones(2)
+    assert z.__idiv__(2) is z and z.tolist() == [0.5, 0.5]
+
+
 # backward() and grad().
 
 

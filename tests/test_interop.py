@@ -335,3 +335,24 @@ def test_numpy_where_nothing_is_recorded():
     with torch.inference_mode():
         assert x.numpy().tolist() == [3.0, 1.0]
     assert x.requires_grad and x.tolist() == [3.0, 1.0]
+
+
+def test_a_bool_of_numpy_is_a_float_beside_a_tensor():
+    flag = np.bool_(True)
+    for y, dtype in (
+        (torch.tensor([3]) * flag, torch.float32),
+        (flag * torch.tensor([3]), torch.float32),
+        (torch.tensor([4.0], dtype=torch.float64) - flag, torch.float64),
+        (torch.where(torch.tensor([False]), flag, torch.tensor([3])), torch.float32),
+    ):
+        assert y.dtype == dtype and y.tolist() == [3.0]
+    assert torch.full((1,), flag).dtype == torch.float32
+    assert torch.tensor(flag).dtype == torch.bool
+    assert torch.tensor([1, 1]).eq(flag).tolist() == [True, True]
+
+
+def test_whether_two_tensors_are_the_same_view():
+    x = torch.arange(6.0).reshape(2, 3)
+    assert x.is_set_to(x.view(2, 3)) and x.is_set_to(x.detach())
+    assert not x.is_set_to(x.t()) and not x.is_set_to(x.clone()) and not x[:1].is_set_to(x[1:])
+    assert x.is_same_size(x.clone()) and not x.is_same_size(x.t()) and torch.is_same_size(x, x)

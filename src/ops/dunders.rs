@@ -65,11 +65,9 @@ impl Tensor {
         reciprocal.mul(&other.0?.into_float().beside(&reciprocal)?)
     }
 
-    fn __idiv__(&self, other: OtherSide) -> Result<()> {
-        let other = other.0?;
-        other.check_overlap(self)?;
-        let b = &other.into_float().beside(self)?;
-        in_place("__idiv__", self, b.requires_grad(), |a| a.div(b))
+    fn __idiv__<'py>(slf: Bound<'py, Self>, other: OtherSide) -> Result<Bound<'py, Self>> {
+        slf.borrow().__itruediv__(other)?;
+        Ok(slf)
     }
 
     fn __truediv__(&self, other: OtherSide) -> Result<Tensor> {
@@ -77,7 +75,10 @@ impl Tensor {
     }
 
     fn __itruediv__(&self, other: OtherSide) -> Result<()> {
-        self.__idiv__(other)
+        let other = other.0?;
+        other.check_overlap(self)?;
+        let b = &other.into_float().beside(self)?;
+        in_place("__idiv__", self, b.requires_grad(), |a| a.div(b))
     }
 
     /// A numpy array over a tensor is the reciprocal times the array, which numpy computes.

@@ -39,7 +39,11 @@ fn number(ob: &Bound<'_, PyAny>) -> Option<PyResult<Scalar>> {
         // numpy's `item` gives Python's number; what is none of these (a string) is no number here.
         Ok(true) => {
             let item = ob.call_method0("item").ok().filter(|item| !item.is(ob))?;
-            number(&item)
+            // Torch takes numpy's bools, which are no bools of Python's, for floats.
+            match number(&item)? {
+                Ok(Scalar::Bool(flag)) => Some(Ok(Scalar::Float(flag.into()))),
+                value => Some(value),
+            }
         }
         _ => None,
     }

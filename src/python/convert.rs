@@ -212,6 +212,17 @@ impl Tensor {
         false
     }
 
+    /// Whether the sizes are those of another tensor.
+    fn is_same_size(&self, other: &Tensor) -> bool {
+        self.shape() == other.shape()
+    }
+
+    /// Whether another tensor shows the same elements of the same memory.
+    fn is_set_to(&self, tensor: &Tensor) -> bool {
+        self.storage().same(tensor.storage())
+            && (self.layout().offset, self.shape(), self.strides()) == (tensor.layout().offset, tensor.shape(), tensor.strides())
+    }
+
     /// Raises RuntimeError: there is no accelerator to pin memory for.
     fn pin_memory(&self) -> PyResult<Tensor> {
         Err(PyRuntimeError::new_err("pin_memory: there is no accelerator to pin memory for"))
@@ -225,6 +236,12 @@ impl Tensor {
     /// Whether the tensor is sparse: never.
     #[getter]
     fn is_sparse(&self) -> bool {
+        false
+    }
+
+    /// Whether the memory is in a layout of oneDNN's: never.
+    #[getter]
+    fn is_mkldnn(&self) -> bool {
         false
     }
 

@@ -1,6 +1,8 @@
 //! The constructors of torch's early days: `Tensor(2, 3)`, `FloatTensor([1, 2])`, and the types named after dtypes.
 
-use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use std::ffi::CStr;
+
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyUserWarning, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
 
@@ -8,6 +10,7 @@ use super::data::tensor_of;
 use super::numpy::is_ndarray;
 use super::options::{Device, shape_of};
 use crate::dtype::DType;
+use crate::layout::infer_shape;
 use crate::ops::arguments::Dims;
 use crate::ops::{default_dtype, set_default_dtype};
 use crate::tensor::Tensor;
@@ -73,6 +76,18 @@ pub fn instance_of<'py>(class: &Bound<'py, PyType>, x: Tensor) -> PyResult<Bound
     Ok(object.into_any())
 }
 
+fn warn(py: Python<'_>, text: &CStr) -> PyResult<()> {
+    PyErr::warn(py, &py.get_type::<PyUserWarning>(), text, 1)
+}
+
+impl Tensor {
+    fn with_sizes(&self, py: Python<'_>, shape: &[usize]) -> PyResult<Tensor> {
+        warn(py, c"non-inplace resize is deprecated")?;
+        let sizes = shape.iter().map(|&size| size as isize).collect::<Vec<_>>();
+        Ok(self.reshaped(&infer_shape("resize", &sizes, self.numel())?)?)
+    }
+}
+
 #[pymethods]
 impl Tensor {
     #[new]
@@ -97,6 +112,39 @@ impl Tensor {
     ) -> PyResult<Bound<'py, PyAny>> {
         let x = data.borrow().detached(false);
         instance_of(cls, super::data::leaf(x, require_grad)?)
+    }
+
+    /// A view of other sizes, if the elements lie in order, else a copy. Deprecated: `view` or `reshape`.
+    ///
+    /// Raises: RuntimeError if the sizes are not those of as many elements.
+    #[pyo3(signature = (*sizes))]
+    fn resize(&self, py: Python<'_>, sizes: Dims) -> PyResult<Tensor> {
+        self.with_sizes(py, &shape_of(&sizes)?)
+    }
+
+    /// A view of the sizes of another tensor, if the elements lie in order, else a copy. Deprecated: `view_as` or `reshape_as`.
+    ///
+    /// Raises: RuntimeError if the other has not as many elements.
+    fn resize_as(&self, py: Python<'_>, tensor: &Tensor) -> PyResult<Tensor> {
+        self.with_sizes(py, &tensor.shape())
+    }
+
+    /// Whether no history is wanted of what is made of it, as before torch 0.4: never.
+    #[getter(volatile)]
+    fn get_volatile(&self, py: Python<'_>) -> PyResult<bool> {
+        warn(py, c"volatile was removed (Variable.volatile is always False)")?;
+        Ok(false)
+    }
+
+    #[setter(volatile)]
+    fn set_volatile(slf: Bound<'_, Self>, _value: Bound<'_, PyAny>) -> PyResult<()> {
+        warn(slf.py(), c"volatile was removed and now has no effect; use `with no_grad():` instead")
+    }
+
+    /// The name of a variable, which none has.
+    #[getter(name)]
+    fn get_name(&self) -> Option<String> {
+        None
     }
 
     /// Says whether this is a parameter that has no shape yet, which ops refuse.
