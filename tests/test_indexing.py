@@ -128,6 +128,19 @@ def test_neighbouring_lists_stay_in_place_others_go_in_front():
     assert tuple(x[0, :, i].shape) == (3, 2, 5)
 
 
+def test_one_flag_assigns_all_or_nothing():
+    x = ferrograd.zeros(2, 3)
+    x[True] = ferrograd.arange(3)
+    assert x.tolist() == [[0, 1, 2], [0, 1, 2]]
+    x[False] = ferrograd.ones(7)
+    x[False] = 9
+    assert x.tolist() == [[0, 1, 2], [0, 1, 2]]
+    x[True] = ferrograd.tensor(5)
+    assert x.tolist() == [[5, 5, 5], [5, 5, 5]]
+    with pytest.raises(RuntimeError):
+        x[True] = ferrograd.ones(7)
+
+
 def test_flags_and_empty_keys():
     x = tensor(np.arange(6.0).reshape(2, 3))
     assert tuple(x[True].shape) == (1, 2, 3)

@@ -162,6 +162,12 @@ impl Tensor {
 
     /// `x[items] = value`. A value of another dtype is converted, but not where places are listed.
     pub fn set(&self, items: &[Item], value: &Tensor, is_number: bool) -> Result<()> {
+        match items {
+            // All of it or nothing, without the conditions of indices.
+            [Item::Flag(true)] => return self.set(&[Item::New], value, is_number),
+            [Item::Flag(false)] => return Ok(()),
+            _ => {}
+        }
         let Resolved { steps, op, places, mask } = self.resolve(items)?;
         // Without histories, a window on the memory needs none, either.
         let plain = !(self.requires_grad() || value.requires_grad() || self.is_view() || self.is_inference());
