@@ -118,6 +118,7 @@ def test_a_parametrization():
     original = m.weight
     parametrize.register_parametrization(m, "weight", Symmetric())
     assert parametrize.is_parametrized(m, "weight") and not parametrize.is_parametrized(m, "bias")
+    assert type(m).__module__ == parametrize.__name__
     assert type(m).__name__ == "ParametrizedAffine" and parametrize.type_before_parametrizations(m) is Affine
     assert m.parametrizations.weight.original is original and "parametrizations.weight.original" in m.state_dict()
     assert ferrograd.equal(m.weight, m.weight.mT) and m.weight is not m.weight

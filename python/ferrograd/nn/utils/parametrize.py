@@ -146,7 +146,7 @@ def _inject_class(module):
             other.__dict__.update(copy.deepcopy(self.__dict__, memo))
         return memo[id(self)]
 
-    methods = {"__getstate__": __getstate__, "__module__": cls.__module__}
+    methods = {"__getstate__": __getstate__}
     if not hasattr(cls, "__deepcopy__"):
         methods["__deepcopy__"] = __deepcopy__
     module.__class__ = type(f"Parametrized{cls.__name__}", (cls,), methods)
