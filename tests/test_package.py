@@ -85,3 +85,62 @@ def test_functions_are_copied_and_pickled_by_name(function):
     """Modules keep functions as what they apply, and are copied."""
     assert copy.deepcopy(function) is function
     assert pickle.loads(pickle.dumps(function)) is function
+
+
+def test_switches_of_backends():
+    code = """
+import ferrograd as torch
+import ferrograd.backends.cudnn as cudnn
+cudnn.benchmark = True
+torch.backends.cudnn.deterministic = True
+torch.backends.cuda.matmul.allow_tf32 = True
+with cudnn.flags(enabled=False):
+    assert not cudnn.enabled and not cudnn.benchmark
+assert cudnn.enabled and cudnn.benchmark and cudnn.deterministic and not cudnn.is_available()
+assert not torch.backends.mps.is_available() and not torch.backends.cuda.is_built()
+torch.cuda.empty_cache()
+assert torch.cuda.memory_allocated() == torch.cuda.max_memory_allocated() == 0 and not torch.cuda.is_initialized()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, env=ENVIRONMENT)
+    with pytest.raises(RuntimeError):
+        ferrograd.cuda.synchronize()
+
+
+def test_settings_of_the_program():
+    ferrograd.use_deterministic_algorithms(True, warn_only=True)
+    assert ferrograd.are_deterministic_algorithms_enabled()
+    assert ferrograd.is_deterministic_algorithms_warn_only_enabled()
+    ferrograd.use_deterministic_algorithms(False)
+    assert not ferrograd.are_deterministic_algorithms_enabled()
+    ferrograd.set_float32_matmul_precision("high")
+    assert ferrograd.get_float32_matmul_precision() == "high"
+    ferrograd.set_float32_matmul_precision("highest")
+    with pytest.raises(RuntimeError):
+        ferrograd.set_float32_matmul_precision("low")
+    ferrograd.set_default_device("cpu")
+    ferrograd.set_default_device(None)
+    assert ferrograd.get_default_device() == ferrograd.device("cpu")
+    with pytest.raises(RuntimeError):
+        ferrograd.set_default_device("cuda")
+    with ferrograd.device("cpu"):
+        assert ferrograd.ones(1).device.type == "cpu"
+    ferrograd.set_num_interop_threads(1)
+    assert ferrograd.get_num_interop_threads() == 1
+    with pytest.raises(RuntimeError):
+        ferrograd.set_num_interop_threads(0)
+
+
+def test_names_of_types():
+    assert ferrograd.typename(ferrograd.ones(1, dtype=ferrograd.int64)) == "torch.LongTensor"
+    assert ferrograd.typename(ferrograd.nn.ReLU()) == f"{ferrograd.nn.ReLU.__module__}.ReLU"
+    assert ferrograd.typename(3) == "int"
+
+
+def test_attention_may_be_told_its_implementation():
+    from ferrograd.nn.attention import SDPBackend, sdpa_kernel
+
+    q = ferrograd.ones(1, 2, 4)
+    with sdpa_kernel([SDPBackend.MATH, SDPBackend.FLASH_ATTENTION]):
+        assert ferrograd.nn.functional.scaled_dot_product_attention(q, q, q).tolist() == q.tolist()
+    with pytest.raises(AssertionError), sdpa_kernel(["MATH"]):
+        pass

@@ -61,6 +61,7 @@ del PLAIN, copy_forms, copyreg, function_forms, overlap_of, reduced
 
 # What few programs need, imported when it is first named.
 _LAZY = {
+    "backends": "ferrograd.backends",
     "fft": "ferrograd.fft",
     "func": "ferrograd.func",
     "masked": "ferrograd.masked",
@@ -73,6 +74,14 @@ _LAZY = {
     "vmap": "ferrograd._vmap",
     **dict.fromkeys(
         ("bartlett_window", "blackman_window", "hamming_window", "hann_window", "kaiser_window"), "ferrograd._windows"
+    ),
+    **dict.fromkeys(
+        """
+        are_deterministic_algorithms_enabled get_default_device get_float32_matmul_precision get_num_interop_threads
+        is_deterministic_algorithms_warn_only_enabled set_default_device set_float32_matmul_precision set_num_interop_threads typename
+        use_deterministic_algorithms
+        """.split(),
+        "ferrograd._settings",
     ),
     **dict.fromkeys(
         "gru gru_cell lstm lstm_cell rnn_relu rnn_relu_cell rnn_tanh rnn_tanh_cell".split(), "ferrograd.nn._recurrent"

@@ -53,6 +53,14 @@ impl Device {
         Ok(Device { index: index.or(device.index) })
     }
 
+    /// In `with`: new tensors are on this device, as they are anyway.
+    fn __enter__(&self) -> Device {
+        *self
+    }
+
+    #[pyo3(signature = (*_error))]
+    fn __exit__(&self, _error: &Bound<'_, PyTuple>) {}
+
     /// The kind of the device: `cpu`.
     #[getter]
     fn r#type(&self) -> &'static str {

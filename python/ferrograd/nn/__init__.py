@@ -3,7 +3,7 @@
 from ferrograd.nn import functional
 
 # What is imported when it is first named: modules, the names of `parameter`, and the classes of `modules`.
-_MODULES = ("grad", "init", "modules", "parameter", "utils")
+_MODULES = ("attention", "grad", "init", "modules", "parameter", "utils")
 _PARAMETERS = ("Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter")
 
 
