@@ -22,7 +22,9 @@ pub trait Constants: Sized {
     const LN2: (Self, Self);
     /// Below the first exp is certainly 0, above the second certainly infinite.
     const EXP_RANGE: (Self, Self);
-    /// The same for exp2.
+    /// The largest number whose exp is finite.
+    const EXP_LAST: Self;
+    /// The same as EXP_RANGE for exp2.
     const EXP2_RANGE: (Self, Self);
     /// Above it tanh(x/2) and sigmoid(x) are 1, below its negative expm1(x) is −1, to rounding.
     const SATURATION: Self;
@@ -55,6 +57,7 @@ impl Constants for f32 {
     const LN2_LO: f32 = 1.428_606_8e-6;
     const LN2: (f32, f32) = (std::f32::consts::LN_2, -1.904_654_3e-9);
     const EXP_RANGE: (f32, f32) = (-105.0, 89.0);
+    const EXP_LAST: f32 = 88.722_83;
     const EXP2_RANGE: (f32, f32) = (-152.0, 129.0);
     const SATURATION: f32 = 20.0;
     const TINY: f32 = 1.0 / (1 << 13) as f32;
@@ -102,6 +105,7 @@ impl Constants for f64 {
     const LN2_LO: f64 = 2.8235290563031577e-13;
     const LN2: (f64, f64) = (std::f64::consts::LN_2, 2.319_046_813_846_299_6e-17);
     const EXP_RANGE: (f64, f64) = (-746.0, 710.0);
+    const EXP_LAST: f64 = 709.782712893384;
     const EXP2_RANGE: (f64, f64) = (-1077.0, 1025.0);
     const SATURATION: f64 = 44.0;
     const TINY: f64 = 1.0 / (1u64 << 28) as f64;
@@ -285,16 +289,16 @@ pub fn expm1<T: Real>(x: T) -> T {
     select(x.abs() < T::EPSILON * T::HALF, x, (h + hl) * T::TWO)
 }
 
-/// The logistic function 1 / (1 + e⁻ˣ), which underflows gradually on the left.
+/// The logistic function 1 / (1 + e⁻ˣ), and 0 where e⁻ˣ overflows, as torch computes it.
 ///
 /// With −x = −n·ln 2 + r and w = 2ⁿ it is w / (w + eʳ). Error: f32 < 2.00, f64 < 0.92.
 #[inline(always)]
 pub fn sigmoid<T: Real>(x: T) -> T {
-    let x = clamp(x, (T::EXP_RANGE.0, T::SATURATION));
-    let shifted = x.fma(T::LOG2_E, T::LOW_SHIFTER);
+    let inside = clamp(x, (T::EXP_RANGE.0, T::SATURATION));
+    let shifted = inside.fma(T::LOG2_E, T::LOW_SHIFTER);
     let n = shifted - T::LOW_SHIFTER;
-    let r = n.fma(T::LN2_LO, n.fma(T::LN2_HI, -x));
-    T::logistic(T::low_power(shifted), r)
+    let r = n.fma(T::LN2_LO, n.fma(T::LN2_HI, -inside));
+    select(x < -T::EXP_LAST, T::ZERO, T::logistic(T::low_power(shifted), r))
 }
 
 /// The hyperbolic tangent.
