@@ -242,7 +242,6 @@ def test_text():
         lambda x: x.real.masked_fill(x.real > 0, 1j),
         lambda x: x.real.masked_fill(x.real > 0, x[0]),
         lambda x: x.nansum(),
-        lambda x: x.logcumsumexp(0),
         lambda x: x.requires_grad_().nan_to_num(),
         lambda x: x.real.vdot(x),
         lambda x: float(x[0]),
@@ -363,3 +362,55 @@ def test_branch_cuts_keep_the_signs_of_zeros(name):
     y, wanted = getattr(fg, name)(fg.from_numpy(z)).numpy(), getattr(np, "arc" + name[1:])(z)
     np.testing.assert_allclose(y, wanted, rtol=1e-14, atol=1e-15)
     assert (np.signbit(y.real) == np.signbit(wanted.real)).all() and (np.signbit(y.imag) == np.signbit(wanted.imag)).all()
+
+
+@pytest.mark.parametrize("name", ["asin", "acos", "asinh", "acosh"])
+def test_inverse_functions_at_infinity(name):
+    parts = [-np.inf, -2.0, -0.0, 0.0, 2.0, np.inf]
+    z = np.array([complex(a, b) for a in parts for b in parts if np.isinf(a) or np.isinf(b)])
+    y, wanted = getattr(fg, name)(fg.from_numpy(z)).numpy(), getattr(np, "arc" + name[1:])(z)
+    np.testing.assert_allclose(y, wanted, rtol=1e-14)
+
+
+@pytest.mark.parametrize("name", ["exp", "sinh", "cosh", "sin", "cos"])
+def test_what_overflows_on_an_axis_stays_on_it(name):
+    numbers = [complex(sign * 1e20, zero) for sign in (1, -1) for zero in (0.0, -0.0)]
+    z = np.array([complex(z.imag, z.real) if name in ("sin", "cos") else z for z in numbers])
+    with np.errstate(over="ignore"):
+        y, wanted = getattr(fg, name)(fg.from_numpy(z)).numpy(), getattr(np, name)(z)
+    assert (y == wanted).all() and not np.isnan(y).any()
+    assert (np.signbit(y.real) == np.signbit(wanted.real)).all() and (np.signbit(y.imag) == np.signbit(wanted.imag)).all()
+
+
+@pytest.mark.parametrize("dtype", [fg.complex64, fg.complex128])
+def test_logcumsumexp(dtype):
+    z = fg.tensor(sample((2, 3)), dtype=dtype, requires_grad=True)
+    for dim in (0, 1):
+        np.testing.assert_allclose(
+            z.logcumsumexp(dim).detach().numpy(), np.log(np.cumsum(np.exp(z.detach().numpy()), dim)), rtol=1e-6
+        )
+    if dtype == fg.complex128:
+        assert fg.autograd.gradcheck(lambda z: z.logcumsumexp(1), (z,)) and fg.autograd.gradgradcheck(lambda z: z.logcumsumexp(1), (z,))
+    # The turns of the largest number are kept.
+    big = fg.tensor([1 + 9j, 60 - 8j, -60], dtype=dtype).logcumsumexp(0).tolist()
+    assert big == pytest.approx([1 + 9j, 60 - 8j, 60 - 8j])
+    least = fg.tensor([complex(-np.inf, 1), 2 + 1j, -np.inf], dtype=dtype).logcumsumexp(0).tolist()
+    assert least == [complex(-np.inf, 0), 2 + 1j, 2 + 1j]
+    assert np.isnan(fg.tensor([complex(np.nan, 1), 2], dtype=dtype).logcumsumexp(0).numpy()).all()
+
+
+def test_complex_numbers_as_bools():
+    assert fg.tensor([1j, 0j, 2]).to(fg.bool).tolist() == fg.tensor([1j, 0j, 2], dtype=fg.bool).tolist() == [True, False, True]
+    with pytest.raises(TypeError):
+        fg.tensor([1j], dtype=fg.int64)
+
+
+def test_real_tensors_take_no_complex_numbers():
+    """Not from a tensor without dims, either, of which only a real value fits."""
+    x = fg.zeros(2, 2)
+    for key in (0, (slice(None), 1), x > -1, (fg.tensor([0, 1]), fg.tensor([1, 1]))):
+        with pytest.raises(RuntimeError):
+            x[key] = fg.tensor(1 + 1j)
+    with pytest.warns(UserWarning, match="discards the imaginary part"):
+        x[0] = fg.tensor(3 + 0j)
+    assert x.tolist() == [[3, 3], [0, 0]]

@@ -372,3 +372,15 @@ def test_renorm_leaves_rows_that_are_not_numbers():
     x = ferrograd.tensor([[3.0, 4.0], [float("nan"), 2.0]])
     y = x.renorm(2, 0, 1.0)
     np.testing.assert_allclose(y.numpy(), [[0.6, 0.8], [np.nan, 2.0]], rtol=1e-6)
+
+
+def test_gradients_where_nothing_is_finite():
+    # Nothing equals an extreme that is no number.
+    for dim in (None, 0):
+        x = ferrograd.tensor([float("nan"), 1.0], requires_grad=True)
+        sum(ferrograd.aminmax(x, dim=dim)).backward()
+        assert x.grad.isnan().all()
+    # One number is its own sum.
+    x = ferrograd.tensor(-float("inf"), requires_grad=True)
+    x.logcumsumexp(0).backward()
+    assert x.grad.item() == 1

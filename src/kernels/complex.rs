@@ -57,9 +57,40 @@ pub fn rsqrt(z: C) -> C {
     reciprocal(sqrt(z))
 }
 
+/// e^z, which stays real on the real line where it overflows.
+pub fn exp(z: C) -> C {
+    if z.im == 0.0 { C::new(z.re.exp(), z.im) } else { z.exp() }
+}
+
 /// 2^z = e^(z log 2).
 pub fn exp2(z: C) -> C {
-    (z * std::f64::consts::LN_2).exp()
+    exp(z * std::f64::consts::LN_2)
+}
+
+/// sinh z, on both axes without the other part, which would be 0 · ∞ where it overflows.
+pub fn sinh(z: C) -> C {
+    match z {
+        _ if z.im == 0.0 => C::new(z.re.sinh(), z.im),
+        _ if z.re == 0.0 => C::new(z.re, z.im.sin()),
+        _ => z.sinh(),
+    }
+}
+
+/// cosh z, likewise.
+pub fn cosh(z: C) -> C {
+    let zero = 0f64.copysign(z.re) * 1f64.copysign(z.im);
+    if z.im == 0.0 || z.re == 0.0 { C::new(z.re.cosh() * z.im.cos(), zero) } else { z.cosh() }
+}
+
+/// sin z = -i sinh(iz).
+pub fn sin(z: C) -> C {
+    let s = sinh(C::new(-z.im, z.re));
+    C::new(s.im, -s.re)
+}
+
+/// cos z = cosh(iz).
+pub fn cos(z: C) -> C {
+    cosh(C::new(-z.im, z.re))
 }
 
 /// e^z - 1, precise near 0.
@@ -114,6 +145,11 @@ pub fn tan(z: C) -> C {
     C::new(t.im, -t.re)
 }
 
+/// Whether z is at infinity, where the inverse functions have the values of the C standard, appendix G.
+fn is_infinite(z: C) -> bool {
+    z.re.is_infinite() || z.im.is_infinite()
+}
+
 /// The roots of 1 - z and of 1 + z. Adding a complex 1 would lose the sign of an imaginary part that is -0.
 fn roots_beside_one(z: C) -> (C, C) {
     (C::new(1.0 - z.re, -z.im).sqrt(), C::new(1.0 + z.re, z.im).sqrt())
@@ -121,12 +157,18 @@ fn roots_beside_one(z: C) -> (C, C) {
 
 /// arcsine by Kahan's formulas, which keep the signs of zeros on the branch cuts.
 pub fn asin(z: C) -> C {
+    if is_infinite(z) {
+        return C::new(z.re.atan2(z.im.abs()), f64::INFINITY.copysign(z.im));
+    }
     let (left, right) = roots_beside_one(z);
     C::new(z.re.atan2((left * right).re), (left.conj() * right).im.asinh())
 }
 
 /// arccosine, likewise.
 pub fn acos(z: C) -> C {
+    if is_infinite(z) {
+        return C::new(z.im.abs().atan2(z.re), f64::INFINITY.copysign(-z.im));
+    }
     let (left, right) = roots_beside_one(z);
     C::new(2.0 * left.re.atan2(right.re), (right.conj() * left).im.asinh())
 }
@@ -139,6 +181,9 @@ pub fn asinh(z: C) -> C {
 
 /// acosh, likewise by Kahan's formulas.
 pub fn acosh(z: C) -> C {
+    if is_infinite(z) {
+        return C::new(f64::INFINITY, z.im.atan2(z.re));
+    }
     let (left, right) = (C::new(z.re - 1.0, z.im).sqrt(), C::new(z.re + 1.0, z.im).sqrt());
     C::new((left.conj() * right).re.asinh(), 2.0 * left.im.atan2(right.re))
 }

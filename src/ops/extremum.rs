@@ -226,12 +226,7 @@ impl Tensor {
         let (low, high) = (x.extreme::<Smallest>("aminmax", &r)?, x.extreme::<Largest>("aminmax", &r)?);
         let rule = |y: Tensor| -> Result<Tensor> {
             let r = r.clone();
-            match dim {
-                Some(_) => vjp!("aminmax", r.finish(y), { x: |g, y| share_in_dims(g, &x, y, &r) }),
-                None => vjp!("aminmax", r.finish(y), { x: |g, y| {
-                    g.view_as_shape(&[])?.share_evenly(&x, &y.view_as_shape(&[])?)
-                } }),
-            }
+            vjp!("aminmax", r.finish(y), { x: |g, y| share_in_dims(g, &x, y, &r) })
         };
         Ok(Pair { name: "aminmax", first: rule(low)?, second: rule(high)? })
     }

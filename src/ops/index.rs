@@ -2,6 +2,7 @@
 
 use super::expanded::{write_at_places, write_where};
 use super::places::Places;
+use super::power::check_in_range;
 use super::window::{Step, Steps, resolve_slice};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -174,6 +175,9 @@ impl Tensor {
         let _unseen = plain.then(ModeGuard::without_views);
         let changes = steps.iter().any(|step| *step != Step::Keep);
         let x = if changes { self.stepped(op, steps)? } else { self.clone() };
+        if value.rank() == 0 && value.dtype().is_complex() && !x.dtype().is_complex() && (x.rank() > 0 || !places.is_empty()) {
+            check_in_range(value.scalar()?, x.dtype())?;
+        }
         let surplus = value.shape().iter().take_while(|&&size| size == 1).count().min(value.rank());
         let sliced = || value.viewed("view", &value.shape()[surplus..]);
         if places.is_empty() {

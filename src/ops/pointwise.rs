@@ -18,7 +18,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn exp(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("exp", x, |v| math::exp(v), complex | z | z.exp())?;
+        let y = float_map!("exp", x, |v| math::exp(v), complex complex::exp)?;
         vjp!("exp", y, { x: |g, y| g * y.conj() })
     }
 

@@ -15,7 +15,7 @@ use crate::dtype::{C64, C128, DType, Element, Number, Scalar};
 use crate::error::{Error, Result};
 use crate::kernels::folds::{Largest, Order, Smallest};
 use crate::kernels::lines::{Lines, scan};
-use crate::kernels::{math, without_interpreter};
+use crate::kernels::{complex, math, without_interpreter};
 use crate::runtime_error;
 use crate::storage::Access;
 use crate::tape::mode::is_forward;
@@ -133,10 +133,16 @@ impl Tensor {
     /// Running log of the sum of exponentials, from the start of a dim or from its end. `nested` in its own derivative.
     fn logcumsumexp_along(&self, dim: usize, reverse: bool, nested: bool) -> Result<Tensor> {
         let x = self;
+        if x.dtype().is_complex() {
+            return x.complex_logcumsumexp_along(dim, reverse);
+        }
         let y = crate::dispatch_floats!(x.dtype(), "logcumsumexp", T => running::<T, T, _>(
             "logcumsumexp", x, dim, reverse, f64::NEG_INFINITY, |sum, v, _| log_add_exp(sum, v as f64), |sum| sum as T))?;
         // dx_k = exp(x_k) sum_{i>=k} g_i exp(-y_i), with the sums of positive and negative g in logarithms.
         vjp!("logcumsumexp", y, { x: |g, y| {
+            if x.rank() == 0 {
+                return Ok(g.clone());
+            }
             if is_forward() && !nested && x.numel() > 0 {
                 // Torch's formula, in which what is far below the largest element is lost.
                 let parts = (&x - x.amax(Dims(smallvec![dim as isize]), true)?)?.exp()?;
@@ -150,6 +156,21 @@ impl Tensor {
                 (logs.logcumsumexp_along(dim, !reverse, true)? + &x)?.exp()
             };
             part(g)? - part(&g.neg()?)?
+        } })
+    }
+
+    /// The same of complex numbers, whose logarithms need no sign.
+    fn complex_logcumsumexp_along(&self, dim: usize, reverse: bool) -> Result<Tensor> {
+        let x = self;
+        let y = crate::dispatch!(x.dtype(), "logcumsumexp", T in [C64, C128] => {
+            let lowest = C128::new(f64::NEG_INFINITY, 0.0);
+            running::<T, T, C128>("logcumsumexp", x, dim, reverse, lowest, |sum, v, _| complex_log_add_exp(sum, v.cast()), |sum| sum.cast())
+        })?;
+        vjp!("logcumsumexp", y, { x: |g, y| {
+            if x.rank() == 0 {
+                return Ok(g.clone());
+            }
+            ((g.conj()?.log()? - y)?.complex_logcumsumexp_along(dim, !reverse)? + &x)?.exp()?.conj()
         } })
     }
 
@@ -275,6 +296,22 @@ fn log_add_exp(a: f64, b: f64) -> f64 {
     }
 }
 
+/// log(exp(a) + exp(b)) of complex numbers, counted from the turn of the larger one: of b if both are as large.
+fn complex_log_add_exp(a: C128, b: C128) -> C128 {
+    let (low, high) = if a.re > b.re { (b, a) } else { (a, b) };
+    if a.is_nan() || b.is_nan() {
+        C128::new(f64::NAN, f64::NAN)
+    } else if high.re == f64::NEG_INFINITY {
+        C128::new(high.re, 0.0)
+    } else if low.re == f64::NEG_INFINITY || (high.re == f64::INFINITY && low.re < high.re) {
+        high
+    } else if low.re == f64::INFINITY {
+        C128::new(low.re, f64::NAN)
+    } else {
+        high + complex::log1p(complex::exp(low - high))
+    }
+}
+
 #[pymethods]
 impl Tensor {
     /// Running sum along `dim`.
@@ -300,10 +337,10 @@ impl Tensor {
 
     /// Logarithm of the running sum of exponentials along `dim`.
     ///
-    /// Dtype: float.
+    /// Dtype: float or complex.
     pub fn logcumsumexp(&self, dim: isize) -> Result<Tensor> {
         let dim = self.layout().dim("logcumsumexp", dim)?;
-        if !self.dtype().is_float() {
+        if !self.dtype().is_inexact() {
             return Err(Error::NotImplemented(format!("logcumsumexp: not implemented for '{}'", self.dtype().type_word())));
         }
         self.logcumsumexp_along(dim, false, false)

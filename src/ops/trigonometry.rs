@@ -17,7 +17,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float. Units: radians.
     pub fn sin(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_stretches!("sin", x, map::sin, complex | z | z.sin())?;
+        let y = float_stretches!("sin", x, map::sin, complex complex::sin)?;
         vjp!("sin", y, { x: |g| g * x.cos()?.conj() })
     }
 
@@ -26,7 +26,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float. Units: radians.
     pub fn cos(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_stretches!("cos", x, map::cos, complex | z | z.cos())?;
+        let y = float_stretches!("cos", x, map::cos, complex complex::cos)?;
         vjp!("cos", y, { x: |g| -&(g * x.sin()?.conj())? })
     }
 
@@ -71,7 +71,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn sinh(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("sinh", x, long | v | math::sinh(v), complex | z | z.sinh())?;
+        let y = float_map!("sinh", x, long | v | math::sinh(v), complex complex::sinh)?;
         vjp!("sinh", y, { x: |g| g * x.cosh()?.conj() })
     }
 
@@ -80,7 +80,7 @@ impl Tensor {
     /// Shape: any, kept. Dtype: float; integers promote to the default float.
     pub fn cosh(&self) -> Result<Tensor> {
         let x = self;
-        let y = float_map!("cosh", x, long | v | math::cosh(v), complex | z | z.cosh())?;
+        let y = float_map!("cosh", x, long | v | math::cosh(v), complex complex::cosh)?;
         vjp!("cosh", y, { x: |g| g * x.sinh()?.conj() })
     }
 

@@ -38,9 +38,9 @@ pub fn tensor_of(data: &Bound<'_, PyAny>, dtype: Option<DType>) -> PyResult<Tens
     if found.overflow && dtype.kind() == Kind::Int {
         return Err(PyValueError::new_err("Overflow when unpacking long long"));
     }
-    if let Some(Scalar::Complex(_)) =
-        found.values.iter().find(|value| value.kind() > dtype.kind() && value.kind() == Kind::Complex)
-    {
+    // Every number is true or false.
+    let real = dtype != DType::Bool && !dtype.is_complex();
+    if real && found.values.iter().any(|value| value.kind() == Kind::Complex) {
         return Err(PyTypeError::new_err("must be real number, not complex"));
     }
     // A float that is too large becomes infinite here.
