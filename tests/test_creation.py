@@ -365,3 +365,18 @@ def test_a_size_takes_whole_numbers_only():
     for wrong in (torch.ones(3), [torch.tensor(2.0)], [2.0], ["a"]):
         with pytest.raises(TypeError, match="takes an iterable of 'int'"):
             torch.Size(wrong)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int32, torch.int64])
+def test_a_range_of_integers_counts_with_whole_parts(dtype):
+    for ends, wanted in (
+        ((-2.5, 2.0, 1), [-2, -1, 0, 1, 2]),
+        ((1 / 3, -3.1, -1), [0, -1, -2, -3]),
+        ((0, 7, 2.5), [0, 2, 4, 6]),
+        ((1.9, 9.1, 3.9), [1, 4, 7]),
+        ((0, 1.0, 1.5), [0, 1]),
+    ):
+        with pytest.warns(UserWarning, match="range is deprecated"):
+            assert torch.range(*ends, dtype=dtype).tolist() == wanted
+    with pytest.warns(UserWarning), pytest.raises(RuntimeError):
+        torch.range(0, 2, 0.5, dtype=dtype)

@@ -419,3 +419,19 @@ def test_a_product_and_a_sum_are_rounded_together(dtype, tiny):
     assert (start.lerp(start + a, (1 + tiny) / 4) == tiny**2 / 4).all()
     end = fg.full((11,), (1 + 2 * tiny) / 4, dtype=dtype)
     assert (fg.lerp(end - a, end, 1 - (1 + tiny) / 4) == -(tiny**2) / 4).all()
+
+
+@pytest.mark.parametrize("dtype, last", [(fg.float32, 88.72283172607422), (fg.float64, 709.782712893384)])
+def test_sigmoid_is_0_where_the_power_overflows(dtype, last):
+    beyond = float(np.nextafter(np.array(last, str(dtype).split(".")[1]), np.inf))
+    x = fg.tensor([-last, -beyond, -2 * last, -INF, NAN], dtype=dtype)
+    y = x.sigmoid().tolist()
+    assert 0 < y[0] < 1e-37 and y[1:4] == [0, 0, 0] and np.isnan(y[4])
+    assert x.sigmoid().log()[1:4].tolist() == [-INF] * 3
+    assert fg.nn.functional.silu(x)[1:3].tolist() == [0, 0]
+
+
+def test_a_number_to_a_power_in_doubles():
+    assert fg.float_power(0.3, fg.tensor([-1.5])).item() == 0.3**-1.5
+    assert fg.float_power(3, fg.tensor([2], dtype=fg.uint8)).tolist() == [9.0]
+    assert fg.float_power(fg.tensor([2.0]), 0.1).item() == 2.0**0.1

@@ -83,6 +83,10 @@ def test_states_bring_back_the_stream():
     with torch.random.fork_rng():
         torch.rand(100)
     assert torch.randn(4).tolist() == first
+    torch.set_rng_state(state)
+    with torch.random.fork_rng(devices=[], enabled=True, device_type="cpu"):
+        torch.rand(100)
+    assert torch.randn(4).tolist() == first
 
 
 def test_generators_are_streams_of_their_own():
@@ -209,3 +213,22 @@ def test_parameters_of_fills_are_numbers():
             with pytest.raises(TypeError, match="must be (float|real number), not"):
                 getattr(x, fill)(wrong)
     assert x.equal(wanted)
+
+
+@pytest.mark.parametrize(
+    "dtype, low, high, wanted",
+    [
+        (torch.float32, 0, 2**31, [38989420.0, 773721280.0]),
+        (torch.float32, -(2**33) - 1, 2**25, [-3132008704.0, -6271795200.0]),
+        (torch.float64, 0, 2**60, [1.6545230519666352e17, 6.666531346244095e17]),
+        (torch.float32, -(2**62), 2**63 - 1, [8.235902842972406e18, 6.666531413740749e17]),
+    ],
+)
+def test_bounds_that_floats_do_not_hold_are_moved_inwards(dtype, low, high, wanted):
+    torch.manual_seed(123)
+    assert torch.randint(low, high, (2,), dtype=dtype).tolist() == wanted
+    torch.manual_seed(123)
+    assert torch.empty(2, dtype=dtype).random_(low, high).tolist() == wanted
+    # Above 2^25 every fourth whole number is a float.
+    x = torch.empty(1000).random_(2**26 - 8, 2**26)
+    assert x.max() < 2**26 and x.min() >= 2**26 - 8

@@ -266,3 +266,14 @@ def test_masked_indices_refuse():
 def test_a_histogram_has_a_hundred_bins():
     hist, edges = ferrograd.histogram(ferrograd.tensor([0.0, 1.0]))
     assert hist.shape == (100,) and edges.shape == (101,) and hist.sum().item() == 2
+
+
+def test_no_degrees_of_freedom_are_none_below_zero():
+    with pytest.warns(UserWarning, match="degrees of freedom"):
+        y = ferrograd.cov(tensor([1.0, 2.0, 4.0]), correction=5, aweights=ones(3))
+    assert y.item() == float("inf")
+
+
+def test_nothing_is_counted_not_weighed():
+    y = ferrograd.bincount(tensor([], dtype=ferrograd.int64), ones(0), minlength=2)
+    assert y.tolist() == [0, 0] and y.dtype == ferrograd.int64

@@ -59,7 +59,7 @@ def cov(input, *, correction=1, fweights=None, aweights=None):
         warnings.warn(
             "cov(): degrees of freedom is <= 0. Correction should be strictly less than the number of observations.", stacklevel=2
         )
-        factor = factor * 0
+        factor = (factor * 0).abs()
     x = x - mean.unsqueeze(1)
     return (x.mm((x if w is None else x * w).t().conj()) / factor).squeeze()
 

@@ -17,8 +17,11 @@ __all__ = [
 
 
 @contextmanager
-def fork_rng(enabled=True):
-    """Restores the state of the generator on leaving the block, so that draws inside do not show outside."""
+def fork_rng(devices=None, enabled=True, device_type="cpu"):
+    """Restores the state of the generator on leaving the block, so that draws inside do not show outside.
+
+    There is one generator, whatever the devices.
+    """
     if not enabled:
         yield
         return

@@ -179,6 +179,16 @@ impl Tensor {
     /// `start, start + step, …` up to and including `end`.
     pub fn range(start: Scalar, end: Scalar, step: Scalar, dtype: DType) -> Result<Tensor> {
         check_range(start, end, step)?;
+        if !dtype.is_inexact() && dtype != DType::Bool {
+            // Integers count with the whole parts of all three.
+            let (start, end, step) = (start.to::<i64>(), end.to::<i64>(), step.to::<i64>());
+            let Some(n) = end.wrapping_sub(start).checked_div(step) else {
+                return runtime_error!("range: step must not be smaller than 1 for {dtype}");
+            };
+            return crate::dispatch_ints!(dtype, "range", T => {
+                Tensor::tabulate("range", n as usize + 1, |i| T::from_i64(start.wrapping_add(step.wrapping_mul(i as i64))))
+            });
+        }
         let n = ((end.to_f64() - start.to_f64()) / step.to_f64()) as usize + 1;
         let (start, step) = (start.to_f64(), step.to_f64());
         crate::dispatch_reals!(dtype, "range", T => Tensor::tabulate("range", n, |i| T::from_f64(start + step * i as f64)))

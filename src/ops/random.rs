@@ -132,6 +132,19 @@ pub(super) fn bits(a: f64, b: f64) -> [u64; 2] {
     [a.to_bits(), b.to_bits()]
 }
 
+/// The bounds of random integers that a float of so many digits is to hold, moved inwards past what rounds to beyond them.
+fn within(low: i64, high: i64, digits: u32, round: impl Fn(i64) -> i64) -> (i64, i64) {
+    // The distance of floats of the size of v.
+    let gap = |v: i64| 1i64 << (v.unsigned_abs().max(1).ilog2() + 1).saturating_sub(digits);
+    let (after, last) = (low.wrapping_add(1), high.wrapping_sub(1));
+    // What rounds to 2^63, which is no integer here, stays.
+    let (first_float, last_float) = (round(after), round(last));
+    (
+        if first_float < low { first_float.wrapping_add(gap(after)) } else { low },
+        if last_float >= high && last_float != i64::MAX { last_float.wrapping_sub(gap(last)) } else { high },
+    )
+}
+
 fn not_for(op: &'static str, dtype: DType) -> Error {
     Error::NotImplemented(format!("{op}: not implemented for dtype {dtype}, expected a floating-point dtype"))
 }
@@ -189,6 +202,11 @@ impl Tensor {
     /// Integers from `low` up to but not including `high` into this memory. Not recorded.
     pub fn fill_integers(&self, low: i64, high: i64, source: &Source) -> Result<()> {
         self.only_real_for("random_")?;
+        let (low, high) = match self.dtype() {
+            DType::F32 => within(low, high, f32::MANTISSA_DIGITS, |v| v as f32 as i64),
+            DType::F64 => within(low, high, f64::MANTISSA_DIGITS, |v| v as f64 as i64),
+            _ => (low, high),
+        };
         if low >= high {
             return runtime_error!("random_ expects 'from' to be less than 'to', but got from={low} >= to={high}");
         }

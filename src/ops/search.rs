@@ -259,7 +259,8 @@ impl Tensor {
         }
         let length = values.iter().max().map_or(0, |&v| v as usize + 1).max(minlength as usize);
         crate::layout::checked_numel("bincount", &[length])?;
-        let Some(weights) = weights else {
+        // Of nothing there are counts even with weights, as in torch.
+        let Some(weights) = weights.filter(|_| !values.is_empty()) else {
             let y = Tensor::full("bincount", &[length], Scalar::Int(0), DType::I64)?;
             // SAFETY: the memory is fresh, so nobody else sees it.
             let counts = unsafe { y.slice_mut::<i64>() };

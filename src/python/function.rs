@@ -296,6 +296,8 @@ fn number_as_tensor<'py>(
     let allowed = rule == First::Number || (rule == First::NumberBesideTensor && other.is_some());
     if let (true, Ok(number)) = (allowed, operand.extract::<Operand>()) {
         let number = match other {
+            // Computed in doubles, whatever the tensor holds.
+            Some(_) if name == "float_power" => number.tensor()?,
             Some(other) => number.beside(&other.borrow())?,
             None => number.tensor()?,
         };
