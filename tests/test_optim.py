@@ -330,3 +330,21 @@ def test_what_is_refused():
             call()
     with pytest.warns(UserWarning, match="duplicate"):
         optim.SGD([q, q])
+
+
+@pytest.mark.parametrize("cls", [optim.SGD, optim.Adam, optim.AdamW, optim.RMSprop, optim.Adagrad, optim.Rprop, optim.Adadelta])
+def test_programs_may_keep_defaults_of_their_own(cls):
+    def changed(own):
+        p = ferrograd.tensor([1.0, -2.0], requires_grad=True)
+        optimizer = cls([p], lr=0.1)
+        if own:
+            optimizer.defaults.update(alpha_of_wrapper=0.5)
+            optimizer.param_groups[0]["alpha_of_wrapper"] = 0.5
+            optimizer.defaults.update(only_here=1)
+        for _ in range(2):
+            optimizer.zero_grad()
+            p.square().sum().backward()
+            optimizer.step()
+        return p
+
+    assert changed(True).equal(changed(False))

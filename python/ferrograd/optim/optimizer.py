@@ -291,6 +291,13 @@ class _ByLists(Optimizer):
     _kept = ()
     _pairs = {"betas": ("beta1", "beta2")}
 
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if "_change" in vars(cls):
+            code = cls.__init__.__code__
+            # Programs put names of their own among `defaults`, which the function does not know.
+            cls._names = frozenset(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]).difference(cls._kept)
+
     def _begin(self, p, group):
         """The state of a parameter before its first step."""
         raise NotImplementedError
@@ -313,7 +320,7 @@ class _ByLists(Optimizer):
         return loss
 
     def _options(self, group):
-        options = {name: group[name] for name in self.defaults if name not in self._kept}
+        options = {name: group[name] for name in self.defaults if name in self._names}
         for pair, names in self._pairs.items():
             if pair in options:
                 options.update(zip(names, options.pop(pair)))
