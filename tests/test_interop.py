@@ -356,3 +356,23 @@ def test_whether_two_tensors_are_the_same_view():
     assert x.is_set_to(x.view(2, 3)) and x.is_set_to(x.detach())
     assert not x.is_set_to(x.t()) and not x.is_set_to(x.clone()) and not x[:1].is_set_to(x[1:])
     assert x.is_same_size(x.clone()) and not x.is_same_size(x.t()) and torch.is_same_size(x, x)
+
+
+@pytest.mark.parametrize("make, dtype", [(torch.Tensor, np.float32), (torch.DoubleTensor, np.float64), (torch.LongTensor, np.int64)])
+def test_constructors_of_old_share_the_memory_of_an_array_of_their_dtype(make, dtype):
+    a = np.ones(3, dtype)
+    make(a)[0] = 5
+    assert a.tolist() == [5, 1, 1]
+    make(a).new(a)[1] = 6
+    assert a.tolist() == [5, 6, 1]
+    other = np.ones(3, np.int32)
+    x = make(other)
+    x[0] = 5
+    assert other.tolist() == [1, 1, 1] and x.tolist() == [5, 1, 1]
+
+
+def test_what_numpy_says_of_tensors_is_bytes_as_in_torch():
+    x = torch.tensor([1.0, float("nan")])
+    for y, expected in ((np.isnan(x), [0, 1]), (np.greater(x, 0), [1, 0]), (np.isfinite(torch.tensor(1.0)), 1)):
+        assert isinstance(y, torch.Tensor) and y.dtype == torch.uint8 and y.tolist() == expected
+    assert (np.ones(2) == x).dtype == torch.bool

@@ -310,7 +310,9 @@ impl Tensor {
     ) -> PyResult<Tensor> {
         let _ = (context, return_scalar);
         let array = py.import("numpy")?.getattr("asarray")?.call1((array,))?;
-        super::numpy::from_array(&array)
+        let x = super::numpy::from_array(&array)?;
+        // As torch still does, from before it had bools.
+        Ok(if x.dtype() == DType::Bool { x.to_dtype(DType::U8)? } else { x })
     }
 
     fn __format__<'py>(slf: &Bound<'py, Self>, spec: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
 
 use super::data::tensor_of;
-use super::numpy::is_ndarray;
+use super::numpy::{from_array, is_ndarray};
 use super::options::{Device, shape_of};
 use crate::dtype::DType;
 use crate::layout::infer_shape;
@@ -50,11 +50,11 @@ fn construct(args: &Bound<'_, PyTuple>, keywords: Option<&Bound<'_, PyDict>>, dt
     if first.get_type().name()? == "Size" {
         return empty(&first.extract()?);
     }
-    if first.is_instance_of::<PyList>()
-        || first.is_instance_of::<PyTuple>()
-        || is_ndarray(&first)?
-        || first.is_instance_of::<PyString>()
-    {
+    if is_ndarray(&first)? {
+        // Memory shared with the array, if its dtype is this one.
+        return Ok(from_array(&first)?.to_dtype(element)?);
+    }
+    if first.is_instance_of::<PyList>() || first.is_instance_of::<PyTuple>() || first.is_instance_of::<PyString>() {
         return tensor_of(&first, Some(element));
     }
     match first.extract::<Dims>() {
