@@ -144,3 +144,8 @@ def test_attention_may_be_told_its_implementation():
         assert ferrograd.nn.functional.scaled_dot_product_attention(q, q, q).tolist() == q.tolist()
     with pytest.raises(AssertionError), sdpa_kernel(["MATH"]):
         pass
+
+
+def test_the_version_says_there_is_no_gpu():
+    assert ferrograd.version.__version__ == ferrograd.__version__
+    assert ferrograd.version.cuda is None and ferrograd.version.hip is None

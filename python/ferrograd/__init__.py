@@ -71,6 +71,7 @@ _LAZY = {
     "special": "ferrograd.special",
     "storage": "ferrograd.storage",
     "utils": "ferrograd.utils",
+    "version": "ferrograd.version",
     "vmap": "ferrograd._vmap",
     **dict.fromkeys(
         ("bartlett_window", "blackman_window", "hamming_window", "hann_window", "kaiser_window"), "ferrograd._windows"

@@ -1,0 +1,5 @@
+"""The version of the library, and of what it was built for: the CPU alone."""
+
+from ferrograd import __version__  # noqa: F401
+
+cuda = hip = None
