@@ -209,28 +209,16 @@ class CheckpointFunction(Function):
 # Recorded as usual, with empty places for what is saved.
 
 
-_TIP = """
-Tip: To see a more detailed error message, either pass `debug=True` to
-`torch.utils.checkpoint.checkpoint(...)` or wrap the code block
-with `with torch.utils.checkpoint.set_checkpoint_debug_enabled(True):` to
-enable checkpoint-debug mode globally.
-"""
+_TIP = "With debug=True, or within set_checkpoint_debug_enabled(True), the error says where each run saved its tensors."
 
-_REPORT = """An error happened while unpacking tensors; dumping logs of latest computation
-because you passed `debug=True` to `torch.utils.checkpoint.checkpoint()`.
+_REPORT = """torch.utils.checkpoint: forward and the second run saved other tensors (shown because of debug=True).
 
-1. Tensors that the original forward saved
+Saved by forward:
 
 {forward}
-2. Tensors that the recomputation saved
+Saved by the second run:
 
-{again}
-3. ERROR: Detected non-determinism while running activation checkpointing
-
-You are seeing this error because you passed `debug=True` to checkpoint and the
-tensors above differ. This can happen if different operators were ran in the
-original forward and in the recomputation.
-"""
+{again}"""
 
 
 class _Place:
