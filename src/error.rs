@@ -145,9 +145,8 @@ impl fmt::Display for Error {
                 "one of the variables needed for gradient computation has been given data of another shape (x.data = y): it was {what}"
             ),
             Error::Inference => f.write_str(
-                "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in \
-                 computation tracked by autograd. To work around this, you can make a clone to get a normal tensor and use it in \
-                 autograd, or use `torch.no_grad()` instead of `torch.inference_mode()`.",
+                "Inference tensors cannot be saved for backward: take a clone of what was made in inference mode, or make it under \
+                 `torch.no_grad()` instead of `torch.inference_mode()`.",
             ),
             Error::NoDerivative { op } => {
                 write!(f, "derivative for aten::{op} is not implemented: detach its input if none is wanted")

@@ -473,7 +473,7 @@ def test_groups_of_backward_passes_share_a_second_run():
     _, (y, _) = call()
     with GraphExecGroup():
         y.backward(retain_graph=True)
-        with pytest.raises(CheckpointError, match="overlap .* is not allowed while under"):
+        with pytest.raises(CheckpointError, match="GraphExecGroup overlap"):
             y.backward()
     y.backward()
     assert len(runs) == 3

@@ -45,7 +45,7 @@ def test_a_wrong_factor_fails(fast):
     with pytest.raises(GradcheckError, match="Jacobian mismatch for output 0 with respect to input 0,\nnumerical:") as error:
         gradcheck(wrong, X, fast_mode=fast)
     # Fast mode compares one number, and says what slow mode would have found.
-    assert fast == ("recompute numerical and analytical jacobians in slow mode" in str(error.value))
+    assert fast == ("All their elements, as in slow mode" in str(error.value))
     assert "[0.5000, 0.0000, 0.0000]" in str(error.value)
     assert gradcheck(wrong, X, raise_exception=False, fast_mode=fast) is False
 

@@ -160,9 +160,8 @@ impl Tensor {
     fn requires_grad_<'py>(slf: Bound<'py, Self>, requires_grad: bool) -> PyResult<Bound<'py, Self>> {
         level::check_outside(
             "You are attempting to call Tensor.requires_grad_() (or perhaps using torch.autograd.functional.* APIs) inside of a \
-             function being transformed by a functorch transform. This is unsupported, please attempt to use the functorch \
-             transforms (e.g. grad, vjp, jacrev, jacfwd, hessian) or call requires_grad_() outside of a function being transformed \
-             instead.",
+             function being transformed by a functorch transform: grad, vjp, jacrev, jacfwd and hessian say themselves what is \
+             differentiated.",
         )?;
         let x = slf.borrow().clone();
         x.set_requires_grad_flag(requires_grad, false)?;
@@ -193,10 +192,9 @@ impl Tensor {
         };
         match &grad {
             None if computed => {
-                let text = c"The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute \
-                    won't be populated during autograd.backward(). If you indeed want the .grad field to be populated for a \
-                    non-leaf Tensor, use .retain_grad() on the non-leaf Tensor. If you access the non-leaf Tensor by mistake, \
-                    make sure you access the leaf Tensor instead.";
+                let text =
+                    c"The .grad attribute of a Tensor that is not a leaf Tensor is being accessed: backward leaves none there. \
+                    If you want it, call .retain_grad() before; if not, you may have meant the leaf that this was computed from.";
                 PyErr::warn(py, &py.get_type::<PyUserWarning>(), text, 1)?;
                 Ok(None)
             }
@@ -385,9 +383,8 @@ impl Tensor {
     /// Raises: RuntimeError if the tensor does not require a gradient.
     fn retain_grad(&self) -> PyResult<()> {
         level::check_outside(
-            "You are attempting to call Tensor.retain_grad() inside of a function being transformed by a functorch transform. This is \
-             unsupported, please attempt to use the functorch transforms (e.g. grad, vjp, jacrev, jacfwd, hessian) or call \
-             retain_grad() outside of a function being transformed instead.",
+            "You are attempting to call Tensor.retain_grad() inside of a function being transformed by a functorch transform, whose \
+             gradients are what it answers.",
         )?;
         Ok(self.retain_gradient()?)
     }

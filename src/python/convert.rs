@@ -355,8 +355,8 @@ impl Tensor {
         let x = slf.borrow().clone();
         if x.shown_node().is_some() {
             return Err(PyRuntimeError::new_err(
-                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment. \
-                 If you were attempting to deepcopy a module, this may be because of a tensor or parameter that is not a leaf.",
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment. A module \
+                 has such a tensor if one that was computed has been assigned to it: detach() it.",
             ));
         }
         let y = super::data::leaf(in_copied_memory(&x, memo)?, x.is_shown())?;

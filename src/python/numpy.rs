@@ -159,8 +159,8 @@ fn lent_by(array: &Bound<'_, PyAny>) -> PyResult<(Tensor, bool)> {
     let bytes = numbers(shown.strides);
     if bytes.iter().any(|&stride| stride < 0) {
         return Err(PyValueError::new_err(
-            "At least one stride in the given numpy array is negative, and tensors with negative strides are not currently \
-             supported. (You can probably work around this by making a copy of your array  with array.copy().) ",
+            "At least one stride in the given numpy array is negative, and tensors with negative strides are not \
+             supported: take its copy().",
         ));
     }
     if bytes.iter().any(|&stride| stride % size as isize != 0) {

@@ -12,23 +12,20 @@ use crate::runtime_error;
 use crate::tensor::Tensor;
 
 /// Why the outputs of ops with several views may not be written to.
-pub const ONE_OF_SEVERAL: &str = "This view is the output of a function that returns multiple views. Such functions do not allow \
-    the output views to be modified inplace. You should replace the inplace operation by an out-of-place one.";
+pub const ONE_OF_SEVERAL: &str = "This view is the output of a function that returns multiple views, \
+    which may not be modified inplace: use an op that makes a new tensor.";
 
 /// Why views that a custom function answers may not be written to.
-pub const IN_CUSTOM_FUNCTION: &str = "This view was created inside a custom Function (or because an input was returned as-is) and the \
-    autograd logic to handle view+inplace would override the custom backward associated with the custom Function, leading to \
-    incorrect gradients. This behavior is forbidden. You can fix this by cloning the output of the custom Function.";
+pub const IN_CUSTOM_FUNCTION: &str = "This view was created inside a custom Function (or because an input was returned as-is): a \
+    write to it would take the place of the Function's own backward. Clone what the Function answers.";
 
 /// Why views made while nothing was recorded may not be written to.
-pub const MADE_UNRECORDED: &str = "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code \
-    by moving both the view and the inplace either both inside the no_grad block (if you don't want the inplace to be tracked) or \
-    both outside (if you want the inplace to be tracked).";
+pub const MADE_UNRECORDED: &str = "Whether the write is to be tracked is ambiguous: make the view and the write both inside the no_grad \
+    block, or both outside.";
 
 /// The same for views made in inference mode.
-pub const MADE_IN_INFERENCE: &str = "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code \
-    by moving both the view and the inplace either both inside the inference_mode block (if you don't want the inplace to be \
-    tracked) or both outside (if you want the inplace to be tracked).";
+pub const MADE_IN_INFERENCE: &str = "Whether the write is to be tracked is ambiguous: make the view and the write both inside the \
+    inference_mode block, or both outside.";
 
 /// Whether there ever was a view that must no longer be used: all that is looked at as long as there was none.
 static ANY_FROZEN: AtomicBool = AtomicBool::new(false);

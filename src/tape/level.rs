@@ -190,8 +190,8 @@ pub fn depends_on(x: &Tensor, number: u64) -> bool {
 pub fn differs_by_sample<T>(op: &str) -> Result<T> {
     runtime_error!(
         "vmap: {op}(self, *extra_args) is not possible because there exists a Tensor `other` in extra_args that has more elements than \
-         `self`. This happened due to `other` being vmapped over but `self` not being vmapped over in a vmap. Please try to use \
-         out-of-place operators instead of {op}, or vmap over `self`, too."
+         `self`, by `other` being vmapped over but `self` not being vmapped over. Use an op that is not in place, or vmap over `self`, \
+         too."
     )
 }
 

@@ -380,9 +380,7 @@ impl Node {
 pub fn freed(node: &Node) -> Error {
     Error::Runtime(format!(
         "Trying to backward through the graph a second time (or directly access saved tensors after they have \
-         already been freed). Saved intermediate values of the graph are freed when you call .backward() or \
-         autograd.grad(). Specify retain_graph=True if you need to backward through the graph a second time or if \
-         you need to access saved tensors after calling backward. (The op: {})",
+         already been freed). Specify retain_graph=True in .backward() or autograd.grad() to keep what {} saved.",
         node.name()
     ))
 }

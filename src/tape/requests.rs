@@ -75,9 +75,7 @@ impl Tensor {
         if let Some(dtype) = dtype.filter(|&dtype| dtype != grad.dtype()) {
             return runtime_error!(
                 "attempting to assign a gradient with dtype '{}' to a tensor with grad_dtype '{}'. The gradient must match the \
-                 tensor's grad_dtype (defaults to the tensor's dtype). You can set the tensor's grad_dtype attribute with a specific \
-                 dtype, or None to allow any dtype. Set grad_dtype with caution. Diverging the dtypes of a tensor and its gradient may \
-                 break downstream systems that assume they match.",
+                 tensor's grad_dtype (defaults to the tensor's dtype), which may be set, also to None for any dtype.",
                 grad.dtype().type_word().to_lowercase(),
                 dtype.type_word()
             );

@@ -31,10 +31,9 @@ def _batch_size(outputs, weights):
             raise IndexError(f"grad: is_grads_batched needs a batch dim in front, but grad_output[{i}] is 0-d")
         if w.shape[1:] != y.shape:
             raise RuntimeError(
-                "If `is_grads_batched=True`, we interpret the first dimension of each grad_output as the batch dimension. The "
-                "sizes of the remaining dimensions are expected to match the shape of corresponding output, but a mismatch was "
-                f"detected: grad_output[{i}] has a shape of {w.shape[1:]} and output[{i}] has a shape of {y.shape}. If you only "
-                "want some tensors in `grad_output` to be considered batched, consider using vmap."
+                "If `is_grads_batched=True`, we interpret the first dimension of each grad_output as the batch dimension; the rest must be "
+                f"the shape of its output, but grad_output[{i}] has {w.shape[1:]} and output[{i}] has {y.shape}. For batches of some "
+                "gradients only there is vmap."
             )
         sizes.add(w.shape[0])
     if len(sizes) != 1:

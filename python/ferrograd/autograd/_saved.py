@@ -57,9 +57,7 @@ class Saved:
             packed = pack_hook(tensor.detach() if detached else tensor)
         if tensor._version != version:
             raise RuntimeError(
-                "A saved tensor pack hook is modifying its input in place. Tensors provided as input to pack hook cannot be "
-                "modified by in-place operations as this can lead to unexpected side-effects. Please open an issue if you need "
-                "to perform in-place operations on the input to a pack hook."
+                "A saved tensor pack hook is modifying its input in place: what is saved must stay as it is."
             )
         self.leaf = tensor if tensor.is_leaf and tensor.requires_grad else None
         before = tensor.grad_fn

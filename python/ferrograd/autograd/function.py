@@ -15,8 +15,7 @@ __all__ = ["BackwardCFunction", "Function", "FunctionCtx", "FunctionMeta", "Inpl
 
 _FREED = (
     "Trying to backward through the graph a second time (or directly access saved tensors after they have already been freed). "
-    "Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify retain_graph=True if "
-    "you need to backward through the graph a second time or if you need to access saved tensors after calling backward."
+    "Specify retain_graph=True in .backward() or autograd.grad() to keep them."
 )
 
 
@@ -87,9 +86,8 @@ class FunctionCtx:
     def _register_saved_hooks(self, i, pack_hook, unpack_hook):
         if self._saved is None:
             raise RuntimeError(
-                "Calling register_hooks on a saved tensor after it has been freed. Saved intermediate values of the graph are freed "
-                "when you call .backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the graph a "
-                "second time or if you need to access saved variables after calling backward."
+                "Calling register_hooks on a saved tensor after it has been freed by .backward() or autograd.grad(): retain_graph=True "
+                "keeps it."
             )
         if self._saved[i] is None:
             raise RuntimeError("Calling register_hooks on a saved tensor with value None is forbidden")
@@ -209,8 +207,7 @@ class Function(FunctionCtx, metaclass=FunctionMeta):
     def __init__(self, *args, **kwargs):
         if isinstance(_plain_attribute(type(self), "forward"), staticmethod):
             warnings.warn(
-                f"{type(self)} should not be instantiated. Methods on autograd functions are all static, so you should invoke "
-                "them on the class itself. Instantiating an autograd function will raise an error in a future version.",
+                f"{type(self)} should not be instantiated: its methods are static, and are called by {type(self).__name__}.apply(…).",
                 DeprecationWarning,
                 stacklevel=2,
             )
@@ -441,8 +438,7 @@ class _Recording:
         if self.separate and _among(y, (*(self.ctx.to_save or ()), *(self.ctx.saved_for_forward or ()))):
             raise RuntimeError(
                 "An input that has been returned as-is as output is being saved for backward. This is not supported if you "
-                "override setup_context. You should return and save a view of the input instead, e.g. with x.view_as(x) or "
-                "setup ctx inside the forward function itself."
+                "override setup_context: return and save a view of it, x.view_as(x), or have forward take ctx."
             )
         with no_grad():
             return y.view_as(y)
@@ -457,11 +453,8 @@ class _Recording:
             )
         if y._is_view() and outputs > 1 and any(self.ctx._differentiated) and _autograd.is_grad_enabled():
             raise RuntimeError(
-                "If your Function modifies inplace an input that is a view of another Tensor, your Function cannot return more "
-                "than one Tensor. This is not supported by the current autograd engine. You should either make sure the input is "
-                "not a view (using .clone() for example) or make your Function only return one Tensor (potentially splitting it "
-                "into two Functions: one doing the inplace that returns a single Tensor and a second one that does the other "
-                "operations)."
+                "If your Function modifies inplace an input that is a view of another Tensor, your Function cannot return more than one "
+                "Tensor: give it a clone, or make two Functions of it, one that writes and one that does the rest."
             )
         _autograd._rebase_history(y, node, i)
 

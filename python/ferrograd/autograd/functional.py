@@ -217,8 +217,8 @@ def jacobian(func, inputs, create_graph=False, strict=False, vectorize=False, st
     """
     if strategy not in ("forward-mode", "reverse-mode"):
         raise AssertionError(
-            'Expected strategy to be either "forward-mode" or "reverse-mode". Hint: If your function has more outputs than '
-            'inputs, "forward-mode" tends to be more performant. Otherwise, prefer to use "reverse-mode".'
+            'Expected strategy to be either "forward-mode", which pays if there are more outputs than inputs, or "reverse-mode"'
+            f", got {strategy!r}."
         )
     forward = strategy == "forward-mode"
     _check_jacobian_options(create_graph, strict, vectorize, forward)

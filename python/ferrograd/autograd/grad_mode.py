@@ -84,9 +84,8 @@ class _ModeContext:
     def __call__(self, function):
         if isinstance(function, type):
             warnings.warn(
-                "Decorating classes is deprecated and will be disabled in future versions. You should only decorate functions or "
-                "methods. To preserve the current behavior of class decoration, you can directly decorate the `__init__` method "
-                "and nothing else.",
+                "Decorating classes is deprecated: decorate functions or methods. What the decorated class does is what its decorated "
+                "`__init__` alone would do.",
                 FutureWarning,
                 stacklevel=2,
             )

@@ -189,9 +189,8 @@ class _Check:
                 )
             if any(stride == 0 and size > 1 for stride, size in zip(x.stride(), x.shape)):
                 raise RuntimeError(
-                    f"The {i}th input has a dimension with stride 0. gradcheck only supports inputs that are non-overlapping to "
-                    "be able to compute the numerical gradients correctly. You should call .contiguous on the input before "
-                    "passing it to gradcheck."
+                    f"The {i}th input has a dimension with stride 0: its elements share memory, and cannot be moved one at a time. Pass its "
+                    ".contiguous() to gradcheck."
                 )
         if not self.variables:
             raise ValueError(
@@ -280,9 +279,8 @@ class _Check:
                 raise GradcheckError("Analytical gradient has incorrect size")
             if not a.allclose(b, rtol=0.0, atol=self.nondet_tol, equal_nan=True):
                 raise GradcheckError(
-                    "Backward is not reentrant, i.e., running backward with same input and grad_output multiple times gives "
-                    "different values, although analytical gradient matches numerical gradient."
-                    f"The tolerance for nondeterminism was {self.nondet_tol}."
+                    "Backward is not reentrant: run twice with the same numbers, it gives gradients that differ by more than the tolerance "
+                    f"for nondeterminism, {self.nondet_tol}."
                 )
         return [zeros_like(x) if g is None else g.detach() for g, x in zip(first, self.variables)]
 
@@ -327,9 +325,7 @@ class _Check:
         jacobians = (self._forward if mode else self._backward)(*self._numerical())
         numerical, analytical, atol = next(found[2:] for found in jacobians if found[:2] == (o, i))
         text = (
-            "\nThe above quantities relating the numerical and analytical jacobians are computed \n"
-            "in fast mode. See: https://github.com/pytorch/pytorch/issues/53876 for more background \n"
-            "about fast mode. Below, we recompute numerical and analytical jacobians in slow mode:\n\n"
+            "\nThat was fast mode, which compares random projections of the Jacobians. All their elements, as in slow mode:\n\n"
             f"Numerical:\n {numerical}\nAnalytical:\n{analytical}\n\n"
             f"The max per-element difference (slow mode) is: {(numerical - analytical).abs().max()}.\n"
         )
@@ -429,9 +425,8 @@ class _Check:
 
 def _warn_of_undefined():
     warnings.warn(
-        "Backwards compatibility: New undefined gradient support checking feature is enabled by default, but it may break existing "
-        'callers of this function. If this is true for you, you can call this function with "check_undefined_grad=False" to disable '
-        "the feature",
+        "New undefined gradient support checking feature is enabled by default: a backward that cannot do with gradients that are "
+        "None may need check_undefined_grad=False",
         stacklevel=3,
     )
 

@@ -12,8 +12,7 @@ def _corners(align_corners):
     """Whether corners are aligned: if it was not said, as torch does since its version 1.3."""
     if align_corners is None:
         warnings.warn(
-            "Default grid_sample and affine_grid behavior has changed to align_corners=False since 1.3.0. Please specify "
-            "align_corners=True if the old behavior is desired. See the documentation of grid_sample for details.",
+            "align_corners is not given: it is False since version 1.3.0 of torch; programs that are older want True.",
             stacklevel=3,
         )
     return bool(align_corners)
@@ -56,8 +55,7 @@ def affine_grid(theta, size, align_corners=None):
         raise ValueError(f"Expected a batch of affine matrices of shape Nx{rank}x{rank + 1} for size {size}. Got {theta.shape}.")
     if align_corners and min(size[2:]) == 1:
         warnings.warn(
-            "Since version 1.3.0, affine_grid behavior has changed for unit-size grids when align_corners=True. This is not an "
-            "intended use case of affine_grid. See the documentation of affine_grid for details.",
+            "affine_grid: a unit-size grid with align_corners=True has its only place in the middle, since version 1.3.0 of torch.",
             stacklevel=2,
         )
     elif min(size) <= 0:

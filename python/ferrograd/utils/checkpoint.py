@@ -143,8 +143,7 @@ def checkpoint(
 def _warn(name, future):
     warnings.warn(
         f"torch.utils.checkpoint{name}: the use_reentrant parameter should be passed explicitly. {future}. "
-        "use_reentrant=False is recommended, but if you need to preserve the current default behavior, you can pass "
-        "use_reentrant=True. Refer to docs for more details on the differences between the two variants.",
+        "use_reentrant=False is recommended; use_reentrant=True is what is done now.",
         stacklevel=3,
     )
 
@@ -190,8 +189,7 @@ class CheckpointFunction(Function):
         if _autograd._run_has_inputs():
             raise RuntimeError(
                 "When use_reentrant=True, torch.utils.checkpoint is incompatible with .grad() or passing an `inputs` parameter "
-                "to .backward(). To resolve this error, you can either set use_reentrant=False, or call .backward() without "
-                "passing the `inputs` argument."
+                "to .backward(): use_reentrant=False is not."
             )
         args = list(ctx.others)
         for i, x in zip(ctx.places, ctx.saved_tensors):
@@ -278,13 +276,11 @@ class _Frame:
             self.found[key] = found
         if place.number not in self.found[key]:
             overlap = (
-                "Performing two backward calls that overlap (i.e. require the same saved activation in order to compute gradients) "
-                "is not allowed while under the torch.utils.checkpoint.GraphExecGroup context. "
+                "Two backward passes of a torch.utils.checkpoint.GraphExecGroup overlap: they require the same saved tensor. "
             )
             raise CheckpointError(
                 "torch.utils.checkpoint: Unpack is being triggered for a tensor that was already unpacked once. "
-                f"{overlap if group is not None else ''}If you are calling ctx.saved_tensors in backward, make sure to do so only "
-                "once. Otherwise please open an issue with details on your use case."
+                f"{overlap if group is not None else ''}A backward of yours reads ctx.saved_tensors once."
             )
         return self.found[key].pop(place.number)
 
@@ -366,7 +362,7 @@ def _recorded(frame, function, args, kwargs, preserve, contexts):
     if not frame.complete:
         raise RuntimeError(
             "torch.utils.checkpoint: the forward context provided by context_fn suppressed an exception raised during the "
-            "checkpointed forward. This is not supported because checkpoint cannot return a value for a failed forward."
+            "checkpointed forward, which therefore has no value."
         )
     return outputs
 

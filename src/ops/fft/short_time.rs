@@ -47,9 +47,8 @@ impl Sizes {
         }
         if window.is_none() {
             warn(
-                c"A window was not provided. A rectangular window will be applied, which is known to cause spectral leakage. Other \
-                   windows such as torch.hann_window or torch.hamming_window are recommended to reduce spectral leakage. To suppress \
-                   this warning and use a rectangular window, explicitly set `window=torch.ones(n_fft)`.",
+                c"A window was not provided: it is rectangular, torch.ones(n_fft), which spreads each frequency over others (spectral \
+                   leakage). Others, such as torch.hann_window, do so less.",
             )?;
         }
         let window = match window {

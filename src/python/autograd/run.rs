@@ -232,9 +232,8 @@ fn warn_of_cycle() -> Result<()> {
         return Ok(());
     }
     crate::interpreter::warn(
-        c"Using backward() with create_graph=True will create a reference cycle between the parameter and its gradient which can \
-        cause a memory leak. We recommend using autograd.grad when creating the graph to avoid this. If you have to use this \
-        function, make sure to reset the .grad fields of your parameters to None after use to break the cycle and avoid the leak.",
+        c"Using backward() with create_graph=True will create a reference cycle between the parameter and its gradient, which \
+        keeps both. autograd.grad does not; here, reset the .grad fields of the parameters to None when they are used.",
     )
 }
 

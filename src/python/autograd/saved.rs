@@ -45,11 +45,7 @@ fn hooks(pack: Py<PyAny>, unpack: Py<PyAny>) -> Pack {
             if x.version() == version {
                 return Ok(packed);
             }
-            crate::runtime_error!(
-                "A saved tensor pack hook is modifying its input in place. Tensors provided as input to pack hook cannot be \
-                 modified by in-place operations as this can lead to unexpected side-effects. Please open an issue if you need \
-                 to perform in-place operations on the input to a pack hook."
-            )
+            crate::runtime_error!("A saved tensor pack hook is modifying its input in place: what is saved must stay as it is.")
         })?;
         let packed = Arc::new(packed);
         let (unpack, object) = (unpack.clone(), packed.clone());
@@ -134,9 +130,8 @@ fn check_hooks(node: &Node, held: Option<&Tensor>) -> std::result::Result<(), &'
              time.",
         ),
         None if is_freed(node) => Err(
-            "Calling register_hooks on a saved tensor after it has been freed. Saved intermediate values of the graph are freed when \
-             you call .backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the graph a second \
-             time or if you need to access saved variables after calling backward.",
+            "Calling register_hooks on a saved tensor after it has been freed by .backward() or autograd.grad(): retain_graph=True \
+             keeps it.",
         ),
         None => Err("Calling register_hooks on a saved tensor with value None is forbidden"),
         Some(_) => Ok(()),

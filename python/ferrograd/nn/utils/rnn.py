@@ -99,8 +99,8 @@ def _pack_padded_sequence(input, lengths, batch_first):
         raise RuntimeError("Length of all samples has to be greater than 0, but found an element in 'lengths' that is <= 0")
     if any(length < following for length, following in zip(given, given[1:])):
         raise RuntimeError(
-            "`lengths` array must be sorted in decreasing order when `enforce_sorted` is True. You can pass `enforce_sorted=False` "
-            "to pack_padded_sequence and/or pack_sequence to sidestep this requirement."
+            "`lengths` array must be sorted in decreasing order when `enforce_sorted` is True; with enforce_sorted=False they are "
+            "sorted here."
         )
     if given[0] > times:
         raise RuntimeError(f"pack_padded_sequence: a sequence of length {given[0]} does not fit an input of {times} steps")
