@@ -405,12 +405,14 @@ def test_complex_numbers_as_bools():
         fg.tensor([1j], dtype=fg.int64)
 
 
-def test_real_tensors_take_no_complex_numbers():
-    """Not from a tensor without dims, either, of which only a real value fits."""
+def test_a_mask_takes_numbers_that_fit():
+    """Also from a tensor without dims; of one that is written without a mask the imaginary part is left out."""
     x = fg.zeros(2, 2)
-    for key in (0, (slice(None), 1), x > -1, (fg.tensor([0, 1]), fg.tensor([1, 1]))):
-        with pytest.raises(RuntimeError):
-            x[key] = fg.tensor(1 + 1j)
-    with pytest.warns(UserWarning, match="discards the imaginary part"):
-        x[0] = fg.tensor(3 + 0j)
-    assert x.tolist() == [[3, 3], [0, 0]]
+    with pytest.raises(RuntimeError, match="cannot be converted"):
+        x[x > -1] = fg.tensor(1 + 1j)
+    with pytest.raises(RuntimeError, match="cannot be converted"):
+        x.byte()[x > -1] = fg.tensor(300.0)
+    for key in (0, (slice(None), 1), ()):
+        with pytest.warns(UserWarning, match="discards the imaginary part"):
+            x[key] = fg.tensor(3 + 1j)
+    assert x.tolist() == [[3, 3], [3, 3]]

@@ -175,9 +175,6 @@ impl Tensor {
         let _unseen = plain.then(ModeGuard::without_views);
         let changes = steps.iter().any(|step| *step != Step::Keep);
         let x = if changes { self.stepped(op, steps)? } else { self.clone() };
-        if value.rank() == 0 && value.dtype().is_complex() && !x.dtype().is_complex() && (x.rank() > 0 || !places.is_empty()) {
-            check_in_range(value.scalar()?, x.dtype())?;
-        }
         let surplus = value.shape().iter().take_while(|&&size| size == 1).count().min(value.rank());
         let sliced = || value.viewed("view", &value.shape()[surplus..]);
         if places.is_empty() {
@@ -193,6 +190,8 @@ impl Tensor {
         let indices = items.iter().filter_map(|item| if let Item::Tensor(index) = item { Some(index) } else { None });
         check_indices(&x, indices, mask.is_some() && value.rank() == 0)?;
         if let (Some((at, mask)), 0) = (mask, value.rank()) {
+            // Only here it is a number that is written, which must fit.
+            check_in_range(value.scalar()?, x.dtype())?;
             let value = value.to_dtype(x.dtype())?;
             let mut sizes = vec![1; at];
             sizes.extend_from_slice(mask.shape());
