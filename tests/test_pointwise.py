@@ -435,3 +435,8 @@ def test_a_number_to_a_power_in_doubles():
     assert fg.float_power(0.3, fg.tensor([-1.5])).item() == 0.3**-1.5
     assert fg.float_power(3, fg.tensor([2], dtype=fg.uint8)).tolist() == [9.0]
     assert fg.float_power(fg.tensor([2.0]), 0.1).item() == 2.0**0.1
+
+
+def test_bools_to_powers_in_place():
+    x = fg.tensor([False, True])
+    assert x.pow_(True).tolist() == [False, True] and x.pow_(False).tolist() == [True, True]

@@ -21,7 +21,8 @@ impl Tensor {
         let x = self.as_operand(result_type_with(self, [exponent]))?;
         if x.dtype() == DType::Bool {
             // Both are bools, for which torch has these two only.
-            return if exponent == Scalar::Bool(true) { x.copied() } else { x.logical_or(&x.logical_not()?) };
+            let one = Scalar::Bool(true);
+            return if exponent == one { x.copied() } else { x.logical_or(&Tensor::from_scalar(one, DType::Bool)?) };
         }
         let y = if x.dtype().is_complex() {
             complex_binary("pow", &x, &Tensor::from_scalar(exponent, x.dtype())?, complex::pow)?
