@@ -161,3 +161,15 @@ def test_out_that_overlaps(call, apart, partly, wholly):
             with pytest.raises(RuntimeError, match=OVERLAP):
                 call(memory[:4], y, out)
             assert memory.equal(ferrograd.arange(12.0))
+
+
+def test_dims_to_squeeze_come_one_by_one_or_as_a_sequence():
+    x = ferrograd.zeros(1, 2, 1)
+    for call in (lambda x: x.squeeze(0, 2), lambda x: x.squeeze((0, 2)), lambda x: x.squeeze(dim=[0, 2]), lambda x: x.squeeze()):
+        assert call(x).shape == (2,)
+    assert x.clone().squeeze_(0, 2).shape == x.clone().squeeze_((0, 2)).shape == x.clone().squeeze_().shape == (2,)
+    for wrong in (lambda: x.squeeze(0, dim=1), lambda: x.squeeze(None), lambda: x.squeeze_(0, dim=1)):
+        with pytest.raises(TypeError):
+            wrong()
+    with pytest.raises(IndexError):
+        x.squeeze(0, 3)

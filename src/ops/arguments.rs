@@ -271,6 +271,15 @@ impl Sizes {
             (Some(_), Some(_)) => Err(Error::Type(format!("{op}: argument '{name}' was given twice"))),
         }
     }
+
+    /// What was given, if anything was.
+    pub fn or_given(&self, named: &Given<Dims>, op: &str) -> Result<Given<Dims>> {
+        match (&self.0, &named.0) {
+            (None, named) => Ok(Given(named.clone())),
+            (Some(sizes), None) => Ok(Given(Some(sizes.clone()))),
+            (Some(_), Some(_)) => Err(Error::Type(format!("{op}: argument 'dim' was given twice"))),
+        }
+    }
 }
 
 /// What `view` is asked for.

@@ -3,7 +3,7 @@
 
 use pyo3::prelude::*;
 
-use super::arguments::{Dims, Given};
+use super::arguments::{Dims, Given, Sizes};
 use super::samples;
 use crate::interpreter::show;
 use crate::layout::normalize_dim;
@@ -49,8 +49,9 @@ in_place_views! {
     /// `swapdims` in place.
     swapdims_(dim0, dim1)(dim0: isize, dim1: isize) |x| x.transposed_as("transpose.1", dim0, dim1), swapped(x, dim0, dim1);
     /// `squeeze` in place.
-    squeeze_(dim=Given(None))(dim: Given<Dims>) |x| x.squeezed_as(["squeeze.3", "squeeze.4", "squeeze.5"], &dim),
-        ("squeeze_", x.dims_of_size_1(&dim).unwrap_or_default().to_vec());
+    squeeze_(*dims, dim=Given(None))(dims: Sizes, dim: Given<Dims>)
+        |x| x.squeezed_as(["squeeze.3", "squeeze.4", "squeeze.5"], &dims.or_given(&dim, "squeeze_")?),
+        ("squeeze_", dims.or_given(&dim, "squeeze_").and_then(|dim| x.dims_of_size_1(&dim)).unwrap_or_default().to_vec());
     /// `unsqueeze` in place.
     unsqueeze_(dim)(dim: isize) |x| x.unsqueezed("unsqueeze.1", normalize_dim("unsqueeze_", dim, x.rank() + 1)?),
         ("unsqueeze_", normalize_dim("unsqueeze_", dim, x.rank() + 1).into_iter().collect());

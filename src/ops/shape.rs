@@ -281,8 +281,9 @@ impl Tensor {
     /// Without the dims of size 1: all of them, or those of the given ones that have size 1.
     ///
     /// Raises: IndexError if a dim is out of range.
-    #[pyo3(signature = (dim=Given(None)))]
-    pub fn squeeze(&self, dim: Given<Dims>) -> Result<Tensor> {
+    #[pyo3(signature = (*dims, dim=Given(None)))]
+    pub fn squeeze(&self, dims: Sizes, dim: Given<Dims>) -> Result<Tensor> {
+        let dim = dims.or_given(&dim, "squeeze")?;
         self.squeezed_as(["squeeze", "squeeze.1", "squeeze.2"], &dim)
     }
 
