@@ -105,3 +105,14 @@ def test_dropout_only_in_training(cls):
     assert ferrograd.equal(layer.eval()(x), x)
     if "Alpha" not in cls.__name__:
         assert low == 0 and high == np.float32(4 / 3) and (cls(1.0)(x) == 0).all()
+
+
+@pytest.mark.parametrize("name", ["ReLU", "ReLU6", "ELU", "SELU", "CELU", "SiLU", "Mish", "Hardtanh", "LeakyReLU", "RReLU"])
+def test_inplace_may_be_anything_that_is_true_or_not(name):
+    x = ferrograd.tensor([-1.0, 2.0])
+    for flag in (1, "yes"):
+        m, y = getattr(nn, name)(inplace=flag), x.clone()
+        assert m(y) is y and repr(m).endswith("inplace=True)")
+    for flag in (0, None):
+        m, y = getattr(nn, name)(inplace=flag), x.clone()
+        assert m(y) is not y and y.equal(x) and "inplace" not in repr(m)

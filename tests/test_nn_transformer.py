@@ -192,3 +192,10 @@ def test_dropout_draws_the_same_numbers_again():
     first = layer(x)
     ferrograd.manual_seed(1)
     assert ferrograd.equal(layer(x), first) and not ferrograd.equal(layer(x), first)
+
+
+@pytest.mark.parametrize("sizes", [dict(kdim=3), dict(vdim=3)])
+def test_keys_and_values_of_other_sizes_than_the_weights_expect(sizes):
+    x = ferrograd.ones(2, 1, 4)
+    with pytest.raises(AssertionError):
+        nn.MultiheadAttention(4, 2, **sizes)(x, x, x)

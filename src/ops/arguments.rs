@@ -106,6 +106,10 @@ pub struct OtherSide(pub Result<Operand>);
 /// The same for `==`, which alone compares with a numpy array, too, as in torch.
 pub struct OtherSideOrArray(pub Result<Operand>);
 
+/// Whether something is true to Python, where torch writes `if flag`.
+#[derive(Clone, Copy)]
+pub struct Truth(pub bool);
+
 impl Scalar {
     /// This number for use with a dtype: a complex one has no use with a real dtype, nor one out of range.
     pub(crate) fn for_use_with(self, op: &str, dtype: DType) -> Result<Scalar> {

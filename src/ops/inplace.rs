@@ -64,14 +64,14 @@ macro_rules! activation {
     ($($(#[$doc:meta])* $name:ident $name_:ident ($($sig:tt)*)($($arg:ident: $ty:ty),*) |$x:ident $(, $in_place:ident)?| $body:expr;)+) => {$(
         $(#[$doc])*
         #[::pyo3::pyfunction]
-        #[pyo3(signature = (input, $($sig)* inplace=false))]
+        #[pyo3(signature = (input, $($sig)* inplace=$crate::ops::arguments::Truth(false)))]
         pub fn $name<'py>(
             input: ::pyo3::Bound<'py, $crate::tensor::Tensor>,
             $($arg: $ty,)*
-            inplace: bool,
+            inplace: $crate::ops::arguments::Truth,
         ) -> ::pyo3::PyResult<::pyo3::Bound<'py, $crate::tensor::Tensor>> {
-            $(let $in_place = inplace;)?
-            $crate::ops::inplace::in_place_if(inplace, stringify!($name_), input, |$x| $body)
+            $(let $in_place = inplace.0;)?
+            $crate::ops::inplace::in_place_if(inplace.0, stringify!($name_), input, |$x| $body)
         }
 
         #[doc = concat!("In place; see `", stringify!($name), "`.")]

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 
 use super::activation::check_float;
-use super::arguments::{Dims, Sizes};
+use super::arguments::{Dims, Sizes, Truth};
 use super::flat::flat;
 use super::inplace::in_place_if;
 use super::kernel::{promoted, rare_binary};
@@ -333,15 +333,16 @@ fn randomized(op: &'static str, x: &Tensor, [lower, upper]: [Scalar; 2], trainin
 /// other dtypes.
 /// Source: Xu et al., "Empirical evaluation of rectified activations in convolutional network", 2015.
 #[pyfunction]
-#[pyo3(signature = (input, lower=Scalar::Float(0.125), upper=Scalar::Float(1.0 / 3.0), training=false, inplace=false, generator=None))]
+#[pyo3(signature = (input, lower=Scalar::Float(0.125), upper=Scalar::Float(1.0 / 3.0), training=false, inplace=Truth(false), generator=None))]
 pub fn rrelu(
     input: Bound<'_, Tensor>,
     lower: Scalar,
     upper: Scalar,
     training: bool,
-    inplace: bool,
+    inplace: Truth,
     generator: Option<Source>,
 ) -> PyResult<Bound<'_, Tensor>> {
+    let inplace = inplace.0;
     if samples::is_mapped() {
         let name = if inplace { "rrelu_" } else { "rrelu" };
         return Err(Error::Runtime(format!("vmap: we do not yet support aten::{name}. Please file an issue")).into());
@@ -361,5 +362,5 @@ pub fn rrelu_(
     training: bool,
     generator: Option<Source>,
 ) -> PyResult<Bound<'_, Tensor>> {
-    rrelu(input, lower, upper, training, true, generator)
+    rrelu(input, lower, upper, training, Truth(true), generator)
 }

@@ -9,7 +9,7 @@ use super::numpy::{from_array, is_ndarray, is_numpy_scalar};
 use crate::dtype::{C128, Scalar};
 use crate::error::Error;
 use crate::ops::arguments::{
-    DimOrTensor, Dims, DimsGiven, DimsOrFlag, Given, Operand, Order, OtherSide, OtherSideOrArray, Whole,
+    DimOrTensor, Dims, DimsGiven, DimsOrFlag, Given, Operand, Order, OtherSide, OtherSideOrArray, Truth, Whole,
 };
 use crate::tensor::Tensor;
 
@@ -83,6 +83,14 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Operand {
             Some(value) => value.map(Operand::Number),
             None => Err(PyTypeError::new_err(format!("expected a Tensor or a number, got {}", type_name(&ob)))),
         }
+    }
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Truth {
+    type Error = PyErr;
+
+    fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<Truth> {
+        ob.is_truthy().map(Truth)
     }
 }
 

@@ -229,6 +229,9 @@ def multi_head_attention_forward(
         weights = q_proj_weight, k_proj_weight, v_proj_weight
         for name, weight in zip("qkv", weights):
             _require(weight is not None, f"use_separate_proj_weight is True but {name}_proj_weight is None")
+        for name, weight, x in zip("qkv", weights, (query, key, value)):
+            expected, found = (size, x.shape[-1]), tuple(weight.shape)
+            _require(found == expected, f"expecting {name}_proj_weight of shape {expected}, but got {found}")
     else:
         _require(key.shape == value.shape, f"key shape {tuple(key.shape)} does not match value shape {tuple(value.shape)}")
         _require(in_proj_weight is not None, "use_separate_proj_weight is False but in_proj_weight is None")

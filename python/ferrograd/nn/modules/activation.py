@@ -20,8 +20,9 @@ class _Activation(Module):
     _shown = ()
 
     def extra_repr(self):
-        values = ((name, getattr(self, name)) for name in self._shown)
-        return ", ".join(f"{name}={value}" for name, value in values if value is not False)
+        # Of `inplace` it is shown only that it is true.
+        texts = [f"{name}={getattr(self, name)}" for name in self._shown if name != "inplace"]
+        return ", ".join([*texts, "inplace=True"] if "inplace" in self._shown and self.inplace else texts)
 
 
 class _InPlace(_Activation):
