@@ -126,7 +126,7 @@ impl Tensor {
     ///
     /// Raises: RuntimeError if the other has not as many elements.
     fn resize_as(&self, py: Python<'_>, tensor: &Tensor) -> PyResult<Tensor> {
-        self.with_sizes(py, &tensor.shape())
+        self.with_sizes(py, tensor.shape())
     }
 
     /// Whether no history is wanted of what is made of it, as before torch 0.4: never.
