@@ -139,3 +139,11 @@ def test_products_of_batches_are_no_views():
         y.sum().backward()
         assert y.detach_().is_leaf
     assert a.grad.sum().item() == 24 * (5 + 5 + 1 + 5)
+
+
+def test_a_row_times_a_matrix_is_named_as_in_torch():
+    v, a = fg.ones(3, requires_grad=True), fg.ones(3, 2)
+    for y in (v @ a, fg.nn.functional.linear(v, a.t())):
+        assert y.grad_fn.name() == "SqueezeBackward4" and not y._is_view()
+    y.sum().backward()
+    assert v.grad.tolist() == [2.0] * 3
