@@ -149,3 +149,10 @@ def test_attention_may_be_told_its_implementation():
 def test_the_version_says_there_is_no_gpu():
     assert ferrograd.version.__version__ == ferrograd.__version__
     assert ferrograd.version.cuda is None and ferrograd.version.hip is None
+
+
+def test_a_program_that_asks_for_an_accelerator_gets_the_cpu():
+    accelerator = ferrograd.accelerator
+    device = accelerator.current_accelerator().type if accelerator.is_available() else "cpu"
+    assert ferrograd.ones(1, device=device).device.type == "cpu"
+    assert accelerator.current_accelerator() is None and accelerator.device_count() == 0

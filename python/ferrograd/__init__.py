@@ -61,6 +61,7 @@ del PLAIN, copy_forms, copyreg, function_forms, overlap_of, reduced
 
 # What few programs need, imported when it is first named.
 _LAZY = {
+    "accelerator": "ferrograd.accelerator",
     "backends": "ferrograd.backends",
     "fft": "ferrograd.fft",
     "func": "ferrograd.func",
