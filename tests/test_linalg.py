@@ -107,3 +107,10 @@ def test_what_is_refused():
     with pytest.raises(IndexError):
         matrix_norm(x, 2, (0, 3))
     assert x.norm("nuc", (0, 2), dtype=ferrograd.float64).dtype == ferrograd.float64
+
+
+def test_a_matrix_of_one_number_is_its_determinant():
+    x = ferrograd.tensor([[[0.0]], [[2.0]]], dtype=ferrograd.float64, requires_grad=True)
+    for create_graph in (False, True):
+        (grad,) = ferrograd.autograd.grad((x.det() * ferrograd.tensor([3.0, 4.0])).sum(), x, create_graph=create_graph)
+        assert grad.tolist() == [[[3.0]], [[4.0]]]

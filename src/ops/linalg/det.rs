@@ -61,6 +61,10 @@ fn det_of(op: &'static str, a: &Tensor) -> Result<Tensor> {
     // Torch saves what it has made of the matrices.
     let a = a.fixed();
     vjp!("linalg_det", y, { a: |g, y| {
+        if sides(&a).0 == 1 && !is_forward() {
+            // A number is its own determinant, also if it is 0.
+            return g.unsqueeze(-1)?.unsqueeze(-1);
+        }
         let tiny = 100.0 * epsilon(a.dtype());
         if !is_recording() {
             return of_regular(&a, &(g * y.conj())?, |a, right| {
