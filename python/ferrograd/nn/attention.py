@@ -17,7 +17,6 @@ class SDPBackend(enum.Enum):
     OVERRIDEABLE = 4
 
 
-
 @contextlib.contextmanager
 def sdpa_kernel(backends, set_priority=False):
     """Allows only some implementations for a while."""
