@@ -896,3 +896,88 @@ def test_functions_without_jvp_take_no_tangents():
     assert func.jvp(lambda y: func.grad(total(Cube))(x) * y, (x,), (x,))[1].tolist() == [3, 24]
     assert func.jacrev(func.jacrev(Cube.apply))(x).shape == (2, 2, 2)
     assert func.grad(total(Cube))(x).tolist() == [3, 12]
+
+
+def test_arguments_by_name_come_in_the_order_of_forward():
+    needed = []
+    backward = lambda ctx, *g: (needed.append(ctx.needs_input_grad), tuple(None if n is False else g[0] for n in ctx.needs_input_grad))[1]
+    Scale = function(lambda ctx, x, k=2, j=3: x * k * j, backward)
+    x, k = leaf(1.0), leaf(2.0)
+    y = Scale.apply(k=k, x=x)
+    assert y.item() == 6 and [node.variable for node, _ in y.grad_fn.next_functions] == [x, k]
+    y.backward()
+    assert needed == [(True, True)]
+    for args, given, message in [
+        ((x,), {"j": 1}, "missing required argument: 'k'"),
+        ((x,), {"x": x}, "multiple values for argument 'x'"),
+        ((x,), {"ctx": 1}, "unexpected keyword argument 'ctx'"),
+        ((x,), {"q": 1}, "unexpected keyword argument 'q'"),
+    ]:
+        with pytest.raises(TypeError, match=message):
+            Scale.apply(*args, **given)
+    ByName = function(lambda ctx, x, *, k=2: x * k, lambda ctx, g: g * 2)
+    assert ByName.apply(x).item() == 2
+    Any = function(lambda ctx, x, **k: x, lambda ctx, g: g)
+    Separate = function(lambda x, *, k=2: x * k, lambda ctx, g: g, setup_context=staticmethod(lambda ctx, inputs, output: None))
+    for own in (ByName, Any, Separate):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'k'"):
+            own.apply(x, k=3)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'k'"):
+        ferrograd.func.grad(lambda x: Separate.apply(x).sum())(x)
+
+
+def test_what_forward_leaves_is_a_tuple():
+    for name in ("to_save", "dirty_tensors", "non_differentiable"):
+        for value in ("list", "tensor"):
+            forward = lambda ctx, x: (setattr(ctx, name, [x] if value == "list" else x), x * 2)[1]
+            with pytest.raises(RuntimeError, match=f"{name} is expected to be a tuple"):
+                function(forward, lambda ctx, g: g).apply(leaf(1.0))
+    with pytest.raises(TypeError, match="expects a bool"):
+        function(lambda ctx, x: ctx.set_materialize_grads(0), None).apply(leaf(1.0))
+    with pytest.warns(FutureWarning, match="mark_shared_storage"):
+        function(lambda ctx, x: (ctx.mark_shared_storage((x, x)), x * 2)[1], None).apply(leaf(1.0))
+
+
+def test_saved_tensors_that_are_read_once():
+    members = {"clear_saved_tensors_on_access": True}
+    forward = lambda ctx, x: (ctx.save_for_backward(kept := x * 1), refs.append(weakref.ref(kept)), x * 2)[2]
+
+    def backward(ctx, g):
+        ctx.saved_tensors
+        freed.append(refs[-1]() is None)
+        return g
+
+    refs, freed = [], []
+    y = function(forward, backward, **members).apply(leaf(1.0))
+    y.backward(retain_graph=True)
+    assert freed == [True]
+    with pytest.raises(RuntimeError, match="can only be accessed once"):
+        y.backward()
+    with pytest.raises(RuntimeError, match="can only be accessed once"):
+        y.grad_fn.saved_tensors
+
+
+def test_gradients_in_a_list():
+    x = leaf(1.0)
+    Two = function(lambda ctx, x: (x * 2, x * 3), lambda ctx, g: 2 * g[0] + 3 * g[1] if type(g) is list else None, boxed_grads_call=True)
+    y, z = Two.apply(x)
+    assert grad(y + z, x)[0].item() == 5
+    assert y.grad_fn.apply(ferrograd.ones(1), ferrograd.ones(1)).item() == 5
+
+
+def test_a_context_says_what_its_node_does():
+    x = leaf(1.0)
+    seen = []
+    Own = function(lambda ctx, x: x * 2, lambda ctx, g: (seen.extend((ctx.next_functions, ctx.metadata, ctx._sequence_nr())), g)[1])
+    y = Own.apply(x)
+    y.grad_fn.metadata["a"] = 1
+    y.backward()
+    assert seen == [y.grad_fn.next_functions, {"a": 1}, y.grad_fn._sequence_nr()]
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        y.grad_fn.nothing
+
+
+def test_a_rule_for_batches_that_answers_too_few_samples():
+    Own = batch_function(lambda info, in_dims, x: (x[:2], 0))
+    with pytest.raises(RuntimeError, match="returned 2 samples along dim 0 for a batch of 3"):
+        ferrograd.func.vmap(Own.apply)(ferrograd.ones(3))

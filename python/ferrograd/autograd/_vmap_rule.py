@@ -72,7 +72,7 @@ class Calls:
             versions = [None if dim is None or x.is_inference() else x._version for x, dim in zip(batches, dims)]
             info = VmapInfo(0 if self.is_empty else len(samples), transform.randomness)
             output = cls.vmap(info, tree_unflatten(dims, spec), *tree_unflatten(batches, spec), **options)
-            answer = _Answer(batches, dims, output)
+            answer = _Answer(batches, dims, output, info.batch_size)
             answer.note_writes(batches, dims, versions)
             return answer
 
@@ -108,8 +108,11 @@ def _outside(transform):
 class _Answer:
     """What a Function answers for a batch, to be taken apart."""
 
-    def __init__(self, batches, dims, answer):
+    def __init__(self, batches, dims, answer, size):
         outputs, out_dims, self.spec = _checked(answer)
+        for y, dim in zip(outputs, out_dims):
+            if dim is not None and y.size(dim) != size:
+                raise RuntimeError(f"the vmap staticmethod returned {y.size(dim)} samples along dim {dim} for a batch of {size}")
         places = {id(x): i for i, (x, dim) in enumerate(zip(batches, dims)) if dim is not None}
         # For each output the place of the argument that it is, or its parts, or what is the same for all samples.
         self.outputs = [
@@ -144,9 +147,10 @@ def _parts(x, dim):
 def _checked(answer):
     """The leaves of an output of ``vmap``, their dims, and its structure."""
     if not (isinstance(answer, tuple) and len(answer) == 2):
+        got = f"{len(answer)} returns" if isinstance(answer, tuple) else f"a {type(answer)}"
         raise RuntimeError(
             "Expected the vmap staticmethod to have two returns, an output and out_dims with pytree structure compatible with the "
-            f"output. Got a {type(answer)} instead"
+            f"output. Got {got} instead"
         )
     output, out_dims = answer
     leaves, spec = tree_flatten(output)

@@ -25,12 +25,13 @@ class FunctionCtx:
     needs_input_grad = ()
     to_save = None
     saved_for_forward = None
-    dirty_tensors = ()
-    non_differentiable = ()
+    dirty_tensors = None
+    non_differentiable = None
     materialize_grads = True
     _materialize_non_diff_grads = True
     _saved = ()
     _saved_for_jvp = ()
+    _has_been_read = False
     _in_jvp = False
     # What `jvp` has made of tangents that were not known yet, by the derivative they are for.
     _linear = {}
@@ -61,20 +62,39 @@ class FunctionCtx:
         """Says which outputs have no gradient."""
         self.non_differentiable = args
 
+    def mark_shared_storage(self, *pairs):
+        """Does nothing: who shares memory is known."""
+        warnings.warn(
+            "`mark_shared_storage` is deprecated: which tensors share memory is known, but for calls of `set_()`.",
+            FutureWarning,
+            stacklevel=2,
+        )
+
     def set_materialize_grads(self, value):
         """Whether backward gets zeros (the default), rather than None, for outputs that no gradient has come to."""
+        if not isinstance(value, bool):
+            raise TypeError(f"set_materialize_grads() expects a bool, but got {type(value).__name__}")
         self.materialize_grads = value
 
     @property
     def saved_tensors(self):
         """What ``save_for_backward`` was given; in ``jvp``, what ``save_for_forward`` was.
 
-        Raises: RuntimeError if it has been freed, or if one of them has been written to.
+        Raises: RuntimeError if it has been freed, if one of them has been written to, or if it is the second time, of a
+        ``Function`` with ``clear_saved_tensors_on_access``.
         """
         kept = self._saved_for_jvp if self._in_jvp else self._saved
+        if self._has_been_read:
+            raise RuntimeError(
+                "saved_tensors can only be accessed once when clear_saved_tensors_on_access=True is set on the autograd.Function: "
+                "keep what it answers, or set it to False."
+            )
         if kept is None:
             raise RuntimeError(_FREED)
-        return tuple(saved and saved.unpack() for saved in kept)
+        tensors = tuple(saved and saved.unpack() for saved in kept)
+        if self._forward_cls.clear_saved_tensors_on_access:
+            self._has_been_read, self._saved = True, ()
+        return tensors
 
     @property
     def _raw_saved_tensors(self):
@@ -113,8 +133,12 @@ class FunctionCtx:
         if self.materialize_grads:
             kinds = zip(grads, self._output_kinds)
             grads = [zeros(kind[0], dtype=kind[1]) if g is None and kind else g for g, kind in kinds]
-        answer = _backward_of(self._forward_cls)(self, *grads)
+        answer = self._backward(*grads)
         return self._checked(answer if isinstance(answer, tuple) else (answer,))
+
+    def _backward(self, *grads):
+        cls = self._forward_cls
+        return _backward_of(cls)(self, *((list(grads),) if cls.boxed_grads_call else grads))
 
     def _checked(self, answer):
         name = type(self)._node_name(self)
@@ -160,12 +184,32 @@ def _sums_to(shape, target):
     return len(shape) >= len(target) and all(small in (1, large) for large, small in pairs)
 
 
+# What a context, which in torch is its own node, says of its node once there is one.
+_OF_THE_NODE = frozenset(
+    ("_input_metadata", "_sequence_nr", "metadata", "next_functions", "register_hook", "register_prehook", "requires_grad")
+)
+
+
 class BackwardCFunction(FunctionCtx):
     """The context that a call of a ``Function`` makes."""
 
     def name(self):
         """The name of the node."""
         return self._node_name()
+
+    def apply(self, *args):
+        """What the backward of the ``Function`` answers for these gradients, with no check."""
+        return self._backward(*args)
+
+    def apply_jvp(self, *args):
+        """What its ``jvp`` answers for these tangents, with no check."""
+        return self._forward_cls.jvp(self, *args)
+
+    def __getattr__(self, name):
+        node = self._node() if name in _OF_THE_NODE and "_node" in vars(self) else None
+        if node is None:
+            raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+        return getattr(node, name)
 
 
 class FunctionMeta(type):
@@ -201,7 +245,9 @@ class Function(FunctionCtx, metaclass=FunctionMeta):
 
     # Whether vmap may run forward on one sample after the other.
     generate_vmap_rule = False
+    # Whether `saved_tensors` may be read once only, and is freed then.
     clear_saved_tensors_on_access = False
+    # Whether backward gets the gradients in a list.
     boxed_grads_call = False
 
     def __init__(self, *args, **kwargs):
@@ -219,14 +265,16 @@ class Function(FunctionCtx, metaclass=FunctionMeta):
         context = cls.__new__(cls)
         context.__dict__.update(self.__dict__)
         context._forward_cls = cls
-        return _apply(cls, context, args, kwargs)
+        return _apply(cls, context, _in_order(cls, args, kwargs))
 
     @classmethod
     def apply(cls, *args, **kwargs):
         """Calls the operation."""
+        if _is_separate(cls):
+            args, kwargs = _bound(cls, args, kwargs)
         if ACTIVE.transforms:
             return _apply_within(ACTIVE.transforms, cls, args, kwargs)
-        return _apply(cls, cls._backward_cls(), args, kwargs)
+        return _apply(cls, cls._backward_cls(), _in_order(cls, args, kwargs))
 
     @staticmethod
     def forward(*args, **kwargs):
@@ -293,12 +341,11 @@ def _has_jvp(cls):
 
 def _apply_within(transforms, cls, args, kwargs):
     """Calls the operation within transforms of functions, the innermost of which is the first that sees it."""
-    if cls.setup_context is Function.setup_context:
+    if not _is_separate(cls):
         raise RuntimeError(
             "In order to use an autograd.Function with functorch transforms (vmap, grad, jvp, jacrev, ...), it must override the "
             "setup_context staticmethod."
         )
-    args, kwargs = _bound(cls, args, kwargs)
     *outer, innermost = transforms
     if any(transform.randomness for transform in transforms):
         _check_vmap_support(cls)
@@ -311,11 +358,11 @@ def _apply_within(transforms, cls, args, kwargs):
         # It is recorded once for all transforms that differentiate.
         mapping = tuple(transform for transform in outer if transform.randomness)
         with active(mapping):
-            return _apply(cls, cls._backward_cls(), args, kwargs, forward=cls.apply if mapping else cls.forward)
+            return _apply(cls, cls._backward_cls(), _in_order(cls, args, kwargs), forward=cls.apply if mapping else cls.forward)
     with active(tuple(outer)):
         if not cls.generate_vmap_rule and is_mapped(args, innermost.number):
             return innermost.calls.answer(innermost, cls, args, kwargs)
-        return cls.apply(*args, **kwargs)
+        return cls.apply(*args, **kwargs) if outer else _apply(cls, cls._backward_cls(), args, kwargs)
 
 
 def _check_vmap_support(cls):
@@ -341,20 +388,40 @@ def _bound(cls, args, kwargs):
     return bound.args, bound.kwargs
 
 
-def _apply(cls, ctx, args, kwargs, forward=None):
-    separate = cls.setup_context is not Function.setup_context
-    if separate:
-        args, kwargs = _bound(cls, args, kwargs)
-    inputs = (*args, *kwargs.values())
+def _in_order(cls, args, kwargs):
+    """All arguments by their place in the signature of forward, as backward has a gradient for each place."""
+    if not kwargs:
+        return args
+    code = cls.forward.__code__
+    places = code.co_varnames[not _is_separate(cls) : code.co_argcount]
+    for i, name in enumerate(places):
+        if name in kwargs and i < len(args):
+            raise TypeError(f"forward() got multiple values for argument '{name}'")
+    for name in kwargs:
+        if name not in places:
+            raise TypeError(f"forward() got an unexpected keyword argument '{name}'")
+    last = max(map(places.index, kwargs))
+    for i, name in enumerate(places[len(args) : last], len(args)):
+        if name not in kwargs:
+            raise TypeError(f"forward() missing required argument: '{name}' (position {i})")
+    return (*args, *(kwargs[name] for name in places[len(args) : last + 1]))
+
+
+def _is_separate(cls):
+    return cls.setup_context is not Function.setup_context
+
+
+def _apply(cls, ctx, inputs, kwargs={}, forward=None):
+    separate = _is_separate(cls)
     ctx.needs_input_grad = tuple(is_tensor(x) and x.requires_grad for x in inputs)
     tangents = _jvp.tangents_of(inputs) if ACTIVE.forward else ()
     recorded = bool(tangents) or _autograd._is_recording() and any(ctx.needs_input_grad)
     with along_tangents(()), no_grad():
         if separate:
-            output = (forward or cls.forward)(*args, **kwargs)
-            cls.setup_context(ctx, args, output)
+            output = (forward or cls.forward)(*inputs, **kwargs)
+            cls.setup_context(ctx, inputs, output)
         else:
-            output = cls.forward(ctx, *args, **kwargs)
+            output = cls.forward(ctx, *inputs)
     outputs = output if isinstance(output, tuple) else (output,)
     outputs = _Recording(ctx, inputs, separate, recorded).record(outputs)
     if tangents:
@@ -374,20 +441,22 @@ class _Recording:
 
     def record(self, outputs):
         ctx = self.ctx
-        for i, x in enumerate(ctx.dirty_tensors):
+        self.dirty = dirty = self._noted("dirty_tensors")
+        self.non_differentiable = self._noted("non_differentiable")
+        for i, x in enumerate(dirty):
             if not is_tensor(x):
                 raise RuntimeError(f"mark_dirty can only accept variables, but argument {i} is of type {type(x).__name__}")
-        if not all(_among(x, outputs) for x in ctx.dirty_tensors):
+        if not all(_among(x, outputs) for x in dirty):
             raise RuntimeError(
                 "Some elements marked as dirty during the forward method were not returned as output. "
                 "The inputs that are modified inplace must all be outputs of the Function."
             )
-        for i, x in enumerate(ctx.non_differentiable):
+        for i, x in enumerate(self.non_differentiable):
             if not is_tensor(x):
                 raise RuntimeError(
                     f"mark_non_differentiable only accepts variable arguments, but argument {i} is of type {type(x).__name__}"
                 )
-        for x in ctx.dirty_tensors:
+        for x in dirty:
             _autograd.increment_version(x)
         differentiable = [self._is_differentiable(y) for y in outputs]
         node = None
@@ -400,9 +469,9 @@ class _Recording:
             ]
             for_jvp = ()
             if _has_jvp(ctx._forward_cls):
-                ctx._output_roles = _jvp.roles(outputs, differentiable, self.arguments, ctx.dirty_tensors)
+                ctx._output_roles = _jvp.roles(outputs, differentiable, self.arguments, dirty)
                 for_jvp = ctx.saved_for_forward or ()
-            saves = any(x is not None for x in (*(ctx.to_save or ()), *for_jvp))
+            saves = any(x is not None for x in (*self._noted("to_save"), *for_jvp))
             node, ctx._node = _autograd._custom_node(ctx._node_name(), self.inputs, len(outputs), saves, ctx)
         several = sum(differentiable) > 1
         placed = tuple(
@@ -412,12 +481,19 @@ class _Recording:
         self._save(placed, node, differentiable)
         return placed
 
+    def _noted(self, name):
+        """What the forward has left under this name, which it may also have set itself."""
+        tensors = getattr(self.ctx, name)
+        if not (tensors is None or isinstance(tensors, tuple)):
+            raise RuntimeError(f"{name} is expected to be a tuple but is {type(tensors).__name__}")
+        return tensors or ()
+
     def _is_differentiable(self, y):
-        return self.recorded and is_tensor(y) and is_inexact(y) and not _among(y, self.ctx.non_differentiable)
+        return self.recorded and is_tensor(y) and is_inexact(y) and not _among(y, self.non_differentiable)
 
     def _placed(self, y, i, node, differentiable, several, outputs):
         """The output as the caller sees it."""
-        returned, written = _among(y, self.inputs), _among(y, self.ctx.dirty_tensors)
+        returned, written = _among(y, self.inputs), _among(y, self.dirty)
         if not differentiable:
             return self._off_tape(y, returned, written)
         if written:
@@ -435,7 +511,7 @@ class _Recording:
         return self._view_of_input(y) if returned and not written else y
 
     def _view_of_input(self, y):
-        if self.separate and _among(y, (*(self.ctx.to_save or ()), *(self.ctx.saved_for_forward or ()))):
+        if self.separate and _among(y, (*self._noted("to_save"), *(self.ctx.saved_for_forward or ()))):
             raise RuntimeError(
                 "An input that has been returned as-is as output is being saved for backward. This is not supported if you "
                 "override setup_context: return and save a view of it, x.view_as(x), or have forward take ctx."
@@ -460,7 +536,7 @@ class _Recording:
 
     def _save(self, placed, node, differentiable):
         ctx = self.ctx
-        for i, x in enumerate(ctx.to_save or ()):
+        for i, x in enumerate(self._noted("to_save")):
             if not (x is None or is_tensor(x)):
                 raise TypeError(
                     f"save_for_backward can only save variables, but argument {i} is of type {type(x).__name__}"
