@@ -645,3 +645,12 @@ def test_names_of_operators():
         aten.mm.foo
     with pytest.raises(AttributeError, match="'aten' object has no attribute 'foo'"):
         aten.foo
+
+
+def test_there_are_no_states_of_other_devices():
+    from ferrograd.utils.checkpoint import get_device_states, set_device_states
+
+    states = get_device_states(ferrograd.ones(3), [2])
+    assert states == ([], []) and set_device_states(*states) is None
+    with pytest.raises(RuntimeError, match="no devices other than the CPU"):
+        set_device_states([0], [ferrograd.get_rng_state()])

@@ -981,3 +981,8 @@ def test_a_rule_for_batches_that_answers_too_few_samples():
     Own = batch_function(lambda info, in_dims, x: (x[:2], 0))
     with pytest.raises(RuntimeError, match="returned 2 samples along dim 0 for a batch of 3"):
         ferrograd.func.vmap(Own.apply)(ferrograd.ones(3))
+
+
+def test_the_variable_of_long_ago():
+    with pytest.raises(RuntimeError, match="use torch.tensor"):
+        ferrograd.autograd.variable(ferrograd.ones(1))

@@ -7,6 +7,7 @@ import pytest
 
 import ferrograd
 from ferrograd.autograd import Function, GradcheckError, gradcheck, gradgradcheck
+from ferrograd.autograd.gradcheck import get_analytical_jacobian, get_numerical_jacobian
 from op_cases import CASES
 
 
@@ -270,3 +271,46 @@ def test_checks_draw_random_numbers_as_torch_does(dtype):
     assert following(lambda: gradcheck(square, x, check_batched_grad=True)) == batches
     assert following(lambda: gradgradcheck(square, x)) == following(lambda: drawn(1, 3))
     assert following(lambda: gradgradcheck(square, x, gen_non_contig_grad_outputs=True)) == following(lambda: drawn(1, 6))
+
+
+@pytest.mark.filterwarnings("ignore:.*private API:FutureWarning")
+def test_jacobians_of_the_two_kinds():
+    a = ferrograd.tensor([[1.0, 2.0], [3.0, 4.0]], dtype=ferrograd.float64, requires_grad=True)
+    b = ferrograd.tensor([2.0, 5.0], dtype=ferrograd.float64, requires_grad=True)
+    z = ferrograd.tensor([3 + 4j, 4 - 3j], requires_grad=True)
+    numerical = get_numerical_jacobian(lambda inputs: (inputs[0] @ inputs[1], inputs[0]), (a, b), eps=1e-4)
+    analytical, *same = get_analytical_jacobian((a, b), a @ b)
+    assert same == [True, True, True] and [j.shape for j in analytical] == [(4, 2), (2, 2)]
+    for found, wanted in zip(numerical, analytical):
+        assert found.allclose(wanted)
+    assert numerical[1].allclose(a.t())
+    (modulus,) = get_numerical_jacobian(lambda inputs: inputs[0].abs(), [z])
+    assert modulus.diagonal().allclose(z / 5, atol=1e-3)
+    (captured,) = get_numerical_jacobian(lambda inputs: inputs[0] @ b, (a,), target=(b,))
+    assert captured.allclose(a.t())
+    for call in (lambda: get_analytical_jacobian((a,), a * 1j), lambda: get_numerical_jacobian(lambda x: x[0] * 1j, (a,))):
+        with pytest.raises(ValueError, match="non-complex"):
+            call()
+    with pytest.raises(ValueError, match="grad_out to be 1.0"):
+        get_numerical_jacobian(lambda x: x, (a,), grad_out=2.0)
+    with pytest.warns(FutureWarning, match="get_analytical_jacobian"):
+        get_analytical_jacobian((a,), a.sum())
+
+
+@pytest.mark.filterwarnings("ignore:.*private API:FutureWarning")
+def test_an_analytical_jacobian_that_changes():
+    calls = []
+
+    class Own(ferrograd.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, g):
+            calls.append(g)
+            return g * len(calls)
+
+    x = ferrograd.ones(2, requires_grad=True)
+    assert get_analytical_jacobian((x,), Own.apply(x))[1:] == (False, True, True)
+    assert get_analytical_jacobian((x,), Own.apply(x), nondet_tol=3.0)[1:] == (True, True, True)

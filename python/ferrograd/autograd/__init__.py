@@ -17,6 +17,12 @@ from ferrograd.autograd.grad_mode import (
 )
 from ferrograd.autograd.variable import Variable
 
+
+def variable(*args, **kwargs):
+    """Torch's name of long ago; raises RuntimeError."""
+    raise RuntimeError("torch.autograd.variable(...) is deprecated, use torch.tensor(...) instead")
+
+
 is_grad_enabled = _autograd.is_grad_enabled
 is_inference_mode_enabled = _autograd.is_inference_mode_enabled
 

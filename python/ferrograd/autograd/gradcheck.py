@@ -135,6 +135,67 @@ def gradgradcheck(
     )
 
 
+def get_numerical_jacobian(fn, inputs, target=None, eps=1e-3, grad_out=1.0):
+    """The Jacobian of the first output of ``fn(inputs)`` by central differences, as gradients lie: a row for each input element.
+
+    One for each tensor of `target` that requires a gradient; these are `inputs`, if not given. Of a complex input it is the gradient
+    as torch defines it, conjugated. `grad_out` is of old, and must be 1.
+    """
+    _check_old_arguments("get_numerical_jacobian", grad_out)
+    inputs = _tuple(inputs)
+    values = lambda: [y.detach().clone() for y in _tuple(fn(inputs))]
+    outputs = values()
+    for y in outputs:
+        _check_real("get_numerical_jacobian", y)
+    dtype = outputs[0].dtype
+    jacobians = []
+    for x in filter(_wants_grad, inputs if target is None else _tuple(target)):
+        rows = [_difference(values, x, unit, eps)[0].flatten() for unit in _units(x)]
+        rows = stack(rows) if rows else zeros(0, outputs[0].numel(), dtype=dtype)
+        jacobians.append((rows[: x.numel()] + 1j * rows[x.numel() :]).to(x.dtype) if x.is_complex() else rows)
+    return tuple(jacobians)
+
+
+def get_analytical_jacobian(inputs, output, nondet_tol=0.0, grad_out=1.0):
+    """The same of `output` by its gradients.
+
+    Answers the Jacobians, and whether gradients computed twice differ by no more than `nondet_tol`, are of the shapes of the inputs,
+    and of their dtypes.
+    """
+    _check_old_arguments("get_analytical_jacobian", grad_out)
+    _check_real("get_analytical_jacobian", output)
+    variables = list(filter(_wants_grad, _tuple(inputs)))
+    columns = [
+        [gradients((output,), variables, (unit,), retain_graph=True) for unit in basis(output.shape, output)] for _ in range(2)
+    ]
+    first, second = (
+        tuple(_columns(x, [column[i] for column in run], output.numel()) for i, x in enumerate(variables)) for run in columns
+    )
+    found = [(g, x) for column in columns[0] for g, x in zip(column, variables) if g is not None]
+    reentrant = all(a.allclose(b, rtol=0.0, atol=nondet_tol, equal_nan=True) for a, b in zip(first, second))
+    return first, reentrant, all(g.shape == x.shape for g, x in found), all(g.dtype == x.dtype for g, x in found)
+
+
+def _columns(x, grads, count):
+    jacobian = zeros(x.numel(), count, dtype=x.dtype)
+    for j, grad in enumerate(grads):
+        if grad is not None:
+            jacobian[:, j] = grad.detach().flatten()
+    return jacobian
+
+
+def _check_old_arguments(name, grad_out):
+    text = f"`{name}` was part of PyTorch's private API and will be removed there; gradcheck is what remains"
+    warnings.warn(text, FutureWarning, stacklevel=3)
+    if grad_out != 1.0:
+        raise ValueError(f"Expected grad_out to be 1.0. {name} no longer supports values of grad_out != 1.0.")
+
+
+def _check_real(name, output):
+    if output.is_complex():
+        raise ValueError(f"Expected output to be non-complex. {name} no longer supports functions that return complex outputs.")
+
+
 def _tuple(value):
     return value if isinstance(value, tuple) else tuple(value) if isinstance(value, list) else (value,)
 
@@ -205,23 +266,7 @@ class _Check:
         return [y.detach().clone() for y in _floats(self.func(*self.inputs))]
 
     def _difference(self, x, direction):
-        """The derivatives of the outputs along a direction of one input."""
-        with no_grad():
-            before = x.clone()
-        sides = []
-        try:
-            for step in (-self.eps, self.eps):
-                x.data.copy_(before + direction * step)
-                sides.append(self._values())
-        finally:
-            x.data.copy_(before)
-        for low, high in zip(*sides):
-            if low.shape != high.shape or low.dtype != high.dtype:
-                raise AssertionError(
-                    f"Expected `func` to return outputs with the same shape and dtype when inputs are perturbed by {self.eps}, "
-                    f"but got: {low.shape}, {low.dtype} and {high.shape}, {high.dtype}."
-                )
-        return [(high - low) / (2 * self.eps) for low, high in zip(*sides)]
+        return _difference(self._values, x, direction, self.eps)
 
     def _wanted(self, values):
         """Of the values for all floating point outputs those for the differentiable ones."""
@@ -429,6 +474,26 @@ def _warn_of_undefined():
         "None may need check_undefined_grad=False",
         stacklevel=3,
     )
+
+
+def _difference(values, x, direction, eps):
+    """The derivatives of values along a direction of one tensor that they depend on."""
+    with no_grad():
+        before = x.clone()
+    sides = []
+    try:
+        for step in (-eps, eps):
+            x.data.copy_(before + direction * step)
+            sides.append(values())
+    finally:
+        x.data.copy_(before)
+    for low, high in zip(*sides):
+        if low.shape != high.shape or low.dtype != high.dtype:
+            raise AssertionError(
+                f"Expected `func` to return outputs with the same shape and dtype when inputs are perturbed by {eps}, "
+                f"but got: {low.shape}, {low.dtype} and {high.shape}, {high.dtype}."
+            )
+    return [(high - low) / (2 * eps) for low, high in zip(*sides)]
 
 
 def _unit_like(x, generator):

@@ -28,9 +28,11 @@ __all__ = [
     "checkpoint_sequential",
     "create_selective_checkpoint_contexts",
     "detach_variable",
+    "get_device_states",
     "noop_context_fn",
     "set_checkpoint_debug_enabled",
     "set_checkpoint_early_stop",
+    "set_device_states",
 ]
 
 
@@ -526,3 +528,14 @@ def create_selective_checkpoint_contexts(policy_fn_or_list, allow_cache_entry_mu
         raise TypeError("policy_fn_or_list must be either a function or a list of ops.")
     results = {}
     return _Keeping(policy, results), _Kept(results, allow_cache_entry_mutation)
+
+
+def get_device_states(*args):
+    """The devices other than the CPU that hold tensors of these arguments, and the states of their generators: none."""
+    return [], []
+
+
+def set_device_states(devices, states, *, device_type=None):
+    """Sets what ``get_device_states`` answers: nothing. Raises: RuntimeError if there is a device."""
+    if devices and states:
+        raise RuntimeError(f"set_device_states: there are no devices other than the CPU, but got {devices}")
