@@ -173,3 +173,44 @@ def test_hessian_in_forward_mode_of_a_function_of_one_of_two():
     whole = F.hessian(lambda x, y: (x**2).sum(), (X, X * 1), vectorize=True, outer_jacobian_strategy="forward-mode")
     close(whole[0][0], 2 * ferrograd.eye(len(X), dtype=X.dtype))
     assert not any(part.any() for part in (whole[0][1], *whole[1]))
+
+
+def test_options_are_looked_at_in_torchs_order():
+    options = {"strict": True, "vectorize": True}
+    with pytest.raises(TypeError, match="inputs given to jacobian"):
+        F.jacobian(lambda x: x, [X], **options)
+    with pytest.raises(ZeroDivisionError):
+        F.jacobian(lambda x: 1 / 0, X, **options)
+    with pytest.raises(RuntimeError, match="does not require gradients"):
+        F.jacobian(lambda x: Y, X, **options)
+    with pytest.raises(RuntimeError, match="not supported together"):
+        F.jacobian(lambda x: x, X, **options)
+    with pytest.raises(RuntimeError, match="not supported together"):
+        F.jacobian(lambda x: x, 3, strict=True, strategy="forward-mode")
+    with pytest.raises(TypeError, match="inputs given to jacobian"):
+        F.jacobian(lambda x: x, 3, strategy="forward-mode")
+    with pytest.raises(NotImplementedError, match="vectorize=True"):
+        F.jacobian(lambda x: x, X, strategy="forward-mode")
+
+
+def test_outputs_without_a_jacobian():
+    with pytest.raises(RuntimeError, match="real scalar outputs but got torch.complex128"):
+        F.jacobian(lambda x: x * 1j, X)
+    with pytest.raises(RuntimeError, match="can require gradients"):
+        F.jvp(lambda x: x.long(), X, X)
+
+
+def test_the_third_derivative_of_squares_is_zeros():
+    x = tensor(1.0, 2.0, grad=True)
+    H = F.hessian(lambda x: (x**2).sum(), x, create_graph=True, strict=True)
+    assert H.requires_grad and H.tolist() == [[2, 0], [0, 2]]
+    assert ferrograd.autograd.grad(H.sum(), x)[0].tolist() == [0, 0]
+    (first,) = ferrograd.autograd.grad((x**2).sum(), x, create_graph=True)
+    (second,) = ferrograd.autograd.grad(first.sum(), x)
+    assert second.tolist() == [2, 2] and not second.requires_grad
+
+
+def test_a_sum_to_no_dims_at_all_is_a_sum():
+    x, y = X.clone().requires_grad_(), tensor(2.0, grad=True).squeeze()
+    (g,) = ferrograd.autograd.grad((x * y).sum(), y, create_graph=True)
+    assert g.grad_fn.name() == "SumBackward0"

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::kernels::integer::Integer;
 use crate::kernels::{complex, math};
 use crate::runtime_error;
+use crate::tape::mode::is_recording;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -88,7 +89,11 @@ pub(crate) fn powers(x: &Tensor, n: f64) -> Result<Tensor> {
 /// 2 g x, the derivative of the square, in one pass.
 fn square_backward(g: &Tensor, x: &Tensor) -> Result<Tensor> {
     let z = float_zip_map!("square_backward", g, x, |g: T, x: T| g * (x + x), complex | g, x | g * (x + x).conj())?;
-    vjp!("mul", z, { g: |h| square_backward(h, &x.conj()?), x: |h| (h.conj()? * &g)? * 2.0 })
+    vjp!("mul", z, { g: |h| square_backward(h, &x.conj()?), x: |h| {
+        let twice = ((h.conj()? * &g)? * 2.0)?;
+        // As in torch, the third derivative is zeros, rather than missing.
+        if is_recording() { twice * x.power_of_number(Scalar::Float(0.0))? } else { Ok(twice) }
+    } })
 }
 
 fn integer_power(a: &Tensor, b: &Tensor) -> Result<Tensor> {

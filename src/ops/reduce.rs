@@ -177,6 +177,9 @@ impl Tensor {
         if dims.is_empty() {
             return Ok(self.clone());
         }
+        if shape.is_empty() {
+            return self.sum(None, false, None);
+        }
         let r = Reduction { dims, keepdim: true, full: self.shape().into() };
         self.sum_of(&r, "sum.1")?.view_as_shape(shape)
     }
@@ -320,7 +323,7 @@ impl Tensor {
         {
             return runtime_error!("sum_to_size: size {:?} is not expandable to size {:?}", &*size, self.shape());
         }
-        // No dims at all are a sum of everything, also of a single number.
+        // Here no dims at all are a sum also of a single number.
         if shape.is_empty() { self.sum(None, false, None) } else { self.sum_to_shape(&shape) }
     }
 
