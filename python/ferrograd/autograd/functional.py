@@ -1,7 +1,7 @@
 """Jacobians and Hessians of functions of tensors, and their products with vectors."""
 
 from ferrograd._C import Tensor, _autograd, zeros_like
-from ferrograd.autograd._products import Carriers, Tangents, by_columns, by_rows, gradients
+from ferrograd.autograd._products import Carriers, Tangents, by_columns, by_rows, gradients, is_inexact
 from ferrograd.autograd.forward_ad import dual_level_of
 from ferrograd.autograd.grad_mode import enable_grad, set_grad_enabled
 
@@ -148,6 +148,8 @@ def jvp(func, inputs, v=None, create_graph=False, strict=False):
     """
     with enable_grad():
         call = _Call("jvp", func, inputs, create_graph, strict, v, "inputs")
+        if not all(map(is_inexact, call.outputs)):
+            raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
         tangents = Tangents(call.outputs, call.inputs)
         if strict:
             for i, grad in enumerate(tangents.products):
@@ -220,12 +222,19 @@ def jacobian(func, inputs, create_graph=False, strict=False, vectorize=False, st
             'Expected strategy to be either "forward-mode", which pays if there are more outputs than inputs, or "reverse-mode"'
             f", got {strategy!r}."
         )
-    forward = strategy == "forward-mode"
-    _check_jacobian_options(create_graph, strict, vectorize, forward)
-    if forward:
+    if strategy == "forward-mode":
+        _check_forward_options(inputs, create_graph, strict, vectorize)
         return _forward_jacobian(func, inputs)
     with enable_grad():
         call = _Call("jacobian", func, inputs, create_graph, strict)
+        if strict and vectorize:
+            raise RuntimeError(
+                "torch.autograd.functional.jacobian: `strict=True` and `vectorized=True` are not supported together. "
+                "Please either set `strict=False` or `vectorize=False`."
+            )
+        for y in call.outputs:
+            if y.is_complex() and not vectorize:
+                raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {y.dtype}")
         rows = tuple(_rows(call, i, y) for i, y in enumerate(call.outputs))
     rows = tuple(call.result(row, call.one_input) for row in rows)
     return rows[0] if call.one_output else rows
@@ -243,26 +252,22 @@ def _forward_jacobian(func, inputs, keep_graph=False):
     return rows[0] if call.one_output else tuple(rows) if call.one_input else rows
 
 
-def _check_jacobian_options(create_graph, strict, vectorize, forward):
+def _check_forward_options(inputs, create_graph, strict, vectorize):
     name = "torch.autograd.functional.jacobian"
-    if forward and create_graph:
+    if create_graph:
         raise NotImplementedError(
             f'{name}: `create_graph=True` and `strategy="forward-mode"` are not supported together (yet). '
             'Please either set `create_graph=False` or `strategy="reverse-mode"`.'
         )
-    if forward and strict:
+    if strict:
         raise RuntimeError(
             f'{name}: `strict=True` and `strategy="forward-mode"` are not supported together (yet). '
             'Please either set `strict=False` or `strategy="reverse-mode"`.'
         )
-    if forward and not vectorize:
+    _tuple(inputs, "inputs", "jacobian")
+    if not vectorize:
         raise NotImplementedError(
             "Computing Jacobian using forward-AD or forward-over-reverse Hessian is only implemented for `vectorize=True`."
-        )
-    if strict and vectorize:
-        raise RuntimeError(
-            f"{name}: `strict=True` and `vectorized=True` are not supported together. "
-            "Please either set `strict=False` or `vectorize=False`."
         )
 
 
@@ -307,7 +312,7 @@ def hessian(func, inputs, create_graph=False, strict=False, vectorize=False, out
         return first
 
     if outer_jacobian_strategy == "forward-mode":
-        _check_jacobian_options(create_graph, strict, vectorize, True)
+        _check_forward_options(inputs, create_graph, strict, vectorize)
         whole = _forward_jacobian(gradient, inputs, keep_graph=True)
     else:
         whole = jacobian(gradient, inputs, create_graph, strict, vectorize)
