@@ -314,6 +314,15 @@ def test_the_median_of_nothing_but_nan():
     assert places == [0, 0, 0, 2, 2, 3, 8, 67, 666]
 
 
+def test_products_with_numbers_keep_no_tensor():
+    x = ferrograd.ones(4, requires_grad=True)
+    for y in (ferrograd.trapezoid(x, dx=3.0), ferrograd.cumulative_trapezoid(x, dx=3.0)):
+        # So they are differentiated as often as one likes.
+        y.sum().backward()
+        y.sum().backward()
+    assert ferrograd.trapezoid(x, dx=3.0).grad_fn.name() == "MulBackward1"
+
+
 def test_the_trapezoidal_rule_at_even_distances_halves_the_ends():
     inf = float("inf")
     assert np.isnan(ferrograd.trapezoid(ferrograd.tensor([inf, 1.0, 2.0])).item())

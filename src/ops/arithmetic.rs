@@ -83,6 +83,22 @@ impl Tensor {
         vjp!("mul", y, { a: |g| g * b.conj(), b: |g| g * a.conj() })
     }
 
+    /// `self * factor` as torch's formulas have it: to its node the factor is no tensor.
+    pub(crate) fn times(&self, factor: Scalar) -> Result<Tensor> {
+        let number = Operand::Number(factor).beside(self)?;
+        let (a, b) = promoted(self, &number)?;
+        let y = zip_map!("mul", a, b, |u, v| u.mul(v), or number)?;
+        vjp!("mul.1", y, { a: |g| g * factor.conj() })
+    }
+
+    /// The same for `self / divisor`.
+    pub(crate) fn over(&self, divisor: Scalar) -> Result<Tensor> {
+        let number = Operand::Number(divisor).beside(self)?;
+        let (a, b) = promoted_float(self, &number)?;
+        let y = float_zip_map!("div", a, b, |u, v| u / v, or number, complex complex::quotient)?;
+        vjp!("div.1", y, { a: |g| g / divisor.conj() })
+    }
+
     /// `self / other`, for Rust callers.
     pub fn div(&self, other: &Tensor) -> Result<Tensor> {
         let (a, b) = promoted_float(self, other)?;

@@ -127,8 +127,7 @@ impl Tensor {
         let (x, d, index, source) = self.with_source("index_add", dim, index, source)?;
         x.check_source("index_add", d, &index, &source, Error::Runtime)?;
         super::arithmetic::check_alpha("index_add", alpha, x.dtype())?;
-        let source =
-            if alpha == Scalar::Int(1) { source } else { source.mul(&Tensor::from_number(alpha)?)?.standing_in_for(&source) };
+        let source = if alpha == Scalar::Int(1) { source } else { (&source * alpha)?.standing_in_for(&source) };
         let places = x.places_along("index_add", d, &index, Error::Runtime)?;
         x.with_places("index_add", &places, &source, true)?.unseen(|y| y.view_as_shape(self.shape()))
     }

@@ -104,7 +104,7 @@ fn add_multiply(
 
 /// g times a factor, without a multiplication by one.
 fn scaled(g: &Tensor, factor: Scalar) -> Result<Tensor> {
-    if factor.to_c128() == Scalar::Int(1).to_c128() { Ok(g.clone()) } else { g.mul(&Tensor::from_number(factor)?) }
+    if factor.to_c128() == Scalar::Int(1).to_c128() { Ok(g.clone()) } else { g * factor }
 }
 
 /// beta x + alpha times a product of integers, as torch has it under `vmap`: factors with fractions make floats of them. None elsewhere.

@@ -37,6 +37,12 @@ impl IntoOperand for Result<Tensor> {
     }
 }
 
+impl IntoOperand for Operand {
+    fn operand(self) -> Result<Operand> {
+        Ok(self)
+    }
+}
+
 impl IntoOperand for f64 {
     fn operand(self) -> Result<Operand> {
         Ok(Operand::from(self))
@@ -88,8 +94,8 @@ macro_rules! operator {
 
 operator!(Add, add, |a, b| a.add(&b.beside(a)?));
 operator!(Sub, sub, |a, b| a.sub(&b.beside(a)?));
-operator!(Mul, mul, |a, b| a.mul(&b.beside(a)?));
-operator!(Div, div, |a, b| a.div(&b.beside(a)?));
+operator!(Mul, mul, |a, b| if let Operand::Number(b) = b { a.times(b) } else { a.mul(&b.beside(a)?) });
+operator!(Div, div, |a, b| if let Operand::Number(b) = b { a.over(b) } else { a.div(&b.beside(a)?) });
 
 impl Neg for &SavedInput {
     type Output = Result<Tensor>;

@@ -24,7 +24,7 @@ fn areas(op: &'static str, y: &Tensor, x: Option<&Tensor>, dx: &Operand, dim: is
     let (left, right) = both(y, place)?;
     let sum = (left + right)?;
     let Some(x) = x else {
-        return (sum * dx.clone().tensor()?)? / 2.0;
+        return (sum * dx.clone())? / 2.0;
     };
     if x.rank() == 0 {
         return Err(Error::Index(format!("{op}: x must have at least one dimension")));
@@ -63,7 +63,7 @@ pub fn trapezoid(y: &Tensor, x: Option<PyRef<'_, Tensor>>, dx: Operand, dim: isi
     }
     // At even distances all samples count, the outer ones half, which is how torch rounds (and wraps integers).
     let ends = (y.select_at(place, 0)? + y.select_at(place, n - 1)?)?;
-    (y.sum(dims(), false, None)? - (ends * 0.5)?)? * dx.tensor()?
+    (y.sum(dims(), false, None)? - (ends * 0.5)?)? * dx
 }
 
 /// The older name of `trapezoid`.
