@@ -901,6 +901,137 @@ def test_a_tangent_carries_none():
         assert ferrograd.autograd.grad(tangent.sum(), w)[0].equal(2 * V)
 
 
+def written_to(x, op, *args):
+    """A copy of `x` that an op in place has written to."""
+    x = x.clone()
+    getattr(x, op)(*args)
+    return x
+
+
+def row_written_to(x, op, *args):
+    """A copy of `x`, a row of which an op in place has written to."""
+    x = x.clone()
+    getattr(x[0], op)(*args)
+    return x
+
+
+# Ops of two matrices, and whose values their tangents along the first are computed from.
+READ = [
+    (lambda x, w: x @ w, "xw"),
+    (lambda x, w: x * w, "xw"),
+    (lambda x, w: x / w, "xw"),
+    (lambda x, w: x * 2 + w, "x"),
+    (lambda x, w: x.exp() + w, "x"),
+    (lambda x, w: w.addmm(x, w.detach()), "x"),
+    (lambda x, w: ferrograd.nn.functional.linear(x, w, w[0].detach()), "xw"),
+    (lambda x, w: ferrograd.nn.functional.linear(x, w.detach(), w[0]), "x"),
+    (lambda x, w: (x.sum() * w).t(), "xw"),
+    (lambda x, w: (x @ w.detach()).sum(0).reshape(1, 2)[:, 1:] + w, "x"),
+    (lambda x, w: written_to(x, "mul_", w), "xw"),
+    (lambda x, w: row_written_to(x, "mul_", w[1]), "xw"),
+    (lambda x, w: row_written_to(x, "exp_") + w, "x"),
+    (lambda x, w: x + w, ""),
+    (lambda x, w: x - 3 * w, ""),
+    (lambda x, w: x.sum() + w.mean(), ""),
+    (lambda x, w: x.t().reshape(-1)[1:].cumsum(0) + w.sum(), ""),
+    (lambda x, w: ferrograd.cat([x, w * 2]), ""),
+    (lambda x, w: ferrograd.where(x > w, x, w), ""),
+    (lambda x, w: ferrograd.maximum(x, w), ""),
+    (lambda x, w: x.amax(0) + w.sort()[0], ""),
+    (lambda x, w: written_to(x, "add_", w), ""),
+    (lambda x, w: row_written_to(x, "copy_", w[1]), ""),
+    (lambda x, w: row_written_to(x, "add_", w[1]), ""),
+    (lambda x, w: x.var_mean()[1] + w, ""),
+]
+
+
+@pytest.mark.parametrize(("op", "read"), READ)
+@pytest.mark.parametrize("wanted", "xw")
+def test_a_tangent_requires_a_gradient_if_a_value_does_that_it_is_computed_from(op, read, wanted):
+    x, w = (tensor([0.5, 1.5], [2.5, 3.5], grad=name == wanted) for name in "xw")
+    v = tensor([1.0, -1.0], [2.0, 3.0])
+    leaf = x if wanted == "x" else w
+
+    def tangent_for(value):
+        with forward_ad.dual_level():
+            a, b = (value, w.detach()) if wanted == "x" else (x.detach(), value)
+            return forward_ad.unpack_dual(op(forward_ad.make_dual(a, v), b)).tangent
+
+    tangent = tangent_for(leaf)
+    assert tangent.requires_grad == (wanted in read)
+    if tangent.requires_grad:
+        tangent.sum().backward()
+        # Zeros where the value is only read in a product with a tangent of zeros.
+        values, step = leaf.detach(), 1e-5
+        for place in range(4):
+            unit = ferrograd.zeros(4, dtype=values.dtype)
+            unit[place] = step
+            unit = unit.view(2, 2)
+            slope = (tangent_for(values + unit).sum() - tangent_for(values - unit).sum()) / (2 * step)
+            assert abs(leaf.grad.flatten()[place] - slope) < 1e-6
+
+
+def test_a_tangent_of_which_nothing_is_recorded_requires_no_gradient():
+    w, u = tensor(1.0, 2.0, grad=True), tensor([3.0, 4.0], [5.0, 6.0])
+    with forward_ad.dual_level():
+        x = forward_ad.make_dual(w, V)
+        with ferrograd.no_grad():
+            y = x @ u
+        assert not forward_ad.unpack_dual(y).tangent.requires_grad
+        assert not forward_ad.unpack_dual(y.sum()).tangent.requires_grad
+        assert not forward_ad.unpack_dual(x.detach() @ u + x.sum()).tangent.requires_grad
+        # Of the operands that a product after it reads, one is w.
+        tangent = forward_ad.unpack_dual(x * ferrograd.ones_like(y)).tangent
+        assert tangent.requires_grad and tangent.equal(V)
+
+
+def test_zeros_flow_from_a_tangent_to_all_that_was_read():
+    w, u = tensor(1.0, 2.0, grad=True), tensor([3.0, 4.0], [5.0, 6.0])
+    seen = []
+    w.register_hook(lambda g: seen.append(g.tolist()))
+    with forward_ad.dual_level():
+        between = w * 3
+        x = forward_ad.make_dual(between, V)
+        tangent = forward_ad.unpack_dual((x @ u) @ u).tangent
+        assert tangent.equal(V @ u @ u) and tangent.grad_fn is not None
+        assert [g.tolist() for g in ferrograd.autograd.grad(tangent.sum(), (between, w), retain_graph=True)] == [[0, 0], [0, 0]]
+        # The gradients are on the tape as others are, and are zeros at any order.
+        (g,) = ferrograd.autograd.grad((tangent**2).sum(), w, create_graph=True)
+        assert g.requires_grad and ferrograd.autograd.grad(g.sum(), w, retain_graph=True)[0].tolist() == [0, 0]
+        tangent.sum().backward()
+    assert w.grad.tolist() == [0, 0] and seen == [[0, 0]] * 4
+
+    # A leaf that became one as a dual tensor, and a tangent that requires a gradient itself.
+    with forward_ad.dual_level():
+        x = forward_ad.make_dual(X, V).requires_grad_()
+        forward_ad.unpack_dual(x @ u).tangent.sum().backward()
+        assert x.grad.tolist() == [0, 0]
+        w, v = X.clone().requires_grad_(), V.clone().requires_grad_()
+        forward_ad.unpack_dual(forward_ad.make_dual(w, v) @ u).tangent.sum().backward()
+        assert w.grad.tolist() == [0, 0] and v.grad.tolist() == [7, 11]
+
+
+def test_the_tangent_of_a_gradient_requires_one_if_a_value_does_that_it_reads():
+    u = tensor(3.0, 4.0)
+    with forward_ad.dual_level():
+        # g = 2 x u^2, whose tangent 2 v u^2 is a product of which x was the other factor.
+        w = X.clone().requires_grad_()
+        (g,) = ferrograd.autograd.grad(((forward_ad.make_dual(w, V) * u) ** 2).sum(), w, create_graph=True)
+        tangent = forward_ad.unpack_dual(g).tangent
+        assert tangent.equal(2 * V * u**2) and tangent.requires_grad
+        assert ferrograd.autograd.grad(tangent.sum(), w)[0].tolist() == [0, 0]
+
+
+def test_operands_are_found_without_recursion():
+    w = tensor(1.0, 1.0, grad=True)
+    with forward_ad.dual_level():
+        x = forward_ad.make_dual(w, V) * 1
+        for _ in range(5000):
+            x = x + 0
+        tangent = forward_ad.unpack_dual(x).tangent
+        assert ferrograd.autograd.grad(tangent.sum(), w)[0].tolist() == [0, 0]
+
+
 def test_places_named_twice_have_the_tangent_written_last():
     index = ferrograd.tensor([0, 0, 1])
     x, values = ferrograd.arange(4.0), ferrograd.tensor([10.0, 11.0, 12.0])

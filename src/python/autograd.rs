@@ -30,7 +30,7 @@ pub use node::PyNode;
 pub use run::{backward, grad};
 pub use saved::{_pop_saved_hooks, _push_saved_hooks, _saved_by_function, _saved_hooks, SavedTensor};
 pub use tangents::{
-    _carry_tangent, _end_forward, _has_recorded_tangent, _is_followed, _is_reached, _place, _set_forward, _show_primal,
+    _carry_tangent, _end_forward, _has_recorded_tangent, _is_followed, _is_reached, _linked, _place, _set_forward, _show_primal,
     _without_tangent,
 };
 pub use transforms::{

@@ -151,8 +151,8 @@ mod _C {
         use crate::python::autograd::{_as_leaf, _saved_by_function, _saved_hooks, SavedTensor};
         #[pymodule_export]
         use crate::python::autograd::{
-            _carry_tangent, _end_forward, _has_recorded_tangent, _is_followed, _is_reached, _place, _set_forward, _show_primal,
-            _without_tangent,
+            _carry_tangent, _end_forward, _has_recorded_tangent, _is_followed, _is_reached, _linked, _place, _set_forward,
+            _show_primal, _without_tangent,
         };
         #[pymodule_export]
         use crate::python::autograd::{_pop_keeper, _push_keeper};

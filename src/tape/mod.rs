@@ -13,6 +13,7 @@ pub mod hooks;
 pub mod kept;
 pub mod leaves;
 pub mod level;
+pub mod links;
 pub mod meta;
 pub mod mode;
 pub mod node;

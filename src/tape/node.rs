@@ -67,12 +67,17 @@ impl Edge {
         self.leads_to() & DUAL != 0
     }
 
+    /// Where the tangent comes from.
+    pub fn of_tangent(&self) -> &Edge {
+        match self {
+            Edge::Node(node, _) if self.leads_to() & APART != 0 => node.inputs[1].edge.of_tangent(),
+            _ => self,
+        }
+    }
+
     /// Whether what led to the tangent was made where gradients were recorded.
     pub fn has_recorded_tangent(&self) -> bool {
-        match self {
-            Edge::Node(node, _) if self.leads_to() & APART != 0 => node.inputs[1].edge.has_recorded_tangent(),
-            _ => self.leads_to() & DUAL_ONLY == 0,
-        }
+        self.of_tangent().leads_to() & DUAL_ONLY == 0
     }
 }
 
@@ -200,6 +205,19 @@ impl Node {
     #[inline]
     pub fn is_dual(&self) -> bool {
         self.leads_to.load(Ordering::Relaxed) & DUAL != 0
+    }
+
+    /// Whether it was made without gradients, only for tangents.
+    pub fn is_dual_only(&self) -> bool {
+        self.leads_to.load(Ordering::Relaxed) & DUAL_ONLY != 0
+    }
+
+    /// Of a base whose view has been written to: the op that has done so.
+    pub fn written_by(&self) -> Option<&'static str> {
+        match &*self.rules.lock() {
+            Rules::Joint(rule) => rule.written_by(),
+            _ => None,
+        }
     }
 
     /// Makes it one whose outputs require a gradient to the user.

@@ -74,6 +74,11 @@ pub trait JointDerivative: Send + Sync {
 
     /// The same over clones of the tensors that it holds.
     fn again(&self) -> JointRule;
+
+    /// See the same of [`Node`].
+    fn written_by(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 impl<F> JointDerivative for F

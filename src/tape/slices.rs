@@ -183,4 +183,8 @@ impl JointDerivative for Within {
     fn again(&self) -> JointRule {
         Arc::new(self.clone())
     }
+
+    fn written_by(&self) -> Option<&'static str> {
+        Some(self.op.op)
+    }
 }

@@ -100,9 +100,12 @@ class Carriers:
             if self.tangents is None:
                 found[i] = zeros_like(tensors[i], requires_grad=True)
                 continue
+            is_recorded = self._is_recorded(tensors[i])
             with recording():
-                (tangent,) = products.along(self.tangents, create_graph=self._is_recorded(tensors[i]))
+                (tangent,) = products.along(self.tangents, create_graph=is_recorded)
                 tangent = zeros_like(tensors[i]) if tangent is None else self._of_its_own(tensors[i], tangent)
+                if self.alone and is_recorded and tensors[i].requires_grad:
+                    tangent = _autograd._linked(tangent, tensors[i])
             if self.alone and tangent.requires_grad and not any(t is tangent for t in self.tangents):
                 tangent = _autograd._without_tangent(tangent, False)
             found[i] = self.found[place] = tangent

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 
 use crate::tape::Edge;
 use crate::tape::former;
+use crate::tape::links;
 use crate::tape::mode::{self, Forward, Mode};
 use crate::tape::node::{PRIMAL, apart};
 use crate::tensor::Tensor;
@@ -59,6 +60,12 @@ pub fn _without_tangent(tensor: &Tensor, primal: bool) -> Tensor {
 #[pyfunction]
 pub fn _has_recorded_tangent(tensor: &Tensor) -> bool {
     tensor.edge().has_recorded_tangent()
+}
+
+/// The tangent of a tensor, which leads to what torch's formulas of it read.
+#[pyfunction]
+pub fn _linked(tangent: &Tensor, tensor: &Tensor) -> Tensor {
+    links::linked(tangent, tensor)
 }
 
 /// Whether anything leads to the place of a tensor, of which there is no other handle.
