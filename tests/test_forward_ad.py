@@ -985,6 +985,22 @@ def test_a_tangent_of_which_nothing_is_recorded_requires_no_gradient():
         assert tangent.requires_grad and tangent.equal(V)
 
 
+def test_what_was_computed_under_no_grad_has_a_tangent_without_history():
+    w, v = tensor(3.0, 4.0, grad=True), V
+    with forward_ad.dual_level():
+        x = forward_ad.make_dual(X, v)
+        with ferrograd.no_grad():
+            y = x * w
+            z = x.clone()
+            z.mul_(w)
+        # The tangent is (v w) w, whose first factor is a constant.
+        for product in (y * w, z * w):
+            tangent = forward_ad.unpack_dual(product).tangent
+            assert tangent.equal(v * w.detach() ** 2)
+            assert ferrograd.autograd.grad(tangent.sum(), w)[0].equal(v * w.detach())
+        assert not forward_ad.unpack_dual(y + z.sum()).tangent.requires_grad
+
+
 def test_zeros_flow_from_a_tangent_to_all_that_was_read():
     w, u = tensor(1.0, 2.0, grad=True), tensor([3.0, 4.0], [5.0, 6.0])
     seen = []

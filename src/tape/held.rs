@@ -100,17 +100,25 @@ pub fn over_copies(rules: &Rules, copies: Vec<(Tensor, Tensor)>) -> Rules {
     rules.again()
 }
 
+/// The same rules over tensors without history.
+pub fn off_tape(rules: &Rules) -> Rules {
+    exchange(rules, found_in(rules).into_iter().map(|x| (x.clone(), x.detached(false))).collect())
+}
+
+/// The tensors that rules hold, each once.
+fn found_in(rules: &Rules) -> Vec<Tensor> {
+    let _looking = Looking::at(Look { found: Vec::new(), exchanged: Vec::new(), copies: Vec::new() });
+    let _same = rules.again();
+    LOOK.take().map(|look| look.found).unwrap_or_default()
+}
+
 /// The tensors that the rules of a node hold, each once, under torch's names and in their order.
 pub fn held_by(node: &Node) -> Vec<(&'static str, Tensor)> {
     if !node.saves {
         return Vec::new();
     }
     let rules = node.rules.lock().clone();
-    let found = {
-        let _looking = Looking::at(Look { found: Vec::new(), exchanged: Vec::new(), copies: Vec::new() });
-        let _same = rules.again();
-        LOOK.take().map(|look| look.found).unwrap_or_default()
-    };
+    let found = found_in(&rules);
     let mut others = 0..;
     let mut named: Vec<_> = found
         .into_iter()

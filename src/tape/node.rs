@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use super::anomaly::{self, Origin};
 use super::chain::{self, Level, Part};
 use super::former;
+use super::held;
 use super::hooks::NodeHooks;
 use super::meta::{Hook, Meta};
 use super::mode;
@@ -455,6 +456,8 @@ pub fn node(op: &'static str, outputs: usize, inputs: Inputs, saves: bool, rules
 /// Makes a node, `dual_only` if only for tangents, and packs what its rules hold.
 #[inline(always)]
 pub(super) fn packed(op: &'static str, outputs: usize, inputs: Inputs, saves: bool, rules: Rules, dual_only: bool) -> Arc<Node> {
+    // In torch what is computed under `no_grad` has a tangent without history.
+    let rules = if dual_only && saves && mode::mode().level.number == 0 { held::off_tape(&rules) } else { rules };
     let node = unpacked(op, outputs, inputs, saves, rules, dual_only);
     if saved::is_active() {
         saved::pack_for(&node);
