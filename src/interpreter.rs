@@ -4,6 +4,7 @@
 use std::ffi::CStr;
 use std::rc::Rc;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use pyo3::exceptions::PyRuntimeError;
@@ -53,6 +54,32 @@ pub fn check_signals() -> Result<()> {
 /// Gives the user a warning.
 pub fn warn(text: &CStr) -> Result<()> {
     WARN.get().map_or(Ok(()), |warn| warn(text))
+}
+
+/// A warning that comes once in a process, as many of torch's do.
+pub struct Once {
+    text: &'static CStr,
+    given: AtomicBool,
+}
+
+/// Whether such warnings come each time.
+pub static WARN_ALWAYS: AtomicBool = AtomicBool::new(false);
+
+impl Once {
+    /// A warning with this text, to be kept in a static.
+    pub const fn new(text: &'static CStr) -> Once {
+        Once { text, given: AtomicBool::new(false) }
+    }
+
+    /// Gives it to the user, if it is the first time.
+    pub fn warn(&self) -> Result<()> {
+        if is_repeated(&self.given) { Ok(()) } else { warn(self.text) }
+    }
+}
+
+/// Whether a warning that comes once has been given, and need not come again. From now on it has been.
+pub fn is_repeated(given: &AtomicBool) -> bool {
+    given.swap(true, Ordering::Relaxed) && !WARN_ALWAYS.load(Ordering::Relaxed)
 }
 
 /// Runs something without the interpreter lock.

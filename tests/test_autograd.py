@@ -233,7 +233,7 @@ def test_names_of_old():
         y = x.resize(2, 2)
     assert y.tolist() == [[1.0, 2.0], [3.0, 4.0]] and y.data_ptr() == x.data_ptr() and x.shape == (4,)
     x.requires_grad_()
-    with pytest.warns(UserWarning, match="resize is deprecated"):
+    with pytest.warns(UserWarning, match="resize_as is deprecated"):
         x.resize_as(y).sum().backward()
     assert x.grad.tolist() == [1.0] * 4
     with pytest.warns(UserWarning, match="resize is deprecated"), pytest.raises(RuntimeError):

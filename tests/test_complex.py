@@ -196,7 +196,7 @@ def test_creation():
     assert fg.view_as_real(fg.rand(3, **single)).reshape(6).tolist() == (fg.manual_seed(0), fg.rand(6))[1].tolist()
 
 
-def test_casts():
+def test_casts(warn_always):
     x = fg.tensor([1 + 2j, 3j, 0j])
     with pytest.warns(UserWarning, match="discards the imaginary part"):
         assert x.to(fg.float64).tolist() == [1.0, 0.0, 0.0]
@@ -405,7 +405,7 @@ def test_complex_numbers_as_bools():
         fg.tensor([1j], dtype=fg.int64)
 
 
-def test_a_mask_takes_numbers_that_fit():
+def test_a_mask_takes_numbers_that_fit(warn_always):
     """Also from a tensor without dims; of one that is written without a mask the imaginary part is left out."""
     x = fg.zeros(2, 2)
     with pytest.raises(RuntimeError, match="cannot be converted"):

@@ -229,7 +229,7 @@ def test_back_and_forth():
         np.testing.assert_allclose(y.istft(8, 2, window=window, return_complex=True).numpy(), z.numpy(), atol=1e-14)
 
 
-def test_what_short_transforms_warn_of():
+def test_what_short_transforms_warn_of(warn_always):
     with pytest.warns(UserWarning, match="window was not provided"):
         y = SIGNAL.stft(8, return_complex=True)
     assert y.equal(SIGNAL.stft(8, window=ones(8), return_complex=True))

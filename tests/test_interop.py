@@ -73,7 +73,7 @@ def test_arrays_that_cannot_be_shared(array, error):
         torch.from_numpy(array)
 
 
-def test_read_only_arrays_are_warned_about():
+def test_read_only_arrays_are_warned_about(warn_always):
     a = np.zeros(2)
     a.flags.writeable = False
     with pytest.warns(UserWarning, match="not writable"):

@@ -1,6 +1,8 @@
 """What functions written in Python ask of their arguments."""
 
-from ferrograd._C import Tensor, _function_form
+import warnings
+
+from ferrograd._C import Tensor, _function_form, is_warn_always_enabled
 
 
 def typename(x):
@@ -9,6 +11,16 @@ def typename(x):
         return x.type()
     cls = type(x)
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+
+
+_warned = set()
+
+
+def warn_once(text):
+    """Warns the caller's caller, but once only in a program."""
+    if text not in _warned or is_warn_always_enabled():
+        _warned.add(text)
+        warnings.warn(text, stacklevel=4)
 
 
 def check_tensor(op, name, value):

@@ -4,7 +4,7 @@ import operator
 from functools import lru_cache
 from math import prod
 
-from ferrograd._checks import check_tensor, check_tensors, with_out
+from ferrograd._checks import check_tensor, check_tensors, warn_once, with_out
 from ferrograd import _C
 from ferrograd._C import Tensor
 
@@ -297,6 +297,7 @@ def chain_matmul(*matrices):
 
     Raises: RuntimeError for what is no matrix, and shapes that do not fit together.
     """
+    warn_once("torch.chain_matmul is deprecated. Use torch.linalg.multi_dot, which takes a list of two or more tensors.")
     check_tensors("chain_matmul", matrices)
     if not matrices:
         raise RuntimeError("chain_matmul(): Expected one or more matrices")

@@ -1,12 +1,13 @@
 //! What ops take besides tensors. How Python objects become these is in `python/arguments.rs`.
 
 use std::ffi::CString;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use smallvec::SmallVec;
 
 use crate::dtype::{DType, Kind, Scalar};
 use crate::error::{Error, Result};
+use crate::interpreter::is_repeated;
 use crate::layout::{Shape, Strides, contiguous_strides};
 use crate::runtime_error;
 use crate::tensor::{SavedInput, Tensor};
@@ -395,8 +396,8 @@ pub enum Order {
 
 /// Warns, once in a program, of factors that stand before the tensors, as in torch's first years.
 pub fn warn_of_factors_first(op: &str) -> Result<()> {
-    static WARNED: AtomicBool = AtomicBool::new(false);
-    if WARNED.swap(true, Ordering::Relaxed) {
+    static GIVEN: AtomicBool = AtomicBool::new(false);
+    if is_repeated(&GIVEN) {
         return Ok(());
     }
     let text = format!("This overload of {op} is deprecated: factors are given as keywords, after the tensors.");

@@ -11,6 +11,7 @@ use super::batch_order;
 use super::expanded::write_in_turn;
 use crate::dtype::{C128, DType, Scalar};
 use crate::error::Result;
+use crate::interpreter::Once;
 use crate::kernels::complex;
 use crate::layout::{Layout, broadcast_shapes};
 use crate::runtime_error;
@@ -110,7 +111,8 @@ impl Tensor {
     /// Warns of a conversion to `dtype` that loses imaginary parts.
     pub(crate) fn warn_of_lost_parts(&self, dtype: DType) -> Result<()> {
         if self.dtype().is_complex() && !dtype.is_complex() && dtype != DType::Bool {
-            crate::interpreter::warn(c"Casting complex values to real discards the imaginary part")?;
+            static LOST: Once = Once::new(c"Casting complex values to real discards the imaginary part");
+            LOST.warn()?;
         }
         Ok(())
     }

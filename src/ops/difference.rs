@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use super::arguments::MemoryFormat;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::interpreter::Once;
 use crate::layout::broadcast_shapes;
 use crate::runtime_error;
 use crate::tape::without_recording;
@@ -59,6 +60,12 @@ impl Tensor {
     /// Raises: RuntimeError for other sizes, shapes that do not fit and different dtypes.
     #[pyo3(signature = (other, dim=None))]
     pub fn cross(&self, other: &Tensor, dim: Option<isize>) -> Result<Tensor> {
+        static WITHOUT_DIM: Once = Once::new(
+            c"Using torch.cross without specifying the dim arg is deprecated. torch.linalg.cross takes the last dim if there is none.",
+        );
+        if dim.is_none() {
+            WITHOUT_DIM.warn()?;
+        }
         let Some(dim) = dim.or_else(|| self.shape().iter().position(|&n| n == 3).map(|d| d as isize)) else {
             return runtime_error!("cross: no dimension of size 3 in input, got shape {:?}", self.shape());
         };

@@ -9,6 +9,7 @@ use super::places::{Places, checked_places};
 use super::scatter::{Along, Reduce};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
+use crate::interpreter::Once;
 use crate::layout::{Shape, normalize_dim};
 use crate::runtime_error;
 use crate::tape::sample::made_of;
@@ -199,6 +200,8 @@ impl Tensor {
     /// `index` names; without `include_self` what was there does not count.
     #[pyo3(signature = (dim, index, source, reduce, *, include_self=true))]
     pub fn index_reduce(&self, dim: isize, index: &Tensor, source: &Tensor, reduce: &str, include_self: bool) -> Result<Tensor> {
+        static BETA: Once = Once::new(c"index_reduce() is in beta and the API may change at any time.");
+        BETA.warn()?;
         if reduce == "sum" {
             return runtime_error!("index_reduce: Expected reduce to be one of prod, mean, amax or amin but got sum.");
         }

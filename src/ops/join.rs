@@ -6,6 +6,7 @@ use super::arguments::{Given, MemoryFormat, OneOrSeveral, Several, Shapes, Tenso
 use super::kernel::result_type;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::interpreter::Once;
 use crate::kernels::{join, without_interpreter};
 use crate::layout::{Layout, Shape, normalize_dim};
 use crate::runtime_error;
@@ -323,8 +324,14 @@ pub fn common_shape(shapes: &Shapes) -> Result<Shape> {
 
 /// Coordinate grids of some 1-d tensors: result `i` varies along dim `i` only (with `indexing="xy"`, the first two swapped).
 #[pyfunction]
-#[pyo3(signature = (*tensors, indexing="ij"))]
-pub fn meshgrid(tensors: Tensors, indexing: &str) -> Result<Several> {
+#[pyo3(signature = (*tensors, indexing=None))]
+pub fn meshgrid(tensors: Tensors, indexing: Option<&str>) -> Result<Several> {
+    static WITHOUT_INDEXING: Once =
+        Once::new(c"torch.meshgrid: in an upcoming release, it will be required to pass the indexing argument.");
+    if indexing.is_none() {
+        WITHOUT_INDEXING.warn()?;
+    }
+    let indexing = indexing.unwrap_or("ij");
     let tensors = tensors.0;
     not_empty("meshgrid", &tensors)?;
     if indexing != "ij" && indexing != "xy" {
@@ -410,7 +417,7 @@ pub fn cartesian_prod(tensors: Tensors) -> Result<Tensor> {
     if let [x] = &tensors.0[..] {
         return Ok(x.clone());
     }
-    let grids = meshgrid(tensors, "ij")?.0;
+    let grids = meshgrid(tensors, Some("ij"))?.0;
     let flat = grids.iter().map(|x| x.reshape_to(&[x.numel()])).collect::<Result<Vec<_>>>()?;
     Tensor::stacked(&flat, 1)
 }

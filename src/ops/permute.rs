@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 
 use super::arguments::{Dims, Sizes};
 use crate::error::Result;
+use crate::interpreter::Once;
 use crate::layout::{Layout, Shape, Strides, normalize_dim, normalize_dims};
 use crate::runtime_error;
 use crate::tensor::Tensor;
@@ -117,6 +118,16 @@ impl Tensor {
     /// All dims in reverse order.
     #[getter(T)]
     pub fn reversed_dims(&self) -> Result<Tensor> {
+        static OTHER_DIMS: Once = Once::new(
+            c"The use of `x.T` on tensors of dimension other than 2 to reverse their shape is deprecated. `x.mT` transposes batches of \
+            matrices, and `x.permute(*torch.arange(x.ndim - 1, -1, -1))` reverses the dims.",
+        );
+        static NO_DIMS: Once = Once::new(c"Tensor.T is deprecated on 0-D tensors. This function is the identity in these cases.");
+        match self.rank() {
+            0 => NO_DIMS.warn()?,
+            2 => {}
+            _ => OTHER_DIMS.warn()?,
+        }
         self.permuted(&(0..self.rank()).rev().collect::<Shape>())
     }
 
@@ -125,12 +136,22 @@ impl Tensor {
     /// Raises: RuntimeError for one dim.
     #[getter(mT)]
     pub fn matrix_transposed(&self) -> Result<Tensor> {
+        static NO_DIMS: Once =
+            Once::new(c"Tensor.mT is deprecated on 0-D tensors. This function is the identity in these cases.");
+        if self.rank() == 0 {
+            NO_DIMS.warn()?;
+        }
         self.mt()
     }
 
     /// The last two dims exchanged, and conjugated: the same as `mT` for real numbers. A 0-d tensor is kept.
     #[getter(mH)]
     pub fn matrix_adjoint(&self) -> Result<Tensor> {
+        static NO_DIMS: Once = Once::new(c"Tensor.mH is deprecated on 0-D tensors. Consider using x.conj().");
+        if self.rank() == 0 {
+            NO_DIMS.warn()?;
+            return Ok(self.clone());
+        }
         self.adjoint()
     }
 
@@ -140,7 +161,11 @@ impl Tensor {
     #[getter(H)]
     pub fn hermitian_transposed(&self) -> Result<Tensor> {
         match self.rank() {
-            0 => self.conj(),
+            0 => {
+                static NO_DIMS: Once = Once::new(c"Tensor.H is deprecated on 0-D tensors. Consider using x.conj().");
+                NO_DIMS.warn()?;
+                self.conj()
+            }
             2 => self.mh(),
             rank => runtime_error!("H: only supported on matrices (2-D tensors). Got {rank}-D tensor."),
         }
@@ -149,6 +174,8 @@ impl Tensor {
     /// The last two dims exchanged, and conjugated; see `mH`.
     pub fn adjoint(&self) -> Result<Tensor> {
         if self.rank() == 0 {
+            static NO_DIMS: Once = Once::new(c"adjoint() is deprecated on 0-D tensors. Consider using x.conj().");
+            NO_DIMS.warn()?;
             return Ok(self.clone());
         }
         if self.rank() == 1 {

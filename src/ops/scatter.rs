@@ -9,6 +9,7 @@ use super::kernel::binary;
 use super::places::{by_size, checked_places};
 use crate::dtype::{DType, Element, Number, Ordered, Scalar};
 use crate::error::{Error, Result};
+use crate::interpreter::Once;
 use crate::kernels::{gather, without_interpreter};
 use crate::layout::{Shape, normalize_dim};
 use crate::runtime_error;
@@ -459,6 +460,12 @@ impl Tensor {
             Some("multiply") => Reduce::Prod,
             Some(_) => return runtime_error!("scatter: reduce argument must be either add or multiply."),
         };
+        static OLD: Once = Once::new(
+            c"The reduce argument of torch.scatter with Tensor src is deprecated. Use torch.scatter_reduce, which has a derivative.",
+        );
+        if matches!(src, Operand::Tensor(_)) {
+            OLD.warn()?;
+        }
         let none = || Err(Error::NoDerivative { op: "scatter" });
         self.scatter_by(op, dim, index, &src, |x, along, values| {
             let wide = values.expand_to("scatter", &along.shape)?;

@@ -10,6 +10,7 @@ use super::kernel::result_type;
 use super::linalg::record_without_rule;
 use crate::dtype::{DType, Ordered, Scalar};
 use crate::error::{Error, Result};
+use crate::interpreter::Once;
 use crate::kernels::{par, without_interpreter};
 use crate::layout::{Shape, normalize_dim};
 use crate::runtime_error;
@@ -32,6 +33,14 @@ fn bound<T: Ordered>(len: usize, at: impl Fn(usize) -> T, value: T, right: bool)
 
 /// Where values belong in ascending sequences along the last dim; see `searchsorted`.
 fn search(sequence: &Tensor, values: &Tensor, right: bool, sorter: Option<Vec<i64>>, dtype: DType) -> Result<Tensor> {
+    static VALUES: Once = Once::new(c"torch.searchsorted(): input value tensor is non-contiguous, which takes a copy.");
+    static SEQUENCE: Once = Once::new(c"torch.searchsorted(): boundary tensor is non-contiguous, which takes a copy.");
+    if !values.is_contiguous() {
+        VALUES.warn()?;
+    }
+    if !sequence.is_contiguous() {
+        SEQUENCE.warn()?;
+    }
     let len = sequence.shape().last().copied().unwrap_or(0);
     let common = result_type(&[sequence, values]);
     if common == DType::Bool && values.numel() > 0 {
@@ -115,6 +124,10 @@ fn order_of(sequence: &Tensor, sorter: &Tensor) -> Result<Vec<i64>> {
     }
     if sorter.dtype() != DType::I64 {
         return runtime_error!("searchsorted: sorter must be a tensor of long dtype but got dtype {}", sorter.dtype());
+    }
+    static SORTER: Once = Once::new(c"torch.searchsorted(): sorter tensor is non-contiguous, which takes a copy.");
+    if !sorter.is_contiguous() {
+        SORTER.warn()?;
     }
     let order = sorter.to_vec::<i64>()?;
     let len = sequence.shape().last().copied().unwrap_or(0) as i64;

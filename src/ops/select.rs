@@ -7,6 +7,7 @@ use super::kernel::{promoted, promoted_float, result_type, ternary};
 use super::power::check_in_range;
 use crate::dtype::{Bool, DType, Number, Ordered, Scalar};
 use crate::error::{Error, Result};
+use crate::interpreter::Once;
 use crate::runtime_error;
 use crate::tape::mode::is_forward;
 use crate::tape::without_recording;
@@ -18,7 +19,12 @@ impl Tensor {
     pub fn where_of(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         let condition = match self.dtype() {
             DType::Bool => self.clone(),
-            DType::U8 => self.to_dtype(DType::Bool)?,
+            DType::U8 => {
+                static BYTES: Once =
+                    Once::new(c"where received a uint8 condition tensor. This is deprecated; use a boolean condition instead.");
+                BYTES.warn()?;
+                self.to_dtype(DType::Bool)?
+            }
             got => {
                 return runtime_error!("where: expected the condition to be a boolean tensor, but got a tensor with dtype {got}");
             }

@@ -11,6 +11,7 @@ use super::arguments::complex_scalar;
 use super::numpy::{from_array, is_ndarray, is_numpy_scalar};
 use super::options::Options;
 use crate::dtype::{DType, Kind, Scalar, promote};
+use crate::interpreter::Once;
 use crate::layout::Shape;
 use crate::ops::default_dtype;
 use crate::tensor::Tensor;
@@ -116,6 +117,13 @@ impl Found {
         }
         if ob.is_instance_of::<Tensor>() || !is_sequence(ob) {
             return Err(PyTypeError::new_err("not a sequence"));
+        }
+        if depth > 0 && is_ndarray(ob)? {
+            static ARRAYS: Once = Once::new(
+                c"Creating a tensor from a list of numpy.ndarrays is extremely slow. Please consider converting the list to a single \
+                numpy.ndarray with numpy.array() before converting to a tensor.",
+            );
+            ARRAYS.warn()?;
         }
         check_length(ob.len()?, size, depth)?;
         (0..size).try_for_each(|i| self.gather(&ob.get_item(i)?, shape, depth + 1))

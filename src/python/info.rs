@@ -1,10 +1,14 @@
 //! Questions about dtypes, defaults and numbers of threads; print options.
 
+use std::sync::atomic::Ordering;
+
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
+use pyo3::types::PyBool;
 
 use super::repr::{print_options, set_print_options};
 use crate::dtype::{DType, Kind, Promotion, promote};
+use crate::interpreter::WARN_ALWAYS;
 use crate::ops::arguments::Operand;
 use crate::tensor::Tensor;
 
@@ -182,6 +186,23 @@ impl IntInfo {
         let g = |v: i64| super::arguments::six_digits(v as f64);
         format!("iinfo(min={}, max={}, dtype={})", g(self.min()), g(self.max()), self.0.name())
     }
+}
+
+/// Whether warnings that come once come each time.
+#[pyfunction]
+pub fn is_warn_always_enabled() -> bool {
+    WARN_ALWAYS.load(Ordering::Relaxed)
+}
+
+/// Has warnings that come once in a program come each time, or not.
+#[pyfunction]
+#[pyo3(signature = (b, /))]
+pub fn set_warn_always(b: &Bound<'_, PyAny>) -> PyResult<()> {
+    let Ok(flag) = b.cast::<PyBool>() else {
+        return Err(PyRuntimeError::new_err(format!("set_warn_always expects a bool, but got {}", b.get_type().name()?)));
+    };
+    WARN_ALWAYS.store(flag.is_true(), Ordering::Relaxed);
+    Ok(())
 }
 
 /// How many threads kernels use.

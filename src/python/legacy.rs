@@ -10,6 +10,7 @@ use super::data::tensor_of;
 use super::numpy::{from_array, is_ndarray};
 use super::options::{Device, shape_of};
 use crate::dtype::DType;
+use crate::interpreter::Once;
 use crate::layout::infer_shape;
 use crate::ops::arguments::Dims;
 use crate::ops::{default_dtype, set_default_dtype};
@@ -81,8 +82,7 @@ fn warn(py: Python<'_>, text: &CStr) -> PyResult<()> {
 }
 
 impl Tensor {
-    fn with_sizes(&self, py: Python<'_>, shape: &[usize]) -> PyResult<Tensor> {
-        warn(py, c"non-inplace resize is deprecated")?;
+    fn with_sizes(&self, shape: &[usize]) -> PyResult<Tensor> {
         let sizes = shape.iter().map(|&size| size as isize).collect::<Vec<_>>();
         Ok(self.reshaped(&infer_shape("resize", &sizes, self.numel())?)?)
     }
@@ -119,14 +119,16 @@ impl Tensor {
     /// Raises: RuntimeError if the sizes are not those of as many elements.
     #[pyo3(signature = (*sizes))]
     fn resize(&self, py: Python<'_>, sizes: Dims) -> PyResult<Tensor> {
-        self.with_sizes(py, &shape_of(&sizes)?)
+        warn(py, c"non-inplace resize is deprecated")?;
+        self.with_sizes(&shape_of(&sizes)?)
     }
 
     /// A view of the sizes of another tensor, if the elements lie in order, else a copy. Deprecated: `view_as` or `reshape_as`.
     ///
     /// Raises: RuntimeError if the other has not as many elements.
     fn resize_as(&self, py: Python<'_>, tensor: &Tensor) -> PyResult<Tensor> {
-        self.with_sizes(py, tensor.shape())
+        warn(py, c"non-inplace resize_as is deprecated")?;
+        self.with_sizes(tensor.shape())
     }
 
     /// Whether no history is wanted of what is made of it, as before torch 0.4: never.
@@ -257,5 +259,7 @@ pub fn set_default_tensor_type(t: &Bound<'_, PyAny>) -> PyResult<()> {
     if !t.is_instance_of::<TensorType>() && !t.is_instance_of::<PyString>() {
         return Err(PyTypeError::new_err("invalid type object: only floating-point types are supported as the default type"));
     }
+    static OLD: Once = Once::new(c"torch.set_default_tensor_type() is deprecated, please use torch.set_default_dtype().");
+    OLD.warn()?;
     Ok(set_default_dtype(TensorType::named(t)?)?)
 }

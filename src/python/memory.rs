@@ -4,7 +4,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use crate::dtype::DType;
-use crate::interpreter::show;
+use crate::interpreter::{Once, show};
 use crate::layout::{Layout, Shape, contiguous_strides};
 use crate::ops::arguments::Dims;
 use crate::python::arguments::type_name;
@@ -23,6 +23,8 @@ impl Tensor {
     /// The whole memory, of which this may show only a part, as elements of the dtype.
     #[pyo3(name = "storage")]
     fn typed_storage<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        static OLD: Once = Once::new(c"TypedStorage is deprecated. Use tensor.untyped_storage() instead of tensor.storage().");
+        OLD.warn()?;
         let count = self.storage().bytes() / self.dtype().size();
         let elements = self.reinterpreted(Layout::contiguous(&[count]), self.dtype());
         py.import("ferrograd.storage")?.getattr("TypedStorage")?.call1((elements,))

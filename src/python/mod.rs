@@ -61,8 +61,8 @@ mod _C {
     use super::function::_function_form;
     #[pymodule_export]
     use super::info::{
-        FloatInfo, IntInfo, can_cast, get_default_dtype, get_num_threads, is_tensor, promote_types, result_type,
-        set_default_dtype, set_num_threads, set_printoptions,
+        FloatInfo, IntInfo, can_cast, get_default_dtype, get_num_threads, is_tensor, is_warn_always_enabled, promote_types,
+        result_type, set_default_dtype, set_num_threads, set_printoptions, set_warn_always,
     };
     #[pymodule_export]
     use super::join::{cat, column_stack, concat, concatenate, dstack, hstack, row_stack, stack, vstack};

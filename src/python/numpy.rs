@@ -3,13 +3,14 @@
 use std::ffi::c_int;
 use std::ptr::NonNull;
 
-use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyUserWarning, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyCapsule, PyDict, PyType};
 use pyo3::{ffi, intern};
 
 use crate::dtype::DType;
+use crate::interpreter::Once;
 use crate::layout::{Layout, Shape, Strides};
 use crate::storage::Storage;
 use crate::tensor::Tensor;
@@ -215,10 +216,11 @@ pub fn from_numpy(array: &Bound<'_, PyAny>) -> PyResult<Tensor> {
     }
     let (tensor, writable) = lent_by(array)?;
     if !writable {
-        let text =
+        static READ_ONLY: Once = Once::new(
             c"The given NumPy array is not writable, and tensors do not support non-writable memory. Writing to this tensor \
-                     changes the array all the same. You may want to copy the array, or make it writable, before converting it.";
-        PyErr::warn(array.py(), &array.py().get_type::<PyUserWarning>(), text, 1)?;
+                     changes the array all the same. You may want to copy the array, or make it writable, before converting it.",
+        );
+        READ_ONLY.warn()?;
     }
     Ok(tensor)
 }

@@ -1,13 +1,12 @@
 //! What a tensor is: dtype, sizes, strides, memory; and its elements as Python numbers.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use pyo3::exceptions::{PyIndexError, PyTypeError, PyUserWarning, PyValueError};
+use pyo3::exceptions::{PyIndexError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyComplex, PyFloat, PyInt, PyList, PyTuple};
 
 use super::size::size_object;
 use crate::dtype::{DType, Element, Kind, Scalar};
+use crate::interpreter::Once;
 use crate::layout::normalize_dim;
 use crate::storage::Access;
 use crate::tape::mode::is_recording;
@@ -190,13 +189,13 @@ impl Tensor {
         if self.rank() == 0 { Ok(self.clone()) } else { Ok(self.flipud()?) }
     }
 
-    fn __float__(&self, py: Python<'_>) -> PyResult<f64> {
-        self.warn_of_lost_gradient(py)?;
+    fn __float__(&self) -> PyResult<f64> {
+        self.warn_of_lost_gradient()?;
         Ok(real_element(self, "double")?.to_f64())
     }
 
-    fn __complex__(&self, py: Python<'_>) -> PyResult<Scalar> {
-        self.warn_of_lost_gradient(py)?;
+    fn __complex__(&self) -> PyResult<Scalar> {
+        self.warn_of_lost_gradient()?;
         Ok(Scalar::Complex(only_element(self)?.to_c128()))
     }
 
@@ -266,14 +265,12 @@ fn nested<'py>(py: Python<'py>, shape: &[usize], items: &[Scalar]) -> PyResult<B
 
 impl Tensor {
     /// Warns, once, if a gradient ends with what is read here.
-    fn warn_of_lost_gradient(&self, py: Python<'_>) -> PyResult<()> {
-        static WARNED: AtomicBool = AtomicBool::new(false);
-        if !self.is_shown() || !is_recording() || WARNED.swap(true, Ordering::Relaxed) {
-            return Ok(());
-        }
-        let text = c"Converting a tensor with requires_grad=True to a scalar may lead to unexpected behavior.\nConsider using \
-            tensor.detach() first.";
-        PyErr::warn(py, &py.get_type::<PyUserWarning>(), text, 1)
+    fn warn_of_lost_gradient(&self) -> PyResult<()> {
+        static LOST: Once = Once::new(
+            c"Converting a tensor with requires_grad=True to a scalar may lead to unexpected behavior.\nConsider using \
+            tensor.detach() first.",
+        );
+        if self.is_shown() && is_recording() { Ok(LOST.warn()?) } else { Ok(()) }
     }
 }
 

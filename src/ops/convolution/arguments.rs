@@ -3,6 +3,7 @@
 use super::form::{Form, Of, is_channels_last, or_nothing};
 use crate::dtype::{DType, Kind, Scalar};
 use crate::error::{Error, Result};
+use crate::interpreter::Once;
 use crate::kernels::conv::Sizes;
 use crate::layout::checked_numel;
 use crate::runtime_error;
@@ -250,6 +251,10 @@ impl Arguments {
         if more.iter().all(|&more| more == 0) {
             return self.apply("convolution", x, w, bias);
         }
+        static UNEVEN: Once = Once::new(
+            c"Using padding='same' with even kernel lengths and odd dilation may require a zero-padded copy of the input be created",
+        );
+        UNEVEN.warn()?;
         self.apply("convolution", &x.padded_with(&more, Scalar::Int(0))?, w, bias)
     }
 }

@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use super::Norm;
 use crate::dtype::{DType, Scalar};
 use crate::error::Result;
-use crate::interpreter::warn;
+use crate::interpreter::{Once, warn};
 use crate::ops::arguments::{Dims, IntList, Operand};
 use crate::ops::pad::pad;
 use crate::ops::window::resolve_slice;
@@ -46,10 +46,14 @@ impl Sizes {
             );
         }
         if window.is_none() {
-            warn(
-                c"A window was not provided: it is rectangular, torch.ones(n_fft), which spreads each frequency over others (spectral \
-                   leakage). Others, such as torch.hann_window, do so less.",
-            )?;
+            // One for stft, and one for istft.
+            static RECTANGULAR: [Once; 2] = [const {
+                Once::new(
+                    c"A window was not provided: it is rectangular, torch.ones(n_fft), which spreads each frequency over others \
+                       (spectral leakage). Others, such as torch.hann_window, do so less.",
+                )
+            }; 2];
+            RECTANGULAR[usize::from(op == "istft")].warn()?;
         }
         let window = match window {
             Some(window) => window.clone(),
@@ -146,10 +150,11 @@ impl Tensor {
         }
         let windows = signal.windows(&sizes, window, align_to_window == Some(true))?;
         if !as_complex {
-            warn(
+            static PARTS: Once = Once::new(
                 c"stft with return_complex=False is deprecated. Call torch.view_as_real on the complex output to recover the old \
                    return format.",
-            )?;
+            );
+            PARTS.warn()?;
         }
         let norm = if normalized { Norm::Root } else { Norm::One };
         let y = if windows.dtype().is_complex() {

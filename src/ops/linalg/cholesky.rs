@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use super::{batch, check_inexact, check_info, check_kernel, check_square, count, each, ints, minus, record, sides};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::interpreter::Once;
 use crate::kernels::linalg::cholesky;
 use crate::ops::arguments::Named;
 use crate::runtime_error;
@@ -86,6 +87,10 @@ impl Tensor {
     /// The Cholesky factor, by its old name; see `linalg.cholesky`.
     #[pyo3(signature = (upper=false))]
     pub fn cholesky(&self, upper: bool) -> Result<Tensor> {
+        static OLD: Once = Once::new(
+            c"torch.cholesky is deprecated in favor of torch.linalg.cholesky, of whose answer L that of upper=True is L.mH.",
+        );
+        OLD.warn()?;
         check_square("cholesky", "A", self)?;
         check_kernel("cholesky", self)?;
         let [l, info] = factor("cholesky", self, upper)?;

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
+use crate::interpreter::Once;
 use crate::kernels::linalg::{lu, triangular};
 use crate::layout::Shape;
 use crate::ops::arguments::Named;
@@ -380,6 +381,10 @@ impl Tensor {
     /// L and U in one, pivots and, with `get_infos`, the number of a pivot that is zero, by the old name; see `linalg.lu_factor`.
     #[pyo3(signature = (pivot=true, get_infos=false))]
     pub fn lu(&self, pivot: bool, get_infos: bool) -> Result<Named> {
+        static OLD: Once = Once::new(
+            c"torch.lu is deprecated in favor of torch.linalg.lu_factor and, for get_infos=True, torch.linalg.lu_factor_ex.",
+        );
+        OLD.warn()?;
         let [lu, pivots, info] = factored("linalg.lu_factor", self, pivot)?;
         if get_infos {
             return Ok(Named::new("_lu_with_info", [lu, pivots, info]));
@@ -391,6 +396,9 @@ impl Tensor {
     #[pyo3(signature = (LU_data, LU_pivots))]
     #[allow(non_snake_case)]
     pub fn lu_solve(&self, LU_data: &Tensor, LU_pivots: &Tensor) -> Result<Tensor> {
+        static OLD: Once =
+            Once::new(c"torch.lu_solve is deprecated in favor of torch.linalg.lu_solve, which takes (LU, pivots, B).");
+        OLD.warn()?;
         solved("lu_solve", LU_data, LU_pivots, self, true, false)
     }
 }

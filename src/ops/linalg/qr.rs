@@ -8,6 +8,7 @@ use super::{
 };
 use crate::dtype::Scalar;
 use crate::error::{Error, Result};
+use crate::interpreter::Once;
 use crate::kernels::linalg::qr;
 use crate::ops::arguments::Named;
 use crate::runtime_error;
@@ -272,6 +273,9 @@ impl Tensor {
     /// Q and R, by the old name; with `some` false, the complete form. See `linalg.qr`.
     #[pyo3(signature = (some=true))]
     pub fn qr(&self, some: bool) -> Result<Named> {
+        static OLD: Once =
+            Once::new(c"torch.qr is deprecated in favor of torch.linalg.qr, whose argument is mode=\"complete\" for some=False.");
+        OLD.warn()?;
         Ok(Named::new("qr", factored(self, if some { Mode::Reduced } else { Mode::Complete })?))
     }
 

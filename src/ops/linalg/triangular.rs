@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 
 use super::{broadcast_batch, check_kernel, check_same_dtype, check_square, count, each, minus, record, sides};
 use crate::error::Result;
+use crate::interpreter::Once;
 use crate::kernels::linalg::triangular::{Triangle, solve};
 use crate::ops::arguments::Named;
 use crate::runtime_error;
@@ -78,6 +79,10 @@ impl Tensor {
     #[allow(non_snake_case)]
     pub fn triangular_solve(&self, A: &Tensor, upper: bool, transpose: bool, unitriangular: bool) -> Result<Named> {
         const OP: &str = "triangular_solve";
+        static OLD: Once = Once::new(
+            c"torch.triangular_solve is deprecated in favor of torch.linalg.solve_triangular, which takes (A, B) and answers X only.",
+        );
+        OLD.warn()?;
         for (name, x) in [("b", self), ("A", A)] {
             if x.rank() < 2 {
                 return runtime_error!(

@@ -1,7 +1,5 @@
 //! `backward` and `grad`: arguments, their checks, and the engine's answer.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use pyo3::exceptions::{PyFutureWarning, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -10,6 +8,7 @@ use pyo3::{Borrowed, FromPyObject};
 use super::node::PyNode;
 use crate::dtype::Scalar;
 use crate::error::Result;
+use crate::interpreter::Once;
 use crate::layout::Shape;
 use crate::tape::engine::{self, Options};
 use crate::tape::level::check_outside;
@@ -227,14 +226,11 @@ pub fn backward(
 
 /// Warns, once, that gradients now lead back to the leaves that hold them.
 fn warn_of_cycle() -> Result<()> {
-    static WARNED: AtomicBool = AtomicBool::new(false);
-    if WARNED.swap(true, Ordering::Relaxed) {
-        return Ok(());
-    }
-    crate::interpreter::warn(
+    static CYCLE: Once = Once::new(
         c"Using backward() with create_graph=True will create a reference cycle between the parameter and its gradient, which \
         keeps both. autograd.grad does not; here, reset the .grad fields of the parameters to None when they are used.",
-    )
+    );
+    CYCLE.warn()
 }
 
 /// The gradients of the sum of `outputs`, each times its gradient in `grad_outputs`, with respect to `inputs`.
