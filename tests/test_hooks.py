@@ -538,3 +538,18 @@ def test_gradients_of_traces_and_diagonals():
     z = ferrograd.tensor([1 + 2j, 3 - 1j], requires_grad=True)
     ferrograd.vdot(z, ferrograd.tensor([2j, 1 + 1j])).real.backward()
     assert z.grad.tolist() == [2j, 1 + 1j]
+
+
+def test_hooks_are_shown_by_the_ids_of_their_handles():
+    x = leaf(1.0, 2.0)
+    f, g = (lambda g: None), (lambda x: None)
+    assert x._backward_hooks is None and x._post_accumulate_grad_hooks is None and ferrograd.ones(1)._backward_hooks is None
+    first, second, third = x.register_hook(f), x.register_hook(f), x.register_post_accumulate_grad_hook(g)
+    assert dict(x._backward_hooks) == {first.id: f, second.id: f} and dict(x._post_accumulate_grad_hooks) == {third.id: g}
+    first.remove()
+    third.remove()
+    assert list(x._backward_hooks) == [second.id] and not x._post_accumulate_grad_hooks
+    a, b = x.unbind()
+    handle = a.register_hook(f)
+    a.grad_fn.register_hook(lambda *grads: None)
+    assert dict(a._backward_hooks) == {handle.id: f} and b._backward_hooks is None

@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyTuple, PyWeakrefReference};
+use pyo3::types::{PyDict, PyList, PyMappingProxy, PyTuple, PyWeakrefReference};
 
 use crate::tape::hooks::{Accumulated, After, Before, Grads, NodeHooks};
 use crate::tape::node::next_id;
@@ -145,8 +145,48 @@ fn replacement(hook: &Bound<'_, PyAny>, answer: &Bound<'_, PyAny>, given: Option
     Ok(tensor)
 }
 
+/// The functions of some hooks by the ids of their handles, to be read only; None if there are none.
+fn shown<'py>(py: Python<'py>, hooks: &NodeHooks, ids: &[u64]) -> PyResult<Option<Bound<'py, PyAny>>> {
+    if ids.is_empty() {
+        return Ok(None);
+    }
+    let functions = PyDict::new(py);
+    for (id, function) in hooks.objects.iter().filter(|(id, _)| ids.contains(id)) {
+        functions.set_item(id, function.downcast_ref::<Py<PyAny>>())?;
+    }
+    Ok(Some(PyMappingProxy::new(py, functions.as_mapping()).into_any()))
+}
+
 #[pymethods]
 impl Tensor {
+    /// The hooks of `register_hook` that are there just now, by the `id` of their handles; None if there are none.
+    #[getter]
+    fn _backward_hooks<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        // Copies: Python code may run while a dict is made.
+        let (hooks, ids): (NodeHooks, Vec<u64>) = match (self.node(), self.meta()) {
+            (Some((node, output)), _) => {
+                let ids = node
+                    .any_watchers()
+                    .map(|watchers| watchers.hooks.iter().filter(|(of, ..)| *of == output).map(|(_, id, _)| *id).collect());
+                (node.extras().node_hooks.lock().clone(), ids.unwrap_or_default())
+            }
+            (None, Some(meta)) => {
+                let state = meta.lock();
+                (state.node_hooks.as_deref().cloned().unwrap_or_default(), state.hooks.iter().map(|(id, _)| *id).collect())
+            }
+            (None, None) => return Ok(None),
+        };
+        shown(py, &hooks, &ids)
+    }
+
+    /// The same of `register_post_accumulate_grad_hook`.
+    #[getter]
+    fn _post_accumulate_grad_hooks<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let hooks = self.meta().and_then(|meta| meta.lock().node_hooks.as_deref().cloned()).unwrap_or_default();
+        let ids: Vec<u64> = hooks.accumulated.iter().map(|(id, _)| *id).collect();
+        shown(py, &hooks, &ids)
+    }
+
     /// Registers a function that `backward` calls with the gradient of this tensor, and that may return another.
     ///
     /// Returns a handle whose `remove()` takes the hook away.
