@@ -396,7 +396,7 @@ not_differentiable(
     "reads or sets the library's state, or what is known of dtypes and shapes",
     *("broadcast_shapes", "get_default_dtype", "get_num_threads", "get_rng_state", "initial_seed", "manual_seed"),
     *("promote_types", "result_type", "seed", "set_default_dtype", "set_default_tensor_type", "set_num_threads"),
-    *("set_printoptions", "set_rng_state", "as_subclass"),
+    *("set_printoptions", "set_rng_state", "set_warn_always", "is_warn_always_enabled", "as_subclass"),
 )
 not_differentiable("about memory, or hardware that is not supported", "cuda", "is_pinned", "is_set_to", "is_shared", "pin_memory", "share_memory_")
 not_differentiable("answers bools", "all", "any", "is_complex", "is_floating_point", "is_signed", "is_inference", "is_nonzero")
