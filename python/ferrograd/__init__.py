@@ -55,7 +55,8 @@ threshold = _C._function_form(_C._nn.threshold, out="castable")
 _segment_reduce = segment_reduce
 globals().update(copy_forms(Tensor, _C._function_form))
 
-copyreg.pickle(type(threshold), reduced)
+for _kind in {type(form) for form in (celu, threshold)}:
+    copyreg.pickle(_kind, reduced)
 
 del PLAIN, copy_forms, copyreg, function_forms, overlap_of, reduced
 
@@ -68,6 +69,7 @@ _LAZY = {
     "masked": "ferrograd.masked",
     "ops": "ferrograd.ops",
     "optim": "ferrograd.optim",
+    "overrides": "ferrograd.overrides",
     "signal": "ferrograd.signal",
     "special": "ferrograd.special",
     "storage": "ferrograd.storage",

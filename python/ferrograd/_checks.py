@@ -3,6 +3,7 @@
 import warnings
 
 from ferrograd._C import Tensor, _function_form, is_warn_always_enabled
+from ferrograd._C import _overridable as overridable
 
 
 def typename(x):

@@ -4,7 +4,7 @@ import operator
 from functools import lru_cache
 from math import prod
 
-from ferrograd._checks import check_tensor, check_tensors, warn_once, with_out
+from ferrograd._checks import check_tensor, check_tensors, overridable, warn_once, with_out
 from ferrograd import _C
 from ferrograd._C import Tensor
 
@@ -152,6 +152,7 @@ def _from_lists(arguments):
     return equation, arguments[: 2 * count : 2]
 
 
+@overridable
 def einsum(*args):
     """The sum of products of elements that an equation names: "ij,jk->ik" for the product of two matrices.
 
@@ -325,12 +326,14 @@ def vecdot(x, y, *, dim=-1):
     return (x.conj() * y).sum(dim)
 
 
+@overridable
 def diagonal(A, *, offset=0, dim1=-2, dim2=-1):
     """A view of a diagonal of matrices, in the last two dims; see `Tensor.diagonal`."""
     check_tensor("linalg.diagonal", "A", A)
     return A.diagonal(offset, dim1, dim2)
 
 
+@overridable
 def linalg_vander(x, *, N=None):
     """Matrices whose columns are the powers of the elements in the last dim, from 0 to N - 1.
 
@@ -348,6 +351,7 @@ def linalg_vander(x, *, N=None):
     return _C.cat([powers.new_ones(*x.shape, 1), powers], -1)
 
 
+@overridable
 def vander(x, N=None, increasing=False):
     """A matrix whose columns are the powers of a vector's elements, from N - 1 down to 0, or up from 0 if `increasing`.
 

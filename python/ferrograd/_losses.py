@@ -5,6 +5,7 @@ torch what they are if not given), 1 for the mean, 2 for the sum. `ferrograd.nn.
 import math
 
 from ferrograd import _C
+from ferrograd._checks import overridable
 from ferrograd.autograd import no_grad
 
 __all__ = [
@@ -26,6 +27,7 @@ def _reduced(losses, reduction):
     return losses.mean() if reduction == 1 else losses.sum() if reduction == 2 else losses
 
 
+@overridable
 def kl_div(input, target, reduction=0, *, log_target=False):
     """target (ln target - input) of each element; `log_target` says that the target is given as logarithms."""
     if input.is_complex() or target.is_complex():
@@ -36,6 +38,7 @@ def kl_div(input, target, reduction=0, *, log_target=False):
     return _reduced(losses, reduction)
 
 
+@overridable
 def poisson_nll_loss(input, target, log_input, full, eps, reduction):
     """See `ferrograd.nn.functional.poisson_nll_loss`."""
     losses = input.exp() - target * input if log_input else input - target * (input + eps).log()
@@ -45,6 +48,7 @@ def poisson_nll_loss(input, target, log_input, full, eps, reduction):
     return _reduced(losses, reduction)
 
 
+@overridable
 def hinge_embedding_loss(input, target, margin=1.0, reduction=0):
     """`input` where the target is 1, max(0, margin - input) where it is -1, their sum elsewhere."""
     if not (input.is_floating_point() or input.is_complex()):
@@ -54,11 +58,13 @@ def hinge_embedding_loss(input, target, margin=1.0, reduction=0):
     return _reduced(apart + _C.where(target != -1, input, zeros), reduction)
 
 
+@overridable
 def margin_ranking_loss(input1, input2, target, margin=0.0, reduction=0):
     """max(0, margin - target (input1 - input2))."""
     return _reduced((-target * (input1 - input2) + float(margin)).clamp_min(0), reduction)
 
 
+@overridable
 def cosine_embedding_loss(input1, input2, target, margin=0.0, reduction=0):
     """1 - cos where the target is 1, max(0, cos - margin) where it is -1, of the angle between two vectors.
 
@@ -88,6 +94,7 @@ def _lengths(given, name):
     return given.flatten()
 
 
+@overridable
 def ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reduction=0, zero_infinity=False):
     """See `ferrograd.nn.functional.ctc_loss`."""
     lengths = _lengths(target_lengths, "target_lengths")
@@ -99,6 +106,7 @@ def ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reducti
     return losses.sum() if reduction == 2 else losses if batched else losses.squeeze(0)
 
 
+@overridable
 def triplet_margin_loss(anchor, positive, negative, margin=1.0, p=2.0, eps=1e-6, swap=False, reduction=0):
     """See `ferrograd.nn.functional.triplet_margin_loss`."""
     if not anchor.dim() == positive.dim() == negative.dim():
@@ -112,11 +120,13 @@ def triplet_margin_loss(anchor, positive, negative, margin=1.0, p=2.0, eps=1e-6,
     return _reduced((margin + near - far).clamp_min(0), reduction)
 
 
+@overridable
 def pairwise_distance(x1, x2, p=2.0, eps=1e-6, keepdim=False):
     """The p-norm of x1 - x2 + eps along the last dim; the others broadcast."""
     return (x1 - x2 + eps).norm(p, max(x1.dim(), x2.dim()) - 1, keepdim)
 
 
+@overridable
 def cosine_similarity(x1, x2, dim=1, eps=1e-8):
     """The cosine of the angle between vectors along `dim`, of tensors that broadcast; norms count as `eps` at least.
 

@@ -2,6 +2,7 @@
 
 from ferrograd import linalg
 from ferrograd._C import Tensor, get_default_dtype, randn
+from ferrograd._checks import overridable
 
 __all__ = ["lobpcg", "pca_lowrank", "svd_lowrank"]
 
@@ -25,6 +26,7 @@ def _basis(A, q, niter, M):
     return Q
 
 
+@overridable
 def svd_lowrank(A, q=6, niter=2, M=None):
     """U, S and V of the `q` largest singular values of A, or of A - M, nearly: by `niter` iterations from random columns.
 
@@ -45,6 +47,7 @@ def svd_lowrank(A, q=6, niter=2, M=None):
     return (V, S, U) if wide else (U, S, V)
 
 
+@overridable
 def pca_lowrank(A, q=None, center=True, niter=2):
     """The `q` (None: at most 6) principal components of the rows of A: `svd_lowrank` of A less, if `center` is true, the mean row.
 
@@ -67,6 +70,7 @@ def _whitened(A, B):
     return linalg.solve_triangular(L, half.mH, upper=False), L.mH
 
 
+@overridable
 def lobpcg(
     A,
     k=None,

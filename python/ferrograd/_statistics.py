@@ -7,7 +7,7 @@ from math import isfinite, prod
 
 from ferrograd import _C
 from ferrograd._C import Tensor
-from ferrograd._checks import check_tensor, with_out
+from ferrograd._checks import check_tensor, overridable, with_out
 from ferrograd.return_types import histogram as _histogram, histogramdd as _histogramdd
 
 
@@ -135,6 +135,7 @@ def _along(x, dim, spacing, edge_order):
     return _C.cat([ends[0], inner, ends[1]], dim)
 
 
+@overridable
 def gradient(input, *, spacing=1, dim=None, edge_order=1):
     """The derivatives of a function of which `input` has the values on a grid, along each dim, or those in `dim`.
 
@@ -334,6 +335,7 @@ def histogram(input, bins=100, *, range=None, weight=None, density=False):
     return _histogram((hist, edges))
 
 
+@overridable
 def histogramdd(input, bins, range=None, weight=None, density=False):
     """How many points lie in each bin of a grid, and the edges of the bins in each dim; see `histogram`.
 
@@ -359,5 +361,5 @@ def histogramdd(input, bins, range=None, weight=None, density=False):
 
 # Methods, too; as functions these also take `out`.
 for _method in (corrcoef, cov, histc, histogram):
-    setattr(Tensor, _method.__name__, _method)
+    setattr(Tensor, _method.__name__, overridable(_method, binds=True))
 histc, histogram = (with_out(first="tensor")(_method) for _method in (histc, histogram))

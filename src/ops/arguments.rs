@@ -100,13 +100,6 @@ impl Operand {
     }
 }
 
-/// What an operator finds on its other side. A failure other than a TypeError is kept for the op to report: told of it at once,
-/// Python would ask the other side.
-pub struct OtherSide(pub Result<Operand>);
-
-/// The same for `==`, which alone compares with a numpy array, too, as in torch.
-pub struct OtherSideOrArray(pub Result<Operand>);
-
 /// Whether something is true to Python, where torch writes `if flag`.
 #[derive(Clone, Copy)]
 pub struct Truth(pub bool);

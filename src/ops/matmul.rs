@@ -423,14 +423,6 @@ impl Tensor {
         }
     }
 
-    fn __matmul__(&self, other: &Tensor) -> Result<Tensor> {
-        self.matmul(other)
-    }
-
-    fn __rmatmul__(&self, other: &Tensor) -> Result<Tensor> {
-        other.matmul(self)
-    }
-
     /// Sums of products over the last dims of two tensors.
     ///
     /// Shape: (*a, n) and (*b, n) to (*a, *b); a 0-d operand multiplies. Dtype: any number type, the same for both.

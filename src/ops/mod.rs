@@ -23,7 +23,6 @@ pub mod diagonal;
 pub mod difference;
 pub mod distance;
 pub mod dropout;
-mod dunders;
 pub mod embedding;
 mod expanded;
 pub mod extremum;

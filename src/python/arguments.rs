@@ -5,12 +5,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyComplex, PyFloat, PyInt, PyList, PyTuple};
 use pyo3::{Borrowed, FromPyObject};
 
-use super::numpy::{from_array, is_ndarray, is_numpy_scalar};
+use super::numpy::is_numpy_scalar;
 use crate::dtype::{C128, Scalar};
-use crate::error::Error;
-use crate::ops::arguments::{
-    DimOrTensor, Dims, DimsGiven, DimsOrFlag, Given, Operand, Order, OtherSide, OtherSideOrArray, Truth, Whole,
-};
+use crate::ops::arguments::{DimOrTensor, Dims, DimsGiven, DimsOrFlag, Given, Operand, Order, Truth, Whole};
 use crate::tensor::Tensor;
 
 /// The type of an object, for messages.
@@ -91,29 +88,6 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Truth {
 
     fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<Truth> {
         ob.is_truthy().map(Truth)
-    }
-}
-
-impl<'a, 'py> FromPyObject<'a, 'py> for OtherSide {
-    type Error = PyErr;
-
-    fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<OtherSide> {
-        match ob.extract::<Operand>() {
-            Err(error) if error.is_instance_of::<PyTypeError>(ob.py()) => Err(error),
-            operand => Ok(OtherSide(operand.map_err(Error::from))),
-        }
-    }
-}
-
-impl<'a, 'py> FromPyObject<'a, 'py> for OtherSideOrArray {
-    type Error = PyErr;
-
-    fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<OtherSideOrArray> {
-        match ob.extract::<OtherSide>() {
-            Err(error) if !is_ndarray(&ob)? => Err(error),
-            Err(_) => from_array(&ob).map(|array| OtherSideOrArray(Ok(Operand::Tensor(array)))),
-            Ok(other) => Ok(OtherSideOrArray(other.0)),
-        }
     }
 }
 

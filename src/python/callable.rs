@@ -3,18 +3,44 @@
 
 use std::ffi::{CStr, c_char, c_void};
 use std::mem::offset_of;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyString, PyType};
+use pyo3::types::{PyString, PyTuple, PyType};
 
-/// Such an object. The rules of its call are plain data.
+use super::overrides::{any_overriding, ask, expect, possible};
+use super::panics::internal_error;
+
+/// How such an object is called: the rules are plain data.
+pub trait Rules: Copy {
+    /// Calls it, by the vectorcall protocol.
+    ///
+    /// # Safety
+    /// `object` is a [`Callable`] with these rules, `args` holds as many borrowed references as `nargsf` and `kwnames` say, `kwnames`
+    /// is null or a tuple of strings, and the interpreter lock is held.
+    unsafe extern "C" fn call(
+        object: *mut ffi::PyObject,
+        args: *const *mut ffi::PyObject,
+        nargsf: usize,
+        kwnames: *mut ffi::PyObject,
+    ) -> *mut ffi::PyObject;
+
+    /// Whether the classes of the arguments may override it, or only modes.
+    fn asks_classes(&self) -> bool {
+        true
+    }
+}
+
+/// Such an object.
 #[repr(C)]
-pub struct Callable<R: Copy> {
+pub struct Callable<R: Rules> {
     base: ffi::PyObject,
     vectorcall: ffi::vectorcallfunc,
     /// What it stands for.
     pub method: *mut ffi::PyObject,
+    /// How that is called.
+    pub method_call: ffi::vectorcallfunc,
     /// A string.
     pub name: *mut ffi::PyObject,
     doc: *mut ffi::PyObject,
@@ -22,7 +48,7 @@ pub struct Callable<R: Copy> {
     pub rules: R,
 }
 
-impl<R: Copy> Callable<R> {
+impl<R: Rules> Callable<R> {
     /// The class of these objects; with `binds` an object in a class becomes a method of its instances.
     pub fn class<'py>(py: Python<'py>, name: &'static CStr, binds: bool) -> PyResult<Bound<'py, PyType>> {
         let member = |name: &'static CStr, kind: i32, offset: usize| ffi::PyMemberDef {
@@ -54,7 +80,8 @@ impl<R: Copy> Callable<R> {
             if binds { slot(ffi::Py_tp_descr_get, bind as *mut c_void) } else { end },
             end,
         ];
-        let mut flags = ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_VECTORCALL;
+        // Python remembers the way to methods of types that never change.
+        let mut flags = ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_VECTORCALL | ffi::Py_TPFLAGS_IMMUTABLETYPE;
         if binds {
             flags |= ffi::Py_TPFLAGS_METHOD_DESCRIPTOR;
         }
@@ -73,10 +100,9 @@ impl<R: Copy> Callable<R> {
     /// An object of such a class that stands for `method`, whose documentation it takes over.
     ///
     /// # Safety
-    /// `class` comes from [`Callable::class`] of the same type, and `call` treats its first argument as such an object.
+    /// `class` comes from [`Callable::class`] of the same type.
     pub unsafe fn make<'py>(
         class: &Bound<'py, PyType>,
-        call: ffi::vectorcallfunc,
         method: &Bound<'py, PyAny>,
         name: &Bound<'py, PyString>,
         rules: R,
@@ -87,12 +113,80 @@ impl<R: Copy> Callable<R> {
         unsafe {
             let object = Bound::from_owned_ptr_or_err(class.py(), ffi::PyType_GenericAlloc(class.as_ptr().cast(), 0))?;
             let new = object.as_ptr().cast::<Self>();
-            (*new).vectorcall = call;
+            (*new).vectorcall = Self::enter;
             (*new).method = method.clone().into_ptr();
+            (*new).method_call = ffi::PyVectorcall_Function(method.as_ptr()).unwrap_or(ffi::PyObject_Vectorcall);
             (*new).name = name.clone().into_ptr();
             (*new).doc = doc.into_ptr();
             (*new).rules = rules;
             Ok(object)
+        }
+    }
+
+    /// Its call, unless somebody overrides it.
+    unsafe extern "C" fn enter(
+        object: *mut ffi::PyObject,
+        args: *const *mut ffi::PyObject,
+        nargsf: usize,
+        kwnames: *mut ffi::PyObject,
+    ) -> *mut ffi::PyObject {
+        // SAFETY: that of `call`; the answer is a new reference.
+        unsafe {
+            if possible() {
+                match Self::ask(object, args, nargsf, kwnames) {
+                    Ok(None) => {}
+                    Ok(Some(answer)) => return answer.into_ptr(),
+                    Err(error) => {
+                        error.restore(Python::assume_attached());
+                        return std::ptr::null_mut();
+                    }
+                }
+                return R::call(object, args, nargsf, kwnames);
+            }
+            let result = R::call(object, args, nargsf, kwnames);
+            // Objects that are no tensors but have rules are not known before they come.
+            if result.is_null() && Self::met_one_with_rules(args, nargsf, kwnames) {
+                return Self::enter(object, args, nargsf, kwnames);
+            }
+            result
+        }
+    }
+
+    /// What others say that a call gives.
+    unsafe fn ask<'py>(
+        object: *mut ffi::PyObject,
+        args: *const *mut ffi::PyObject,
+        nargsf: usize,
+        kwnames: *mut ffi::PyObject,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        // Nothing but this stands between a panic and C.
+        let answer = catch_unwind(AssertUnwindSafe(|| {
+            // SAFETY: that of `call`.
+            unsafe {
+                let py = Python::assume_attached();
+                let args = arguments(py, args, nargsf, kwnames);
+                let names = Bound::from_borrowed_ptr_or_opt(py, kwnames).map(|names| names.cast_into::<PyTuple>()).transpose()?;
+                let function = || Ok(Bound::from_borrowed_ptr(py, object));
+                ask(function, py, &args, names.as_ref(), (*object.cast::<Self>()).rules.asks_classes())
+            }
+        }));
+        answer.unwrap_or_else(|cause| Err(internal_error(cause)))
+    }
+
+    /// Whether a call failed because an argument's class has rules, which nobody knew. The error is cleared then.
+    #[cold]
+    unsafe fn met_one_with_rules(args: *const *mut ffi::PyObject, nargsf: usize, kwnames: *mut ffi::PyObject) -> bool {
+        // SAFETY: that of `call`.
+        unsafe {
+            let py = Python::assume_attached();
+            let Some(error) = PyErr::take(py) else { return false };
+            let found = catch_unwind(AssertUnwindSafe(|| any_overriding(&arguments(py, args, nargsf, kwnames)).unwrap_or(false)));
+            if found.unwrap_or(false) {
+                expect();
+                return true;
+            }
+            error.restore(py);
+            false
         }
     }
 
@@ -117,6 +211,21 @@ impl<R: Copy> Callable<R> {
     unsafe extern "C" fn repr_of_method(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
         // SAFETY: called for an object of the class.
         unsafe { ffi::PyObject_Repr((*object.cast::<Self>()).method) }
+    }
+}
+
+/// All arguments of a vectorcall, those with names last.
+unsafe fn arguments<'a, 'py>(
+    py: Python<'py>,
+    args: *const *mut ffi::PyObject,
+    nargsf: usize,
+    kwnames: *mut ffi::PyObject,
+) -> Vec<Borrowed<'a, 'py, PyAny>> {
+    // SAFETY: `args` holds as many references as this.
+    unsafe {
+        let named = if kwnames.is_null() { 0 } else { ffi::PyTuple_GET_SIZE(kwnames) };
+        let count = ffi::PyVectorcall_NARGS(nargsf) + named;
+        (0..count as usize).map(|i| Borrowed::from_ptr(py, *args.add(i))).collect()
     }
 }
 

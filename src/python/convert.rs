@@ -6,6 +6,7 @@ use pyo3::types::{PyBytes, PyDict, PyInt, PyString, PyTuple};
 
 use super::legacy::TensorType;
 use super::options::{Device, LayoutObject};
+use super::overrides::ask_method;
 use crate::dtype::DType;
 use crate::layout::Layout;
 use crate::ops::arguments::MemoryFormat;
@@ -328,6 +329,9 @@ impl Tensor {
 
     /// Whether any element equals a number or a tensor.
     fn __contains__(slf: &Bound<'_, Self>, element: &Bound<'_, PyAny>) -> PyResult<bool> {
+        if let Some(answer) = ask_method("__contains__", &[slf.as_any().as_borrowed(), element.as_borrowed()])? {
+            return answer.extract();
+        }
         if !element.is_instance_of::<Tensor>() && element.extract::<crate::dtype::Scalar>().is_err() {
             return Err(PyRuntimeError::new_err(format!(
                 "Tensor.__contains__ only supports Tensor or scalar, but you passed in a {}.",

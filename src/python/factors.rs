@@ -8,7 +8,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
-use super::callable::Callable;
+use super::callable::{Callable, Rules};
 use super::panics::internal_error;
 use crate::ops::arguments::warn_of_factors_first;
 use crate::tensor::Tensor;
@@ -25,40 +25,45 @@ const METHODS: [(&str, &[&str]); 7] = [
 ];
 const PRODUCT: [&str; 2] = ["beta", "alpha"];
 
-/// The rules are the names of the factors.
-type Method = Callable<&'static [&'static str]>;
-
 /// The tensor itself and two others.
 pub const TENSORS: usize = 3;
 
-unsafe extern "C" fn call(
-    object: *mut ffi::PyObject,
-    args: *const *mut ffi::PyObject,
-    nargsf: usize,
-    kwnames: *mut ffi::PyObject,
-) -> *mut ffi::PyObject {
-    // SAFETY: the vectorcall protocol: `object` is of the class, `kwnames` null or a tuple of strings, `args` as long as both say,
-    // and the interpreter lock is held.
-    unsafe {
-        let Method { method, name, rules: factors, .. } = *object.cast::<Method>();
-        let count = ffi::PyVectorcall_NARGS(nargsf) as usize;
-        if count <= TENSORS {
-            return ffi::PyObject_Vectorcall(method, args, nargsf, kwnames);
-        }
-        let py = Python::assume_attached();
-        // Nothing but this stands between a panic and C.
-        let result = catch_unwind(AssertUnwindSafe(|| {
-            let kwnames = Bound::from_borrowed_ptr_or_opt(py, kwnames);
-            let named = kwnames.as_ref().map_or(Ok(0), |names| names.len())?;
-            let args = (0..count + named).map(|i| Bound::from_borrowed_ptr(py, *args.add(i)));
-            let name = Bound::from_borrowed_ptr(py, name).cast_into::<PyString>()?;
-            factors_last(&Bound::from_borrowed_ptr(py, method), name.to_str()?, factors, args.collect(), count, kwnames)
-        }));
-        match result.unwrap_or_else(|cause| Err(internal_error(cause))) {
-            Ok(result) => result.into_ptr(),
-            Err(error) => {
-                error.restore(py);
-                std::ptr::null_mut()
+/// The names of the factors.
+#[derive(Clone, Copy)]
+struct Factors(&'static [&'static str]);
+
+type Method = Callable<Factors>;
+
+impl Rules for Factors {
+    unsafe extern "C" fn call(
+        object: *mut ffi::PyObject,
+        args: *const *mut ffi::PyObject,
+        nargsf: usize,
+        kwnames: *mut ffi::PyObject,
+    ) -> *mut ffi::PyObject {
+        // SAFETY: the vectorcall protocol: `object` is of the class, `kwnames` null or a tuple of strings, `args` as long as both say,
+        // and the interpreter lock is held.
+        unsafe {
+            let Method { method, method_call, name, rules: Factors(factors), .. } = *object.cast::<Method>();
+            let count = ffi::PyVectorcall_NARGS(nargsf) as usize;
+            if count <= TENSORS {
+                return method_call(method, args, nargsf, kwnames);
+            }
+            let py = Python::assume_attached();
+            // Nothing but this stands between a panic and C.
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                let kwnames = Bound::from_borrowed_ptr_or_opt(py, kwnames);
+                let named = kwnames.as_ref().map_or(Ok(0), |names| names.len())?;
+                let args = (0..count + named).map(|i| Bound::from_borrowed_ptr(py, *args.add(i)));
+                let name = Bound::from_borrowed_ptr(py, name).cast_into::<PyString>()?;
+                factors_last(&Bound::from_borrowed_ptr(py, method), name.to_str()?, factors, args.collect(), count, kwnames)
+            }));
+            match result.unwrap_or_else(|cause| Err(internal_error(cause))) {
+                Ok(result) => result.into_ptr(),
+                Err(error) => {
+                    error.restore(py);
+                    std::ptr::null_mut()
+                }
             }
         }
     }
@@ -113,8 +118,8 @@ pub fn install(py: Python<'_>) -> PyResult<()> {
         for name in [name.to_owned(), format!("{name}_")] {
             let name = PyString::intern(py, &name);
             let method = tensor.getattr(&name)?;
-            // SAFETY: `call` is made for the objects of this class.
-            tensor.setattr(&name, unsafe { Method::make(&class, call, &method, &name, factors)? })?;
+            // SAFETY: the class is that of `Method`.
+            tensor.setattr(&name, unsafe { Method::make(&class, &method, &name, Factors(factors))? })?;
         }
     }
     Ok(())

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
-use super::callable::Callable;
+use super::callable::{self, Callable};
 use super::factors::{TENSORS, takes_factors_first};
 use super::method::{WITHOUT_ALIASES, check_whole_numbers, numpy_alias, whole_numbers};
 use super::panics::internal_error;
@@ -127,42 +127,44 @@ fn class(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
     CLASS.get_or_try_init(py, || Ok(Function::class(py, c"ferrograd.function", false)?.unbind())).map(|class| class.bind(py))
 }
 
-unsafe extern "C" fn call(
-    object: *mut ffi::PyObject,
-    args: *const *mut ffi::PyObject,
-    nargsf: usize,
-    kwnames: *mut ffi::PyObject,
-) -> *mut ffi::PyObject {
-    // SAFETY: the vectorcall protocol: `object` is of the class, `args` holds as many borrowed references as `nargsf`
-    // and `kwnames` say, and the interpreter lock is held.
-    unsafe {
-        let py = Python::assume_attached();
-        let function = &*object.cast::<Function>();
-        let count = ffi::PyVectorcall_NARGS(nargsf) as usize;
-        if let Err(error) = check_whole_numbers(py, function.rules.whole, args, count, kwnames) {
-            error.restore(py);
-            return std::ptr::null_mut();
-        }
-        let name = Borrowed::from_ptr(py, function.name);
-        if let Err(error) = (0..count).try_for_each(|i| ask_for_method(Borrowed::from_ptr(py, *args.add(i)), name)) {
-            error.restore(py);
-            return std::ptr::null_mut();
-        }
-        if kwnames.is_null() && count > 0 {
-            let first = Borrowed::from_ptr(py, *args);
-            let plain = function.rules.first != First::Factor || count <= TENSORS;
-            if plain && first.is_instance_of::<Tensor>() || function.rules.first == First::Any {
-                return ffi::PyObject_Vectorcall(function.method, args, nargsf, kwnames);
-            }
-        }
-        let args = if args.is_null() { &[][..] } else { std::slice::from_raw_parts(args, count + keyword_count(kwnames)) };
-        // Nothing but this stands between a panic and C.
-        let result = catch_unwind(AssertUnwindSafe(|| call_with_keywords(py, function, args, count, kwnames)));
-        match result.unwrap_or_else(|cause| Err(internal_error(cause))) {
-            Ok(result) => result.into_ptr(),
-            Err(error) => {
+impl callable::Rules for Rules {
+    unsafe extern "C" fn call(
+        object: *mut ffi::PyObject,
+        args: *const *mut ffi::PyObject,
+        nargsf: usize,
+        kwnames: *mut ffi::PyObject,
+    ) -> *mut ffi::PyObject {
+        // SAFETY: the vectorcall protocol: `object` is of the class, `args` holds as many borrowed references as `nargsf`
+        // and `kwnames` say, and the interpreter lock is held.
+        unsafe {
+            let py = Python::assume_attached();
+            let function = &*object.cast::<Function>();
+            let count = ffi::PyVectorcall_NARGS(nargsf) as usize;
+            if let Err(error) = check_whole_numbers(py, function.rules.whole, args, count, kwnames) {
                 error.restore(py);
-                std::ptr::null_mut()
+                return std::ptr::null_mut();
+            }
+            let name = Borrowed::from_ptr(py, function.name);
+            if let Err(error) = (0..count).try_for_each(|i| ask_for_method(Borrowed::from_ptr(py, *args.add(i)), name)) {
+                error.restore(py);
+                return std::ptr::null_mut();
+            }
+            if kwnames.is_null() && count > 0 {
+                let first = Borrowed::from_ptr(py, *args);
+                let plain = function.rules.first != First::Factor || count <= TENSORS;
+                if plain && first.is_instance_of::<Tensor>() || function.rules.first == First::Any {
+                    return (function.method_call)(function.method, args, nargsf, kwnames);
+                }
+            }
+            let args = if args.is_null() { &[][..] } else { std::slice::from_raw_parts(args, count + keyword_count(kwnames)) };
+            // Nothing but this stands between a panic and C.
+            let result = catch_unwind(AssertUnwindSafe(|| call_with_keywords(py, function, args, count, kwnames)));
+            match result.unwrap_or_else(|cause| Err(internal_error(cause))) {
+                Ok(result) => result.into_ptr(),
+                Err(error) => {
+                    error.restore(py);
+                    std::ptr::null_mut()
+                }
             }
         }
     }
@@ -451,6 +453,6 @@ pub fn _function_form<'py>(
     let plain = if takes_factors_first(method)? { None } else { method.getattr_opt("__wrapped__")? };
     let method = plain.as_ref().unwrap_or(method);
     let whole = whole_numbers(name.to_str()?, method)?;
-    // SAFETY: `call` is made for the objects of this class.
-    unsafe { Function::make(class(py)?, call, method, &name, Rules { first, out, overlap, second, whole }) }
+    // SAFETY: the class is that of `Function`.
+    unsafe { Function::make(class(py)?, method, &name, Rules { first, out, overlap, second, whole }) }
 }

@@ -6,6 +6,7 @@ use pyo3::types::{PyBool, PyEllipsis, PyFloat, PyInt, PyIterator, PyList, PyNone
 use smallvec::SmallVec;
 
 use super::numpy::is_ndarray;
+use super::overrides::ask_method;
 use crate::dtype::{DType, Scalar};
 use crate::ops::arguments::Operand;
 use crate::ops::index::{BYTE_MASK, Item};
@@ -266,6 +267,9 @@ fn value_of(target: &Tensor, value: &Bound<'_, PyAny>) -> PyResult<(Tensor, bool
 #[pymethods]
 impl Tensor {
     fn __getitem__<'py>(slf: &Bound<'py, Self>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        if let Some(answer) = ask_method("__getitem__", &[slf.as_any().as_borrowed(), key.as_borrowed()])? {
+            return Ok(answer);
+        }
         let py = slf.py();
         let x = slf.borrow();
         if key.is_exact_instance_of::<PyInt>() {
@@ -284,22 +288,30 @@ impl Tensor {
         Ok(Bound::new(py, x.get(&items(key)?)?)?.into_any())
     }
 
-    fn __setitem__(&self, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        let (tensor, is_number) = value_of(self, value)?;
-        if self.rank() == 0 && key.is_exact_instance_of::<PyInt>() {
+    fn __setitem__<'py>(slf: &Bound<'py, Self>, key: &Bound<'py, PyAny>, value: &Bound<'py, PyAny>) -> PyResult<()> {
+        if ask_method("__setitem__", &[slf.as_any().as_borrowed(), key.as_borrowed(), value.as_borrowed()])?.is_some() {
+            return Ok(());
+        }
+        let x = slf.borrow();
+        let (tensor, is_number) = value_of(&x, value)?;
+        if x.rank() == 0 && key.is_exact_instance_of::<PyInt>() {
             return Err(PyIndexError::new_err("invalid index of a 0-dim tensor. Use `tensor.fill_(value)` to change its value"));
         }
-        Ok(self.set(&items(key)?, &tensor, is_number)?)
+        Ok(x.set(&items(key)?, &tensor, is_number)?)
     }
 
     fn __delitem__(&self, _key: &Bound<'_, PyAny>) -> PyResult<()> {
         Err(PyTypeError::new_err("Tensor does not support deleting items"))
     }
 
-    fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
-        if self.rank() == 0 {
+    fn __iter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyIterator>> {
+        let x = slf.borrow();
+        if x.rank() == 0 {
             return Err(PyTypeError::new_err("iteration over a 0-d tensor"));
         }
-        PyTuple::new(py, self.unbind(0)?.0)?.try_iter()
+        match ask_method("unbind", &[slf.as_any().as_borrowed()])? {
+            Some(answer) => answer.try_iter(),
+            None => PyTuple::new(slf.py(), x.unbind(0)?.0)?.try_iter(),
+        }
     }
 }

@@ -9,6 +9,7 @@ use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
 use super::data::tensor_of;
 use super::numpy::{from_array, is_ndarray};
 use super::options::{Device, shape_of};
+use super::overrides::announce;
 use crate::dtype::DType;
 use crate::interpreter::Once;
 use crate::layout::infer_shape;
@@ -91,8 +92,10 @@ impl Tensor {
 #[pymethods]
 impl Tensor {
     #[new]
+    #[classmethod]
     #[pyo3(signature = (*args, **options))]
-    fn new(args: &Bound<'_, PyTuple>, options: Option<&Bound<'_, PyDict>>) -> PyResult<Tensor> {
+    fn new(cls: &Bound<'_, PyType>, args: &Bound<'_, PyTuple>, options: Option<&Bound<'_, PyDict>>) -> PyResult<Tensor> {
+        announce(cls)?;
         construct(args, options, None)
     }
 

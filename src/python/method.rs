@@ -10,7 +10,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
-use super::callable::Callable;
+use super::callable::{Callable, Rules};
 use super::panics::internal_error;
 use crate::tensor::Tensor;
 
@@ -103,35 +103,40 @@ pub unsafe fn check_whole_numbers(
     Ok(())
 }
 
-/// The rules say which arguments are whole numbers: see [`whole_numbers`].
-type Method = Callable<u64>;
+/// Which arguments are whole numbers: see [`whole_numbers`].
+#[derive(Clone, Copy)]
+struct Whole(u64);
 
-unsafe extern "C" fn call(
-    object: *mut ffi::PyObject,
-    args: *const *mut ffi::PyObject,
-    nargsf: usize,
-    kwnames: *mut ffi::PyObject,
-) -> *mut ffi::PyObject {
-    // SAFETY: the vectorcall protocol: `object` is of the class, `kwnames` null or a tuple of strings, and the
-    // interpreter lock is held. The renamed tuple lives until the call is over.
-    unsafe {
-        let Method { method, rules: whole, .. } = *object.cast::<Method>();
-        let py = Python::assume_attached();
-        if let Err(error) = check_whole_numbers(py, whole, args, ffi::PyVectorcall_NARGS(nargsf) as usize, kwnames) {
-            error.restore(py);
-            return std::ptr::null_mut();
-        }
-        if kwnames.is_null() {
-            return ffi::PyObject_Vectorcall(method, args, nargsf, kwnames);
-        }
-        // Nothing but this stands between a panic and C.
-        let names = catch_unwind(AssertUnwindSafe(|| renamed(&Bound::from_borrowed_ptr(py, kwnames))));
-        match names.unwrap_or_else(|cause| Err(internal_error(cause))) {
-            Ok(None) => ffi::PyObject_Vectorcall(method, args, nargsf, kwnames),
-            Ok(Some(names)) => ffi::PyObject_Vectorcall(method, args, nargsf, names.as_ptr()),
-            Err(error) => {
+type Method = Callable<Whole>;
+
+impl Rules for Whole {
+    unsafe extern "C" fn call(
+        object: *mut ffi::PyObject,
+        args: *const *mut ffi::PyObject,
+        nargsf: usize,
+        kwnames: *mut ffi::PyObject,
+    ) -> *mut ffi::PyObject {
+        // SAFETY: the vectorcall protocol: `object` is of the class, `kwnames` null or a tuple of strings, and the
+        // interpreter lock is held. The renamed tuple lives until the call is over.
+        unsafe {
+            let Method { method, method_call, rules: Whole(whole), .. } = *object.cast::<Method>();
+            let py = Python::assume_attached();
+            if let Err(error) = check_whole_numbers(py, whole, args, ffi::PyVectorcall_NARGS(nargsf) as usize, kwnames) {
                 error.restore(py);
-                std::ptr::null_mut()
+                return std::ptr::null_mut();
+            }
+            if kwnames.is_null() {
+                return method_call(method, args, nargsf, kwnames);
+            }
+            // Nothing but this stands between a panic and C.
+            let names = catch_unwind(AssertUnwindSafe(|| renamed(&Bound::from_borrowed_ptr(py, kwnames))));
+            match names.unwrap_or_else(|cause| Err(internal_error(cause))) {
+                Ok(None) => method_call(method, args, nargsf, kwnames),
+                Ok(Some(names)) => method_call(method, args, nargsf, names.as_ptr()),
+                Err(error) => {
+                    error.restore(py);
+                    std::ptr::null_mut()
+                }
             }
         }
     }
@@ -166,22 +171,31 @@ fn argument_names(method: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
     Ok(arguments.map(|argument| argument.split('=').next().unwrap_or_default().trim().to_owned()).collect())
 }
 
-/// Puts such an object in the place of each method of `Tensor` that takes a `dim`, a `keepdim` or a whole number.
+/// Methods that nobody overrides, besides those of ours whose names begin with `_`.
+const NOT_OVERRIDDEN: [&str; 4] = ["__copy__", "__torch_function__", "as_subclass", "const_data_ptr"];
+
+/// Puts such an object in the place of each method of `Tensor` that takes a `dim`, a `keepdim` or a whole number, and one that only
+/// asks whether it is overridden in the place of the others.
 pub fn install(py: Python<'_>) -> PyResult<()> {
     let tensor = py.get_type::<Tensor>();
     let plain = tensor.getattr("numel")?.get_type();
     let class = Method::class(py, c"ferrograd.method", true)?;
     for item in tensor.getattr("__dict__")?.call_method0("items")?.try_iter()?.collect::<PyResult<Vec<_>>>()? {
         let (name, method) = item.extract::<(Bound<'_, PyString>, Bound<'_, PyAny>)>()?;
-        if !method.is_instance(&plain)? || WITHOUT_ALIASES.contains(&name.to_str()?) {
+        let text = name.to_str()?;
+        if !method.is_instance(&plain)? || text.starts_with('_') && !text.starts_with("__") || NOT_OVERRIDDEN.contains(&text) {
             continue;
         }
-        let named = argument_names(&method)?.iter().any(|name| matches!(name.as_str(), "dim" | "keepdim"));
-        let whole = whole_numbers(name.to_str()?, &method)?;
-        if named || whole != 0 {
-            // SAFETY: `call` is made for the objects of this class.
-            tensor.setattr(&name, unsafe { Method::make(&class, call, &method, &name, whole)? })?;
-        }
+        let aliases = !WITHOUT_ALIASES.contains(&text);
+        let named = aliases && argument_names(&method)?.iter().any(|name| matches!(name.as_str(), "dim" | "keepdim"));
+        let whole = if aliases { whole_numbers(text, &method)? } else { 0 };
+        let method = if named || whole != 0 {
+            // SAFETY: the class is that of `Method`.
+            unsafe { Method::make(&class, &method, &name, Whole(whole))? }
+        } else {
+            super::plain::method(&method, &name)?
+        };
+        tensor.setattr(&name, method)?;
     }
     Ok(())
 }

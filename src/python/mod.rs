@@ -22,10 +22,14 @@ mod memory;
 mod memory_format;
 mod method;
 mod numpy;
+mod operators;
 mod options;
+mod overrides;
 mod panics;
+mod plain;
 mod printing;
 mod properties;
+mod property;
 mod random;
 mod repr;
 mod results;
@@ -74,6 +78,11 @@ mod _C {
     use super::numpy::from_numpy;
     #[pymodule_export]
     use super::options::{Device, LayoutObject};
+    #[pymodule_export]
+    use super::overrides::{
+        _ask, _asks_only_modes, _disabled_torch_function_impl, _is_overridden, _is_torch_function_enabled, _overridable,
+        _pop_mode, _push_mode, DisableTorchFunction, DisableTorchFunctionSubclass,
+    };
     #[pymodule_export]
     use super::panics::_panic_for_tests;
     #[pymodule_export]
@@ -284,6 +293,7 @@ mod _C {
         }
         super::method::install(module.py())?;
         super::factors::install(module.py())?;
+        super::property::install(module.py())?;
         super::dtype::add_to(module)?;
         super::memory_format::add_to(module)?;
         super::options::add_to(module)?;
@@ -299,6 +309,7 @@ mod _C {
             }
             modules.set_item(path, part)?;
         }
+        super::overrides::install(module)?;
         Ok(())
     }
 }

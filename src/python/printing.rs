@@ -2,6 +2,7 @@
 
 use pyo3::prelude::*;
 
+use super::overrides::ask_method;
 use super::properties::Reader;
 use super::repr::{DTypeNote, Frame, GradNote, Item, print_options, tensor_repr};
 use crate::dtype::{DType, Scalar};
@@ -9,7 +10,7 @@ use crate::ops::default_dtype;
 use crate::tensor::Tensor;
 
 /// The text of a tensor, with what is to stand before the elements.
-pub fn text(slf: &Bound<'_, Tensor>, prefix: &str) -> PyResult<String> {
+fn text(slf: &Bound<'_, Tensor>, prefix: &str) -> PyResult<String> {
     let tangent = tangent(slf)?;
     let x = &slf.borrow().clone();
     x.check_saved()?;
@@ -51,7 +52,16 @@ fn tangent(x: &Bound<'_, Tensor>) -> PyResult<Option<String>> {
 #[pymethods]
 impl Tensor {
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
-        text(slf, "tensor(")
+        if let Some(answer) = ask_method("__repr__", &[slf.as_any().as_borrowed()])? {
+            return answer.extract();
+        }
+        let class = slf.get_type();
+        if class.is(slf.py().get_type::<Tensor>()) {
+            return text(slf, "tensor(");
+        }
+        let own = text(slf, &format!("{}(", class.name()?))?;
+        // Set by `nn.Parameter` of a tensor of another class.
+        Ok(if slf.hasattr("_is_param")? { format!("Parameter({own})") } else { own })
     }
 
     /// The text with another beginning than `tensor(`, for subclasses.

@@ -4,6 +4,7 @@ use pyo3::exceptions::{PyIndexError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyComplex, PyFloat, PyInt, PyList, PyTuple};
 
+use super::overrides::ask_method;
 use super::size::size_object;
 use crate::dtype::{DType, Element, Kind, Scalar};
 use crate::interpreter::Once;
@@ -157,18 +158,20 @@ impl Tensor {
         nested(py, self.shape(), &items)
     }
 
-    fn __len__(&self) -> PyResult<usize> {
-        match self.shape().first() {
+    fn __len__(slf: &Bound<'_, Self>) -> PyResult<usize> {
+        if let Some(answer) = ask_method("__len__", &[slf.as_any().as_borrowed()])? {
+            return answer.extract();
+        }
+        match slf.borrow().shape().first() {
             Some(&size) => Ok(size),
             None => Err(PyTypeError::new_err("len() of a 0-d tensor")),
         }
     }
 
-    fn __bool__(&self) -> PyResult<bool> {
-        match self.numel() {
-            1 => Ok(self.scalar()?.truth()),
-            0 => Err(crate::error::Error::Runtime("Boolean value of Tensor with no values is ambiguous".into()).into()),
-            _ => Err(crate::error::Error::Runtime("Boolean value of Tensor with more than one value is ambiguous".into()).into()),
+    fn __bool__(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        match ask_method("__bool__", &[slf.as_any().as_borrowed()])? {
+            Some(answer) => answer.extract(),
+            None => slf.borrow().is_nonzero(),
         }
     }
 
@@ -176,7 +179,11 @@ impl Tensor {
     ///
     /// Raises: RuntimeError if there is not just one.
     fn is_nonzero(&self) -> PyResult<bool> {
-        self.__bool__()
+        match self.numel() {
+            1 => Ok(self.scalar()?.truth()),
+            0 => Err(crate::error::Error::Runtime("Boolean value of Tensor with no values is ambiguous".into()).into()),
+            _ => Err(crate::error::Error::Runtime("Boolean value of Tensor with more than one value is ambiguous".into()).into()),
+        }
     }
 
     /// The number of the accelerator that the memory is on: -1, as there is none.
@@ -189,9 +196,13 @@ impl Tensor {
         if self.rank() == 0 { Ok(self.clone()) } else { Ok(self.flipud()?) }
     }
 
-    fn __float__(&self) -> PyResult<f64> {
-        self.warn_of_lost_gradient()?;
-        Ok(real_element(self, "double")?.to_f64())
+    fn __float__(slf: &Bound<'_, Self>) -> PyResult<f64> {
+        if let Some(answer) = ask_method("__float__", &[slf.as_any().as_borrowed()])? {
+            return answer.extract();
+        }
+        let x = slf.borrow();
+        x.warn_of_lost_gradient()?;
+        Ok(real_element(&x, "double")?.to_f64())
     }
 
     fn __complex__(&self) -> PyResult<Scalar> {
@@ -199,8 +210,12 @@ impl Tensor {
         Ok(Scalar::Complex(only_element(self)?.to_c128()))
     }
 
-    fn __int__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        match real_element(self, "int64_t")? {
+    fn __int__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        if let Some(answer) = ask_method("__int__", &[slf.as_any().as_borrowed()])? {
+            return Ok(answer);
+        }
+        let py = slf.py();
+        match real_element(&slf.borrow(), "int64_t")? {
             // Python's own conversion has the words for NaN and infinity.
             Scalar::Float(v) => py.get_type::<PyInt>().call1((v,)),
             Scalar::Complex(v) => py.get_type::<PyInt>().call1((v.re,)),
@@ -210,9 +225,13 @@ impl Tensor {
         }
     }
 
-    fn __index__(&self) -> PyResult<i64> {
-        let fits = self.dtype().kind() < Kind::Float && self.numel() == 1;
-        match self.scalar() {
+    fn __index__(slf: &Bound<'_, Self>) -> PyResult<i64> {
+        if let Some(answer) = ask_method("__index__", &[slf.as_any().as_borrowed()])? {
+            return answer.extract();
+        }
+        let x = slf.borrow();
+        let fits = x.dtype().kind() < Kind::Float && x.numel() == 1;
+        match x.scalar() {
             Ok(Scalar::Int(v)) if fits => Ok(v),
             Ok(Scalar::Bool(v)) if fits => Ok(v as i64),
             _ => Err(PyTypeError::new_err("only integer tensors of a single element can be converted to an index")),

@@ -1,7 +1,8 @@
 """Differentiation: gradients of recorded operations, and what is recorded."""
 
 from ferrograd._C import _autograd
-from ferrograd._C._autograd import SavedTensor, backward, grad
+from ferrograd._C._autograd import SavedTensor, backward
+from ferrograd._checks import overridable
 from ferrograd.autograd import anomaly_mode, function, grad_mode, graph
 from ferrograd.autograd.anomaly_mode import detect_anomaly, set_detect_anomaly
 from ferrograd.autograd.function import Function
@@ -23,6 +24,7 @@ def variable(*args, **kwargs):
     raise RuntimeError("torch.autograd.variable(...) is deprecated, use torch.tensor(...) instead")
 
 
+grad = overridable(_autograd.grad)
 is_grad_enabled = _autograd.is_grad_enabled
 is_inference_mode_enabled = _autograd.is_inference_mode_enabled
 

@@ -4,6 +4,7 @@ import math
 import warnings
 
 from ferrograd import _C, cat, zeros
+from ferrograd._checks import overridable
 from ferrograd.nn import functional
 
 __all__ = ["multi_head_attention_forward", "scaled_dot_product_attention"]
@@ -59,6 +60,7 @@ def _is_fused(query, key, value, attn_mask, enable_gqa):
     return not leading or len(leading) == 2 and leading[0] in (1, batch) and leading[1] in (1, heads)
 
 
+@overridable
 def scaled_dot_product_attention(
     query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False
 ):
@@ -163,6 +165,7 @@ def _with_one_more(x, row, dim):
     return None if x is None else cat([x, row], dim)
 
 
+@overridable
 def multi_head_attention_forward(
     query,
     key,

@@ -1,6 +1,7 @@
 """Bilinear forms."""
 
 from ferrograd import _C
+from ferrograd._checks import overridable
 
 
 def _check(input1, input2, weight, bias):
@@ -18,6 +19,7 @@ def _check(input1, input2, weight, bias):
         raise RuntimeError(f"bilinear: bias size does not match weight size: got {bias.size(0)} but expected {weight.size(0)}")
 
 
+@overridable
 def bilinear(input1, input2, weight, bias=None):
     """y_k = sum over i and j of x_i W_kij z_j, plus b_k.
 

@@ -3,6 +3,7 @@
 import warnings
 
 from ferrograd import _C
+from ferrograd._checks import overridable
 
 
 def _check_probability(p):
@@ -15,16 +16,19 @@ def _drop(op, input, p, training, inplace):
     return getattr(_C, op + "_" if inplace else op)(input, p, training)
 
 
+@overridable
 def dropout(input, p=0.5, training=True, inplace=False):
     """In `training`, each element 0 with probability `p`, else times 1 / (1 - p)."""
     return _drop("dropout", input, p, training, inplace)
 
 
+@overridable
 def alpha_dropout(input, p=0.5, training=False, inplace=False):
     """In `training`, each element the limit of `selu` with probability `p`, all scaled and moved so that mean and variance stay."""
     return _drop("alpha_dropout", input, p, training, inplace)
 
 
+@overridable
 def feature_alpha_dropout(input, p=0.5, training=False, inplace=False):
     """`alpha_dropout` of whole channels, which are the second dim."""
     return _drop("feature_alpha_dropout", input, p, training, inplace)
@@ -39,6 +43,7 @@ def _drop_channels(input, p, training, inplace, batch):
     return _drop("feature_dropout", input.unsqueeze_(0), p, training, True).squeeze_(0)
 
 
+@overridable
 def dropout1d(input, p=0.5, training=True, inplace=False):
     """In `training`, each channel of (n, c, l) or (c, l) 0 with probability `p`, else times 1 / (1 - p)."""
     _check_probability(p)
@@ -47,6 +52,7 @@ def dropout1d(input, p=0.5, training=True, inplace=False):
     return _drop_channels(input, p, training, inplace, input.dim() == 3)
 
 
+@overridable
 def dropout2d(input, p=0.5, training=True, inplace=False):
     """In `training`, each channel of (n, c, h, w) 0 with probability `p`, else times 1 / (1 - p).
 
@@ -60,6 +66,7 @@ def dropout2d(input, p=0.5, training=True, inplace=False):
     return _drop_channels(input, p, training, inplace, True)
 
 
+@overridable
 def dropout3d(input, p=0.5, training=True, inplace=False):
     """In `training`, each channel of (n, c, d, h, w) or (c, d, h, w) 0 with probability `p`, else times 1 / (1 - p)."""
     _check_probability(p)

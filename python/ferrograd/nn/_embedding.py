@@ -4,8 +4,10 @@ import warnings
 
 import ferrograd
 from ferrograd import _C
+from ferrograd._checks import overridable
 
 
+@overridable
 def embedding_renorm_(input, indices, max_norm, norm_type):
     """Shrinks in place the rows of `input` that `indices` name to a norm of `max_norm`, where it is larger."""
     rows = indices.reshape(-1).long().unique()
@@ -21,6 +23,7 @@ def _shrink(weight, input, max_norm, norm_type):
         embedding_renorm_(weight.detach(), input, max_norm, norm_type)
 
 
+@overridable
 def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0, scale_grad_by_freq=False, sparse=False):
     """The rows of `weight` that `input` names, after those longer than `max_norm` have been shrunk in place.
 
@@ -59,6 +62,7 @@ def _bags(input, offsets, per_sample_weights, include_last_offset):
     return input.reshape(-1), offsets, weights, False
 
 
+@overridable
 def embedding_bag(
     input,
     weight,

@@ -3,6 +3,7 @@
 import warnings
 
 from ferrograd._C import Tensor, affine_grid_generator, grid_sampler
+from ferrograd._checks import overridable
 
 _MODES = ("bilinear", "nearest", "bicubic")
 _PADDINGS = ("zeros", "border", "reflection")
@@ -18,6 +19,7 @@ def _corners(align_corners):
     return bool(align_corners)
 
 
+@overridable
 def grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corners=None):
     """An image, or a volume, sampled at the places in `grid`, where -1 and 1 are its borders.
 
@@ -37,6 +39,7 @@ def grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corner
     return grid_sampler(input, grid, _MODES.index(mode), _PADDINGS.index(padding_mode), _corners(align_corners))
 
 
+@overridable
 def affine_grid(theta, size, align_corners=None):
     """The places that affine maps take the elements of images, or volumes, to: a grid for `grid_sample`.
 

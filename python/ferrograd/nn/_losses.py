@@ -8,6 +8,7 @@ import warnings
 
 import ferrograd
 from ferrograd import _C
+from ferrograd._checks import overridable
 from ferrograd.nn._reduction import number_of, reduced, reduction_number, reduction_word
 
 __all__ = [
@@ -56,6 +57,7 @@ def _weighted(losses, weight, input, reduction, by_weight=True):
     return reduced(losses, reduction)
 
 
+@overridable
 def l1_loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
     """|input - target| of each element, or their mean or sum; with weights, the mean is weighted.
 
@@ -71,6 +73,7 @@ def l1_loss(input, target, size_average=None, reduce=None, reduction="mean", wei
     return reduced((x - t).abs(), reduction)
 
 
+@overridable
 def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
     """(input - target)² of each element, or their mean or sum; with weights, the mean is weighted."""
     x, t = (input, target) if input.shape == target.shape else _of_one_size(input, target)
@@ -80,6 +83,7 @@ def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", we
     return _C._nn.mse_loss(x, t, number_of(size_average, reduce, reduction))
 
 
+@overridable
 def smooth_l1_loss(input, target, size_average=None, reduce=None, reduction="mean", beta=1.0):
     """d² / (2 beta) of each difference d below `beta`, else |d| - beta / 2; or their mean or sum."""
     x, t = (input, target) if input.shape == target.shape else _of_one_size(input, target)
@@ -88,6 +92,7 @@ def smooth_l1_loss(input, target, size_average=None, reduce=None, reduction="mea
     return _C._nn.smooth_l1_loss(x, t, number_of(size_average, reduce, reduction), beta)
 
 
+@overridable
 def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
     """d² / 2 of each difference d up to `delta`, else delta (|d| - delta / 2); or their mean or sum."""
     x, t = (input, target) if input.shape == target.shape else _of_one_size(input, target)
@@ -96,11 +101,13 @@ def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
     return _C._nn.huber_loss(x, t, reduction_number(reduction), delta)
 
 
+@overridable
 def soft_margin_loss(input, target, size_average=None, reduce=None, reduction="mean"):
     """ln(1 + exp(-target input)) of each element, or their mean or sum; targets are 1 and -1."""
     return _C._nn.soft_margin_loss(input, target, number_of(size_average, reduce, reduction))
 
 
+@overridable
 def binary_cross_entropy(input, target, weight=None, size_average=None, reduce=None, reduction="mean"):
     """-(target ln input + (1 - target) ln(1 - input)) of each element, or their mean or sum. Logarithms are at least -100.
 
@@ -117,6 +124,7 @@ def binary_cross_entropy(input, target, weight=None, size_average=None, reduce=N
     return _C._nn.binary_cross_entropy(input, target, weight, number)
 
 
+@overridable
 def binary_cross_entropy_with_logits(
     input, target, weight=None, size_average=None, reduce=None, reduction="mean", pos_weight=None
 ):
@@ -130,6 +138,7 @@ def binary_cross_entropy_with_logits(
     return _C.binary_cross_entropy_with_logits(input, target, weight, pos_weight, number)
 
 
+@overridable
 def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean"):
     """The negative of what `input`, logarithms of probabilities, has for the class that is the target.
 
@@ -139,6 +148,7 @@ def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, r
     return _C._nn.nll_loss(input, target, weight, number_of(size_average, reduce, reduction), ignore_index)
 
 
+@overridable
 def cross_entropy(
     input,
     target,
@@ -157,6 +167,7 @@ def cross_entropy(
     return _C._nn.cross_entropy(input, target, weight, number, ignore_index, label_smoothing)
 
 
+@overridable
 def ctc_loss(
     log_probs, targets, input_lengths, target_lengths, blank=0, reduction="mean", zero_infinity=False
 ):
@@ -169,6 +180,7 @@ def ctc_loss(
     return ferrograd.ctc_loss(log_probs, targets, input_lengths, target_lengths, blank, number, zero_infinity)
 
 
+@overridable
 def linear_cross_entropy(
     input,
     linear_weight,
@@ -214,6 +226,7 @@ def linear_cross_entropy(
     )
 
 
+@overridable
 def kl_div(input, target, size_average=None, reduce=None, reduction="mean", log_target=False):
     """target (ln target - input) of each element, or their mean or sum, or the sum over the batch by its size ("batchmean").
 
@@ -231,6 +244,7 @@ def kl_div(input, target, size_average=None, reduce=None, reduction="mean", log_
     return loss / input.shape[0] if batchmean and input.dim() > 0 else loss
 
 
+@overridable
 def poisson_nll_loss(
     input, target, log_input=True, full=False, size_average=None, eps=1e-8, reduce=None, reduction="mean"
 ):
@@ -244,6 +258,7 @@ def poisson_nll_loss(
     return ferrograd.poisson_nll_loss(input, target, log_input, full, eps, number)
 
 
+@overridable
 def gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"):
     """(ln var + (input - target)² / var) / 2 of each element, or their mean or sum; `full` adds ln(2 pi) / 2.
 
@@ -269,11 +284,13 @@ def gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"
     return reduced(loss + 0.5 * math.log(2 * math.pi) if full else loss, reduction)
 
 
+@overridable
 def hinge_embedding_loss(input, target, margin=1.0, size_average=None, reduce=None, reduction="mean"):
     """`input` where the target is 1, max(0, margin - input) where it is -1; or the mean or sum."""
     return ferrograd.hinge_embedding_loss(input, target, margin, number_of(size_average, reduce, reduction))
 
 
+@overridable
 def margin_ranking_loss(input1, input2, target, margin=0, size_average=None, reduce=None, reduction="mean"):
     """max(0, margin - target (input1 - input2)) of each element, or their mean or sum."""
     number = number_of(size_average, reduce, reduction)
@@ -285,12 +302,14 @@ def margin_ranking_loss(input1, input2, target, margin=0, size_average=None, red
     return ferrograd.margin_ranking_loss(input1, input2, target, margin, number)
 
 
+@overridable
 def cosine_embedding_loss(input1, input2, target, margin=0, size_average=None, reduce=None, reduction="mean"):
     """1 - cos where the target is 1, max(0, cos - margin) where it is -1, of the angle between vectors; or the mean or sum."""
     number = number_of(size_average, reduce, reduction)
     return ferrograd.cosine_embedding_loss(input1, input2, target, margin, number)
 
 
+@overridable
 def multi_margin_loss(
     input, target, p=1, margin=1.0, weight=None, size_average=None, reduce=None, reduction="mean"
 ):
@@ -303,6 +322,7 @@ def multi_margin_loss(
     return _C._nn.multi_margin_loss(input, target, p, margin, weight, number)
 
 
+@overridable
 def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduction="mean"):
     """The sum over targets t and other classes c of max(0, 1 - x_t + x_c), by the number of classes; or the mean or sum.
 
@@ -311,6 +331,7 @@ def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduct
     return _C._nn.multilabel_margin_loss(input, target, number_of(size_average, reduce, reduction))
 
 
+@overridable
 def multilabel_soft_margin_loss(input, target, weight=None, size_average=None, reduce=None, reduction="mean"):
     """The mean over the last dim, the classes', of the `binary_cross_entropy_with_logits`; or the mean or sum of these."""
     reduction = reduction_word(size_average, reduce, reduction)
@@ -327,6 +348,7 @@ def _check_margin(name, margin):
         raise ValueError(f"{name}: margin must be greater than 0, got {margin}")
 
 
+@overridable
 def triplet_margin_loss(
     anchor,
     positive,
@@ -348,6 +370,7 @@ def triplet_margin_loss(
     return ferrograd.triplet_margin_loss(anchor, positive, negative, margin, p, eps, swap, number)
 
 
+@overridable
 def triplet_margin_with_distance_loss(
     anchor, positive, negative, *, distance_function=None, margin=1.0, swap=False, reduction="mean"
 ):

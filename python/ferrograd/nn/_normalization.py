@@ -1,6 +1,7 @@
 """The normalizing layers as functions, in the order of arguments that ``nn.functional`` has."""
 
 from ferrograd import _C
+from ferrograd._checks import overridable
 
 __all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm"]
 
@@ -14,6 +15,7 @@ def _check_more_than_one(what, size, places):
         raise ValueError(f"Expected more than 1 {what} when training, got input size {size}")
 
 
+@overridable
 def batch_norm(input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
     """Each channel less its mean over the batch, over its deviation; see ``ferrograd.batch_norm``."""
     if training:
@@ -25,6 +27,7 @@ def batch_norm(input, running_mean, running_var, weight=None, bias=None, trainin
     return _C.batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps, True)
 
 
+@overridable
 def instance_norm(
     input, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats=True, momentum=0.1, eps=1e-5
 ):
@@ -34,16 +37,19 @@ def instance_norm(
     return _C.instance_norm(input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, True)
 
 
+@overridable
 def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
     """The last dims less their mean, over their deviation; see ``ferrograd.layer_norm``."""
     return _C.layer_norm(input, normalized_shape, weight, bias, eps)
 
 
+@overridable
 def rms_norm(input, normalized_shape, weight=None, eps=None):
     """The last dims over the root of their mean square; see ``ferrograd.rms_norm``."""
     return _C.rms_norm(input, normalized_shape, weight, eps)
 
 
+@overridable
 def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
     """Each group of channels of each sample less its mean, over its deviation; see ``ferrograd.group_norm``."""
     if input.dim() < 2:

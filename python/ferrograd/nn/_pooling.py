@@ -5,6 +5,7 @@ import math
 import ferrograd
 from ferrograd import _C
 from ferrograd._C import _nn
+from ferrograd._checks import overridable
 
 __all__ = [
     f"{kind}_pool{dims}d{ending}"
@@ -80,11 +81,13 @@ max_pool2d, max_pool2d_with_indices = _max_pool(2)
 max_pool3d, max_pool3d_with_indices = _max_pool(3)
 
 
+@overridable
 def adaptive_avg_pool2d(input, output_size):
     """The averages of windows that share out planes evenly; None in `output_size` keeps a size."""
     return _nn.adaptive_avg_pool2d(input, _sizes(output_size, input))
 
 
+@overridable
 def adaptive_avg_pool3d(input, output_size):
     """The averages of windows that share out planes of three dims evenly; None in `output_size` keeps a size."""
     return _nn.adaptive_avg_pool3d(input, _sizes(output_size, input))
@@ -198,21 +201,25 @@ def _unpool(dims, input, indices, kernel_size, stride, padding, output_size):
     return _nn.max_unpool2d(input, indices, size) if dims == 2 else _nn.max_unpool3d(input, indices, size, stride, padding)
 
 
+@overridable
 def max_unpool1d(input, indices, kernel_size, stride=None, padding=0, output_size=None):
     """The inverse of ``max_pool1d``: elements at their places, zeros elsewhere."""
     return _unpool(1, input, indices, kernel_size, stride, padding, output_size)
 
 
+@overridable
 def max_unpool2d(input, indices, kernel_size, stride=None, padding=0, output_size=None):
     """The inverse of ``max_pool2d``: elements at their places, zeros elsewhere."""
     return _unpool(2, input, indices, kernel_size, stride, padding, output_size)
 
 
+@overridable
 def max_unpool3d(input, indices, kernel_size, stride=None, padding=0, output_size=None):
     """The inverse of ``max_pool3d``: elements at their places, zeros elsewhere."""
     return _unpool(3, input, indices, kernel_size, stride, padding, output_size)
 
 
+@overridable
 def local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0):
     """The input over (k + alpha times the mean square of `size` neighbouring channels) to the power of `beta`."""
     if input.dim() < 3:

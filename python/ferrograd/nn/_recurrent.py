@@ -2,6 +2,7 @@
 
 from ferrograd import _C
 from ferrograd._C import Tensor, _autograd, _nn, cat, stack, zeros_like
+from ferrograd._checks import overridable
 
 __all__ = ["gru", "gru_cell", "lstm", "lstm_cell", "rnn_relu", "rnn_relu_cell", "rnn_tanh", "rnn_tanh_cell"]
 
@@ -62,6 +63,7 @@ def _lstm_packed(data, batch_sizes, hx, params, has_biases, num_layers, dropout,
     return _packed("lstm", data, batch_sizes, _states(hx), *rest)
 
 
+@overridable
 def lstm(*args, **kwargs):
     """The states of an LSTM's last layer, and the last states and cells of all layers: see `nn.LSTM`.
 
@@ -106,22 +108,26 @@ def _cell(kind, input, hx, w_ih, w_hh, b_ih, b_hh):
     return [_autograd._saving(state, ()) if kind.startswith("rnn") else state, *others]
 
 
+@overridable
 def lstm_cell(input, hx, w_ih, w_hh, b_ih=None, b_hh=None):
     """The next state and cell: see `nn.LSTMCell`."""
     state, _, cell = _cell("lstm", input, _states(hx), w_ih, w_hh, b_ih, b_hh)
     return state, cell
 
 
+@overridable
 def gru_cell(input, hx, w_ih, w_hh, b_ih=None, b_hh=None):
     """The next state: see `nn.GRUCell`."""
     return _cell("gru", input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
 
 
+@overridable
 def rnn_tanh_cell(input, hx, w_ih, w_hh, b_ih=None, b_hh=None):
     """The next state: see `nn.RNNCell`."""
     return _cell("rnn_tanh", input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
 
 
+@overridable
 def rnn_relu_cell(input, hx, w_ih, w_hh, b_ih=None, b_hh=None):
     """The next state: see `nn.RNNCell`."""
     return _cell("rnn_relu", input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]

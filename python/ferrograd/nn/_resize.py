@@ -4,6 +4,7 @@ import operator
 import warnings
 
 from ferrograd._C import Tensor, _nn
+from ferrograd._checks import overridable
 
 # The kinds of ops by mode and number of dims that are resized.
 _KINDS = {
@@ -40,6 +41,7 @@ def _for_each_dim(name, value, input):
     return list(value)
 
 
+@overridable
 def interpolate(
     input, size=None, scale_factor=None, mode="nearest", align_corners=None, recompute_scale_factor=None, antialias=False
 ):
@@ -98,18 +100,21 @@ def _deprecated(name):
     warnings.warn(f"`nn.functional.{name}` is deprecated. Use `nn.functional.interpolate` instead.", stacklevel=3)
 
 
+@overridable
 def upsample(input, size=None, scale_factor=None, mode="nearest", align_corners=None):
     """Another name of `interpolate`. Deprecated."""
     _deprecated("upsample")
     return interpolate(input, size, scale_factor, mode, align_corners)
 
 
+@overridable
 def upsample_nearest(input, size=None, scale_factor=None):
     """`interpolate` with the mode "nearest". Deprecated."""
     _deprecated("upsample_nearest")
     return interpolate(input, size, scale_factor, mode="nearest")
 
 
+@overridable
 def upsample_bilinear(input, size=None, scale_factor=None):
     """`interpolate` with the mode "bilinear", and aligned corners. Deprecated."""
     _deprecated("upsample_bilinear")

@@ -1,7 +1,7 @@
 """Tensors that a module owns: what it learns, and what it only carries along."""
 
 import ferrograd
-from ferrograd._C import Tensor
+from ferrograd._C import _disabled_torch_function_impl, Tensor
 
 __all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter", "UninitializedTensorMixin", "is_lazy"]
 
@@ -19,6 +19,8 @@ class Parameter(Tensor, metaclass=_ParameterType):
     Shares memory with `data` and is a leaf that asks for a gradient, also under `no_grad`. What is computed from it is a
     plain tensor.
     """
+
+    __torch_function__ = _disabled_torch_function_impl
 
     def __new__(cls, data=None, requires_grad=True):
         if data is None:
@@ -46,7 +48,9 @@ class Parameter(Tensor, metaclass=_ParameterType):
         return _rebuild(type(self), self.data, self.requires_grad, dict(self.__dict__))
 
     def __repr__(self):
-        return "Parameter containing:\n" + super().__repr__()
+        plain = type(self) is Parameter
+        text = self._text("tensor(") if plain else f"Parameter({self._text(f'{type(self).__name__}(')})"
+        return f"Parameter containing:\n{text}"
 
     def __reduce_ex__(self, protocol):
         return _rebuild, (type(self), self.data, self.requires_grad, dict(self.__dict__))
@@ -69,6 +73,8 @@ class Buffer(Tensor, metaclass=_BufferType):
 
     ``Buffer(x)`` is a plain tensor that shares memory with `x` and bears a mark. If not `persistent`, the state_dict leaves it out.
     """
+
+    __torch_function__ = _disabled_torch_function_impl
 
     def __new__(cls, data=None, *, persistent=True):
         if data is None:
@@ -176,6 +182,8 @@ class UninitializedBuffer(UninitializedTensorMixin, Tensor):
     """A buffer without a shape: `materialize` gives it one and makes it a plain tensor."""
 
     cls_to_become = Tensor
+
+    __torch_function__ = _disabled_torch_function_impl
 
     def __new__(cls, requires_grad=False, device=None, dtype=None, persistent=True):
         x = Tensor._make_subclass(cls, ferrograd.empty(0, device=device, dtype=dtype), requires_grad)

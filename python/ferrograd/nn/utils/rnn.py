@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from ferrograd import _C
 from ferrograd._C import Tensor, arange, as_tensor, stack
+from ferrograd._checks import overridable
 
 __all__ = [
     "PackedSequence",
@@ -155,6 +156,7 @@ def pad_packed_sequence(sequence, batch_first=False, padding_value=0.0, total_le
     return padded.index_select(0 if batch_first else 1, order), lengths[order]
 
 
+@overridable
 def pad_sequence(sequences, batch_first=False, padding_value=0.0, padding_side="right"):
     """Sequences side by side, padded with `padding_value` on one side ("right" or "left") to the longest.
 
