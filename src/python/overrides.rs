@@ -20,8 +20,8 @@ static POSSIBLE: AtomicBool = AtomicBool::new(false);
 
 /// Who is not asked, on this thread.
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
-enum Deaf {
-    None,
+enum Disabled {
+    Nothing,
     /// Classes are not, as their own rule is at work.
     Classes,
     /// Classes and modes.
@@ -29,7 +29,7 @@ enum Deaf {
 }
 
 thread_local! {
-    static DEAF: Cell<Deaf> = const { Cell::new(Deaf::None) };
+    static DISABLED: Cell<Disabled> = const { Cell::new(Disabled::Nothing) };
     /// The innermost is the last.
     static MODES: RefCell<Vec<Py<PyAny>>> = const { RefCell::new(Vec::new()) };
 }
@@ -138,7 +138,7 @@ pub fn is_overriding(object: Borrowed<'_, '_, PyAny>) -> bool {
 
 /// Whether an argument, or an item of one that is a list, has a class with a rule.
 pub fn any_overriding(args: &[Borrowed<'_, '_, PyAny>]) -> PyResult<bool> {
-    Ok(DEAF.get() == Deaf::None && !overriding(args)?.is_empty())
+    Ok(DISABLED.get() == Disabled::Nothing && !overriding(args)?.is_empty())
 }
 
 /// From now on, functions ask: somebody may answer.
@@ -163,20 +163,20 @@ impl Drop for WithoutMode {
     }
 }
 
-/// Asks for less for as long as this lives.
-struct Deafened(Deaf);
+/// Disables what it says for as long as this lives.
+struct Disabling(Disabled);
 
-impl Deafened {
-    fn new(deaf: Deaf) -> Deafened {
-        let old = DEAF.get();
-        DEAF.set(if old > deaf { old } else { deaf });
-        Deafened(old)
+impl Disabling {
+    fn new(disabled: Disabled) -> Disabling {
+        let old = DISABLED.get();
+        DISABLED.set(if old > disabled { old } else { disabled });
+        Disabling(old)
     }
 }
 
-impl Drop for Deafened {
+impl Drop for Disabling {
     fn drop(&mut self) {
-        DEAF.set(self.0);
+        DISABLED.set(self.0);
     }
 }
 
@@ -224,11 +224,11 @@ pub fn ask<'py>(
     names: Option<&Bound<'py, PyTuple>>,
     classes: bool,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
-    let deaf = DEAF.get();
-    if deaf == Deaf::All {
+    let disabled = DISABLED.get();
+    if disabled == Disabled::All {
         return Ok(None);
     }
-    let found = if classes && deaf == Deaf::None { overriding(args)? } else { Vec::new() };
+    let found = if classes && disabled == Disabled::Nothing { overriding(args)? } else { Vec::new() };
     let call = || {
         let (positional, named) = args.split_at(args.len() - names.map_or(0, |names| names.len()));
         let keywords = PyDict::new(py);
@@ -308,7 +308,7 @@ pub fn _disabled_torch_function_impl<'py>(
     kwargs: Option<&Bound<'py, PyDict>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let _ = types;
-    let _deafened = Deafened::new(Deaf::Classes);
+    let _disabling = Disabling::new(Disabled::Classes);
     match args {
         Some(args) => func.call(args, kwargs),
         None => func.call((), kwargs),
@@ -332,7 +332,7 @@ pub fn _asks_only_modes(function: &Bound<'_, PyAny>) -> PyResult<bool> {
 #[pyfunction]
 pub fn _is_overridden(args: Vec<Bound<'_, PyAny>>) -> PyResult<bool> {
     let args: Vec<_> = args.iter().map(|arg| arg.as_borrowed()).collect();
-    let mode = DEAF.get() != Deaf::All && !MODES.with_borrow(Vec::is_empty);
+    let mode = DISABLED.get() != Disabled::All && !MODES.with_borrow(Vec::is_empty);
     Ok(mode || any_overriding(&args)?)
 }
 
@@ -348,7 +348,7 @@ pub fn _ask<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = function.py();
     let mut found = Vec::new();
-    if DEAF.get() == Deaf::None {
+    if DISABLED.get() == Disabled::Nothing {
         relevant.iter().try_for_each(|arg| add_overriding(&mut found, arg.as_borrowed()))?;
     }
     match answer(&found, || Ok((function.clone(), args, kwargs)), py)? {
@@ -376,15 +376,15 @@ pub fn _pop_mode() -> Option<Py<PyAny>> {
 /// Whether the classes of arguments are asked, on this thread.
 #[pyfunction]
 pub fn _is_torch_function_enabled() -> bool {
-    DEAF.get() == Deaf::None
+    DISABLED.get() == Disabled::Nothing
 }
 
 macro_rules! disabling {
-    ($($(#[$doc:meta])* $name:ident, $deaf:expr;)+) => {$(
+    ($($(#[$doc:meta])* $name:ident, $disabled:expr;)+) => {$(
         $(#[$doc])*
         #[pyclass(module = "ferrograd._C")]
         #[derive(Default)]
-        pub struct $name(Option<Deafened>);
+        pub struct $name(Option<Disabling>);
 
         #[pymethods]
         impl $name {
@@ -394,7 +394,7 @@ macro_rules! disabling {
             }
 
             fn __enter__(&mut self) {
-                self.0 = Some(Deafened::new($deaf));
+                self.0 = Some(Disabling::new($disabled));
             }
 
             #[pyo3(signature = (*_error))]
@@ -407,9 +407,9 @@ macro_rules! disabling {
 
 disabling! {
     /// Within it the classes of arguments are not asked.
-    DisableTorchFunctionSubclass, Deaf::Classes;
+    DisableTorchFunctionSubclass, Disabled::Classes;
     /// Within it neither modes nor the classes of arguments are asked.
-    DisableTorchFunction, Deaf::All;
+    DisableTorchFunction, Disabled::All;
 }
 
 /// Functions whose arguments' classes are not asked, only modes: they make tensors of other things.
