@@ -2,9 +2,11 @@
 
 import copy
 import importlib.util
+import inspect
 import io
 import os
 import pickle
+import pydoc
 import re
 import subprocess
 import sys
@@ -85,6 +87,19 @@ def test_functions_are_copied_and_pickled_by_name(function):
     """Modules keep functions as what they apply, and are copied."""
     assert copy.deepcopy(function) is function
     assert pickle.loads(pickle.dumps(function)) is function
+
+
+@pytest.mark.parametrize("function", [ferrograd.mm, ferrograd.cat, ferrograd.nn.functional.cross_entropy, ferrograd.nn.functional.pad])
+def test_help_shows_the_arguments(function):
+    head = pydoc.plain(pydoc.render_doc(function)).splitlines()[2]
+    assert head == f"{function.__name__}{inspect.signature(function)}" and len(inspect.signature(function).parameters) > 1
+
+
+def test_functions_in_a_class_do_not_bind():
+    class Layer:
+        apply = ferrograd.relu
+
+    assert Layer().apply(ferrograd.tensor([-1.0, 2.0])).tolist() == [0.0, 2.0]
 
 
 def test_switches_of_backends():

@@ -71,14 +71,13 @@ impl<R: Rules> Callable<R> {
         let slot = |slot: i32, pfunc: *mut c_void| ffi::PyType_Slot { slot, pfunc };
         let repr: unsafe extern "C" fn(*mut ffi::PyObject) -> *mut ffi::PyObject =
             if binds { Self::repr_of_method } else { Self::repr };
-        let end = slot(0, std::ptr::null_mut());
         let mut slots = [
             slot(ffi::Py_tp_members, members.as_mut_ptr().cast()),
             slot(ffi::Py_tp_call, ffi::PyVectorcall_Call as *mut c_void),
             slot(ffi::Py_tp_dealloc, Self::dealloc as *mut c_void),
             slot(ffi::Py_tp_repr, repr as *mut c_void),
-            if binds { slot(ffi::Py_tp_descr_get, bind as *mut c_void) } else { end },
-            end,
+            slot(ffi::Py_tp_descr_get, if binds { bind as *mut c_void } else { keep as *mut c_void }),
+            slot(0, std::ptr::null_mut()),
         ];
         // Python remembers the way to methods of types that never change.
         let mut flags = ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_VECTORCALL | ffi::Py_TPFLAGS_IMMUTABLETYPE;
@@ -232,6 +231,16 @@ unsafe fn arguments<'a, 'py>(
 unsafe extern "C" {
     /// A bound method. Part of CPython's C API, but not of pyo3's declarations.
     fn PyMethod_New(function: *mut ffi::PyObject, instance: *mut ffi::PyObject) -> *mut ffi::PyObject;
+}
+
+/// A function in a class stays a function; `help` takes only what has this for one.
+unsafe extern "C" fn keep(
+    object: *mut ffi::PyObject,
+    _instance: *mut ffi::PyObject,
+    _class: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: the descriptor protocol: a borrowed reference.
+    unsafe { ffi::Py_NewRef(object) }
 }
 
 /// `x.sum` without a call, and `Tensor.sum`.
