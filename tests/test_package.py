@@ -91,8 +91,10 @@ def test_functions_are_copied_and_pickled_by_name(function):
 
 @pytest.mark.parametrize("function", [ferrograd.mm, ferrograd.cat, ferrograd.nn.functional.cross_entropy, ferrograd.nn.functional.pad])
 def test_help_shows_the_arguments(function):
-    head = pydoc.plain(pydoc.render_doc(function)).splitlines()[2]
-    assert head == f"{function.__name__}{inspect.signature(function)}" and len(inspect.signature(function).parameters) > 1
+    signature = inspect.signature(function)
+    # Long ones may be on several lines.
+    shown = "".join(pydoc.plain(pydoc.render_doc(function)).split())
+    assert f"{function.__name__}{signature}".replace(" ", "") in shown.replace(",)", ")") and len(signature.parameters) > 1
 
 
 def test_functions_in_a_class_do_not_bind():
