@@ -389,6 +389,11 @@ def test_what_is_not_there_is_refused():
     with pytest.raises(RuntimeError, match="__torch_dispatch__"):
         torch.ones(2).as_subclass(Dispatching)
 
+    class Without(torch.Tensor):
+        __torch_dispatch__ = torch._C._disabled_torch_dispatch_impl
+
+    assert type(torch.ones(2).as_subclass(Without) + 1) is Without
+
 
 def test_training_with_inputs_of_a_class():
     torch.manual_seed(0)

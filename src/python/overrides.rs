@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::type_object::PyTypeInfo;
 use pyo3::types::{PyBool, PyCFunction, PyDict, PyFloat, PyFunction, PyInt, PyList, PyNone, PyString, PyTuple, PyType};
 
@@ -48,11 +49,11 @@ pub fn announce(class: &Bound<'_, PyType>) -> PyResult<()> {
     if class.is(py.get_type::<Tensor>()) {
         return Ok(());
     }
-    if !possible() && !is_disabled(&class.getattr("__torch_function__")?)? {
+    if !possible() && !is_disabled(&class.getattr("__torch_function__")?) {
         POSSIBLE.store(true, Ordering::Relaxed);
     }
     match class.getattr_opt("__torch_dispatch__")? {
-        Some(rule) if !is_disabled(&rule)? => Err(PyRuntimeError::new_err(format!(
+        Some(rule) if !is_disabled(&rule) => Err(PyRuntimeError::new_err(format!(
             "{}: `__torch_dispatch__` would never be called, there is no dispatcher below the functions; `__torch_function__` is",
             class.name()?
         ))),
@@ -60,10 +61,12 @@ pub fn announce(class: &Bound<'_, PyType>) -> PyResult<()> {
     }
 }
 
+/// What classes without rules have for one.
+static NO_RULE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
 /// Whether a class's rule is the one that says that it has none.
-fn is_disabled(rule: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let names = ["_disabled_torch_function_impl", "_disabled_torch_dispatch_impl"];
-    Ok(rule.is_none() || rule.getattr_opt("__name__")?.is_some_and(|name| names.iter().any(|&n| name.eq(n).unwrap_or(false))))
+fn is_disabled(rule: &Bound<'_, PyAny>) -> bool {
+    rule.is_none() || NO_RULE.get(rule.py()).is_some_and(|none| rule.is(none))
 }
 
 /// The rule of an object's class, if it has one.
@@ -82,7 +85,7 @@ fn rule_of<'py>(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Option<Bound<'py, 
     }
     let name = pyo3::intern!(py, "__torch_function__");
     match object.get_type().getattr_opt(name)? {
-        Some(rule) if !is_disabled(&rule)? => {
+        Some(rule) if !is_disabled(&rule) => {
             // One for instances, as in torch's first version of it.
             let of_instances = rule.is_instance_of::<PyFunction>();
             Ok(Some(if of_instances { object.getattr(name)? } else { rule }))
@@ -463,6 +466,10 @@ const NOT_OVERRIDDEN: [&str; 18] = [
 
 /// Puts functions that ask first in the place of those of the module and its parts.
 pub fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let none = module.getattr("_disabled_torch_function_impl")?;
+    // What classes say that do without the dispatcher, which is not there.
+    module.setattr("_disabled_torch_dispatch_impl", &none)?;
+    let _ = NO_RULE.set(module.py(), none.unbind());
     let mut parts = vec![module.clone()];
     for part in ["_fft", "_linalg", "_nn", "_special"] {
         parts.push(module.getattr(part)?.cast_into()?);
