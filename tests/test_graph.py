@@ -48,3 +48,47 @@ def test_what_notebooks_show(monkeypatch):
     assert source._repr_mimebundle_()["image/svg+xml"] == "<svg/>"
     with pytest.raises(TypeError, match="dot: expected a Tensor"):
         graph.dot([3])
+
+
+def nodes(tensor, leaves):
+    """The nodes behind a tensor, as an expression of their names and of leaves by their numbers."""
+
+    def expression(node):
+        if node is None:
+            return "None"
+        if hasattr(node, "variable"):
+            return str([leaf is node.variable for leaf in leaves].index(True))
+        return f"{node.name()}({', '.join(expression(following) for following, _ in node.next_functions)})"
+
+    return expression(tensor.grad_fn)
+
+
+PLACE, PLACES = ferrograd.tensor(0), ferrograd.tensor([0])
+
+# As torch has them.
+NODES = [
+    (lambda x, y: x.index_add(0, PLACES, y, alpha=2), "IndexAddBackward0(0, 1)", [(3,), (1,)]),
+    (lambda x, y: x.index_add(0, PLACES, y), "IndexAddBackward0(0, 1)", [(), ()]),
+    (lambda x, y: x.index_copy(0, PLACE, y), "IndexCopyBackward0(0, 1)", [(), ()]),
+    (lambda x, y: x.index_fill(0, PLACES, y), "IndexFillBackward1(0, 1)", [(), ()]),
+    (lambda x: x.index_fill(0, PLACES, 2.0), "IndexFillBackward0(0)", [()]),
+    (lambda x, y: x.index_reduce(0, PLACES, y, "prod"), "IndexReduceBackward0(0, 1)", [(), ()]),
+    (lambda x: x.index_select(0, PLACES), "IndexSelectBackward0(0)", [()]),
+    (lambda x, y: x.put(PLACES, y), "PutBackward0(0, 1)", [(2, 3), ()]),
+    (lambda x, y: x.put(PLACE, y, accumulate=True), "PutBackward0(0, 1)", [(), (1,)]),
+    (lambda x: x.scatter(0, PLACES, 2.0), "ScatterBackward1(0)", [()]),
+    (lambda x, y: x.scatter(0, PLACES, y), "ScatterBackward0(0, 1)", [(), ()]),
+    (lambda x, y: x.scatter_add(0, PLACE, y), "ScatterAddBackward0(0, 1)", [(), ()]),
+    (lambda x, y: x.scatter_reduce(0, PLACE, y, "amax"), "ScatterReduceBackward0(0, 1)", [(), ()]),
+    (lambda x: x.take(PLACE), "TakeBackward0(0)", [(2, 3)]),
+]
+
+
+@pytest.mark.filterwarnings("ignore:index_reduce")
+@pytest.mark.parametrize("op, expected, shapes", NODES)
+def test_ops_have_the_nodes_of_torch(op, expected, shapes):
+    leaves = [ferrograd.rand(shape, requires_grad=True) for shape in shapes]
+    result = op(*leaves)
+    assert nodes(result, leaves) == expected
+    grads = ferrograd.autograd.grad(result.sum(), leaves)
+    assert [grad.shape for grad in grads] == shapes

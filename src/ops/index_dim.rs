@@ -6,11 +6,11 @@ use super::arguments::{Operand, Tensors};
 use super::expanded::{write_at_places, write_where};
 use super::index::{check_indices, is_one_mask};
 use super::places::{Places, checked_places};
-use super::scatter::{Along, Reduce};
+use super::scatter::{Along, Reduce, at_least_1d};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
 use crate::interpreter::Once;
-use crate::layout::{Shape, normalize_dim};
+use crate::layout::normalize_dim;
 use crate::runtime_error;
 use crate::tape::sample::made_of;
 use crate::tensor::Tensor;
@@ -24,17 +24,23 @@ impl Tensor {
         self.taken("index_select", &places)
     }
 
-    /// Checks an index of at most one dim; places must not be negative.
+    /// Checks an index of at most one dim; places must not be negative. A 0-d tensor has one.
     fn places_along(&self, op: &str, dim: usize, index: &Tensor, error: fn(String) -> Error) -> Result<Places> {
-        let list = checked_places(op, dim, self.shape()[dim], index).map_err(|e| error(e.to_string()))?;
-        let mut places = Places::default();
+        let size = at_least_1d(self.shape())[dim];
+        let list = checked_places(op, dim, size, index).map_err(|e| error(e.to_string()))?;
+        let mut places = self.no_places();
         let _of = made_of([index]);
-        places.add_integers(dim, self.shape()[dim], &Tensor::from_slice(&[list.len()], &list)?)?;
+        places.add_integers(dim, size, &Tensor::from_slice(&[list.len()], &list)?)?;
         Ok(places.read_from(index))
     }
 
-    /// The checks that `index_add`, `index_copy` and `index_reduce` share; 0-d tensors get a dim.
-    fn with_source(&self, op: &str, dim: isize, index: &Tensor, source: &Tensor) -> Result<(Tensor, usize, Tensor, Tensor)> {
+    /// For places of a dim, which a 0-d tensor does not have.
+    fn no_places(&self) -> Places {
+        if self.rank() == 0 { Places::flat() } else { Places::default() }
+    }
+
+    /// The dim, after the checks that `index_add`, `index_copy` and `index_reduce` share.
+    fn dim_for_source(&self, op: &str, dim: isize, index: &Tensor, source: &Tensor) -> Result<usize> {
         let d = normalize_dim("index_add", dim, self.rank())?;
         index.check_index(op)?;
         if index.rank() > 1 {
@@ -47,35 +53,32 @@ impl Tensor {
                 source.dtype().type_word()
             );
         }
-        let lift = |x: &Tensor| if x.rank() == 0 { x.view_as_shape(&[1]) } else { Ok(x.clone()) };
-        Ok((lift(self)?, d, lift(index)?, lift(source)?))
+        Ok(d)
     }
 
     /// Fails unless `source` has this shape, but as many places in `dim` as there are indices.
     fn check_source(&self, op: &str, dim: usize, index: &Tensor, source: &Tensor, error: fn(String) -> Error) -> Result<()> {
-        if source.shape().get(dim) != Some(&index.numel()) && source.rank() == self.rank() {
+        let (own, source) = (at_least_1d(self.shape()), at_least_1d(source.shape()));
+        if source.get(dim) != Some(&index.numel()) && source.len() == own.len() {
             return Err(error(format!(
-                "{op}: Number of indices ({}) should be equal to source.size(dim) of source {:?} for dim {dim}",
-                index.numel(),
-                source.shape()
+                "{op}: Number of indices ({}) should be equal to source.size(dim) of source {source:?} for dim {dim}",
+                index.numel()
             )));
         }
-        let mut wanted = Shape::from_slice(self.shape());
+        let mut wanted = own.clone();
         wanted[dim] = index.numel();
-        if source.shape() != wanted.as_slice() {
-            let error = if source.rank() == self.rank() { Error::Runtime } else { error };
+        if source != wanted {
+            let error = if source.len() == own.len() { Error::Runtime } else { error };
             return Err(error(format!(
-                "{op}: source tensor shape must match self tensor shape, excluding the specified dimension. Got self.shape = {:?} \
-                 source.shape = {:?}",
-                self.shape(),
-                source.shape()
+                "{op}: source tensor shape must match self tensor shape, excluding the specified dimension. Got self.shape = {own:?} \
+                 source.shape = {source:?}"
             )));
         }
         Ok(())
     }
 
-    /// The flattened tensor, and a checked index for it.
-    fn flat_places(&self, op: &'static str, index: &Tensor) -> Result<(Tensor, Places)> {
+    /// A checked index for the flattened tensor.
+    fn flat_places(&self, op: &'static str, index: &Tensor) -> Result<Places> {
         if index.dtype() != DType::I64 {
             return runtime_error!("{op}: Expected a long tensor for index, but got {}", index.dtype().type_word());
         }
@@ -83,12 +86,12 @@ impl Tensor {
         if numel == 0 && index.numel() > 0 {
             return Err(Error::Index(format!("{op}: tried to take from an empty tensor")));
         }
-        let mut places = Places::default();
+        let mut places = Places::flat();
         places.add_integers(0, numel, index).map_err(|error| match error {
             Error::Index(text) => Error::Index(format!("{op}: out of range: {text}")),
             other => other,
         })?;
-        Ok((self.reshape_to(&[numel])?, places))
+        Ok(places)
     }
 }
 
@@ -108,7 +111,12 @@ impl Tensor {
             if index.numel() != 1 {
                 return runtime_error!("index_select: Index to scalar can have only 1 value, got {} value(s)", index.numel());
             }
-            return self.view_as_shape(&[1])?.index_select_at(0, index)?.unseen(|y| y.view_as_shape(&[]));
+            // The result is 0-d too.
+            let list = checked_places("index_select", 0, 1, index).map_err(|e| Error::Index(e.to_string()))?;
+            let mut places = Places::flat();
+            let _of = made_of([index]);
+            places.add_integers(0, 1, &Tensor::from_slice(&[], &list)?)?;
+            return self.taken("index_select", &places.read_from(index));
         }
         self.index_select_at(d, index)
     }
@@ -125,12 +133,11 @@ impl Tensor {
                 self.shape()
             );
         }
-        let (x, d, index, source) = self.with_source("index_add", dim, index, source)?;
-        x.check_source("index_add", d, &index, &source, Error::Runtime)?;
-        super::arithmetic::check_alpha("index_add", alpha, x.dtype())?;
-        let source = if alpha == Scalar::Int(1) { source } else { (&source * alpha)?.standing_in_for(&source) };
-        let places = x.places_along("index_add", d, &index, Error::Runtime)?;
-        x.with_places("index_add", &places, &source, true)?.unseen(|y| y.view_as_shape(self.shape()))
+        let d = self.dim_for_source("index_add", dim, index, source)?;
+        self.check_source("index_add", d, index, source, Error::Runtime)?;
+        super::arithmetic::check_alpha("index_add", alpha, self.dtype())?;
+        let places = self.places_along("index_add", d, index, Error::Runtime)?;
+        self.with_multiple_at(&places, source, alpha)
     }
 
     /// A copy with `source` at the places of `dim` that `index` names.
@@ -143,10 +150,10 @@ impl Tensor {
                 index.dtype().type_word()
             )));
         }
-        let (x, d, index, source) = self.with_source("index_copy", dim, index, source)?;
-        x.check_source("index_copy", d, &index, &source, Error::Index)?;
-        let places = x.places_along("index_copy", d, &index, Error::Index)?;
-        x.with_places("index_copy", &places, &source, false)?.unseen(|y| y.view_as_shape(self.shape()))
+        let d = self.dim_for_source("index_copy", dim, index, source)?;
+        self.check_source("index_copy", d, index, source, Error::Index)?;
+        let places = self.places_along("index_copy", d, index, Error::Index)?;
+        self.with_places("index_copy", &places, source, false)
     }
 
     /// A copy with `value`, a number or a 0-d tensor, at the places of `dim` that `index` names; negative ones count from the end.
@@ -175,16 +182,16 @@ impl Tensor {
             }
             Operand::Tensor(value) => ("index_fill.1", value.to_dtype(self.dtype())?),
         };
-        let x = if self.rank() == 0 { self.view_as_shape(&[1])? } else { self.clone() };
-        let mut places = Places::default();
+        let size = at_least_1d(self.shape())[d];
+        let mut places = self.no_places();
         // A place named twice is filled once, so that the value's derivative counts it once.
-        let wrap = |place: i64| if place < 0 { place + x.shape()[d] as i64 } else { place };
+        let wrap = |place: i64| if place < 0 { place + size as i64 } else { place };
         let mut list: Vec<i64> = index.to_vec::<i64>()?.into_iter().map(wrap).collect();
         list.sort_unstable();
         list.dedup();
         let _of = made_of([index]);
-        places.add_integers(d, x.shape()[d], &Tensor::from_slice(&[list.len()], &list)?)?;
-        x.with_places(op, &places.read_from(index), &value, false)?.unseen(|y| y.view_as_shape(self.shape()))
+        places.add_integers(d, size, &Tensor::from_slice(&[list.len()], &list)?)?;
+        self.with_places(op, &places.read_from(index), &value, false)
     }
 
     /// Writes `value`, which may be one of its own elements, at places of `dim`; see `index_fill`.
@@ -216,12 +223,13 @@ impl Tensor {
         if self.dtype() == DType::Bool && source.numel() > 0 {
             return Err(Error::NotImplemented("index_reduce: not implemented for 'Bool'".into()));
         }
-        let (x, d, index, source) = self.with_source("index_reduce", dim, index, source)?;
-        x.check_source("index_reduce", d, &index, &source, Error::Runtime)?;
-        let list = checked_places("index_reduce", d, x.shape()[d], &index).map_err(|e| Error::Index(e.to_string()))?;
-        let along = Along::vector(d, &list, source.shape(), &index);
-        let _of = made_of([&index]);
-        x.reduced_along("index_reduce", &along, &source, reduce, include_self)?.unseen(|y| y.view_as_shape(self.shape()))
+        let d = self.dim_for_source("index_reduce", dim, index, source)?;
+        self.check_source("index_reduce", d, index, source, Error::Runtime)?;
+        let size = at_least_1d(self.shape())[d];
+        let list = checked_places("index_reduce", d, size, index).map_err(|e| Error::Index(e.to_string()))?;
+        let along = Along::vector(d, &list, &at_least_1d(source.shape()), index);
+        let _of = made_of([index]);
+        self.reduced_along("index_reduce", &along, source, reduce, include_self)
     }
 
     /// A copy with `values` (which broadcast) at the places that a tuple of indices names, or added there; see brackets.
@@ -248,8 +256,8 @@ impl Tensor {
     ///
     /// Raises: IndexError for places out of range, RuntimeError unless `index` is of int64.
     pub fn take(&self, index: &Tensor) -> Result<Tensor> {
-        let (flat, places) = self.flat_places("take", index)?;
-        Ok(flat.taken("take", &places)?.watching(&[self]))
+        let places = self.flat_places("take", index)?;
+        Ok(self.taken("take", &places)?.watching(&[self]))
     }
 
     /// A copy with `source` at the places of the flattened tensor that `index` names, or added there.
@@ -269,8 +277,8 @@ impl Tensor {
                 index.numel()
             )));
         }
-        let (flat, places) = self.flat_places("put", index)?;
-        flat.with_places("put", &places, &source.reshape_to(index.shape())?, accumulate)?.unseen(|y| y.reshape_to(self.shape()))
+        let places = self.flat_places("put", index)?;
+        self.with_places("put", &places, source, accumulate)
     }
 }
 

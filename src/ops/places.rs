@@ -5,13 +5,14 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::batch_order;
-use crate::dtype::{DType, Number};
+use crate::dtype::{DType, Number, Scalar};
 use crate::error::{Error, Result};
 use crate::kernels::{gather, without_interpreter};
 use crate::layout::{Shape, broadcast_shapes};
 use crate::storage::Access;
 use crate::tape::mode::is_forward;
 use crate::tape::sample::Maps;
+use crate::tape::without_recording;
 use crate::tensor::Tensor;
 use crate::vjp;
 
@@ -38,9 +39,21 @@ pub struct Places {
     shape: Shape,
     /// The maps whose samples they depend on.
     sample_of: Maps,
+    /// Whether they are those of the flattened tensor.
+    flat: bool,
 }
 
 impl Places {
+    /// For indices of the flattened tensor.
+    pub fn flat() -> Places {
+        Places { flat: true, ..Places::default() }
+    }
+
+    /// A tensor as the indices see it; not recorded.
+    fn seen(&self, x: &Tensor) -> Result<Option<Tensor>> {
+        self.flat.then(|| without_recording(|| x.reshape_to(&[x.numel()]))).transpose()
+    }
+
     /// Indexes one dim of `size` by integers; negative ones count from the end.
     pub fn add_integers(&mut self, dim: usize, size: usize, index: &Tensor) -> Result<()> {
         let wrap = |&place: &i64| {
@@ -230,9 +243,12 @@ impl Tensor {
         let x = self;
         x.check_saved()?;
         places.check_saved()?;
-        let y = Tensor::uninitialized(op, &places.result_shape(x.shape()), x.dtype())?;
-        let offsets = places.offsets(x);
+        let flat = places.seen(x)?;
+        let from = flat.as_ref().unwrap_or(x);
+        let y = Tensor::uninitialized(op, &places.result_shape(from.shape()), from.dtype())?;
+        let offsets = places.offsets(from);
         {
+            let x = from;
             let kernel_places = places.of(x, &offsets);
             let _access = Access::new(&[x.storage()], &[]);
             let (from, to) = (x.byte_ptr() as usize, y.byte_ptr() as usize);
@@ -261,17 +277,13 @@ impl Tensor {
     pub(crate) fn with_places(&self, op: &'static str, places: &Places, values: &Tensor, accumulate: bool) -> Result<Tensor> {
         let x = self;
         places.check_saved()?;
-        let y = x.own_copy()?;
+        let y = if places.flat && !x.is_contiguous() { x.detached_read()?.contiguous()? } else { x.own_copy()? };
         y.put_places(places, values, accumulate)?;
         y.note_sample_of(places.sample_of);
         let places = places.save();
-        if op == "index_add" {
-            // Torch's rule for x takes no index here, and may run again.
-            let y = vjp!(op, y, { x: |g| Ok(g.clone()), values: |g| g.taken("index", &places) })?;
-            return Ok(y.watching_if_followed(values));
-        }
-        let places2 = places.clone();
-        let dtype = x.dtype();
+        let (places2, dtype) = (places.clone(), x.dtype());
+        // Of the flattened tensor, values may lie in another shape than the index.
+        let other_shape = (places.flat && values.numel() == places.count()).then(|| Shape::from_slice(values.shape()));
         vjp!(op, y, {
             x: |g| if accumulate {
                 places.check_saved()?;
@@ -280,32 +292,50 @@ impl Tensor {
                 g.with_places(op, &places, &Tensor::zeroed(op, &[], dtype)?, false)
             },
             values: |g| {
-                let part = g.taken("index", &places2)?;
+                let mut part = g.taken("index", &places2)?;
                 // Along tangents a place has but the value written last.
-                if accumulate || !is_forward() {
-                    return Ok(part);
+                if !accumulate && is_forward() {
+                    part = part.where_last(|numbers| {
+                        let y = Tensor::zeroed(op, g.shape(), DType::I64)?;
+                        y.put_places(&places2, numbers, false)?;
+                        y.taken(op, &places2)
+                    })?;
                 }
-                part.where_last(|numbers| {
-                    let y = Tensor::zeroed(op, g.shape(), DType::I64)?;
-                    y.put_places(&places2, numbers, false)?;
-                    y.taken(op, &places2)
-                })
+                other_shape.as_ref().map_or(Ok(part.clone()), |shape| part.reshape_to(shape))
             }
         })
         .map(|y| if ["index_copy", "put"].contains(&op) { y.watching_if_followed(values) } else { y })
     }
 
-    /// Writes values at the places of this memory, or adds them. Not recorded.
+    /// A copy with `alpha` times `values` added at the places.
+    pub(crate) fn with_multiple_at(&self, places: &Places, values: &Tensor, alpha: Scalar) -> Result<Tensor> {
+        const OP: &str = "index_add";
+        let x = self;
+        places.check_saved()?;
+        let y = x.own_copy()?;
+        let times = |values: &Tensor, alpha: Scalar| if alpha == Scalar::Int(1) { Ok(values.clone()) } else { values * alpha };
+        y.put_places(places, &without_recording(|| times(values, alpha))?, true)?;
+        y.note_sample_of(places.sample_of);
+        let places = places.save();
+        // Torch's rule for x takes no index here, and may run again.
+        let y = vjp!(OP, y, { x: |g| Ok(g.clone()), values: |g| times(&g.taken("index", &places)?, alpha.conj()) })?;
+        Ok(y.watching_if_followed(values))
+    }
+
+    /// Writes values at the places of this memory (contiguous, if they are those of the flattened tensor), or adds them. Not recorded.
     pub(crate) fn put_places(&self, places: &Places, values: &Tensor, accumulate: bool) -> Result<()> {
-        let y = self;
+        let flat = places.seen(self)?;
+        let y = flat.as_ref().unwrap_or(self);
         let shape = places.result_shape(y.shape());
+        let same_count = places.flat && values.numel() == places.count();
+        let values = &if same_count { without_recording(|| values.reshape_to(&shape))? } else { values.clone() };
         if broadcast_shapes("index_put", &shape, values.shape()).ok().as_ref() != Some(&shape) {
             return Err(Error::Runtime(format!(
                 "shape mismatch: value tensor of shape {:?} cannot be broadcast to indexing result of shape {shape:?}",
                 values.shape()
             )));
         }
-        let values = crate::tape::without_recording(|| {
+        let values = without_recording(|| {
             let values = values.detached(false).to_dtype(y.dtype())?.expand_to("index_put", &shape)?;
             if values.storage().same(y.storage()) { values.contiguous()?.copied() } else { values.contiguous() }
         })?;

@@ -100,7 +100,8 @@ impl Along {
     }
 }
 
-fn at_least_1d(shape: &[usize]) -> Shape {
+/// A shape, with one dim at least.
+pub(crate) fn at_least_1d(shape: &[usize]) -> Shape {
     if shape.is_empty() { Shape::from_slice(&[1]) } else { shape.into() }
 }
 
@@ -110,7 +111,11 @@ impl Tensor {
         if self.rank() == 0 { self.view_as_shape(&[1]) } else { Ok(self.clone()) }
     }
 
+    /// A 0-d tensor counts as one of one place.
     fn byte_strides(&self) -> Vec<isize> {
+        if self.rank() == 0 {
+            return vec![0];
+        }
         self.strides().iter().map(|&stride| stride * self.dtype().size() as isize).collect()
     }
 
@@ -312,6 +317,7 @@ fn reduced_backward(
     include_self: bool,
 ) -> Result<(Tensor, Tensor)> {
     along.source.check_saved()?;
+    let values = &values.at_least_1d()?;
     let zeros = || Tensor::zeroed("scatter_reduce", x.shape(), x.dtype());
     let ones = || Tensor::from_scalar(Scalar::Float(1.0), x.dtype());
     let none = Tensor::from_scalar(Scalar::Float(0.0), x.dtype())?;
@@ -356,19 +362,20 @@ fn reduced_backward(
 impl Tensor {
     /// The leading part of each dim, as large as an index.
     fn shrunk_to(&self, op: &str, shape: &[usize]) -> Result<Tensor> {
-        if self.rank() != shape.len() || self.shape().iter().zip(shape).any(|(have, want)| have < want) {
+        let sizes = at_least_1d(self.shape());
+        if sizes.len() != shape.len() || sizes.iter().zip(shape).any(|(have, want)| have < want) {
             return runtime_error!("{op}: Expected index {shape:?} to be no larger size than src {:?}", self.shape());
         }
         let mut x = self.clone();
         for (d, &size) in shape.iter().enumerate() {
-            if x.shape()[d] != size {
+            if sizes[d] != size {
                 x = x.slice_at(d, 0, size, 1)?;
             }
         }
         Ok(x)
     }
 
-    /// What all kinds of `scatter` share: 0-d operands, empty indices, sources that are too large.
+    /// What all kinds of `scatter` share: empty indices, sources that are too large.
     fn scatter_by(
         &self,
         op: &'static str,
@@ -389,13 +396,9 @@ impl Tensor {
         }
         let values = match src {
             Operand::Number(value) => Tensor::from_scalar(value.for_use_with("scatter", self.dtype())?, self.dtype())?,
-            Operand::Tensor(src) => src.at_least_1d()?.shrunk_to(op, &along.shape)?,
+            Operand::Tensor(src) => src.shrunk_to(op, &along.shape)?,
         };
-        if self.rank() == 0 {
-            f(&self.at_least_1d()?, &along, &values)?.unseen(|y| y.view_as_shape(&[]))
-        } else {
-            f(self, &along, &values)
-        }
+        f(self, &along, &values)
     }
 }
 
@@ -468,8 +471,10 @@ impl Tensor {
         }
         let none = || Err(Error::NoDerivative { op: "scatter" });
         self.scatter_by(op, dim, index, &src, |x, along, values| {
-            let wide = values.expand_to("scatter", &along.shape)?;
-            let y = without_recording(|| x.reduced_along("scatter_reduce", along, &wide, reduce, true))?;
+            let y = without_recording(|| {
+                let wide = values.expand_to("scatter", &along.shape)?;
+                x.reduced_along("scatter_reduce", along, &wide, reduce, true)
+            })?;
             vjp!("=NotImplemented", y, { x: |_g| none(), values: |_g| none() })
         })
     }
