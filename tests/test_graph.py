@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 import ferrograd
+from ferrograd.nn import functional as F
 from ferrograd.utils import graph
 
 
@@ -81,6 +82,17 @@ NODES = [
     (lambda x, y: x.scatter_add(0, PLACE, y), "ScatterAddBackward0(0, 1)", [(), ()]),
     (lambda x, y: x.scatter_reduce(0, PLACE, y, "amax"), "ScatterReduceBackward0(0, 1)", [(), ()]),
     (lambda x: x.take(PLACE), "TakeBackward0(0)", [(2, 3)]),
+    (lambda x, y: x.dist(y), "DistBackward0(0, 1)", [(2, 3), (3,)]),
+    (lambda x, y: F.pairwise_distance(x, y), "NormBackward1(AddBackward1(SubBackward0(0, 1)))", [(2, 3), (2, 3)]),
+    (
+        lambda x, y, target: F.margin_ranking_loss(x, y, target, 0.5, reduction="none"),
+        "ClampMinBackward0(AddBackward1(MulBackward0(NegBackward0(2), SubBackward0(0, 1))))",
+        [(3,), (3,), (3,)],
+    ),
+    (lambda x: F.layer_norm(x, (3,)), "NativeLayerNormBackward0(0, None, None)", [(2, 3)]),
+    (lambda x, w: F.layer_norm(x, (3,), w), "NativeLayerNormBackward0(0, 1, None)", [(2, 3), (3,)]),
+    (lambda x: F.group_norm(x, 1), "NativeGroupNormBackward0(0, None, None)", [(2, 3)]),
+    (lambda x: F.batch_norm(x, None, None, training=True), "NativeBatchNormBackward0(0, None, None)", [(2, 3)]),
 ]
 
 
@@ -92,3 +104,11 @@ def test_ops_have_the_nodes_of_torch(op, expected, shapes):
     assert nodes(result, leaves) == expected
     grads = ferrograd.autograd.grad(result.sum(), leaves)
     assert [grad.shape for grad in grads] == shapes
+
+
+def test_one_node_has_both_extremes():
+    x = ferrograd.rand(3, requires_grad=True)
+    low, high = x.aminmax()
+    assert low.grad_fn is high.grad_fn and nodes(low, [x]) == "AminmaxBackward0(0)"
+    (grad,) = ferrograd.autograd.grad(low + 2 * high, x)
+    assert grad.sum() == 3 and grad[x.argmax()] == 2

@@ -20,6 +20,7 @@ __all__ = [
     "triplet_margin_loss",
 ]
 
+_nn = _C._nn
 _EPSILON = 1e-12
 
 
@@ -41,9 +42,9 @@ def kl_div(input, target, reduction=0, *, log_target=False):
 @overridable
 def poisson_nll_loss(input, target, log_input, full, eps, reduction):
     """See `ferrograd.nn.functional.poisson_nll_loss`."""
-    losses = input.exp() - target * input if log_input else input - target * (input + eps).log()
+    losses = input.exp() - target * input if log_input else input - target * _nn._plus(input, eps).log()
     if full:
-        stirling = target * target.log() - target + 0.5 * (2 * math.pi * target).log()
+        stirling = target * target.log() - target + _nn._times(_nn._times(target, 2 * math.pi).log(), 0.5)
         losses += stirling.masked_fill(target <= 1, 0)
     return _reduced(losses, reduction)
 
@@ -54,14 +55,14 @@ def hinge_embedding_loss(input, target, margin=1.0, reduction=0):
     if not (input.is_floating_point() or input.is_complex()):
         margin = int(margin)
     zeros = _C.zeros_like(input)
-    apart = _C.where(target != 1, (margin - input).clamp_min(0), zeros)
+    apart = _C.where(target != 1, _nn._minus_from(input, margin).clamp_min(0), zeros)
     return _reduced(apart + _C.where(target != -1, input, zeros), reduction)
 
 
 @overridable
 def margin_ranking_loss(input1, input2, target, margin=0.0, reduction=0):
     """max(0, margin - target (input1 - input2))."""
-    return _reduced((-target * (input1 - input2) + float(margin)).clamp_min(0), reduction)
+    return _reduced(_nn._plus(-target * (input1 - input2), float(margin)).clamp_min(0), reduction)
 
 
 @overridable
@@ -78,11 +79,11 @@ def cosine_embedding_loss(input1, input2, target, margin=0.0, reduction=0):
             f"cosine_embedding_loss: {dim}D target tensor expects {dim + 1}D input tensors, but found inputs with sizes "
             f"{tuple(input1.shape)} and {tuple(input2.shape)}."
         )
-    squares = [(x * x).sum(dim) + _EPSILON for x in (input1, input2)]
+    squares = [_nn._plus((x * x).sum(dim), _EPSILON) for x in (input1, input2)]
     cosine = (input1 * input2).sum(dim) / (squares[0] * squares[1]).sqrt()
     zeros = _C.zeros_like(cosine)
     apart = _C.where(target == -1, (cosine - margin).clamp_min(0), zeros)
-    return _reduced(_C.where(target == 1, 1 - cosine, zeros) + apart, reduction)
+    return _reduced(_C.where(target == 1, _nn._minus_from(cosine, 1), zeros) + apart, reduction)
 
 
 def _lengths(given, name):
@@ -100,7 +101,7 @@ def ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reducti
     lengths = _lengths(target_lengths, "target_lengths")
     batched = log_probs.dim() == 3
     x = log_probs if batched else log_probs.unsqueeze(1)
-    losses = _C._nn._ctc_loss(x, targets, _lengths(input_lengths, "input_lengths"), lengths, blank, zero_infinity)
+    losses = _nn._ctc_loss(x, targets, _lengths(input_lengths, "input_lengths"), lengths, blank, zero_infinity)
     if reduction == 1:
         return (losses / lengths.clamp_min(1).to(losses.dtype)).mean()
     return losses.sum() if reduction == 2 else losses if batched else losses.squeeze(0)
@@ -117,13 +118,13 @@ def triplet_margin_loss(anchor, positive, negative, margin=1.0, p=2.0, eps=1e-6,
     near, far = pairwise_distance(anchor, positive, p, eps), pairwise_distance(anchor, negative, p, eps)
     if swap:
         far = far.minimum(pairwise_distance(positive, negative, p, eps))
-    return _reduced((margin + near - far).clamp_min(0), reduction)
+    return _reduced((_nn._plus(near, margin) - far).clamp_min(0), reduction)
 
 
 @overridable
 def pairwise_distance(x1, x2, p=2.0, eps=1e-6, keepdim=False):
     """The p-norm of x1 - x2 + eps along the last dim; the others broadcast."""
-    return (x1 - x2 + eps).norm(p, max(x1.dim(), x2.dim()) - 1, keepdim)
+    return _nn._norm(_nn._plus(x1 - x2, eps), p, max(x1.dim(), x2.dim()) - 1, keepdim)
 
 
 @overridable

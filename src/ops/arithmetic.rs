@@ -83,7 +83,15 @@ impl Tensor {
         vjp!("mul", y, { a: |g| g * b.conj(), b: |g| g * a.conj() })
     }
 
-    /// `self * factor` as torch's formulas have it: to its node the factor is no tensor.
+    /// `self + term` as torch's formulas have it: to its node the term is no tensor.
+    pub(crate) fn plus(&self, term: Scalar) -> Result<Tensor> {
+        let number = Operand::Number(term).beside(self)?;
+        let (a, b) = promoted(self, &number)?;
+        let y = zip_map!("add", a, b, |u, v| u.add(v), or number)?;
+        vjp!("add.1", y, { a: |g| Ok(g.clone()) })
+    }
+
+    /// The same for `self * factor`.
     pub(crate) fn times(&self, factor: Scalar) -> Result<Tensor> {
         let number = Operand::Number(factor).beside(self)?;
         let (a, b) = promoted(self, &number)?;
@@ -144,6 +152,24 @@ fn quotient_of_duals(y: Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let [y] = <[Tensor; 1]>::try_from(recorder.finish_joint(vec![y], joint(rule), true)?)
         .map_err(|_| Error::Runtime("div: lost an output".into()))?;
     Ok(y)
+}
+
+/// `input + term`, recorded as in torch's losses.
+#[pyfunction]
+pub fn _plus(input: &Tensor, term: Scalar) -> Result<Tensor> {
+    input.plus(term)
+}
+
+/// `input * factor`, recorded as in torch's losses.
+#[pyfunction]
+pub fn _times(input: &Tensor, factor: Scalar) -> Result<Tensor> {
+    input.times(factor)
+}
+
+/// `number - input`, recorded as in torch's losses.
+#[pyfunction]
+pub fn _minus_from(input: &Tensor, number: Scalar) -> Result<Tensor> {
+    Operand::Number(number).beside(input)?.sub(input)
 }
 
 #[pymethods]

@@ -3,12 +3,14 @@
 use pyo3::prelude::*;
 
 use super::arguments::{DimOrTensor, Dims, Extremum, Given, Pair};
+use super::linalg::{Backward, record};
 use super::reduce::{Reduction, fold, fold_pair};
 use crate::dtype::{Bool, DType, Element};
 use crate::error::{Error, Result};
 use crate::kernels::folds::{Best, Extreme, Largest, Order, Smallest};
 use crate::runtime_error;
 use crate::tape::mode::is_forward;
+use crate::tape::{engine, is_recording};
 use crate::tensor::Tensor;
 use crate::vjp;
 
@@ -224,11 +226,12 @@ impl Tensor {
         }
         check_dims_not_empty("aminmax", &r)?;
         let (low, high) = (x.extreme::<Smallest>("aminmax", &r)?, x.extreme::<Largest>("aminmax", &r)?);
-        let rule = |y: Tensor| -> Result<Tensor> {
-            let r = r.clone();
-            vjp!("aminmax", r.finish(y), { x: |g, y| share_in_dims(g, &x, y, &r) })
-        };
-        Ok(Pair { name: "aminmax", first: rule(low)?, second: rule(high)? })
+        let outputs = [r.finish(low), r.finish(high)];
+        let [first, second] = record("aminmax", &[x], &[x], outputs, move |it: Backward<'_>| {
+            let of = |i: usize| it.g(i).map(|g| share_in_dims(g, &it.saved[0], &it.y[i], &r)).transpose();
+            Ok(vec![engine::sum(of(0)?, of(1)?, is_recording())?])
+        })?;
+        Ok(Pair { name: "aminmax", first, second })
     }
 }
 

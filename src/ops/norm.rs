@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use super::arguments::{Dims, Order};
 use super::extremum::equal_mask;
 use super::flat::flat;
+use super::linalg::{Backward, record};
 use super::power::powers;
 use super::reduce::{Reduction, fold};
 use crate::dtype::{DType, Number, Scalar};
@@ -16,7 +17,7 @@ use crate::layout::Shape;
 use crate::runtime_error;
 use crate::tape::mode::is_forward;
 use crate::tape::record::Derivative;
-use crate::tape::{Node, Recorder};
+use crate::tape::{Node, Recorder, is_recording, without_recording};
 use crate::tensor::Tensor;
 use crate::vjp;
 
@@ -68,6 +69,11 @@ impl Tensor {
 
     /// The p-norm over dims, all if there are none.
     pub(crate) fn vector_norm(&self, p: f64, dims: Option<&[isize]>, keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
+        self.norm_as("linalg_vector_norm", p, dims, keepdim, dtype)
+    }
+
+    /// The same, with a node of this name.
+    fn norm_as(&self, op: &'static str, p: f64, dims: Option<&[isize]>, keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
         if !self.dtype().is_inexact() {
             return runtime_error!(
                 "linalg.vector_norm: Expected a floating point or complex tensor as input. Got {}",
@@ -79,20 +85,20 @@ impl Tensor {
         }
         let x = self.to_dtype(dtype.unwrap_or(self.dtype()))?;
         if x.dtype().is_complex() {
-            return x.abs()?.vector_norm(p, dims, keepdim, None);
+            return x.abs()?.norm_as(op, p, dims, keepdim, None);
         }
         let r = Reduction::new("linalg.vector_norm", &x, dims, keepdim)?;
         check_norm_of_none(p, &r, dims.is_some_and(|dims| !dims.is_empty()))?;
         let y = r.finish(x.norm_values(p, &r)?);
         if p == 0.0 {
             if crate::tape::is_recording() && x.requires_grad() {
-                let mut recorder = Recorder::new("linalg_vector_norm");
+                let mut recorder = Recorder::new(op);
                 recorder.input(&x);
                 return Ok(recorder.finish(y, Count(x.shape().into()), false)?.watching(&[&x]).watching_itself());
             }
             return Ok(y);
         }
-        vjp!("linalg_vector_norm", y, { x: |g, y| norm_rule(&r.restore(g)?, &x, &r.restore(y)?, p, &r) })
+        vjp!(op, y, { x: |g, y| norm_rule(&r.restore(g)?, &x, &r.restore(y)?, p, &r) })
     }
 }
 
@@ -188,6 +194,12 @@ fn check_norm_of_none(p: f64, r: &Reduction, dims_given: bool) -> Result<()> {
     }
 }
 
+/// The p-norm over a dim, recorded as in torch's losses.
+#[pyfunction]
+pub fn _norm(input: &Tensor, p: Scalar, dim: isize, keepdim: bool) -> Result<Tensor> {
+    input.norm_as("norm.1", real_order(p)?, Some(&[dim]), keepdim, None)
+}
+
 in_place! {
     /// `renorm` in place.
     renorm_(p, dim, maxnorm)(p: Scalar, dim: isize, maxnorm: Scalar) [] |x| x.kept().renorm(p, dim, maxnorm);
@@ -227,14 +239,34 @@ impl Tensor {
     /// Dtype: float.
     #[pyo3(signature = (other, p=Scalar::Int(2)))]
     pub fn dist(&self, other: &Tensor, p: Scalar) -> Result<Tensor> {
-        let x = (self - other)?;
-        if !x.dtype().is_inexact() {
+        let d = without_recording(|| self - other)?;
+        if !d.dtype().is_inexact() {
             return runtime_error!(
                 "norm(): input dtype should be either floating point or complex. Got {} instead.",
-                x.dtype().type_word()
+                d.dtype().type_word()
             );
         }
-        Ok(x.vector_norm(real_order(p)?, None, false, None)?.watching(&[self, other]))
+        let p = real_order(p)?;
+        let y = without_recording(|| d.vector_norm(p, None, false, None))?;
+        let r = Reduction::new("dist", &d, None, false)?;
+        let [y] = record("dist", &[self, other], &[self, other], [y], move |it: Backward<'_>| {
+            let Some(g) = it.g(0) else { return Ok(vec![None, None]) };
+            if p == 0.0 {
+                let zeros = || is_forward().then(|| Tensor::zeroed("zeros_like", d.shape(), d.dtype())).transpose();
+                return Ok(vec![zeros()?, zeros()?]);
+            }
+            it.saved.iter().try_for_each(|x| x.check_saved())?;
+            let d = if is_recording() { (&it.saved[0] - &it.saved[1])? } else { d.clone() };
+            let (g, y) = (r.restore(g)?, r.restore(&it.y[0])?);
+            let of_d = if d.dtype().is_complex() {
+                norm_rule(&g, &d.abs()?, &y, p, &r)? * d.sgn()?
+            } else {
+                norm_rule(&g, &d, &y, p, &r)
+            }?;
+            let of_other = it.wants(1).then(|| of_d.neg()).transpose()?;
+            Ok(vec![Some(of_d), of_other])
+        })?;
+        Ok(y.watching(&[self, other]))
     }
 
     /// Each slice along `dim` whose p-norm is larger than `maxnorm`, scaled down to that norm.

@@ -159,7 +159,16 @@ impl Plan {
         others: &[&Tensor],
     ) -> Result<Vec<Tensor>> {
         let mut recorder = Recorder::new(self.op);
-        let on_tape = [x].into_iter().chain(affine.each()).fold(false, |on, input| recorder.input(input) | on);
+        // Torch's node has places for weights and biases that are not there, but of `rms_norm`, which it makes of other ops.
+        let has_places = self.statistics != Statistics::AroundZero;
+        let mut on_tape = recorder.input(x);
+        for parameter in [affine.weight, affine.bias] {
+            match parameter {
+                Some(parameter) => on_tape |= recorder.input(parameter),
+                None if has_places => recorder.no_input(x.dtype()),
+                None => {}
+            }
+        }
         recorder.note_samples(&outputs[..1]);
         if !(is_recording() && on_tape) {
             return Ok(outputs);
@@ -180,7 +189,9 @@ impl Plan {
                 gx = Some(gx.map_or(Ok(more.clone()), |gx| gx + &more)?);
             }
             let mut all = vec![gx];
-            all.extend(weight.is_some().then_some(gw));
+            if weight.is_some() || has_places {
+                all.push(gw.filter(|_| weight.is_some()));
+            }
             if let Some(shape) = &bias {
                 all.push(gb.map(|gb| gb.view_as_shape(shape)).transpose()?);
             }

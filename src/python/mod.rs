@@ -222,6 +222,8 @@ mod _C {
             celu, celu_, elu, elu_, gelu, glu, logsigmoid, mish, mish_, selu, selu_, silu, silu_, softplus,
         };
         #[pymodule_export]
+        use crate::ops::arithmetic::{_minus_from, _plus, _times};
+        #[pymodule_export]
         use crate::ops::convolution::{conv_tbc, conv_transpose1d, conv_transpose2d, conv_transpose3d, conv1d, conv2d, conv3d};
         #[pymodule_export]
         use crate::ops::fold::{fold, unfold};
@@ -235,6 +237,8 @@ mod _C {
         use crate::ops::loss::pointwise::{binary_cross_entropy, huber_loss, mse_loss, smooth_l1_loss, soft_margin_loss};
         #[pymodule_export]
         use crate::ops::matmul::linear;
+        #[pymodule_export]
+        use crate::ops::norm::_norm;
         #[pymodule_export]
         use crate::ops::pad::pad;
         #[pymodule_export]

@@ -7,8 +7,9 @@ use super::mode::{self, Mode};
 use super::node::{Edge, Input, Inputs, Node, Rules, packed};
 use super::sample::Maps;
 use super::saved;
+use crate::dtype::DType;
 use crate::error::Result;
-use crate::layout::copy_of;
+use crate::layout::{Shape, copy_of};
 use crate::tensor::Tensor;
 
 /// How an op computes the gradient of each input from that of its one output.
@@ -156,6 +157,13 @@ impl Recorder {
         self.any_normal |= !x.is_inference() || edge.is_dual();
         self.inputs.push(Input { edge, shape: copy_of(&x.layout().shape), dtype: x.dtype() });
         wanted
+    }
+
+    /// Adds the place of an input that is not there.
+    pub fn no_input(&mut self, dtype: DType) {
+        if self.records {
+            self.inputs.push(Input { edge: Edge::None, shape: Shape::new(), dtype });
+        }
     }
 
     /// Makes the node and puts `y` on the tape as its only output. `saves` says whether a rule holds a tensor.

@@ -52,6 +52,7 @@ const TABLE: &[Names] = &[
     names("CopySlices", &[], &[], &[]),
     names("Cummax", &["self"], &[], &["indices"]),
     names("Cummin", &["self"], &[], &["indices"]),
+    names("Dist", &["self", "other"], &["result"], &[]),
     names("Dot", &["self", "tensor"], &["result"], &[]),
     names("Embedding", &["weight"], &[], &["indices"]),
     names("EmbeddingBag", &["weight"], &[], &["indices"]),
