@@ -1282,3 +1282,28 @@ def test_as_strided_scatter_of_samples():
     gx, gsrc = vmap(pull)(x)
     assert gsrc.tolist() == [[1, 2], [4, 5]] and gx.tolist() == [[0, 1, 2], [0, 4, 5]]
     assert pull(x[1])[1].tolist() == [4, 5]
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_weights_of_logits_have_gradients_within_transforms(reduction):
+    ferrograd.manual_seed(0)
+    x, t, w, p = (ferrograd.rand(2, 3, dtype=ferrograd.float64) + 0.1 for _ in range(4))
+
+    def loss(w, p):
+        return ferrograd.nn.functional.binary_cross_entropy_with_logits(x, t, weight=w, pos_weight=p, reduction=reduction).sum()
+
+    with pytest.raises(RuntimeError, match="not differentiable with respect to argument 'weight'"):
+        loss(w.clone().requires_grad_(), p)
+    step = 1e-6
+    for place, found in enumerate(grad(loss, argnums=(0, 1))(w, p)):
+        for i in range(x.numel()):
+            ends = []
+            for sign in (1, -1):
+                moved = [w.clone(), p.clone()]
+                moved[place].view(-1)[i] += sign * step
+                ends.append(loss(*moved).item())
+            assert found.view(-1)[i].item() == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-6)
+    # Along the tangents as by the gradients.
+    _, along = jvp(loss, (w, p), (t, x))
+    by_gradients = sum((g * v).sum() for g, v in zip(grad(loss, argnums=(0, 1))(w, p), (t, x)))
+    assert along.item() == pytest.approx(by_gradients.item(), rel=1e-12)

@@ -45,7 +45,7 @@ impl Reduce {
         if self == Reduce::Mean { 1.0 / count as f64 } else { 1.0 }
     }
 
-    /// Of losses that are not on the tape.
+    /// By ops of their own.
     fn apply(self, losses: Tensor) -> Result<Tensor> {
         match self {
             Reduce::None => Ok(losses),

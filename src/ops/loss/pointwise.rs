@@ -11,7 +11,7 @@ use crate::layout::broadcast_shapes;
 use crate::ops::activation::softplus;
 use crate::ops::kernel::promoted;
 use crate::runtime_error;
-use crate::tape::mode::is_forward;
+use crate::tape::mode::{is_forward, mode};
 use crate::tape::sample::made_of;
 use crate::tape::{is_recording, without_recording};
 use crate::tensor::Tensor;
@@ -272,9 +272,14 @@ pub fn binary_cross_entropy_with_logits(
         return Err(Error::NotImplemented(format!("{OP}: not implemented for inputs of dtype {}", input.dtype())));
     }
     let (x, t) = promoted(input, target)?;
-    check_constant(OP, "weight", weight.as_deref())?;
-    check_constant(OP, "pos_weight", pos_weight.as_deref())?;
     let (weight, pos_weight) = (weight.as_deref(), pos_weight.as_deref());
+    let is_learned = |w: Option<&Tensor>| w.is_some_and(|w| w.is_shown() && is_recording() || w.has_tangent());
+    // Only within a transform, where torch takes it apart, do the weights have gradients.
+    if mode().level.number > 0 && (is_learned(weight) || is_learned(pos_weight)) {
+        return logits_with_learned_weights(&x, &t, weight, pos_weight, reduce);
+    }
+    check_constant(OP, "weight", weight)?;
+    check_constant(OP, "pos_weight", pos_weight)?;
     check_tangents(NESTED_TANGENT, &[Some(input), Some(target)], &[weight, pos_weight])?;
     // What ln(1 + e^-x) is multiplied by.
     let turn = match pos_weight {
@@ -299,6 +304,25 @@ pub fn binary_cross_entropy_with_logits(
     let y = vjp!(OP, y, { x: |g| rule.to_input(g, &x, &t), t: |g| same.to_target(g, &x) })?.watching_if_followed(&t);
     // As in torch, the result is of the dtype of the target.
     in_dtype_of(OP, y, target)
+}
+
+/// `binary_cross_entropy_with_logits` as a sum and products with derivatives of their own.
+fn logits_with_learned_weights(
+    x: &Tensor,
+    t: &Tensor,
+    weight: Option<&Tensor>,
+    pos_weight: Option<&Tensor>,
+    reduce: Reduce,
+) -> Result<Tensor> {
+    let mut turned = exact_softplus(&x.neg()?)?;
+    if let Some(p) = pos_weight {
+        turned = (turned * ((((p - 1.0)? * t)? + 1.0)?))?;
+    }
+    let mut y = (((t.neg()? + 1.0)? * x)? + turned)?;
+    if let Some(w) = weight {
+        y = (y * w)?;
+    }
+    reduce.apply(y)
 }
 
 /// What the rules of `binary_cross_entropy_with_logits` know besides its input and target.
