@@ -64,6 +64,8 @@ def nodes(tensor, leaves):
     return expression(tensor.grad_fn)
 
 
+SUMS = "AddBackward0(SliceBackward0(0), SliceBackward0(0))"
+STEPS = "SubBackward0(SliceBackward0(1), SliceBackward0(1))"
 PLACE, PLACES = ferrograd.tensor(0), ferrograd.tensor([0])
 
 # As torch has them.
@@ -89,6 +91,24 @@ NODES = [
         "ClampMinBackward0(AddBackward1(MulBackward0(NegBackward0(2), SubBackward0(0, 1))))",
         [(3,), (3,), (3,)],
     ),
+    (
+        lambda x, y: F.cosine_embedding_loss(x, y, ferrograd.tensor(-1), reduction="none"),
+        "AddBackward0(WhereBackward0(SubBackward0(None, {cos}), None), WhereBackward0(ClampMinBackward0(SubBackward1({cos})), None))".format(
+            cos="DivBackward0(SumBackward1(MulBackward0(0, 1)), SqrtBackward0(MulBackward0("
+            "AddBackward1(SumBackward1(MulBackward0(0, 0))), AddBackward1(SumBackward1(MulBackward0(1, 1))))))"
+        ),
+        [(3,), (3,)],
+    ),
+    (lambda x: x.renorm(2, 0, 0.5), "RenormBackward0(0)", [(2, 3)]),
+    (lambda x, points: ferrograd.trapezoid(x, points), f"DivBackward1(SumBackward1(MulBackward0({SUMS}, {STEPS})))", [(3,), (3,)]),
+    (lambda x: ferrograd.cumulative_trapezoid(x, dx=2), f"CumsumBackward0(MulBackward1({SUMS}))", [(3,)]),
+    (lambda x: ferrograd.linalg.matrix_norm(x, 1), "AmaxBackward0(LinalgVectorNormBackward0(0))", [(2, 3)]),
+    (lambda a, b: ferrograd.linalg.solve(a, b), "LinalgSolveExBackward0(0, 1)", [(3, 3), (3,)]),
+    (
+        lambda x: ferrograd.fft.ihfft2(x),
+        "FftC2CBackward0(ConjPhysicalBackward0(FftR2CBackward0(0)))",
+        [(2, 3)],
+    ),
     (lambda x: F.layer_norm(x, (3,)), "NativeLayerNormBackward0(0, None, None)", [(2, 3)]),
     (lambda x, w: F.layer_norm(x, (3,), w), "NativeLayerNormBackward0(0, 1, None)", [(2, 3), (3,)]),
     (lambda x: F.group_norm(x, 1), "NativeGroupNormBackward0(0, None, None)", [(2, 3)]),
@@ -102,7 +122,7 @@ def test_ops_have_the_nodes_of_torch(op, expected, shapes):
     leaves = [ferrograd.rand(shape, requires_grad=True) for shape in shapes]
     result = op(*leaves)
     assert nodes(result, leaves) == expected
-    grads = ferrograd.autograd.grad(result.sum(), leaves)
+    grads = ferrograd.autograd.grad(ferrograd.view_as_real(result).sum() if result.is_complex() else result.sum(), leaves)
     assert [grad.shape for grad in grads] == shapes
 
 
@@ -112,3 +132,11 @@ def test_one_node_has_both_extremes():
     assert low.grad_fn is high.grad_fn and nodes(low, [x]) == "AminmaxBackward0(0)"
     (grad,) = ferrograd.autograd.grad(low + 2 * high, x)
     assert grad.sum() == 3 and grad[x.argmax()] == 2
+
+
+def test_the_nodes_of_quantiles():
+    x = ferrograd.rand(5, requires_grad=True)
+    lerp = x.quantile(ferrograd.tensor([0.3])).grad_fn
+    while lerp.name() != "LerpBackward1":
+        ((lerp, _),) = lerp.next_functions
+    assert [following and following.name() for following, _ in lerp.next_functions] == ["GatherBackward0", "GatherBackward0", None]

@@ -82,7 +82,7 @@ def cosine_embedding_loss(input1, input2, target, margin=0.0, reduction=0):
     squares = [_nn._plus((x * x).sum(dim), _EPSILON) for x in (input1, input2)]
     cosine = (input1 * input2).sum(dim) / (squares[0] * squares[1]).sqrt()
     zeros = _C.zeros_like(cosine)
-    apart = _C.where(target == -1, (cosine - margin).clamp_min(0), zeros)
+    apart = _C.where(target == -1, _nn._minus(cosine, margin).clamp_min(0), zeros)
     return _reduced(_C.where(target == 1, _nn._minus_from(cosine, 1), zeros) + apart, reduction)
 
 

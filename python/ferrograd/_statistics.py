@@ -52,9 +52,9 @@ def cov(input, *, correction=1, fweights=None, aweights=None):
     if w is not None and not bool(total != 0):
         raise RuntimeError("cov(): weights sum to zero, can't be normalized")
     mean = (x if w is None else x * w).sum(1) / total
-    factor = total - correction
-    if aweights is not None and correction != 0:
-        factor = total - correction * (w * aweights).sum() / total
+    factor = total
+    if correction != 0:
+        factor = total - (correction if aweights is None else _C._nn._times((w * aweights).sum(), correction) / total)
     if bool(factor <= 0):
         warnings.warn(
             "cov(): degrees of freedom is <= 0. Correction should be strictly less than the number of observations.", stacklevel=2
@@ -76,7 +76,7 @@ def corrcoef(input):
     c = cov(input)
     if c.dim() == 0:
         return c / c
-    variance = c.diag()
+    variance = c.diagonal()
     deviation = (_C.real(variance) if variance.is_complex() else variance).sqrt()
     c = c / deviation.view(-1, 1) / deviation.view(1, -1)
     if c.is_complex():

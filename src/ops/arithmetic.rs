@@ -91,6 +91,14 @@ impl Tensor {
         vjp!("add.1", y, { a: |g| Ok(g.clone()) })
     }
 
+    /// The same for `self - term`.
+    pub(crate) fn less(&self, term: Scalar) -> Result<Tensor> {
+        let number = Operand::Number(term).beside(self)?;
+        check_difference(self, &number)?;
+        let (a, b) = promoted(self, &number)?;
+        vjp!("sub.1", a.minus(&b)?, { a: |g| Ok(g.clone()) })
+    }
+
     /// The same for `self * factor`.
     pub(crate) fn times(&self, factor: Scalar) -> Result<Tensor> {
         let number = Operand::Number(factor).beside(self)?;
@@ -158,6 +166,12 @@ fn quotient_of_duals(y: Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {
 #[pyfunction]
 pub fn _plus(input: &Tensor, term: Scalar) -> Result<Tensor> {
     input.plus(term)
+}
+
+/// `input - term`, recorded as in torch's losses.
+#[pyfunction]
+pub fn _minus(input: &Tensor, term: Scalar) -> Result<Tensor> {
+    input.less(term)
 }
 
 /// `input * factor`, recorded as in torch's losses.

@@ -76,7 +76,7 @@ impl Tensor {
         if self.dtype().is_complex() { self.conjugated("conj") } else { Ok(self.clone()) }
     }
 
-    fn conjugated(&self, op: &'static str) -> Result<Tensor> {
+    pub(crate) fn conjugated(&self, op: &'static str) -> Result<Tensor> {
         let x = self;
         let y = super::kernel::complex_unary(op, x, |z| z.conj())?;
         // The very strides, also of dims of one element.

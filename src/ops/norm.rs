@@ -194,6 +194,29 @@ fn check_norm_of_none(p: f64, r: &Reduction, dims_given: bool) -> Result<()> {
     }
 }
 
+/// What `renorm` multiplies slices by, and what it is made of.
+#[derive(Clone)]
+struct Factors {
+    norm: Tensor,
+    /// The norm and a little, so that it is not zero.
+    shifted: Tensor,
+    /// Where it is small enough, or NaN: there the factor is 1, and has no gradient.
+    small: Tensor,
+    of_x: Tensor,
+}
+
+impl Factors {
+    fn new(x: &Tensor, p: f64, others: &[isize], limit: f64) -> Result<Factors> {
+        let norm = x.vector_norm(p, Some(others), true, None)?;
+        let small = crate::dispatch_floats!(norm.dtype(), "renorm", T => {
+            super::kernel::unary::<T, crate::dtype::Bool>("renorm", &norm.detached(false), #[inline(always)] move |v| (v <= limit as T || v.is_nan()).into())
+        })?;
+        let shifted = (&norm + 1e-7)?;
+        let factor = (shifted.raised(-1.0)? * limit)?.zeroed_where(&small)?;
+        Ok(Factors { of_x: (factor + small.to_dtype(x.dtype())?)?, norm, shifted, small })
+    }
+}
+
 /// The p-norm over a dim, recorded as in torch's losses.
 #[pyfunction]
 pub fn _norm(input: &Tensor, p: Scalar, dim: isize, keepdim: bool) -> Result<Tensor> {
@@ -286,12 +309,19 @@ impl Tensor {
         }
         let dim = x.layout().dim("renorm", dim)?;
         let others: Vec<isize> = (0..x.rank() as isize).filter(|&d| d != dim as isize).collect();
-        let norm = x.vector_norm(p, Some(&others), true, None)?;
-        // What is small enough, or NaN, keeps its factor of 1, and has no gradient through it.
-        let small = crate::dispatch_floats!(norm.dtype(), "renorm", T => {
-            super::kernel::unary::<T, crate::dtype::Bool>("renorm", &norm.detached(false), #[inline(always)] move |v| (v <= limit as T || v.is_nan()).into())
-        })?;
-        let factor = ((&norm + 1e-7)?.raised(-1.0)? * limit)?.zeroed_where(&small)?;
-        x * (factor + small.to_dtype(x.dtype())?)?
+        let r = Reduction::new("renorm", x, Some(&others), true)?;
+        let factors = without_recording(|| Factors::new(x, p, &others, limit))?;
+        let y = without_recording(|| x * &factors.of_x)?;
+        vjp!("renorm", y, { x: |g| {
+            let factors = if is_recording() { Factors::new(&x, p, &others, limit)? } else { factors.clone() };
+            let of_factor = (g * x.conj())?.sum(Some(Dims(others.as_slice().into())), true, None)?.to_dtype(factors.norm.dtype())?;
+            let of_norm = (of_factor.zeroed_where(&factors.small)? * limit)? * (factors.shifted.raised(-2.0)? * -1.0)?;
+            let through_norm = if x.dtype().is_complex() {
+                norm_rule(&of_norm?, &x.abs()?, &factors.norm, p, &r)? * x.sgn()?
+            } else {
+                norm_rule(&of_norm?, &x, &factors.norm, p, &r)
+            };
+            (g * &factors.of_x)? + through_norm
+        } })
     }
 }

@@ -93,7 +93,7 @@ macro_rules! operator {
 }
 
 operator!(Add, add, |a, b| if let Operand::Number(b) = b { a.plus(b) } else { a.add(&b.beside(a)?) });
-operator!(Sub, sub, |a, b| a.sub(&b.beside(a)?));
+operator!(Sub, sub, |a, b| if let Operand::Number(b) = b { a.less(b) } else { a.sub(&b.beside(a)?) });
 operator!(Mul, mul, |a, b| if let Operand::Number(b) = b { a.times(b) } else { a.mul(&b.beside(a)?) });
 operator!(Div, div, |a, b| if let Operand::Number(b) = b { a.over(b) } else { a.div(&b.beside(a)?) });
 

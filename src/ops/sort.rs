@@ -456,6 +456,6 @@ impl Tensor {
         } else {
             (&ranks - &places.to_dtype(x.dtype())?)?
         };
-        &below + (weight * (above - &below)?)?
+        below.lerp(&above, weight.into())
     }
 }

@@ -8,7 +8,8 @@ use crate::error::{Error, Result};
 use crate::runtime_error;
 use crate::tensor::Tensor;
 
-/// The areas between neighbours along `dim`: (y_i + y_{i+1}) / 2 times the distance of the points.
+/// The areas between neighbours along `dim`: (y_i + y_{i+1}) / 2 times the distance of the points. Between points `x`, as in torch,
+/// twice these.
 fn areas(op: &'static str, y: &Tensor, x: Option<&Tensor>, dx: &Operand, dim: isize) -> Result<Tensor> {
     if y.rank() == 0 {
         return Err(Error::Index(format!("{op}: dim {dim} was given for a tensor without dimensions")));
@@ -24,7 +25,10 @@ fn areas(op: &'static str, y: &Tensor, x: Option<&Tensor>, dx: &Operand, dim: is
     let (left, right) = both(y, place)?;
     let sum = (left + right)?;
     let Some(x) = x else {
-        return (sum * dx.clone())? / 2.0;
+        return match dx {
+            Operand::Number(dx) => sum * half(*dx),
+            Operand::Tensor(dx) => sum * (dx / 2.0)?,
+        };
     };
     if x.rank() == 0 {
         return Err(Error::Index(format!("{op}: x must have at least one dimension")));
@@ -45,7 +49,14 @@ fn areas(op: &'static str, y: &Tensor, x: Option<&Tensor>, dx: &Operand, dim: is
         shape[0] = distance.shape()[0];
         distance = distance.view_as_shape(&shape)?;
     }
-    (sum * distance)? / 2.0
+    sum * distance
+}
+
+fn half(x: Scalar) -> Scalar {
+    match x {
+        Scalar::Complex(x) => Scalar::Complex(x / 2.0),
+        x => Scalar::Float(x.to_f64() / 2.0),
+    }
 }
 
 /// The integral of samples `y` along `dim` by the trapezoidal rule, at the points `x` or `dx` apart.
@@ -54,7 +65,8 @@ fn areas(op: &'static str, y: &Tensor, x: Option<&Tensor>, dx: &Operand, dim: is
 pub fn trapezoid(y: &Tensor, x: Option<PyRef<'_, Tensor>>, dx: Operand, dim: isize) -> Result<Tensor> {
     let dims = || Some(Dims(smallvec::smallvec![dim]));
     if x.is_some() || y.rank() == 0 || y.dtype() == DType::Bool {
-        return areas("trapezoid", y, x.as_deref(), &dx, dim)?.sum(dims(), false, None);
+        let sum = areas("trapezoid", y, x.as_deref(), &dx, dim)?.sum(dims(), false, None)?;
+        return if x.is_some() { sum / 2.0 } else { Ok(sum) };
     }
     let place = y.layout().dim("trapezoid", dim)?;
     let n = y.shape()[place];
@@ -77,5 +89,6 @@ pub fn trapz(y: &Tensor, x: Option<PyRef<'_, Tensor>>, dx: Operand, dim: isize) 
 #[pyfunction]
 #[pyo3(signature = (y, x=None, *, dx=Operand::Number(Scalar::Int(1)), dim=-1))]
 pub fn cumulative_trapezoid(y: &Tensor, x: Option<PyRef<'_, Tensor>>, dx: Operand, dim: isize) -> Result<Tensor> {
-    areas("cumulative_trapezoid", y, x.as_deref(), &dx, dim)?.cumsum(dim, None)
+    let sums = areas("cumulative_trapezoid", y, x.as_deref(), &dx, dim)?.cumsum(dim, None)?;
+    if x.is_some() { sums / 2.0 } else { Ok(sums) }
 }

@@ -142,8 +142,8 @@ fn half(op: &str, x: &Tensor, extent: Result<Extent>, norm: Option<&str>, forwar
         return x.fft_r2c(&extent.dims, norm, true);
     }
     let last = extent.dims.len().saturating_sub(1);
-    let y = x.fft_r2c(&extent.dims[last..], norm, true)?.conj()?;
-    if last == 0 { Ok(y) } else { y.fft_c2c(&extent.dims[..last], norm, false) }
+    let y = x.fft_r2c(&extent.dims[last..], norm, true)?;
+    if last == 0 { y.conj() } else { y.conjugated("conj_physical")?.fft_c2c(&extent.dims[..last], norm, false) }
 }
 
 /// The transform of the first half, in the last dim, of what belongs to `n` real numbers there.

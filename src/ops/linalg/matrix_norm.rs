@@ -51,13 +51,13 @@ pub fn matrix_norm(input: &Tensor, ord: Order, dim: Dims, keepdim: bool, dtype: 
         Order::Name(name) if name == "nuc" => values_last(&a, row, column)?.sum(Some(one_dim(-1)), false, None)?,
         Order::Name(name) => return runtime_error!("{OP}: Order {name} not supported."),
         Order::Number(p) => match real_order(p)? {
-            2.0 => largest(&values_last(&a, row, column)?, -1)?,
+            2.0 => largest(&values_last(&a, row, column)?, -1, false)?,
             -2.0 => values_last(&a, row, column)?.amin(one_dim(-1), false)?,
             p if p.abs() == 1.0 || p.is_infinite() => {
                 let (inner, outer) = if p.is_infinite() { (column, row) } else { (row, column) };
-                let sums = a.vector_norm(1.0, Some(&[inner as isize]), true, None)?;
-                let y = if p > 0.0 { largest(&sums, outer as isize)? } else { sums.amin(one_dim(outer as isize), true)? };
-                return if keepdim { Ok(y) } else { y.unseen(|y| y.squeeze_dims(&[inner, outer])) };
+                let sums = a.vector_norm(1.0, Some(&[inner as isize]), keepdim, None)?;
+                let outer = (if keepdim || outer < inner { outer } else { outer - 1 }) as isize;
+                return if p > 0.0 { largest(&sums, outer, keepdim) } else { sums.amin(one_dim(outer), keepdim) };
             }
             p => return runtime_error!("{OP}: Order {p} not supported."),
         },
@@ -73,9 +73,8 @@ fn one_dim(dim: isize) -> Dims {
     Dims(smallvec::smallvec![dim])
 }
 
-/// The largest along a dim, which stays if it is not the last; 0 of none.
-fn largest(x: &Tensor, dim: isize) -> Result<Tensor> {
-    let keepdim = dim >= 0;
+/// The largest along a dim; 0 of none.
+fn largest(x: &Tensor, dim: isize, keepdim: bool) -> Result<Tensor> {
     let size = x.shape()[x.layout().dim("linalg.matrix_norm", dim)?];
     if size == 0 { x.sum(Some(one_dim(dim)), keepdim, None) } else { x.amax(one_dim(dim), keepdim) }
 }

@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use super::lu::Factors;
 use super::{broadcast_batch, check_inexact, check_info, check_same_dtype, check_square, minus, record, sides};
 use crate::error::Result;
-use crate::layout::broadcast_shapes;
+use crate::layout::{Shape, broadcast_shapes};
 use crate::ops::arguments::Named;
 use crate::runtime_error;
 use crate::tape::{is_recording, without_recording};
@@ -51,10 +51,10 @@ fn solved(op: &str, a: &Tensor, b: &Tensor, left: bool) -> Result<[Tensor; 2]> {
     }
     if vector {
         let lead = broadcast_shapes("linalg_solve", &a.shape()[..a.rank() - 2], &b.shape()[..b.rank() - 1])?;
-        let column = b.unsqueeze(-1)?;
+        let column = without_recording(|| b.unsqueeze(-1))?;
         check_sides(op, a, &column, true)?;
-        let [x, info] = solved_matrices(a, &column.with_batch("linalg_solve", &lead)?, true, true)?;
-        return Ok([x, info]);
+        let shape: Shape = lead.iter().chain(b.shape().last()).copied().collect();
+        return solved_matrices(a, &b.expand_to("linalg_solve", &shape)?, true, true);
     }
     super::check_matrices(op, "B", b)?;
     check_sides(op, a, b, left)?;
@@ -62,11 +62,12 @@ fn solved(op: &str, a: &Tensor, b: &Tensor, left: bool) -> Result<[Tensor; 2]> {
     solved_matrices(a, &b.with_batch("linalg_solve", &batch)?, left, false)
 }
 
-/// The same for B with the dims of the result; the only column of a `vector` is dropped.
+/// The same for B with the dims of the result; it may be a `vector`.
 fn solved_matrices(a: &Tensor, b: &Tensor, left: bool, vector: bool) -> Result<[Tensor; 2]> {
     let (x, factors) = without_recording(|| {
         let factors = Factors::of(a)?;
-        let x = factors.solve(&b.detached_read()?, left, false)?.to_dtype(b.dtype())?;
+        let columns = if vector { b.unsqueeze(-1)? } else { b.clone() };
+        let x = factors.solve(&columns.detached_read()?, left, false)?.to_dtype(b.dtype())?;
         let x = if vector { x.squeeze_dims(&[x.rank() - 1])? } else { x };
         Ok::<_, crate::error::Error>((if vector && x.rank() > 1 { x.with_columns()? } else { x }, factors))
     })?;
@@ -82,6 +83,7 @@ fn solved_matrices(a: &Tensor, b: &Tensor, left: bool, vector: bool) -> Result<[
             _ => solved_matrices(&a.mh()?, &g, left, false).map(|[of_b, _]| of_b)?,
         };
         let of_a = back.wants(0).then(|| minus(if left { of_b.matmul(&x.mh()?) } else { x.mh()?.matmul(&of_b) }));
+        let of_b = if vector { of_b.squeeze_dims(&[of_b.rank() - 1])? } else { of_b };
         Ok(vec![of_a.transpose()?, Some(of_b)])
     })
     .map(|[x, info]| [x.watching_itself(), info])
