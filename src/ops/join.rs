@@ -14,7 +14,7 @@ use crate::storage::check_room;
 use crate::storage::{Access, Storage};
 use crate::tape::record::Rule;
 use crate::tape::sample::made_of;
-use crate::tape::{Recorder, is_following, is_recording};
+use crate::tape::{Recorder, is_following, is_recording, without_recording};
 use crate::tensor::Tensor;
 
 impl Tensor {
@@ -370,7 +370,7 @@ pub fn block_diag(tensors: Tensors) -> Result<Tensor> {
             x.rank()
         );
     }
-    let blocks = each(&tensors.0, |x| x.at_least(2))?.0;
+    let blocks = without_recording(|| each(&tensors.0, |x| x.at_least(2)))?.0;
     if blocks.is_empty() {
         return Tensor::uninitialized("block_diag", &[1, 0], super::default_dtype());
     }
@@ -393,16 +393,20 @@ pub fn block_diag(tensors: Tensors) -> Result<Tensor> {
             y.with_layout(Layout { shape: x.shape().into(), strides: y.strides().into(), offset }).write(x)?;
         }
     }
-    if !(is_recording() && y.dtype().is_inexact() && blocks.iter().any(Tensor::requires_grad)) {
+    if !(is_recording() && y.dtype().is_inexact() && tensors.0.iter().any(Tensor::requires_grad)) {
         return Ok(y);
     }
     let mut recorder = Recorder::new("block_diag");
-    let rule = |(x, (row, column)): (&Tensor, (usize, usize))| -> Option<Rule> {
-        let (rows, columns) = (x.shape()[0], x.shape()[1]);
-        let part: Rule = Box::new(move |g, _| g.slice_at(0, row, rows, 1)?.slice_at(1, column, columns, 1));
+    let rule = |((x, block), (row, column)): ((&Tensor, &Tensor), (usize, usize))| -> Option<Rule> {
+        let (rows, columns) = (block.shape()[0], block.shape()[1]);
+        let shape = Shape::from_slice(x.shape());
+        let part: Rule = Box::new(move |g, _| {
+            let part = g.slice_at(0, row, rows, 1)?.slice_at(1, column, columns, 1)?;
+            if shape.len() == 2 { Ok(part) } else { part.reshape_to(&shape) }
+        });
         recorder.input(x).then_some(part)
     };
-    let rules: Vec<Option<Rule>> = blocks.iter().zip(corners).map(rule).collect();
+    let rules: Vec<Option<Rule>> = tensors.0.iter().zip(&blocks).zip(corners).map(rule).collect();
     recorder.finish(y, rules, false)
 }
 

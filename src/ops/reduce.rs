@@ -15,6 +15,7 @@ use crate::kernels::without_interpreter;
 use crate::layout::{Layout, Shape};
 use crate::runtime_error;
 use crate::storage::Access;
+use crate::tape::without_recording;
 use crate::tensor::Tensor;
 use crate::vjp;
 
@@ -204,22 +205,30 @@ impl Tensor {
         let name = if dim.is_none() && !keepdim { "sum" } else { "sum.1" };
         match dtype {
             Some(dtype) if !dtype.is_inexact() => self.sum_of_ints(&r, dtype),
-            Some(dtype) => self.to_dtype(dtype)?.sum_of(&r, name),
-            None => self.sum_of(&r, name),
+            Some(dtype) if dtype != self.dtype() => {
+                let x = self;
+                let y = without_recording(|| x.to_dtype(dtype)?.sum_of(&r, name))?;
+                vjp!(name, y, { x: |g| r.spread(g) })
+            }
+            _ => self.sum_of(&r, name),
         }
     }
 
     /// See `mean_method`.
     pub fn mean(&self, dim: Option<Dims>, keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
         check_float("mean", if dtype.is_some() { "Optional" } else { "Input" }, dtype.unwrap_or(self.dtype()))?;
-        let x = self.to_dtype(dtype.unwrap_or(self.dtype()))?;
-        let r = Reduction::new("mean", &x, dim.as_deref(), keepdim)?;
+        let x = self;
+        let wide = match dtype {
+            Some(dtype) if dtype != x.dtype() => without_recording(|| x.to_dtype(dtype))?,
+            _ => x.clone(),
+        };
+        let r = Reduction::new("mean", x, dim.as_deref(), keepdim)?;
         let count = r.count() as f64;
-        let y = if x.dtype().is_complex() {
-            fold("mean", &*x.wide()?, &r.dims, Sum::<C128, C128>::default(), move |acc| acc / count)?.to_dtype(x.dtype())?
+        let y = if wide.dtype().is_complex() {
+            fold("mean", &*wide.wide()?, &r.dims, Sum::<C128, C128>::default(), move |acc| acc / count)?.to_dtype(wide.dtype())?
         } else {
-            crate::dispatch_floats!(x.dtype(), "mean", T =>
-                fold("mean", &x, &r.dims, Sum::<T, T>::default(), move |acc| acc / count as T))?
+            crate::dispatch_floats!(wide.dtype(), "mean", T =>
+                fold("mean", &wide, &r.dims, Sum::<T, T>::default(), move |acc| acc / count as T))?
         };
         let name = if dim.is_none() && !keepdim { "mean" } else { "mean.1" };
         vjp!(name, r.finish(y), { x: |g| r.spread(&(g / count)?) })

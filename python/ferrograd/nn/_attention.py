@@ -84,10 +84,10 @@ def scaled_dot_product_attention(
         size = query.shape[-1]
         scale = 1 / math.sqrt(size) if size else math.inf
     if fused:
-        weights = (query * scale) @ key.transpose(-2, -1)
+        weights = _C._nn._times(query, scale) @ key.transpose(-2, -1)
     else:
         root = math.sqrt(abs(scale))
-        weights = (query * math.copysign(root, scale)) @ (key.transpose(-2, -1) * root)
+        weights = _C._nn._times(query, math.copysign(root, scale)) @ _C._nn._times(key.transpose(-2, -1), root)
     hidden = None
     if is_causal:
         hidden = ~_C.ones(weights.shape[-2:], dtype=_C.bool).tril()
