@@ -72,7 +72,7 @@ impl Tensor {
         if x.rank() > 0 {
             shape.0[if x.rank() > 1 { 1 } else { 0 }] = w.numel() as isize;
         }
-        let w = if x.rank() == 1 && w.rank() == 1 { w.clone() } else { w.reshape(Sizes(Some(shape)), None)? };
+        let w = if x.rank() <= 1 && w.rank() == x.rank() { w.clone() } else { w.reshape(Sizes(Some(shape)), None)? };
         let y = float_zip_map!("prelu_kernel", x, w, |x: T, w: T| if x > 0.0 { x } else { w * x })?;
         vjp!("prelu_kernel", y, {
             x: |g| prelu_backward(g, &x, &w),
