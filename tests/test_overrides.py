@@ -2,6 +2,8 @@
 
 import copy
 import operator
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -247,6 +249,13 @@ def test_objects_that_are_no_tensors():
     assert F.mse_loss(OTHER, Wrapper(1)) == F.mse_loss(Wrapper(1), OTHER) == "mse"
     assert torch.cat([OTHER, Wrapper(1)]) == "cat"
     assert OTHER.add(Wrapper(1)) == OTHER + Wrapper(1) == "method"
+    HANDLED[torch.Tensor.__getitem__] = lambda x, key: "item"
+    assert OTHER[Wrapper(1)] == OTHER[0, Wrapper(1)] == "item"
+    HANDLED[torch.Tensor.__setitem__] = lambda x, key, value: written.append(value)
+    written, x = [], OTHER.clone()
+    x[Wrapper(1)] = 2.0
+    x[0] = Wrapper(3)
+    assert written[0] == 2.0 and written[1].value == 3 and x.tolist() == OTHER.tolist()
     with pytest.raises(TypeError, match="torch.exp.*Wrapper"):
         torch.exp(Wrapper(1))
     with pytest.raises(TypeError, match=r"unsupported operand type\(s\) for \*"):
@@ -310,6 +319,32 @@ def _declining():
             return NotImplemented
 
     return Declining()
+
+
+def test_a_mode_has_a_plain_method():
+    class OfClass(TorchFunctionMode):
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            return func(*args, **(kwargs or {}))
+
+    with pytest.raises(RuntimeError, match="classmethod is not supported"), OfClass():
+        OTHER + OTHER
+
+
+def test_objects_that_no_function_knew():
+    """In a program in which they are the first that override."""
+    code = """
+import ferrograd as torch
+class Index:
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        return func.__name__
+x = torch.tensor([5.0])
+print(x[Index()], x[0, Index()])
+"""
+    for last in ("torch.exp(Index())", "torch.cat([x, Index()])", "x + Index()", "x.add(Index())", "x[0]"):
+        found = subprocess.run([sys.executable, "-c", f"{code.replace('print', f'print({last}); print')}"], capture_output=True, text=True)
+        assert found.returncode == 0 and found.stdout.endswith("__getitem__ __getitem__\n"), found.stderr
 
 
 def test_a_mode_is_that_of_a_thread():

@@ -6,7 +6,7 @@ use pyo3::types::{PyBool, PyEllipsis, PyFloat, PyInt, PyIterator, PyList, PyNone
 use smallvec::SmallVec;
 
 use super::numpy::is_ndarray;
-use super::overrides::ask_method;
+use super::overrides::{ask_method, ask_stranger};
 use crate::dtype::{DType, Scalar};
 use crate::ops::arguments::Operand;
 use crate::ops::index::{BYTE_MASK, Item};
@@ -264,40 +264,53 @@ fn value_of(target: &Tensor, value: &Bound<'_, PyAny>) -> PyResult<(Tensor, bool
     }
 }
 
+/// `x[key]`.
+fn get_item<'py>(slf: &Bound<'py, Tensor>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = slf.py();
+    let x = slf.borrow();
+    if key.is_exact_instance_of::<PyInt>() {
+        let index = integer(key)?;
+        if x.rank() > 0 {
+            return Ok(Bound::new(py, x.select_at(0, x.place("", 0, index)?)?)?.into_any());
+        }
+        // Torch would raise an IndexError; `loss.data[0]` of old programs goes on working.
+        return match (index, x.scalar()?) {
+            (0, Scalar::Bool(v)) => Ok(PyBool::new(py, v).to_owned().into_any()),
+            (0, Scalar::Int(v)) => Ok(v.into_pyobject(py)?.into_any()),
+            (0, Scalar::Float(v)) => Ok(PyFloat::new(py, v).into_any()),
+            _ => Err(PyIndexError::new_err(format!("index {index} is out of bounds for dimension 0 with size 0"))),
+        };
+    }
+    Ok(Bound::new(py, x.get(&items(key)?)?)?.into_any())
+}
+
+/// `x[key] = value`.
+fn set_item(x: &Tensor, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    let (tensor, is_number) = value_of(x, value)?;
+    if x.rank() == 0 && key.is_exact_instance_of::<PyInt>() {
+        return Err(PyIndexError::new_err("invalid index of a 0-dim tensor. Use `tensor.fill_(value)` to change its value"));
+    }
+    Ok(x.set(&items(key)?, &tensor, is_number)?)
+}
+
 #[pymethods]
 impl Tensor {
     fn __getitem__<'py>(slf: &Bound<'py, Self>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        if let Some(answer) = ask_method("__getitem__", &[slf.as_any().as_borrowed(), key.as_borrowed()])? {
-            return Ok(answer);
+        let args = [slf.as_any().as_borrowed(), key.as_borrowed()];
+        match ask_method("__getitem__", &args)? {
+            Some(answer) => Ok(answer),
+            None => get_item(slf, key).or_else(|error| ask_stranger(error, "__getitem__", &args)),
         }
-        let py = slf.py();
-        let x = slf.borrow();
-        if key.is_exact_instance_of::<PyInt>() {
-            let index = integer(key)?;
-            if x.rank() > 0 {
-                return Ok(Bound::new(py, x.select_at(0, x.place("", 0, index)?)?)?.into_any());
-            }
-            // Torch would raise an IndexError; `loss.data[0]` of old programs goes on working.
-            return match (index, x.scalar()?) {
-                (0, Scalar::Bool(v)) => Ok(PyBool::new(py, v).to_owned().into_any()),
-                (0, Scalar::Int(v)) => Ok(v.into_pyobject(py)?.into_any()),
-                (0, Scalar::Float(v)) => Ok(PyFloat::new(py, v).into_any()),
-                _ => Err(PyIndexError::new_err(format!("index {index} is out of bounds for dimension 0 with size 0"))),
-            };
-        }
-        Ok(Bound::new(py, x.get(&items(key)?)?)?.into_any())
     }
 
     fn __setitem__<'py>(slf: &Bound<'py, Self>, key: &Bound<'py, PyAny>, value: &Bound<'py, PyAny>) -> PyResult<()> {
-        if ask_method("__setitem__", &[slf.as_any().as_borrowed(), key.as_borrowed(), value.as_borrowed()])?.is_some() {
+        let args = [slf.as_any().as_borrowed(), key.as_borrowed(), value.as_borrowed()];
+        if ask_method("__setitem__", &args)?.is_some() {
             return Ok(());
         }
-        let x = slf.borrow();
-        let (tensor, is_number) = value_of(&x, value)?;
-        if x.rank() == 0 && key.is_exact_instance_of::<PyInt>() {
-            return Err(PyIndexError::new_err("invalid index of a 0-dim tensor. Use `tensor.fill_(value)` to change its value"));
-        }
-        Ok(x.set(&items(key)?, &tensor, is_number)?)
+        // What is asked may use the tensor.
+        let result = set_item(&slf.borrow(), key, value);
+        result.or_else(|error| ask_stranger(error, "__setitem__", &args).map(drop))
     }
 
     fn __delitem__(&self, _key: &Bound<'_, PyAny>) -> PyResult<()> {

@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::{Borrowed, FromPyObject};
 
 use super::numpy::{from_array, is_ndarray};
-use super::overrides::{ask_method, is_overriding, possible};
+use super::overrides::{ask_method, ask_stranger, is_overriding, possible};
 use crate::dtype::Kind;
 use crate::error::{Error, Result};
 use crate::ops::arguments::Operand;
@@ -102,15 +102,19 @@ fn binary<'py, T: for<'a> FromPyObject<'a, 'py>>(
     op: impl FnOnce(&Tensor, T) -> Result<Tensor>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = x.py();
-    match ask_method(name, &[x.as_any().as_borrowed(), other.as_borrowed()]) {
-        Ok(None) => {}
+    let args = [x.as_any().as_borrowed(), other.as_borrowed()];
+    let answer = match ask_method(name, &args) {
+        Ok(None) => match other.extract() {
+            Ok(other) => return Ok(Bound::new(py, op(&*x.try_borrow()?, other)?)?.into_any()),
+            Err(_) => ask_stranger(PyTypeError::new_err(""), name, &args),
+        },
+        Ok(Some(answer)) => Ok(answer),
+        Err(error) => Err(error),
+    };
+    match answer {
         // The other side may know what to do.
-        Err(error) if error.is_instance_of::<PyTypeError>(py) => return Ok(not_implemented(py)),
-        answer => return answer.map(|answer| answer.unwrap_or_else(|| not_implemented(py))),
-    }
-    match other.extract() {
-        Ok(other) => Ok(Bound::new(py, op(&*x.try_borrow()?, other)?)?.into_any()),
-        Err(_) => Ok(not_implemented(py)),
+        Err(error) if error.is_instance_of::<PyTypeError>(py) => Ok(not_implemented(py)),
+        answer => answer,
     }
 }
 

@@ -199,7 +199,12 @@ fn answer<'py>(
     let call = (function, types, args, keywords);
     let mode = WithoutMode::new();
     if let Some(mode) = &mode.0 {
-        let answer = mode.bind(py).call_method1(pyo3::intern!(py, "__torch_function__"), call.clone())?;
+        let rule = mode.bind(py).getattr(pyo3::intern!(py, "__torch_function__"))?;
+        if rule.getattr_opt("__self__")?.is_some_and(|of| of.is_instance_of::<PyType>()) {
+            let text = "defining a mode's `__torch_function__` as a classmethod is not supported, please make it a plain method";
+            return Err(PyRuntimeError::new_err(text));
+        }
+        let answer = rule.call1(call.clone())?;
         if !answer.is(py.NotImplemented()) {
             return Ok(Some(answer));
         }
@@ -251,6 +256,15 @@ pub fn ask_method<'py>(name: &str, args: &[Borrowed<'_, 'py, PyAny>]) -> PyResul
 fn ask_known_method<'py>(name: &str, args: &[Borrowed<'_, 'py, PyAny>]) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = args[0].py();
     ask(|| py.get_type::<Tensor>().getattr(name), py, args, None, true)
+}
+
+/// The same for what failed: objects that are no tensors but have rules are not known before they come.
+pub fn ask_stranger<'py>(error: PyErr, name: &str, args: &[Borrowed<'_, 'py, PyAny>]) -> PyResult<Bound<'py, PyAny>> {
+    if possible() || !any_overriding(args)? {
+        return Err(error);
+    }
+    expect();
+    ask_method(name, args)?.ok_or(error)
 }
 
 /// An answer that is an object of `class` wherever it was a tensor.
