@@ -1,6 +1,8 @@
 """A panic in Rust is a bug of ours: it must reach Python as a RuntimeError, and leave everything usable."""
 
 import gc
+import subprocess
+import sys
 import weakref
 
 import numpy as np
@@ -45,6 +47,46 @@ def test_a_panic_within_backward_passes_the_hook_and_the_engine():
     assert x.grad is None
     assert fg.is_grad_enabled()
     still_works()
+
+
+# Until a class with `__torch_function__` is known, a call that fails looks for one among its arguments.
+FRESH = """
+import ferrograd as fg
+from ferrograd import _C
+
+class Double(fg.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * 2
+
+def panics_with_a_graph(x):
+    # The graph is dropped with this frame, while the panic is on its way.
+    y = Double.apply(x)
+    return _C._panic_for_tests("here")
+
+x = fg.ones(3, requires_grad=True)
+y = x * 2
+y.register_hook(lambda g: _C._panic_for_tests("here"))
+for call in (lambda: y.sum().backward(), lambda: panics_with_a_graph(x)):
+    try:
+        call()
+    except RuntimeError as error:
+        assert "on purpose" in str(error)
+    else:
+        raise AssertionError("no panic")
+(x * 2).sum().backward()
+print(x.grad.tolist())
+"""
+
+
+def test_a_panic_in_a_fresh_process():
+    result = subprocess.run([sys.executable, "-c", FRESH], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "[2.0, 2.0, 2.0]\n"
 
 
 def test_a_panic_below_a_function_form():

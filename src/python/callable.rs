@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple, PyType};
 
 use super::overrides::{any_overriding, ask, expect, possible};
-use super::panics::internal_error;
+use super::panics::{SetAside, internal_error};
 
 /// How such an object is called: the rules are plain data.
 pub trait Rules: Copy {
@@ -178,13 +178,13 @@ impl<R: Rules> Callable<R> {
         // SAFETY: that of `call`.
         unsafe {
             let py = Python::assume_attached();
-            let Some(error) = PyErr::take(py) else { return false };
+            let error = SetAside::new(py);
             let found = catch_unwind(AssertUnwindSafe(|| any_overriding(&arguments(py, args, nargsf, kwnames)).unwrap_or(false)));
             if found.unwrap_or(false) {
                 expect();
+                error.clear();
                 return true;
             }
-            error.restore(py);
             false
         }
     }

@@ -10,6 +10,7 @@ use std::ffi::CStr;
 use std::ptr::NonNull;
 
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::ffi;
 use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 
@@ -42,6 +43,38 @@ const TEXT: &CStr =
 pub fn internal_error(cause: Box<dyn Any + Send>) -> PyErr {
     let text = cause.downcast_ref::<String>().map(String::as_str).or_else(|| cause.downcast_ref::<&str>().copied());
     PanicException::new_err(text.unwrap_or("panic").to_string())
+}
+
+/// The exception that this thread is raising, if any, out of the way of Python code; raised again when this is dropped.
+///
+/// PyO3's `PyErr::take` is not for where nothing catches panics: it goes on with the panic that an exception was.
+pub struct SetAside<'py>([*mut ffi::PyObject; 3], Python<'py>);
+
+impl<'py> SetAside<'py> {
+    /// Sets it aside.
+    #[allow(deprecated)]
+    pub fn new(py: Python<'py>) -> SetAside<'py> {
+        let [mut class, mut value, mut trace] = [std::ptr::null_mut(); 3];
+        // SAFETY: writes three references of our own, or null, to places of its own.
+        unsafe { ffi::PyErr_Fetch(&mut class, &mut value, &mut trace) };
+        SetAside([class, value, trace], py)
+    }
+
+    /// Drops the exception.
+    pub fn clear(self) {
+        drop(self);
+        // SAFETY: the interpreter is held.
+        unsafe { ffi::PyErr_Clear() };
+    }
+}
+
+impl Drop for SetAside<'_> {
+    #[allow(deprecated)]
+    fn drop(&mut self) {
+        let [class, value, trace] = self.0;
+        // SAFETY: the interpreter is held; these are references of our own, which are given away once.
+        unsafe { ffi::PyErr_Restore(class, value, trace) };
+    }
 }
 
 struct PanicsWhenDropped;

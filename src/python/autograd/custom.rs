@@ -8,6 +8,7 @@ use pyo3::types::{PyList, PyTuple};
 
 use super::node::{self, PyNode};
 use crate::error::Result;
+use crate::python::panics::SetAside;
 use crate::tape::record::joint;
 use crate::tape::{Node, custom, reach};
 use crate::tensor::Tensor;
@@ -19,11 +20,8 @@ impl Drop for Context {
     fn drop(&mut self) {
         // Nobody is left to be told if the interpreter is shutting down. An exception may be on its way just now.
         let _ = Python::try_attach(|py| {
-            let raised = PyErr::take(py);
+            let _raised = SetAside::new(py);
             let _ = self.0.bind(py).call_method0("_release");
-            if let Some(raised) = raised {
-                raised.restore(py);
-            }
         });
     }
 }
