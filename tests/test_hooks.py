@@ -15,7 +15,7 @@ from ferrograd.autograd.graph import (
     queue_callback,
     register_multi_grad_hook,
 )
-from ferrograd.utils.hooks import RemovableHandle
+from ferrograd.utils.hooks import RemovableHandle, unserializable_hook, warn_if_has_hooks
 
 
 def leaf(*values):
@@ -553,3 +553,116 @@ def test_hooks_are_shown_by_the_ids_of_their_handles():
     handle = a.register_hook(f)
     a.grad_fn.register_hook(lambda *grads: None)
     assert dict(a._backward_hooks) == {handle.id: f} and b._backward_hooks is None
+
+
+def test_all_outputs_of_a_node_are_known():
+    def known(node):
+        return [(tuple(output.shape), output.dtype) for output in node._input_metadata]
+
+    x = ferrograd.ones(3, 4, requires_grad=True)
+    one, f32 = ferrograd.ones(3, 4), ferrograd.float32
+    variance, mean = x.var_mean(0)
+    assert variance.grad_fn is mean.grad_fn and known(mean.grad_fn) == [((4,), f32)] * 2
+    first, second = x.split(2)
+    node = second.grad_fn
+    assert known(node) == [((2, 4), f32), ((1, 4), f32)]
+    assert node(ferrograd.ones(2, 4), None).sum() == 8
+    y = (first * 3).sum()
+    assert ferrograd.autograd.grad(y, GradientEdge(node, 0))[0].tolist() == [[3.0] * 4] * 2
+    # Outputs that are integers are none of the node's.
+    assert known(x.max(0)[0].grad_fn) == [((4,), f32)] and known(ferrograd.linalg.lu_factor_ex(x)[0].grad_fn) == [((3, 4), f32)]
+
+    class Parts(ferrograd.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2, ferrograd.ones(2, dtype=ferrograd.int64), x[0].double()
+
+        @staticmethod
+        def backward(ctx, *grads):
+            return grads[0]
+
+    node = Parts.apply(x)[2].grad_fn
+    assert known(node) == [((3, 4), f32), ((), f32), ((4,), ferrograd.float64)]
+    with pytest.raises(TypeError, match="^'PartsBackward' object is not callable$"):
+        node(one, None, None)
+
+
+@pytest.mark.parametrize("name", ["_backward_hooks", "_post_accumulate_grad_hooks"])
+def test_dicts_of_hooks_may_be_assigned(name):
+    seen = []
+
+    def run(x):
+        (x * 1).sum().backward()
+        return [seen.pop(0) for _ in list(seen)]
+
+    def register(x, hook):
+        return (x.register_hook if name == "_backward_hooks" else x.register_post_accumulate_grad_hook)(hook)
+
+    x, other = leaf(1.0), leaf(1.0)
+    old = register(x, lambda g: seen.append("old"))
+    kept = getattr(x, name)
+    hooks = OrderedDict(first=lambda g: seen.append("first"))
+    setattr(x, name, hooks)
+    assert getattr(x, name) is hooks and run(x) == ["first"]
+    hooks["second"] = lambda g: seen.append("second")
+    handle = register(x, lambda g: seen.append("third"))
+    assert run(x) == ["first", "second", "third"] and hooks[handle.id] and handle.hooks_dict_ref() is hooks
+    setattr(other, name, hooks)
+    handle.remove()
+    del hooks["first"]
+    assert run(x) == run(other) == ["second"]
+    setattr(x, name, kept)
+    assert run(x) == ["old"]
+    setattr(x, name, None)
+    assert run(x) == [] and getattr(x, name) is None and old.id in kept
+    old.remove()
+    assert not kept
+    setattr(x, name, {})
+    with pytest.raises(TypeError, match="cannot create weak reference to 'dict' object"):
+        register(x, print)
+    with pytest.raises(TypeError, match=f"^{name}: expected a dict of functions, or None, got list$"):
+        setattr(x, name, [])
+    with pytest.raises(RuntimeError, match="Deletion of .* not allowed"):
+        delattr(x, name)
+    setattr(x, name, {"a": 5})
+    with pytest.raises(TypeError, match="'int' object is not callable"):
+        run(x)
+
+
+def test_dicts_of_hooks_of_computed_tensors():
+    x, seen = leaf(1.0), []
+    y = x * 2
+    y.register_hook(lambda g: seen.append("old"))
+    y.register_hook(lambda g: g * 3)
+    # As in torch what is called is with the node: the tensor's dict is another one from here on.
+    y._backward_hooks = {1: fail}
+    y.sum().backward(retain_graph=True)
+    assert seen == ["old"] and x.grad.tolist() == [6.0]
+    y._backward_hooks = None
+    y.register_hook(lambda g: seen.append("new"))
+    y.sum().backward(retain_graph=True)
+    assert seen == ["old"] * 2 + ["new"]
+    y.mul_(2)
+    assert y._backward_hooks is None
+    handle = y.register_hook(lambda g: seen.append("after"))
+    assert list(y._backward_hooks) == [handle.id]
+    y.sum().backward()
+    assert seen[3:] == ["after", "old", "new"]
+    plain = ferrograd.ones(1)
+    plain._backward_hooks = {1: lambda g: g * 5}
+    (plain.requires_grad_() * 2).sum().backward()
+    assert plain.grad.tolist() == [10.0]
+
+
+def test_hooks_that_are_not_pickled():
+    def hook(g):
+        pass
+
+    x = leaf(1.0)
+    warn_if_has_hooks(x)
+    handle = x.register_hook(hook)
+    with pytest.warns(UserWarning, match="will not be serialized"):
+        warn_if_has_hooks(x)
+    assert unserializable_hook(hook) is hook
+    warn_if_has_hooks(x)
+    handle.remove()

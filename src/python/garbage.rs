@@ -13,7 +13,8 @@ use pyo3::types::PyDict;
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::autograd::{PyGrad, PyNode};
-use crate::tape::hooks::NodeHooks;
+use crate::tape::hooks::{Kept, NodeHooks};
+use crate::tape::meta::MetaState;
 use crate::tape::node::Extras;
 use crate::tape::{Grad, Meta, Node};
 use crate::tensor::Tensor;
@@ -40,7 +41,23 @@ fn visit_hooks(hooks: &NodeHooks, visit: &PyVisit<'_>) -> Result<(), PyTraverseE
             visit.call(function)?;
         }
     }
-    Ok(())
+    hooks.accumulated.as_ref().map_or(Ok(()), |hooks| visit_dict(hooks, visit))
+}
+
+fn visit_dict<Call>(hooks: &Kept<Call>, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    hooks.object.downcast_ref::<Py<PyDict>>().map_or(Ok(()), |dict| visit.call(dict))
+}
+
+/// The hooks that a tensor shows, unless they are told of with its node.
+fn visit_shown_hooks(state: &MetaState, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    let Some(hooks) = &state.hooks else { return Ok(()) };
+    if let Some((node, _)) = &state.node {
+        let Some(watchers) = node.try_watchers() else { return Ok(()) };
+        if watchers.hooks.iter().any(|(_, other)| Arc::ptr_eq(&other.object, &hooks.object)) {
+            return Ok(());
+        }
+    }
+    visit_dict(hooks, visit)
 }
 
 /// What a node keeps: the functions of its hooks, what hooks keep of saved tensors, the user's dict, the context of a custom function.
@@ -48,6 +65,9 @@ fn visit_node(node: &Node, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
     let Some(extras) = node.extras.get() else { return Ok(()) };
     if let Some(hooks) = extras.node_hooks.try_lock() {
         visit_hooks(&hooks, visit)?;
+    }
+    if let Some(watchers) = node.try_watchers() {
+        watchers.hooks.iter().try_for_each(|(_, hooks)| visit_dict(hooks, visit))?;
     }
     if let Some(packed) = extras.packed.try_lock() {
         for object in packed.iter().filter(|packed| Arc::strong_count(packed) == 1).map(|packed| &packed.kept.object) {
@@ -78,7 +98,7 @@ fn take_hooks(node: &Node) -> impl Sized + use<> {
 /// Takes those of a leaf.
 fn take_leaf_hooks(meta: &Meta) -> impl Sized + use<> {
     let mut state = meta.lock();
-    (state.node_hooks.take(), std::mem::take(&mut state.hooks))
+    (state.node_hooks.take(), state.hooks.take())
 }
 
 #[pymethods]
@@ -91,6 +111,7 @@ impl Tensor {
         }
         // A lock that is held means that somebody is at work here: nothing is told, so nothing is collected.
         if let Some(state) = own_meta(self).and_then(|meta| meta.try_lock()) {
+            visit_shown_hooks(&state, &visit)?;
             if let Some(hooks) = &state.node_hooks {
                 visit_hooks(hooks, &visit)?;
             }
@@ -123,8 +144,9 @@ impl PyNode {
         match self.place() {
             Ok(node) if Arc::strong_count(node) == 1 => visit_node(node, &visit),
             Err(meta) if Arc::strong_count(meta) == 1 => {
-                let state = meta.try_lock();
-                state.as_ref().and_then(|state| state.node_hooks.as_ref()).map_or(Ok(()), |hooks| visit_hooks(hooks, &visit))
+                let Some(state) = meta.try_lock() else { return Ok(()) };
+                visit_shown_hooks(&state, &visit)?;
+                state.node_hooks.as_ref().map_or(Ok(()), |hooks| visit_hooks(hooks, &visit))
             }
             _ => Ok(()),
         }

@@ -57,6 +57,7 @@ impl Tensor {
     /// Makes this tensor, fresh or a view, an output of a custom node.
     pub fn set_history(&self, node: Arc<Node>, output: usize, one_of_several: bool) {
         let meta = self.meta_or_new();
+        node.note_output(output, self.shape(), self.dtype());
         meta.set_node(node, output);
         let version = self.version();
         if let Some(base) = &mut meta.lock().base {
@@ -68,6 +69,7 @@ impl Tensor {
     /// Makes this tensor, which a custom op has written to, the op's output; its base, too, if it is a view.
     pub fn rebase_history(&self, node: Arc<Node>, output: usize) -> Result<()> {
         check_writable(self)?;
+        node.note_output(output, self.shape(), self.dtype());
         Written::custom(self, node, output).rebase(self);
         Ok(())
     }

@@ -474,9 +474,9 @@ fn rule_error(node: &Arc<Node>, input: usize, cause: Error) -> Error {
 
 fn run_hooks(node: &Arc<Node>, grads: &mut [Option<Tensor>]) -> Result<()> {
     let hooks = node.any_watchers().map(|watchers| watchers.hooks.clone());
-    for (output, _, hook) in hooks.into_iter().flatten() {
+    for (output, hooks) in hooks.into_iter().flatten() {
         if let Some(grad) = grads.get_mut(output)
-            && let Some(replaced) = hook(grad.as_ref())?
+            && let Some(replaced) = (hooks.call)(grad.as_ref())?
         {
             *grad = Some(replaced);
         }

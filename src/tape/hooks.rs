@@ -18,6 +18,15 @@ pub type After = Arc<dyn Fn(&[Option<Tensor>], &[Option<Tensor>]) -> Result<Opti
 /// Called when a leaf's gradient has been written.
 pub type Accumulated = Arc<dyn Fn() -> Result<()> + Send + Sync>;
 
+/// Functions of the user's that are called together, and the object in which the layer above keeps them.
+#[derive(Clone)]
+pub struct Kept<Call> {
+    /// Calls them all.
+    pub call: Call,
+    /// Shared with that layer: there it tells the garbage collector of them.
+    pub object: Arc<dyn Any + Send + Sync>,
+}
+
 /// The hooks of a node, or of a leaf's end of the tape, each with the number of its handle.
 #[derive(Default, Clone)]
 pub struct NodeHooks {
@@ -26,16 +35,20 @@ pub struct NodeHooks {
     /// After it has run.
     pub after: Vec<(u64, After)>,
     /// After a leaf's gradient has been written.
-    pub accumulated: Vec<(u64, Accumulated)>,
-    /// What the functions of all hooks, also those on single gradients, share with the layer that made them: there it
-    /// tells the garbage collector of them.
+    pub accumulated: Option<Kept<Accumulated>>,
+    /// What the functions of those before and after share with the layer that made them, as in [`Kept`].
     pub objects: Vec<(u64, Arc<dyn Any + Send + Sync>)>,
 }
 
 impl NodeHooks {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty() && self.accumulated.is_none()
+    }
+
     /// Whether there are hooks that come after a leaf's gradient has been written.
     pub fn follow_a_write(&self) -> bool {
-        !(self.accumulated.is_empty() && self.after.is_empty())
+        self.accumulated.is_some() || !self.after.is_empty()
     }
 
     /// Calls those that come before.
@@ -63,7 +76,7 @@ impl NodeHooks {
         NodeHooks {
             before: self.before.extract_if(.., |(id, _)| *id == handle).collect(),
             after: self.after.extract_if(.., |(id, _)| *id == handle).collect(),
-            accumulated: self.accumulated.extract_if(.., |(id, _)| *id == handle).collect(),
+            accumulated: None,
             objects: self.objects.extract_if(.., |(id, _)| *id == handle).collect(),
         }
     }

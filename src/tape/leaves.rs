@@ -155,7 +155,7 @@ impl Leaves {
         let hooks = hooks.filter(|hooks| hooks.follow_a_write());
         let kept = grad.map(|grad| add_to_grad(&meta, grad, self.create_graph)).transpose()?;
         if let Some(hooks) = hooks {
-            hooks.accumulated.iter().try_for_each(|(_, hook)| hook())?;
+            hooks.accumulated.iter().try_for_each(|hooks| (hooks.call)())?;
             hooks.run_after(&mut [], &[kept])?;
         }
         Ok(())
@@ -173,10 +173,10 @@ fn in_dtype_of(meta: &Arc<Meta>, grad: Tensor) -> Result<Tensor> {
 /// Hooks on the leaf itself.
 fn call_hooks(meta: &Arc<Meta>, grad: &mut Option<Tensor>) -> Result<()> {
     let hooks = meta.lock().hooks.clone();
-    for (_, hook) in hooks {
-        if let Some(replaced) = hook(grad.as_ref())? {
-            *grad = Some(replaced);
-        }
+    if let Some(hooks) = hooks
+        && let Some(replaced) = (hooks.call)(grad.as_ref())?
+    {
+        *grad = Some(replaced);
     }
     Ok(())
 }

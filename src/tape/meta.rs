@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::chain::{self, Level, Part};
-use super::hooks::NodeHooks;
+use super::hooks::{Kept, NodeHooks};
 use super::mode;
 use super::node::{Edge, Node};
 use super::view::Base;
@@ -98,8 +98,8 @@ pub struct MetaState {
     pub grad_dtype: Option<Option<DType>>,
     /// Whether `retain_grad` was called.
     pub retains_grad: bool,
-    /// Hooks of a leaf; those of other tensors are with their node.
-    pub hooks: Vec<(u64, Hook)>,
+    /// Hooks of a leaf, and of other tensors what the user sees of them: what is called is with their node.
+    pub hooks: Option<Kept<Hook>>,
     /// Hooks on a leaf's end of the tape.
     pub node_hooks: Option<Box<NodeHooks>>,
     /// The shape and the strides in which the gradient of a leaf is kept; `None` if these are row-major, and the shape its own.
@@ -113,13 +113,18 @@ pub struct MetaState {
 }
 
 impl MetaState {
+    /// Whether it is a leaf with hooks.
+    fn has_hooks(&self) -> bool {
+        self.node.is_none() && (self.hooks.is_some() || self.node_hooks.as_ref().is_some_and(|hooks| !hooks.is_empty()))
+    }
+
     fn summary(&self) -> u8 {
         let flag = |condition: bool, bit: u8| if condition { bit } else { 0 };
         flag(self.requires_grad || self.follows_base || self.node.is_some(), REQUIRES_GRAD)
             | flag(self.node.is_some(), COMPUTED)
             | flag(self.base.is_some(), VIEW)
-            | flag(self.node_hooks.as_ref().is_some_and(|hooks| !hooks.objects.is_empty()), HOOKED)
-            | flag(!self.hooks.is_empty() || self.node_hooks.is_some(), WATCHED)
+            | flag(self.has_hooks(), HOOKED)
+            | flag(self.hooks.is_some() || self.node_hooks.is_some(), WATCHED)
             | flag(self.grad_dtype.is_some(), GRAD_DTYPE)
             | flag(self.node.as_ref().map_or(self.is_dual, |(node, _)| !node.is_shown()), UNSEEN)
     }

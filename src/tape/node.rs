@@ -11,7 +11,7 @@ use super::anomaly::{self, Origin};
 use super::chain::{self, Level, Part};
 use super::former;
 use super::held;
-use super::hooks::NodeHooks;
+use super::hooks::{Kept, NodeHooks};
 use super::meta::{Hook, Meta};
 use super::mode;
 use super::record::{Derivative, JointRule, Rule};
@@ -156,8 +156,8 @@ const APART: u8 = 8;
 /// Those who want to see the gradients of a node's outputs.
 #[derive(Default)]
 pub struct Watchers {
-    /// Hooks on outputs: (output, handle id, hook).
-    pub hooks: Vec<(usize, u64, Hook)>,
+    /// Hooks on outputs.
+    pub hooks: Vec<(usize, Kept<Hook>)>,
     /// Outputs whose gradients are kept, and where. Weak, as tensors hold their nodes.
     pub retained: Vec<(usize, Weak<Meta>)>,
     /// Outputs that have been taken off the tape in place.
@@ -242,6 +242,12 @@ impl Node {
         if !known.iter().any(|(number, ..)| *number == output) {
             known.push((output, Shape::from_slice(shape), dtype));
         }
+    }
+
+    /// The same for all that an op has answered: of several, the user may see one only.
+    pub fn note_outputs(&self, outputs: &[Tensor]) {
+        let looks = |(output, y): (usize, &Tensor)| (output, Shape::from_slice(y.shape()), y.dtype());
+        *self.extras().known.lock() = outputs.iter().enumerate().map(looks).collect();
     }
 
     /// Shape and dtype of an output, if they have been noted.
@@ -337,6 +343,11 @@ impl Node {
     /// Those who watch, to change them.
     pub fn watchers(&self) -> MutexGuard<'_, Watchers> {
         self.extras().watchers.lock()
+    }
+
+    /// Those who watch, unless somebody has them locked.
+    pub fn try_watchers(&self) -> Option<MutexGuard<'_, Watchers>> {
+        self.extras.get()?.watchers.try_lock()
     }
 
     /// Those who watch, if there ever were any.

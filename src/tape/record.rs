@@ -201,8 +201,12 @@ impl Recorder {
         if !self.any_normal || self.dual_only && !self.any_on_tape {
             return Ok(outputs);
         }
-        let node = packed(self.op, outputs.len(), self.inputs, saves, Rules::Joint(rule), self.dual_only);
+        let followed = outputs.iter().rposition(|y| y.dtype().is_inexact()).map_or(1, |last| last + 1);
+        let node = packed(self.op, followed, self.inputs, saves, Rules::Joint(rule), self.dual_only);
         node.check_inputs()?;
+        if followed > 1 {
+            node.note_outputs(&outputs[..followed]);
+        }
         let place = |(i, y): (usize, Tensor)| if y.dtype().is_inexact() { y.with_origin(node.clone(), i) } else { y };
         if saved::is_active() {
             saved::check()?;

@@ -169,12 +169,12 @@ impl Tensor {
 }
 
 impl Meta {
-    /// Changes the history. Gradients that were to be kept are kept from there.
+    /// Changes the history. Gradients that were to be kept are kept from there; hooks stay with what it was.
     pub(crate) fn set_node(self: &Arc<Meta>, node: Arc<Node>, output: usize) {
-        let (before, retains) = {
+        let (before, retains, _hooks) = {
             let mut state = self.lock();
             (state.requires_grad, state.follows_base) = (false, false);
-            (state.node.replace((node.clone(), output)), state.retains_grad)
+            (state.node.replace((node.clone(), output)), state.retains_grad, state.hooks.take())
         };
         if retains {
             if let Some((before, _)) = &before {

@@ -8,7 +8,23 @@ from ferrograd import Tensor
 from ferrograd._C._autograd import RemovableHandle
 from ferrograd.autograd import Function
 
-__all__ = ["BackwardHook", "RemovableHandle"]
+__all__ = ["BackwardHook", "RemovableHandle", "unserializable_hook", "warn_if_has_hooks"]
+
+
+def unserializable_hook(f):
+    """Marks a hook of a tensor as one that may be lost when the tensor is pickled; `warn_if_has_hooks` is silent about it."""
+    f.__torch_unserializable__ = True
+    return f
+
+
+def warn_if_has_hooks(tensor):
+    """Warns of hooks of a tensor, which are no part of what pickle keeps."""
+    for hook in (tensor._backward_hooks or {}).values():
+        if not hasattr(hook, "__torch_unserializable__"):
+            warnings.warn(
+                f"backward hook {hook!r} on tensor will not be serialized. Mark it with unserializable_hook if that is meant.",
+                stacklevel=2,
+            )
 
 
 def register(hooks, hook, prepend=False, marks=()):

@@ -4,9 +4,9 @@ use std::sync::{Arc, Weak};
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyMappingProxy, PyTuple, PyWeakrefReference};
+use pyo3::types::{PyDict, PyList, PyTuple, PyWeakrefReference};
 
-use crate::tape::hooks::{Accumulated, After, Before, Grads, NodeHooks};
+use crate::tape::hooks::{Accumulated, After, Before, Grads, Kept, NodeHooks};
 use crate::tape::node::next_id;
 use crate::tape::{Hook, Meta, Node};
 use crate::tensor::Tensor;
@@ -49,6 +49,13 @@ impl RemovableHandle {
         Ok(RemovableHandle { id: next_id(), place: Place::Dicts(references?) })
     }
 
+    /// A weak reference to the dict that the hook is in.
+    #[getter]
+    fn hooks_dict_ref<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        let Place::Dicts(references) = &self.place else { return None };
+        references.first().map(|reference| reference.bind(py).clone())
+    }
+
     /// For pickles and copies: the dicts are part of them. A dict that is gone counts as empty.
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Remade<'py>)> {
         let py = slf.py();
@@ -74,15 +81,10 @@ impl RemovableHandle {
         match &self.place {
             Place::Leaf(meta) => {
                 let Some(meta) = meta.upgrade() else { return Ok(()) };
-                let _removed = {
-                    let mut state = meta.lock();
-                    let hooks: Vec<_> = state.hooks.extract_if(.., |(id, _)| *id == self.id).collect();
-                    (hooks, state.node_hooks.as_mut().map(|hooks| hooks.remove(self.id)))
-                };
+                let _removed = meta.lock().node_hooks.as_mut().map(|hooks| hooks.remove(self.id));
             }
             Place::Node(node) => {
                 let Some(node) = node.upgrade() else { return Ok(()) };
-                let _hooks: Vec<_> = node.watchers().hooks.extract_if(.., |(_, id, _)| *id == self.id).collect();
                 let _removed = node.extras.get().map(|extras| extras.node_hooks.lock().remove(self.id));
             }
             Place::Dicts(references) => {
@@ -111,15 +113,79 @@ fn name_of(callable: &Bound<'_, PyAny>) -> String {
     callable.getattr("__name__").map_or_else(|_| callable.to_string(), |name| name.to_string())
 }
 
-/// A Python function as a hook.
-fn python_hook(function: Arc<Py<PyAny>>) -> Hook {
+/// The functions of a dict as hooks of a gradient. Those of now are called: one may remove others.
+fn of_gradient(dict: Arc<Py<PyDict>>) -> Hook {
     Arc::new(move |g: Option<&Tensor>| {
         Python::attach(|py| {
-            let function = function.bind(py);
-            let answer = function.call1((g.cloned(),))?;
-            Ok(if answer.is_none() { None } else { Some(replacement(function, &answer, g)?) })
+            let mut replaced = None;
+            for function in dict.bind(py).values() {
+                let given = replaced.as_ref().or(g);
+                let answer = function.call1((given.cloned(),))?;
+                if !answer.is_none() {
+                    replaced = Some(replacement(&function, &answer, given)?);
+                }
+            }
+            Ok(replaced)
         })
     })
+}
+
+/// The same for hooks that are called when a leaf's gradient has been written.
+fn of_written_gradient(dict: Arc<Py<PyDict>>, leaf: Weak<Meta>) -> Accumulated {
+    Arc::new(move || {
+        Python::attach(|py| {
+            let Some(leaf) = leaf.upgrade().and_then(|meta| super::remembered(py, &meta)) else { return Ok(()) };
+            for function in dict.bind(py).values() {
+                let answer = function.call1((&leaf,))?;
+                // As from `lambda p: p.add_(p.grad, alpha=-lr)`.
+                if answer.is_none() || answer.is(&leaf) {
+                    continue;
+                }
+                let name = name_of(&function);
+                if answer.is_instance_of::<Tensor>() {
+                    let text = format!("Tensor post accumulate grad hooks should return None, but '{name}' returned a tensor.");
+                    return Err(PyRuntimeError::new_err(text).into());
+                }
+                let got = answer.get_type().name()?;
+                return Err(PyTypeError::new_err(format!("expected Variable, but hook '{name}' returned '{got}'")).into());
+            }
+            Ok(())
+        })
+    })
+}
+
+/// The dict that keeps some hooks.
+fn dict_of<'py, Call>(py: Python<'py>, hooks: &Kept<Call>) -> PyResult<Bound<'py, PyDict>> {
+    match hooks.object.downcast_ref::<Py<PyDict>>() {
+        Some(dict) => Ok(dict.bind(py).clone()),
+        None => Err(PyRuntimeError::new_err("the hooks of this tensor are no functions of Python's")),
+    }
+}
+
+/// What the user has assigned in place of the dict of a tensor's hooks.
+fn dict_or_none(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Option<Arc<Py<PyDict>>>> {
+    match value.cast::<PyDict>() {
+        Ok(dict) => Ok(Some(Arc::new(dict.clone().unbind()))),
+        Err(_) if value.is_none() => Ok(None),
+        Err(_) => {
+            let got = value.get_type().name()?;
+            Err(PyTypeError::new_err(format!("{name}: expected a dict of functions, or None, got {got}")))
+        }
+    }
+}
+
+/// A dict for hooks.
+fn new_dict(py: Python<'_>) -> PyResult<Arc<Py<PyDict>>> {
+    let dict = py.import("collections")?.getattr("OrderedDict")?.call0()?;
+    Ok(Arc::new(dict.cast_into::<PyDict>()?.unbind()))
+}
+
+/// Adds a function to a dict of hooks.
+fn add_to(dict: &Bound<'_, PyDict>, function: Py<PyAny>) -> PyResult<RemovableHandle> {
+    let handle = RemovableHandle::new(dict, None)?;
+    // An OrderedDict's own way, which keeps its order.
+    dict.as_any().set_item(handle.id, function)?;
+    Ok(handle)
 }
 
 /// The tensor that a hook has answered in place of a gradient.
@@ -145,72 +211,82 @@ fn replacement(hook: &Bound<'_, PyAny>, answer: &Bound<'_, PyAny>, given: Option
     Ok(tensor)
 }
 
-/// The functions of some hooks by the ids of their handles, to be read only; None if there are none.
-fn shown<'py>(py: Python<'py>, hooks: &NodeHooks, ids: &[u64]) -> PyResult<Option<Bound<'py, PyAny>>> {
-    if ids.is_empty() {
-        return Ok(None);
+impl Tensor {
+    /// Where its hooks are known, with the history of now.
+    fn place_of_hooks(&self) -> Arc<Meta> {
+        self.node();
+        self.meta_or_new()
     }
-    let functions = PyDict::new(py);
-    for (id, function) in hooks.objects.iter().filter(|(id, _)| ids.contains(id)) {
-        functions.set_item(id, function.downcast_ref::<Py<PyAny>>())?;
-    }
-    Ok(Some(PyMappingProxy::new(py, functions.as_mapping()).into_any()))
 }
 
 #[pymethods]
 impl Tensor {
-    /// The hooks of `register_hook` that are there just now, by the `id` of their handles; None if there are none.
-    #[getter]
-    fn _backward_hooks<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        // Copies: Python code may run while a dict is made.
-        let (hooks, ids): (NodeHooks, Vec<u64>) = match (self.node(), self.meta()) {
-            (Some((node, output)), _) => {
-                let ids = node
-                    .any_watchers()
-                    .map(|watchers| watchers.hooks.iter().filter(|(of, ..)| *of == output).map(|(_, id, _)| *id).collect());
-                (node.extras().node_hooks.lock().clone(), ids.unwrap_or_default())
-            }
-            (None, Some(meta)) => {
-                let state = meta.lock();
-                (state.node_hooks.as_deref().cloned().unwrap_or_default(), state.hooks.iter().map(|(id, _)| *id).collect())
-            }
-            (None, None) => return Ok(None),
-        };
-        shown(py, &hooks, &ids)
+    /// The hooks of `register_hook`, a dict by the `id` of their handles; None if there never were any. Another dict may be assigned,
+    /// whose functions are the hooks of a leaf from then on.
+    #[getter(_backward_hooks)]
+    fn get_backward_hooks<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let hooks = self.place_of_hooks().lock().hooks.clone();
+        hooks.map(|hooks| dict_of(py, &hooks)).transpose()
+    }
+
+    #[setter(_backward_hooks)]
+    fn set_backward_hooks(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let dict = dict_or_none("_backward_hooks", value)?;
+        let hooks = dict.map(|dict| Kept { call: of_gradient(dict.clone()), object: dict });
+        // Dropped when nothing is locked: it may run Python code.
+        let _before = std::mem::replace(&mut self.place_of_hooks().lock().hooks, hooks);
+        Ok(())
+    }
+
+    #[deleter(_backward_hooks)]
+    fn delete_backward_hooks(&self) -> PyResult<()> {
+        Err(PyRuntimeError::new_err("Deletion of _backwards_hooks not allowed!"))
     }
 
     /// The same of `register_post_accumulate_grad_hook`.
-    #[getter]
-    fn _post_accumulate_grad_hooks<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let hooks = self.meta().and_then(|meta| meta.lock().node_hooks.as_deref().cloned()).unwrap_or_default();
-        let ids: Vec<u64> = hooks.accumulated.iter().map(|(id, _)| *id).collect();
-        shown(py, &hooks, &ids)
+    #[getter(_post_accumulate_grad_hooks)]
+    fn get_post_accumulate_grad_hooks<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let hooks = self.meta().and_then(|meta| meta.lock().node_hooks.as_ref()?.accumulated.clone());
+        hooks.map(|hooks| dict_of(py, &hooks)).transpose()
+    }
+
+    #[setter(_post_accumulate_grad_hooks)]
+    fn set_post_accumulate_grad_hooks(slf: &Bound<'_, Self>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let dict = dict_or_none("_post_accumulate_grad_hooks", value)?;
+        let meta = slf.borrow().meta_or_new();
+        super::remember(slf, &meta)?;
+        let hooks = dict.map(|dict| Kept { call: of_written_gradient(dict.clone(), Arc::downgrade(&meta)), object: dict });
+        let _before = std::mem::replace(&mut meta.lock().node_hooks.get_or_insert_default().accumulated, hooks);
+        Ok(())
+    }
+
+    #[deleter(_post_accumulate_grad_hooks)]
+    fn delete_post_accumulate_grad_hooks(&self) -> PyResult<()> {
+        Err(PyRuntimeError::new_err("Deletion of _post_accumulate_grad_hooks not allowed!"))
     }
 
     /// Registers a function that `backward` calls with the gradient of this tensor, and that may return another.
     ///
     /// Returns a handle whose `remove()` takes the hook away.
     /// Raises: RuntimeError if the tensor does not require a gradient.
-    fn register_hook(&self, hook: Py<PyAny>) -> PyResult<RemovableHandle> {
+    fn register_hook(&self, py: Python<'_>, hook: Py<PyAny>) -> PyResult<RemovableHandle> {
         if !self.is_shown() {
             return Err(PyRuntimeError::new_err("cannot register a hook on a tensor that doesn't require gradient"));
         }
-        let function = Arc::new(hook);
-        let hook = python_hook(function.clone());
-        match self.node() {
-            Some((node, output)) => {
-                node.check_usable()?;
-                let handle = on_node(&node, function, |_, _| ());
-                node.watchers().hooks.push((output, handle.id, hook));
-                Ok(handle)
-            }
-            None => {
-                let meta = self.meta_or_new();
-                let handle = on_leaf(&meta, function, |_, _| ());
-                meta.lock().hooks.push((handle.id, hook));
-                Ok(handle)
-            }
+        let node = self.node();
+        node.as_ref().map_or(Ok(()), |(node, _)| node.check_usable())?;
+        let meta = self.place_of_hooks();
+        let dict = new_dict(py)?;
+        let new = Kept { call: of_gradient(dict.clone()), object: dict };
+        let (hooks, first) = {
+            let mut state = meta.lock();
+            let first = state.hooks.is_none();
+            (state.hooks.get_or_insert(new).clone(), first)
+        };
+        if let (Some((node, output)), true) = (node, first) {
+            node.watchers().hooks.push((output, hooks.clone()));
         }
+        add_to(&dict_of(py, &hooks)?, hook)
     }
 
     /// Registers a function that `backward` calls with this leaf when it has added to its `grad`. It may return the leaf or None.
@@ -225,29 +301,13 @@ impl Tensor {
         if x.node().is_some() {
             return Err(PyRuntimeError::new_err("post accumulate grad hooks cannot be registered on non-leaf tensors"));
         }
-        let meta = slf.borrow().meta_or_new();
+        let py = slf.py();
+        let meta = x.meta_or_new();
         super::remember(slf, &meta)?;
-        let leaf = Arc::downgrade(&meta);
-        let hook = Arc::new(hook);
-        let function = hook.clone();
-        let call: Accumulated = Arc::new(move || {
-            Python::attach(|py| {
-                let Some(leaf) = leaf.upgrade().and_then(|meta| super::remembered(py, &meta)) else { return Ok(()) };
-                let answer = hook.bind(py).call1((&leaf,))?;
-                // As from `lambda p: p.add_(p.grad, alpha=-lr)`.
-                if answer.is_none() || answer.is(&leaf) {
-                    return Ok(());
-                }
-                let name = name_of(hook.bind(py));
-                if answer.is_instance_of::<Tensor>() {
-                    let text = format!("Tensor post accumulate grad hooks should return None, but '{name}' returned a tensor.");
-                    return Err(PyRuntimeError::new_err(text).into());
-                }
-                let got = answer.get_type().name()?;
-                Err(PyTypeError::new_err(format!("expected Variable, but hook '{name}' returned '{got}'")).into())
-            })
-        });
-        Ok(on_leaf(&meta, function, |hooks, id| hooks.accumulated.push((id, call))))
+        let dict = new_dict(py)?;
+        let new = Kept { call: of_written_gradient(dict.clone(), Arc::downgrade(&meta)), object: dict };
+        let hooks = meta.lock().node_hooks.get_or_insert_default().accumulated.get_or_insert(new).clone();
+        add_to(&dict_of(py, &hooks)?, hook)
     }
 }
 

@@ -121,11 +121,14 @@ impl PyNode {
         self.op().map_or(u64::MAX, |node| node.id)
     }
 
-    /// What is known of each output: its shape and dtype; None of those that nobody has asked for their `grad_fn`.
+    /// What is known of each output: its shape and dtype. Of those of a function of the user's that have no gradient nothing is noted:
+    /// they look like numbers, as in torch.
     #[getter]
     fn _input_metadata<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let known: Vec<_> = match (&self.0, self.leaf(py)) {
-            (Place::Op(node), _) => (0..node.outputs).map(|output| node.noted_output(output).ok()).collect(),
+            (Place::Op(node), _) => {
+                (0..node.outputs).map(|output| Some(node.noted_output(output).unwrap_or((Shape::new(), DType::F32)))).collect()
+            }
             (Place::Leaf(_), Some(leaf)) => leaf
                 .cast::<Tensor>()
                 .into_iter()
@@ -196,6 +199,9 @@ impl PyNode {
     #[pyo3(signature = (*grads))]
     fn __call__<'py>(&self, py: Python<'py>, grads: Vec<Option<Bound<'py, Tensor>>>) -> PyResult<Py<PyAny>> {
         let expected = self.op().map_or(1, |node| node.outputs);
+        if self.context().is_some() {
+            return Err(PyTypeError::new_err(format!("'{}' object is not callable", self.name())));
+        }
         if grads.len() != expected {
             return Err(PyTypeError::new_err(format!("expected {expected} arguments, got {} instead", grads.len())));
         }
