@@ -1,5 +1,9 @@
 """Ops under vmap that do not simply do to each sample what they do elsewhere, as torch runs them on the batch."""
 
+import copy
+import pickle
+
+import numpy as np
 import pytest
 
 import ferrograd
@@ -61,6 +65,80 @@ def test_only_the_maps_that_a_value_depends_on_count():
     # Tangents lie like their tensors, in memory that is the batch's.
     tangents = BATCH.t()
     assert vmap(lambda t: func.jvp(lambda x: x * 2, (BATCH[0],), (t,))[1], in_dims=1)(tangents).equal(2 * BATCH)
+
+
+ONE_NUMBER, ONE_WAY, MEMORY = r"calling \.item\(\) on a Tensor", "data-dependent control flow", "Cannot access data pointer"
+STORAGE, SHAPE, COMPARISON = "Cannot access storage", "can output dynamic shape", "isn't supported"
+REFUSED = {
+    "item": (lambda x: x[0].item(), ONE_NUMBER),
+    "float": (lambda x: float(x[0]), ONE_NUMBER),
+    "int": (lambda x: int(x[0]), ONE_NUMBER),
+    "complex": (lambda x: complex(x[0]), ONE_NUMBER),
+    "a place in a list": (lambda x: [1, 2, 3, 4, 5][x[0].long()], ONE_NUMBER),
+    "a text": (lambda x: f"{x[0]:.2f}", ONE_NUMBER),
+    "the element of a 0-d tensor": (lambda x: x[0][0], ONE_NUMBER),
+    "a tensor of numbers": (lambda x: ferrograd.tensor([x[0], x[1]]), ONE_NUMBER),
+    "a factor": (lambda x: ferrograd.add(x, x, alpha=x[0]), ONE_NUMBER),
+    "full": (lambda x: ferrograd.full((3,), x[0]), ONE_NUMBER),
+    "a size": (lambda x: ferrograd.zeros(x[0].long()), ONE_NUMBER),
+    "a dim": (lambda x: x.sum(x[0].long() * 0), ONE_NUMBER),
+    "an index": (lambda x: x.select(0, x[0].long() * 0), ONE_NUMBER),
+    "if": (lambda x: x if x.sum() > 0 else -x, ONE_WAY),
+    "and": (lambda x: (x[0] > 0) and x, ONE_WAY),
+    "is_nonzero": (lambda x: x[0].is_nonzero(), ONE_WAY),
+    "in": (lambda x: 1.0 in x, ONE_WAY),
+    "max of Python": (lambda x: max(x), ONE_WAY),
+    "made like it": (lambda x: x if ferrograd.ones_like(x).all() else -x, ONE_WAY),
+    "a gradient": (lambda x: func.grad(lambda y: y.sum() if y[0] > 0 else y[0])(x), ONE_WAY),
+    "tolist": (lambda x: x.tolist(), MEMORY),
+    "numpy": (lambda x: x.numpy(), MEMORY),
+    "an array": (lambda x: np.asarray(x), MEMORY),
+    "data_ptr": (lambda x: x.data_ptr(), MEMORY),
+    "another library": (lambda x: ferrograd.from_dlpack(x), MEMORY),
+    "storage": (lambda x: x.untyped_storage(), STORAGE),
+    "deepcopy": (lambda x: copy.deepcopy(x), STORAGE),
+    "pickle": (lambda x: pickle.dumps(x), STORAGE),
+    "nonzero": (lambda x: x.nonzero(), SHAPE),
+    "where": (lambda x: ferrograd.where(x > 0), SHAPE),
+    "unique": (lambda x: x.unique(), SHAPE),
+    "unique_consecutive": (lambda x: x.unique_consecutive(), SHAPE),
+    "masked_select": (lambda x: x.masked_select(x > 0), SHAPE),
+    "masked_select of another": (lambda x: BATCH[0].masked_select(x > 0), SHAPE),
+    "a mask": (lambda x: x[x > 0], SHAPE),
+    "a condition": (lambda x: x[x[0] > 0], SHAPE),
+    "a write by mask": (lambda x: x.clone().__setitem__(x > 0, 0.0), SHAPE),
+    "index_put": (lambda x: x.index_put((x > 0,), ferrograd.ones(())), SHAPE),
+    "one_hot": (lambda x: F.one_hot(x.long()), SHAPE),
+    "equal": (lambda x: x.equal(x), COMPARISON),
+    "allclose": (lambda x: x.allclose(BATCH[0]), COMPARISON),
+}
+
+
+@pytest.mark.parametrize("call, message", REFUSED.values(), ids=REFUSED)
+def test_values_of_samples_are_not_told(call, message):
+    with pytest.raises(NotImplementedError if message == STORAGE else RuntimeError, match=message):
+        vmap(lambda x: (call(x), x)[1])(BATCH)
+    with pytest.raises(RuntimeError, match=message):
+        vmap(lambda x: vmap(lambda z: (call(x), z)[1])(BATCH))(BATCH)
+    # Of what is the same for all samples, they are.
+    assert vmap(lambda x: (call(BATCH[0].clone()), x)[1])(BATCH).equal(BATCH)
+
+
+def test_what_samples_were_may_be_read_afterwards():
+    kept = []
+    vmap(lambda x: (kept.append(x.sum()), x)[1])(BATCH)
+    assert [x.item() for x in kept] == [6, 15]
+
+
+def test_masks_that_are_the_same_for_all_samples():
+    mask = ferrograd.tensor([True, False, True])
+    assert vmap(lambda x: x[mask])(BATCH).tolist() == vmap(lambda x: x.masked_select(mask))(BATCH).tolist() == [[1, 3], [4, 6]]
+    y = vmap(lambda x: (y := x.clone(), y.__setitem__(mask, 0.0))[0])(BATCH)
+    assert y.tolist() == [[0, 2, 0], [0, 5, 0]]
+    # And what does without one.
+    assert vmap(lambda x: x.masked_fill(x > 2, 0.0))(BATCH).tolist() == [[1, 2, 0], [0, 0, 0]]
+    assert vmap(lambda x: ferrograd.where(x.sum() > 6, x, -x))(BATCH).tolist() == [[-1, -2, -3], [4, 5, 6]]
+    assert vmap(lambda x: x[x.argmax()])(BATCH).tolist() == [3, 6]
 
 
 def test_running_averages_are_those_of_the_samples():

@@ -5,6 +5,7 @@ from math import inf, prod
 
 from ferrograd import _C
 from ferrograd._C import _autograd
+from ferrograd._C._autograd import _values
 from ferrograd._checks import check_tensor, check_tensors, with_out
 
 # What a segment without elements has.
@@ -29,18 +30,18 @@ def _lengths(op, data, lengths, offsets, axis, unsafe):
     size = data.shape[axis]
     given = given.to(_C.int64)
     if lengths is None:
-        if given.shape[axis] == 0 or given.numel() and not bool(((given >= 0) & (given <= size)).all()):
+        if given.shape[axis] == 0 or given.numel() and not _values((given >= 0) & (given <= size)).all():
             raise RuntimeError(f"{op}: expected one offset or more, from 0 to {size}")
         starts, given = given.narrow(axis, 0, given.shape[axis] - 1), given.diff()
     else:
         starts = given.cumsum(axis) - given
-    if given.numel() and bool((given < 0).any()):
+    if given.numel() and _values(given < 0).any():
         raise RuntimeError(f"{op}: lengths contains negative value!")
     # Longer ones would leave the range of their sums.
-    if given.numel() and bool((given > size).any()):
+    if given.numel() and _values(given > size).any():
         raise RuntimeError(f"{op}: expected lengths of at most {size}, the size of dim {axis}")
     sums = given.sum(axis)
-    if lengths is not None and sums.numel() and not bool(((sums <= size) if unsafe else (sums == size)).all()):
+    if lengths is not None and sums.numel() and not _values((sums <= size) if unsafe else (sums == size)).all():
         raise RuntimeError(f"{op}: Expected all rows of lengths along axis to sum to {size}, the size of that dim")
     return starts, given
 

@@ -7,6 +7,7 @@ from math import isfinite, prod
 
 from ferrograd import _C
 from ferrograd._C import Tensor
+from ferrograd._C._autograd import _values
 from ferrograd._checks import check_tensor, overridable, with_out
 from ferrograd.return_types import histogram as _histogram, histogramdd as _histogramdd
 
@@ -21,7 +22,7 @@ def _weights(name, w, count):
         raise RuntimeError(f"cov(): expected {name} to have {kind} dtype but got {name} with {w.dtype}")
     if w.numel() != count:
         raise RuntimeError(f"cov(): expected {name} to have the same numel as there are observations, {count}, but got {w.numel()}")
-    if count > 0 and not bool((w >= 0).all()):
+    if count > 0 and not _values(w >= 0).all():
         raise RuntimeError(f"cov(): {name} cannot be negative")
 
 
@@ -49,13 +50,13 @@ def cov(input, *, correction=1, fweights=None, aweights=None):
             _weights(name, given, count)
             w = given if w is None else w * given
     total = _C.tensor(count) if w is None else w.sum()
-    if w is not None and not bool(total != 0):
+    if w is not None and _values(total) == 0:
         raise RuntimeError("cov(): weights sum to zero, can't be normalized")
     mean = (x if w is None else x * w).sum(1) / total
     factor = total
     if correction != 0:
         factor = total - (correction if aweights is None else _C._nn._times((w * aweights).sum(), correction) / total)
-    if bool(factor <= 0):
+    if _values(factor) <= 0:
         warnings.warn(
             "cov(): degrees of freedom is <= 0. Correction should be strictly less than the number of observations.", stacklevel=2
         )
@@ -195,7 +196,7 @@ def isin(elements, test_elements, *, assume_unique=False, invert=False):
         x.detach().to(dtype) if isinstance(x, Tensor) else _C.scalar_tensor(x, dtype=dtype) for x in (elements, test_elements)
     )
     # NaN is equal to nothing, and has no place in an order.
-    ordered = tests[tests == tests].sort()[0]
+    ordered = tests[_values(tests == tests)].sort()[0]
     if len(ordered) == 0:
         found = _C.zeros(elements.shape, dtype=_C.bool)
     else:
@@ -212,7 +213,7 @@ def _real_float(op, x):
 def _range(op, x, low, high):
     """The ends of bins: those given, or else those of the values, with some room if these are all the same."""
     if low == high and x.numel() > 0:
-        low, high = x.min().item(), x.max().item()
+        low, high = (end.item() for end in _values(x).aminmax())
     if not (isfinite(low) and isfinite(high)):
         raise RuntimeError(f"{op}: range of [{low}, {high}] is not finite")
     if low > high:
@@ -241,7 +242,7 @@ def histc(input, bins=100, min=0, max=0):
     x = input.detach().flatten()
     low, high = _range("histc", x, min, max)
     ends = x.new_tensor([low, high])
-    inside = x[(x >= ends[0]) & (x <= ends[1])]
+    inside = x[_values((x >= ends[0]) & (x <= ends[1]))]
     places = ((inside - ends[0]) * bins / (ends[1] - ends[0])).to(_C.int64).clamp(max=bins - 1)
     return _counts(places, None, bins, input.dtype)
 
@@ -259,7 +260,7 @@ def _edges(op, x, bins, ends):
     if bins <= 0:
         raise RuntimeError(f"{op}: bins must be > 0, but got {bins}")
     if ends is None:
-        low, high = (x.min().item(), x.max().item()) if x.numel() > 0 else (0.0, 1.0)
+        low, high = (end.item() for end in _values(x).aminmax()) if x.numel() > 0 else (0.0, 1.0)
     else:
         low, high = ends
     if not (isfinite(low) and isfinite(high)):
@@ -287,7 +288,7 @@ def _histogram_of(op, points, bins, range, weight, density):
         # The last bin has its upper edge, too.
         place = (_C.searchsorted(e, x, right=True) - 1).clamp(max=len(e) - 2)
         places = places * (len(e) - 1) + place
-    total = prod(shape)
+    inside, total = _values(inside), prod(shape)
     if total == 0:
         hist = points.new_zeros(shape)
     else:

@@ -30,6 +30,8 @@ def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
     for each `chunk_size` samples (None: once for all). `func` is called once for each sample; again, where all samples are needed
     at once: for "different" numbers of `poisson`, for `resize_`, and for the ``vmap`` of a ``Function``.
 
+    Raises: RuntimeError for ``item()``, ``if``, masks and ``nonzero`` of what depends on a sample; `where` chooses by values.
+
     >>> batched_dot = ferrograd.vmap(ferrograd.dot)
     """
     check_randomness(randomness)
@@ -297,7 +299,7 @@ def _expanded(parts, dim):
     first = parts[0]
 
     def is_same(x):
-        return x is first or x.shape == first.shape and x.dtype == first.dtype and x.equal(first)
+        return x is first or x.shape == first.shape and x.dtype == first.dtype and _autograd._values(x).equal(_autograd._values(first))
 
     if not all(is_same(part) for part in parts):
         return None

@@ -3,7 +3,7 @@
 import math
 
 from ferrograd import _C
-from ferrograd._C import Tensor, _linalg, finfo, zeros
+from ferrograd._C import Tensor, _autograd, _linalg, finfo, zeros
 from ferrograd._C._linalg import LinAlgError
 from ferrograd._contract import diagonal, linalg_vander as vander, multi_dot, vecdot
 
@@ -131,7 +131,7 @@ def tensorinv(input, ind=2):
             f"but got {math.prod(last)} != {math.prod(first)}"
         )
     inverse, info = inv_ex(input.reshape(math.prod(last), math.prod(first)))
-    if info.item() != 0:
+    if _autograd._values(info).item() != 0:
         raise LinAlgError("Failed to invert the input tensor, because it is singular.")
     return inverse.reshape(*last, *first)
 

@@ -9,6 +9,7 @@ Raises: IndexError for a mask of too many dims or a `dim` out of range, RuntimeE
 """
 
 import ferrograd
+from ferrograd._C._autograd import _values
 from ferrograd.nn import functional
 
 __all__ = [
@@ -176,7 +177,7 @@ def median(input, dim=-1, *, keepdim=False, dtype=None, mask=None):
     result = ferrograd.nanmedian(_filled(x, mask, lambda dtype: ferrograd.nan), d, keepdim).values
     if input.is_floating_point():
         return result
-    if result.isnan().any():
+    if _values(result).isnan().any():
         raise ValueError("median: expected no fully masked out rows if the dtype is not floating point")
     return result.to(dtype=dtype or input.dtype)
 

@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 
 use super::arguments::{MemoryFormat, Operand};
 use super::kernel::promoted;
+use super::sample_values::check_comparison;
 use crate::dtype::{Bool, C64, C128, DType, Element, Scalar};
 use crate::error::{Error, Result};
 use crate::runtime_error;
@@ -191,13 +192,15 @@ impl Tensor {
     /// Raises: RuntimeError for different dtypes and for tolerances below 0.
     #[pyo3(signature = (other, rtol=1e-5, atol=1e-8, equal_nan=false))]
     pub fn allclose(&self, other: &Tensor, rtol: f64, atol: f64, equal_nan: bool) -> Result<bool> {
+        check_comparison("allclose", self, other)?;
         self.isclose(other, rtol, atol, equal_nan)?.is_true_throughout()
     }
 
     /// Whether shapes and all elements are equal.
     #[pyo3(signature = (other))]
     pub fn equal(&self, other: &Tensor) -> Result<bool> {
-        Ok(self.shape() == other.shape() && self.eq(other.into())?.is_true_throughout()?)
+        check_comparison("equal", self, other)?;
+        self.equals_throughout(other)
     }
 }
 
@@ -272,6 +275,11 @@ impl Tensor {
         let _access = Access::new(&[x.storage()], &[]);
         // SAFETY: contiguous, of this dtype, and locked for reading.
         Ok(unsafe { x.slice::<Bool>() }.iter().all(|v| v.get()))
+    }
+
+    /// See `equal`.
+    pub(crate) fn equals_throughout(&self, other: &Tensor) -> Result<bool> {
+        Ok(self.shape() == other.shape() && self.eq(other.into())?.is_true_throughout()?)
     }
 
     /// Whether elements equal a number.

@@ -385,7 +385,7 @@ fn bagged(
     let kept = Tensor::from_slice(&[bags.kept.len()], &bags.kept.iter().map(|&kept| kept.into()).collect::<Vec<Bool>>())?;
     let of_kept = {
         let kept = kept.clone();
-        move |scales: &Tensor| scales.masked_select(&kept)
+        move |scales: &Tensor| scales.where_true(&kept)
     };
     let y = without_recording(|| match places {
         Some(places) if rows > 0 => occupied.choose(&weight.gather(0, places, false)?, 0.0),

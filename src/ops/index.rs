@@ -3,6 +3,7 @@
 use super::expanded::{write_at_places, write_where};
 use super::places::Places;
 use super::power::check_in_range;
+use super::sample_values::check_shape;
 use super::window::{Step, Steps, resolve_slice};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -108,6 +109,7 @@ impl Tensor {
                     at += 1;
                 }
                 Item::Tensor(index) if is_mask(index) && index.rank() == 0 => {
+                    check_shape("indexing with a boolean mask", index)?;
                     indices += 1;
                     out.steps.push(Step::New);
                     out.places.add_flag(at, index.to_vec::<u8>()?.first().is_some_and(|&flag| flag != 0))?;
@@ -116,6 +118,7 @@ impl Tensor {
                 Item::Tensor(index) => {
                     let count = item.dims();
                     if is_mask(index) {
+                        check_shape("indexing with a boolean mask", index)?;
                         self.check_mask(index, dim)?;
                         out.places.add_mask(at, index)?;
                         out.mask = Some((at, index.clone()));

@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use super::arguments::{OneOrSeveral, Operand, Several};
 use super::expanded::write_where;
 use super::kernel::ternary;
+use super::sample_values::check_shape;
 use crate::dtype::{Bool, DType, Element};
 use crate::error::{Error, Result};
 use crate::layout::{Layout, Shape, Strides, broadcast_shapes};
@@ -129,21 +130,8 @@ impl Tensor {
     ///
     /// Raises: RuntimeError unless `mask` is of bools.
     pub fn masked_select(&self, mask: &Tensor) -> Result<Tensor> {
-        mask.check_bool("masked_select")?;
-        let shape = broadcast_shapes("masked_select", self.shape(), mask.shape())?;
-        let given = mask;
-        let mask = crate::tape::without_recording(|| mask.expand_to("masked_select", &shape)?.contiguous())?;
-        let mut places = super::places::Places::default();
-        places.add_mask(0, &mask)?;
-        let x = self;
-        let y = crate::tape::without_recording(|| x.expand_to("masked_select", &shape)?.taken("masked_select", &places))?;
-        // The mask of all elements may be a copy: the user writes to the other.
-        let given = given.save();
-        vjp!("masked_select", y.without_meta(), { x: |g| {
-            given.check_saved()?;
-            g.spread(&mask)
-        } })
-        .map(|y| y.watching(&[x]))
+        check_shape("masked_select", mask)?;
+        self.where_true(mask)
     }
 
     /// A copy with the elements of `source`, in turn, where `mask` (which broadcasts) is true.
@@ -185,7 +173,7 @@ impl Tensor {
             },
             source: |g| {
                 given2.check_saved()?;
-                g.masked_select(&mask2)?.padded_to(&sizes)
+                g.where_true(&mask2)?.padded_to(&sizes)
             }
         })
     }
@@ -193,6 +181,7 @@ impl Tensor {
     /// The coordinates of the elements that are not zero: a row each, or (`as_tuple`) a tensor for each dim.
     #[pyo3(signature = (*, as_tuple=false))]
     pub fn nonzero(&self, as_tuple: bool) -> Result<OneOrSeveral> {
+        check_shape("nonzero", self)?;
         if as_tuple {
             Ok(OneOrSeveral::Several(Several(self.true_coordinates()?)))
         } else {
@@ -230,6 +219,25 @@ impl Tensor {
 }
 
 impl Tensor {
+    /// See `masked_select`.
+    pub(crate) fn where_true(&self, mask: &Tensor) -> Result<Tensor> {
+        mask.check_bool("masked_select")?;
+        let shape = broadcast_shapes("masked_select", self.shape(), mask.shape())?;
+        let given = mask;
+        let mask = crate::tape::without_recording(|| mask.expand_to("masked_select", &shape)?.contiguous())?;
+        let mut places = super::places::Places::default();
+        places.add_mask(0, &mask)?;
+        let x = self;
+        let y = crate::tape::without_recording(|| x.expand_to("masked_select", &shape)?.taken("masked_select", &places))?;
+        // The mask of all elements may be a copy: the user writes to the other.
+        let given = given.save();
+        vjp!("masked_select", y.without_meta(), { x: |g| {
+            given.check_saved()?;
+            g.spread(&mask)
+        } })
+        .map(|y| y.watching(&[x]))
+    }
+
     /// This 1-d tensor with zeros after it, in a shape.
     fn padded_to(&self, shape: &[usize]) -> Result<Tensor> {
         let total: usize = shape.iter().product();

@@ -55,6 +55,7 @@ pub mod recurrent;
 pub mod reduce;
 pub mod resample;
 pub mod rounding;
+pub mod sample_values;
 pub mod samples;
 pub mod scan;
 pub mod scatter;

@@ -8,6 +8,7 @@ use super::arguments::{Dims, OneOrSeveral, Operand, Several};
 use super::diagonal::Diagonal;
 use super::kernel::result_type;
 use super::linalg::record_without_rule;
+use super::sample_values::check_shape;
 use crate::dtype::{DType, Ordered, Scalar};
 use crate::error::{Error, Result};
 use crate::interpreter::Once;
@@ -244,6 +245,7 @@ impl Tensor {
     /// Derivative: none, which backward says.
     #[pyo3(signature = (sorted=true, return_inverse=false, return_counts=false, dim=None))]
     pub fn unique(&self, sorted: bool, return_inverse: bool, return_counts: bool, dim: Option<isize>) -> Result<OneOrSeveral> {
+        check_shape("unique", self)?;
         let _ = sorted; // Always sorted, as torch does on the CPU.
         self.distinct("unique", dim, true, return_inverse, return_counts)
     }
@@ -251,6 +253,7 @@ impl Tensor {
     /// The elements without those equal to the one before, or the slices along `dim`; see `unique`.
     #[pyo3(signature = (return_inverse=false, return_counts=false, dim=None))]
     pub fn unique_consecutive(&self, return_inverse: bool, return_counts: bool, dim: Option<isize>) -> Result<OneOrSeveral> {
+        check_shape("unique_consecutive", self)?;
         self.distinct("unique_consecutive", dim, false, return_inverse, return_counts)
     }
 
@@ -330,6 +333,9 @@ impl Tensor {
 pub fn one_hot(tensor: &Tensor, num_classes: isize) -> Result<Tensor> {
     if tensor.dtype() != DType::I64 {
         return runtime_error!("one_hot: is only applicable to index tensor of type LongTensor, got {}", tensor.dtype());
+    }
+    if num_classes == -1 {
+        check_shape("one_hot without num_classes", tensor)?;
     }
     let _of = made_of([tensor]);
     let classes = tensor.to_vec::<i64>()?;

@@ -8,6 +8,7 @@ use pyo3::{Borrowed, FromPyObject};
 use super::numpy::is_numpy_scalar;
 use crate::dtype::{C128, Scalar};
 use crate::ops::arguments::{DimOrTensor, Dims, DimsGiven, DimsOrFlag, Given, Operand, Order, Truth, Whole};
+use crate::ops::sample_values::check_item;
 use crate::tensor::Tensor;
 
 /// The type of an object, for messages.
@@ -62,6 +63,7 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Scalar {
         if let Ok(x) = ob.cast::<Tensor>() {
             let x = x.borrow();
             if x.rank() == 0 && !x.requires_grad() {
+                check_item(&x)?;
                 return Ok(x.scalar()?);
             }
         }

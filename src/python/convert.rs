@@ -10,6 +10,7 @@ use super::overrides::ask_method;
 use crate::dtype::DType;
 use crate::layout::Layout;
 use crate::ops::arguments::MemoryFormat;
+use crate::ops::sample_values::check_storage;
 use crate::tensor::Tensor;
 
 /// What `to` is asked for.
@@ -357,6 +358,7 @@ impl Tensor {
             return Ok(found);
         }
         let x = slf.borrow().clone();
+        check_storage("deepcopy", &x)?;
         if x.shown_node().is_some() {
             return Err(PyRuntimeError::new_err(
                 "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment. A module \
@@ -380,6 +382,7 @@ impl Tensor {
         let _ = protocol;
         let py = slf.py();
         let x = slf.borrow().clone();
+        check_storage("pickle", &x)?;
         let y = x.detached(false);
         // All from the first element to the last, with what lies between: the strides stay as they are.
         let bytes = (y.layout().end() - y.layout().offset) * y.dtype().size();

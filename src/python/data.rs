@@ -14,6 +14,7 @@ use crate::dtype::{DType, Kind, Scalar, promote};
 use crate::interpreter::Once;
 use crate::layout::Shape;
 use crate::ops::default_dtype;
+use crate::ops::sample_values::check_item;
 use crate::tensor::Tensor;
 
 /// Deeper nesting is taken for a sequence that contains itself.
@@ -164,6 +165,7 @@ fn element(ob: &Bound<'_, PyAny>, wanted: Option<DType>) -> PyResult<(Scalar, DT
         if x.numel() != 1 {
             return Err(PyValueError::new_err("only one element tensors can be converted to Python scalars"));
         }
+        check_item(&x)?;
         return Ok((x.scalar()?, x.dtype()));
     }
     if is_numpy_scalar(ob)? {

@@ -12,6 +12,7 @@ use pyo3::types::{PyDict, PyInt};
 
 use crate::dtype::DType;
 use crate::layout::{Layout, Shape, Strides};
+use crate::ops::sample_values::check_memory;
 use crate::storage::Storage;
 use crate::tensor::Tensor;
 
@@ -151,6 +152,7 @@ impl Tensor {
         dl_device: Option<(i32, i32)>,
         copy: Option<bool>,
     ) -> PyResult<Bound<'py, PyAny>> {
+        check_memory("__dlpack__", self)?;
         if self.is_shown() {
             return Err(PyBufferError::new_err("Can't export tensors that require gradient, use tensor.detach()"));
         }

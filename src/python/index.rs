@@ -11,6 +11,7 @@ use crate::dtype::{DType, Scalar};
 use crate::ops::arguments::Operand;
 use crate::ops::index::{BYTE_MASK, Item};
 use crate::ops::power::check_in_range;
+use crate::ops::sample_values::check_item;
 use crate::ops::samples;
 use crate::tensor::Tensor;
 
@@ -219,6 +220,7 @@ fn collect(
         && tensor.borrow().numel() == 1
     {
         let tensor = tensor.borrow();
+        check_item(&tensor)?;
         *flags &= tensor.dtype() == DType::Bool;
         values.push(tensor.scalar()?.to::<i64>());
         return Ok(());
@@ -273,6 +275,7 @@ fn get_item<'py>(slf: &Bound<'py, Tensor>, key: &Bound<'py, PyAny>) -> PyResult<
         if x.rank() > 0 {
             return Ok(Bound::new(py, x.select_at(0, x.place("", 0, index)?)?)?.into_any());
         }
+        check_item(&x)?;
         // Torch would raise an IndexError; `loss.data[0]` of old programs goes on working.
         return match (index, x.scalar()?) {
             (0, Scalar::Bool(v)) => Ok(PyBool::new(py, v).to_owned().into_any()),

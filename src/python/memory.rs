@@ -7,6 +7,7 @@ use crate::dtype::DType;
 use crate::interpreter::{Once, show};
 use crate::layout::{Layout, Shape, contiguous_strides};
 use crate::ops::arguments::Dims;
+use crate::ops::sample_values::check_storage;
 use crate::python::arguments::type_name;
 use crate::runtime_error;
 use crate::tape::view;
@@ -16,6 +17,7 @@ use crate::tensor::Tensor;
 impl Tensor {
     /// The whole memory, of which this may show only a part, as bytes.
     fn untyped_storage<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        check_storage("untyped_storage", self)?;
         let bytes = self.reinterpreted(Layout::contiguous(&[self.storage().bytes()]), DType::U8);
         py.import("ferrograd.storage")?.getattr("UntypedStorage")?.call1((bytes,))
     }
@@ -25,6 +27,7 @@ impl Tensor {
     fn typed_storage<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         static OLD: Once = Once::new(c"TypedStorage is deprecated. Use tensor.untyped_storage() instead of tensor.storage().");
         OLD.warn()?;
+        check_storage("storage", self)?;
         let count = self.storage().bytes() / self.dtype().size();
         let elements = self.reinterpreted(Layout::contiguous(&[count]), self.dtype());
         py.import("ferrograd.storage")?.getattr("TypedStorage")?.call1((elements,))

@@ -12,6 +12,7 @@ use pyo3::{ffi, intern};
 use crate::dtype::DType;
 use crate::interpreter::Once;
 use crate::layout::{Layout, Shape, Strides};
+use crate::ops::sample_values::check_memory;
 use crate::storage::Storage;
 use crate::tensor::Tensor;
 
@@ -232,6 +233,7 @@ impl Tensor {
     /// Raises: RuntimeError if the tensor requires a gradient, unless `force` is true or nothing is being recorded.
     #[pyo3(signature = (*, force=false))]
     fn numpy<'py>(&self, py: Python<'py>, force: bool) -> PyResult<Bound<'py, PyAny>> {
+        check_memory("numpy", self)?;
         if self.is_shown() && !force && crate::tape::is_recording() {
             return Err(PyRuntimeError::new_err(
                 "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.",

@@ -9,6 +9,7 @@ use super::size::size_object;
 use crate::dtype::{DType, Element, Kind, Scalar};
 use crate::interpreter::Once;
 use crate::layout::normalize_dim;
+use crate::ops::sample_values::{check_item, check_memory, check_truth};
 use crate::storage::Access;
 use crate::tape::mode::is_recording;
 use crate::tensor::Tensor;
@@ -104,8 +105,9 @@ impl Tensor {
     }
 
     /// The address of the first element; 0 if there is none.
-    fn data_ptr(&self) -> usize {
-        if self.numel() == 0 { 0 } else { self.byte_ptr() as usize }
+    fn data_ptr(&self) -> PyResult<usize> {
+        check_memory("data_ptr", self)?;
+        Ok(if self.numel() == 0 { 0 } else { self.byte_ptr() as usize })
     }
 
     /// The size of one element in bytes.
@@ -144,11 +146,13 @@ impl Tensor {
     ///
     /// Raises: RuntimeError if there is not just one.
     fn item(&self) -> PyResult<Scalar> {
+        check_item(self)?;
         Ok(self.scalar()?)
     }
 
     /// The elements as nested lists of Python numbers; a number for a 0-d tensor.
     fn tolist<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        check_memory("tolist", self)?;
         self.check_saved()?;
         // An element takes about so much: twice on the way, then as an object and its place in a list.
         crate::storage::check_room::<[u64; 9]>(self.numel())?;
@@ -180,7 +184,10 @@ impl Tensor {
     /// Raises: RuntimeError if there is not just one.
     fn is_nonzero(&self) -> PyResult<bool> {
         match self.numel() {
-            1 => Ok(self.scalar()?.truth()),
+            1 => {
+                check_truth(self)?;
+                Ok(self.scalar()?.truth())
+            }
             0 => Err(crate::error::Error::Runtime("Boolean value of Tensor with no values is ambiguous".into()).into()),
             _ => Err(crate::error::Error::Runtime("Boolean value of Tensor with more than one value is ambiguous".into()).into()),
         }
@@ -230,6 +237,7 @@ impl Tensor {
             return answer.extract();
         }
         let x = slf.borrow();
+        check_item(&x)?;
         let fits = x.dtype().kind() < Kind::Float && x.numel() == 1;
         match x.scalar() {
             Ok(Scalar::Int(v)) if fits => Ok(v),
@@ -245,6 +253,7 @@ impl Tensor {
 }
 
 fn only_element(x: &Tensor) -> PyResult<Scalar> {
+    check_item(x)?;
     match x.numel() {
         1 => Ok(x.scalar()?),
         _ => Err(PyValueError::new_err("only one element tensors can be converted to Python scalars")),

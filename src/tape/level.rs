@@ -303,7 +303,7 @@ pub fn again() -> Result<()> {
 /// Where two samples have not written to the same places, or not the same bits.
 fn first_difference(first: &[(Tensor, Tensor)], other: &[(Tensor, Tensor)]) -> Result<Option<usize>> {
     for (i, ((x, a), (y, b))) in first.iter().zip(other).enumerate() {
-        if !is_same(x, y) || !bytes_of(a).equal(&bytes_of(b))? {
+        if !is_same(x, y) || !bytes_of(a).equals_throughout(&bytes_of(b))? {
             return Ok(Some(i));
         }
     }

@@ -141,7 +141,7 @@ class Carriers:
 
 def shares_memory(x, other):
     """Whether a write to one may be one to the other."""
-    return x.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
+    return _autograd._values(x).untyped_storage() == _autograd._values(other).untyped_storage()
 
 
 def is_dense(x):

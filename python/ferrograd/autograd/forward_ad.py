@@ -152,7 +152,7 @@ def check_shapes(tensor, tangent):
 def _lying_as(tensor, tangent):
     """The tangent in the order in memory of its tensor."""
     offsets = tensor.storage_offset() == tangent.storage_offset()
-    sizes = [x.untyped_storage().nbytes() // x.element_size() for x in (tensor, tangent)]
+    sizes = [_autograd._values(x).untyped_storage().nbytes() // x.element_size() for x in (tensor, tangent)]
     if lies_as(tensor, tangent) and offsets and sizes[0] == sizes[1] and not (tangent.is_conj() or tangent.is_neg()):
         return tangent
     return tangent.new_empty_strided(tensor.shape, tensor.stride()).copy_(tangent)

@@ -269,7 +269,7 @@ def gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"
         if var < 0:
             raise ValueError("gaussian_nll_loss: var has negative entry/entries")
         var = var * ferrograd.ones_like(input)
-    elif ferrograd.any(var < 0):
+    elif _C._autograd._values(var < 0).any():
         raise ValueError("gaussian_nll_loss: var has negative entry/entries")
     if var.shape != input.shape:
         if input.shape[:-1] == var.shape:

@@ -5,6 +5,7 @@ import math
 import warnings
 
 import ferrograd
+from ferrograd._C._autograd import _values
 
 __all__ = [
     "calculate_gain", "constant", "constant_", "dirac", "dirac_", "eye", "eye_", "kaiming_normal", "kaiming_normal_",
@@ -62,11 +63,11 @@ def _normal_cdf(x):
 def _redrawn_normal(tensor, mean, std, a, b, generator):
     """Normal numbers, drawn again where they are outside: as a whole, so that the stream is torch's."""
     # The ends in the tensor's precision.
-    low, high = tensor.new_tensor(a).item(), tensor.new_tensor(b).item()
+    low, high = (_values(tensor.new_tensor(end)).item() for end in (a, b))
     x = tensor.normal_(mean, std, generator=generator)
     while True:
         outside = (x < low) | (x > high)
-        if not outside.any():
+        if not _values(outside).any():
             return x
         x = ferrograd.where(outside, ferrograd.empty_like(x).normal_(mean, std, generator=generator), x)
 
@@ -81,7 +82,7 @@ def _rejected_uniform_(tensor, mean, std, a, b, generator):
 
     result = tensor.uniform_(a, b, generator=generator)
     pending = rejected(tensor)
-    while pending.any():
+    while _values(pending).any():
         x = ferrograd.empty_like(tensor).uniform_(a, b, generator=generator)
         result = ferrograd.where(pending, x, result)
         pending = pending & rejected(x)

@@ -128,6 +128,12 @@ pub fn _depends_on(tensor: &Bound<'_, Tensor>, number: u64) -> bool {
     level::depends_on(&tensor.borrow(), number)
 }
 
+/// The elements alone, for checks of them: they may be read where they depend on a sample, too.
+#[pyfunction]
+pub fn _values(tensor: &Tensor) -> Tensor {
+    tensor.detached(false).at_this_level(Samples::default())
+}
+
 /// What the samples of the map of this number have answered, along this dim.
 #[pyfunction]
 pub fn _joined(parts: Tensors, number: u64, dim: usize) -> crate::error::Result<Tensor> {
