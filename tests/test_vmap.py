@@ -141,6 +141,14 @@ def test_masks_that_are_the_same_for_all_samples():
     assert vmap(lambda x: x[x.argmax()])(BATCH).tolist() == [3, 6]
 
 
+def test_rows_that_samples_name_are_shrunk():
+    weights, rows = BATCH[..., None].expand(2, 3, 2).clone(), ferrograd.tensor([[2, 0, 2], [1, 1, 1]])
+    want = weights.clone()
+    found = [F.embedding(i, w, max_norm=1.0) for w, i in zip(want, rows)]
+    assert vmap(lambda w, i: F.embedding(i, w, max_norm=1.0))(weights, rows).equal(ferrograd.stack(found))
+    assert weights.equal(want) and not weights.equal(BATCH[..., None].expand(2, 3, 2))
+
+
 def test_running_averages_are_those_of_the_samples():
     x = ferrograd.arange(24.0).view(2, 4, 3)
 

@@ -4,13 +4,16 @@ import warnings
 
 import ferrograd
 from ferrograd import _C
+from ferrograd._C._autograd import _values
 from ferrograd._checks import overridable
 
 
 @overridable
 def embedding_renorm_(input, indices, max_norm, norm_type):
     """Shrinks in place the rows of `input` that `indices` name to a norm of `max_norm`, where it is larger."""
-    rows = indices.reshape(-1).long().unique()
+    named = indices.reshape(-1).long().sort()[0]
+    # Each once.
+    rows = named[_values(named.diff(prepend=named[:1] - 1) != 0)]
     kept = input.index_select(0, rows)
     norms = ferrograd.linalg.vector_norm(kept, norm_type, 1, keepdim=True)
     # The factor is found in double precision, as in torch.
