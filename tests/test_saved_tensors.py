@@ -501,7 +501,7 @@ def test_saved_tensors_are_listed():
 
     assert listed(x * x) == ["_raw_saved_other", "_raw_saved_self", "_saved_other", "_saved_self"]
     assert listed(x.exp()) == ["_raw_saved_result", "_saved_result"]
-    assert listed(x + x) == []
+    assert listed(x + x) == ["_saved_alpha"]
     with pytest.raises(AttributeError, match="'ExpBackward0' object has no attribute '_saved_weight'"):
         x.exp().grad_fn._saved_weight
     with pytest.raises(AttributeError):
@@ -562,7 +562,7 @@ def test_names_of_saved_tensors(f, names):
     node = f(a, b).grad_fn
     while not hasattr(node, "_saved_" + names.split()[0]):
         node = node.next_functions[0][0]
-    shown = [name[7:] for name in dir(node) if name.startswith("_saved_") and not name.endswith("_sizes")]
+    shown = [name[11:] for name in dir(node) if name.startswith("_raw_saved_")]
     assert sorted(shown) == sorted(names.split(), key=str)
     values = [getattr(node, "_saved_" + name) for name in names.split()]
     with saved_tensors_hooks(packed.append, same):
@@ -579,6 +579,99 @@ def test_sizes_of_operands_are_shown():
     for y in (x.max(), x * x, x.exp()):
         assert not hasattr(y.grad_fn, "_saved_self_sym_sizes")
     assert not hasattr(x.sum().grad_fn, "_raw_saved_self_sym_sizes")
+
+
+MINUS_1 = 2**64 - 1  # as torch shows it
+
+
+# Arguments that ops save, as the user has given them, and sizes.
+@pytest.mark.parametrize(
+    "f, numbers",
+    [
+        (lambda a, b: a + b, {"alpha": 1}),
+        (lambda a, b: 2.5 - a, {"alpha": 1}),
+        (lambda a, b: a.sub(b, alpha=2.5), {"alpha": 2.5}),
+        (lambda a, b: a**3, {"exponent": 3}),
+        (lambda a, b: a.addcmul(b, b, value=2), {"value": 2}),
+        (lambda a, b: a.lerp(b, 0.25), {"weight": 0.25}),
+        (lambda a, b: a.clamp(min=0), {"min": 0, "max": None}),
+        (lambda a, b: a.sum(0), {"dim": (0,), "keepdim": False, "self_sym_sizes": (2, 3)}),
+        (lambda a, b: a.sum(), {"self_sym_sizes": (2, 3)}),
+        (lambda a, b: a.mean(-1, True), {"dim": (MINUS_1,), "keepdim": True, "self_sym_sizes": (2, 3), "self_sym_numel": 6}),
+        (lambda a, b: a.std(), {"dim": None, "correction": None, "keepdim": False}),
+        (lambda a, b: a.var(1, correction=2), {"dim": (1,), "correction": 2, "keepdim": False}),
+        (lambda a, b: a.amax((0, 1)), {"dim": (0, 1), "keepdim": False}),
+        (lambda a, b: a.max(-1)[0], {"dim": MINUS_1, "keepdim": False, "self_sym_sizes": (2, 3)}),
+        (lambda a, b: a.logsumexp(1), {"dim": (1,), "keepdim": False}),
+        (lambda a, b: a.prod(-1), {"dim": MINUS_1, "keepdim": False}),
+        (lambda a, b: a.norm(), {"ord": 2, "dim": None, "keepdim": False}),
+        (lambda a, b: ferrograd.linalg.vector_norm(a, 3.5, -1), {"ord": 3.5, "dim": (MINUS_1,), "keepdim": False}),
+        (lambda a, b: a.cumsum(-1), {"dim": MINUS_1}),
+        (lambda a, b: a.softmax(-1), {"dim": MINUS_1}),
+        (lambda a, b: a.sort(0)[0], {"dim": 0, "self_sym_sizes": (2, 3)}),
+        (lambda a, b: a.unsqueeze(-1), {"dim": MINUS_1}),
+        (lambda a, b: a[None].squeeze(0), {"dim": 0, "self_sym_sizes": (1, 2, 3)}),
+        (lambda a, b: a.transpose(0, -1), {"dim0": 0, "dim1": MINUS_1}),
+        (lambda a, b: a.mT, {"dim0": MINUS_1 - 1, "dim1": MINUS_1}),
+        (lambda a, b: a.permute(-1, 0), {"dims": (MINUS_1, 0)}),
+        (lambda a, b: a.select(-1, -2), {"dim": MINUS_1, "index": MINUS_1 - 1, "self_sym_sizes": (2, 3)}),
+        (lambda a, b: a[0], {"dim": 0, "index": 0, "self_sym_sizes": (2, 3)}),
+        (lambda a, b: a[..., -1], {"dim": 1, "index": MINUS_1, "self_sym_sizes": (2, 3)}),
+        (lambda a, b: a[:, 1:-1], {"dim": 1, "start": 1, "end": MINUS_1, "step": 1, "self_sym_sizes": (2, 3)}),
+        (lambda a, b: a[1:], {"dim": 0, "start": 1, "end": 2**63 - 1, "step": 1, "self_sym_sizes": (2, 3)}),
+        (lambda a, b: a.narrow(-1, 1, 2), {"dim": MINUS_1, "start": 1, "end": 3, "step": 1, "self_sym_sizes": (2, 3)}),
+        (lambda a, b: a.diagonal(1), {"offset": 1, "dim1": 0, "dim2": 1, "self_sym_sizes": (2, 3)}),
+        (lambda a, b: a.split(2, -1)[0], {"dim": MINUS_1, "split_size": 2, "self_sym_sizes": (2, 3)}),
+        (lambda a, b: a.unbind(-1)[0], {"dim": MINUS_1}),
+        (lambda a, b: ferrograd.cat([a, b], -1), {"dim": MINUS_1}),
+        (lambda a, b: ferrograd.stack([a, b], 1), {"dim": 1}),
+        (lambda a, b: F.gelu(a, approximate="tanh"), {"approximate": "tanh"}),
+        (lambda a, b: F.leaky_relu(a), {"negative_slope": 0.01}),
+        (lambda a, b: F.hardtanh(a, -1, 2), {"min_val": -1, "max_val": 2}),
+        (lambda a, b: F.softplus(a), {"beta": 1, "threshold": 20}),
+        (lambda a, b: F.mse_loss(a, b, reduction="sum"), {"reduction": 2}),
+        (lambda a, b: F.huber_loss(a, b, delta=0.5), {"reduction": 1, "delta": 0.5}),
+        (lambda a, b: F.nll_loss(a, INDEX[0]), {"reduction": 1, "ignore_index": 2**64 - 100}),
+        (
+            lambda a, b: F.conv1d(a.t()[None], m(2, 3, 1), m(2).detach(), padding=1),
+            {
+                "stride": (1,),
+                "padding": (1,),
+                "dilation": (1,),
+                "groups": 1,
+                "transposed": False,
+                "output_padding": (0,),
+                "bias_sym_sizes_opt": (2,),
+            },
+        ),
+    ],
+)
+def test_saved_numbers(f, numbers):
+    node = f(m(2, 3), m(2, 3)).grad_fn
+    raw = {name[4:] for name in dir(node) if name.startswith("_raw_")}
+    shown = {name[7:]: getattr(node, name) for name in dir(node) if name.startswith("_saved_") and name not in raw}
+    assert shown == numbers
+    # A float is no int, and 1 is not True.
+    assert {name: type(value) for name, value in shown.items()} == {name: type(value) for name, value in numbers.items()}
+
+
+def test_saved_numbers_outlive_the_tensors():
+    x = m(2, 3)
+    y = x.softmax(-1)
+    y.sum().backward()
+    assert y.grad_fn._saved_dim == MINUS_1
+    assert [name for name in dir(y.grad_fn) if "_saved_" in name] == ["_saved_dim"]
+    with saved_tensors_hooks(same, same):
+        y = x.pow(3)
+    y.sum().backward(retain_graph=True)
+    assert y.grad_fn._saved_exponent == 3 and not hasattr(y.grad_fn, "_raw_saved_exponent")
+
+
+def test_an_op_in_place_shows_its_numbers():
+    x = m(2, 3) * 1
+    assert x.add_(2, alpha=3).grad_fn._saved_alpha == 3
+    assert x.unsqueeze_(-1).grad_fn._saved_dim == MINUS_1
+    assert x.clamp_(0, 1).grad_fn._saved_max == 1
 
 
 def test_saved_tensors_are_freed():

@@ -8,9 +8,10 @@ use crate::dtype::Scalar;
 use crate::error::{Error, Result};
 use crate::kernels::{complex, math};
 use crate::runtime_error;
+use crate::tape::numbers::Named;
 use crate::tape::{is_recording, without_recording};
 use crate::tensor::Tensor;
-use crate::vjp;
+use crate::{saves, vjp};
 
 #[pymethods]
 impl Tensor {
@@ -74,7 +75,8 @@ pub fn gelu(input: &Tensor, approximate: &str) -> Result<Tensor> {
             0.5 * v * (1.0 + math::tanh(SLOPE as T * (v + CUBIC as T * (v * v * v))))
         }),
     })?;
-    vjp!("gelu", y, { x: |g| gelu_backward(g, &x, normal) })
+    let text = if normal == Normal::Exact { "none" } else { "tanh" };
+    vjp!("gelu", y, { x: |g| gelu_backward(g, &x, normal) }, saves { approximate: text })
 }
 
 /// g times the derivative of `gelu` at x, in one pass.
@@ -115,7 +117,7 @@ fn gelu_curvature(x: &Tensor, normal: Normal) -> Result<Tensor> {
 #[pyo3(signature = (input, beta=Scalar::Int(1), threshold=Scalar::Int(20)))]
 pub fn softplus(input: &Tensor, beta: Scalar, threshold: Scalar) -> Result<Tensor> {
     check_float("softplus_cpu", input)?;
-    soft_plus("softplus", input, beta.to_f64(), threshold.to_f64())
+    soft_plus("softplus", input, beta.to_f64(), threshold.to_f64(), saves! { beta, threshold })
 }
 
 /// The logarithm of `sigmoid`, -ln(1 + e^-x), without its underflow.
@@ -126,13 +128,19 @@ pub fn softplus(input: &Tensor, beta: Scalar, threshold: Scalar) -> Result<Tenso
 pub fn logsigmoid(input: &Tensor) -> Result<Tensor> {
     check_float("log_sigmoid_cpu", input)?;
     let x = input.contiguous()?.fixed();
-    let y = soft_plus("log_sigmoid", &x, -1.0, f64::INFINITY)?;
+    let y = soft_plus("log_sigmoid", &x, -1.0, f64::INFINITY, Named::new)?;
     // Torch keeps no copy.
     Ok(if input.is_contiguous() { y } else { y.watching(&[input]) })
 }
 
 /// `softplus`; for a negative beta without a threshold it is a logarithm of `sigmoid`.
-fn soft_plus(op: &'static str, x: &Tensor, beta: f64, threshold: f64) -> Result<Tensor> {
+fn soft_plus(
+    op: &'static str,
+    x: &Tensor,
+    beta: f64,
+    threshold: f64,
+    numbers: impl Fn() -> Named + Clone + Send + Sync + 'static,
+) -> Result<Tensor> {
     let y = crate::dispatch_floats!(x.dtype(), op, T => {
         let (beta, threshold) = (beta as T, threshold as T);
         super::kernel::long_unary::<T>(op, x, #[inline(always)] move |v: T| {
@@ -140,7 +148,7 @@ fn soft_plus(op: &'static str, x: &Tensor, beta: f64, threshold: f64) -> Result<
             if v * beta > threshold { v } else { y }
         })
     })?;
-    vjp!(op, y, { x: |g| softplus_backward(g, &x, beta, threshold) })
+    vjp!(op, y, { x: |g| softplus_backward(g, &x, beta, threshold) }, saves { ..numbers })
 }
 
 /// g times the derivative of `softplus` at x, in one pass.
@@ -264,7 +272,7 @@ fn mish_backward(g: &Tensor, x: &Tensor) -> Result<Tensor> {
 
 /// The second derivative of `mish`.
 fn mish_curvature(x: &Tensor) -> Result<Tensor> {
-    let (s, t) = (x.sigmoid()?, soft_plus("softplus", x, 1.0, 20.0)?.tanh()?);
+    let (s, t) = (x.sigmoid()?, soft_plus("softplus", x, 1.0, 20.0, Named::new)?.tanh()?);
     let bend = ((1.0 - &s)? - ((&t * &s)? * 2.0)?)?;
     ((1.0 - &(&t * &t)?)? * &s)? * ((x * bend)? + 2.0)?
 }
@@ -292,10 +300,17 @@ fn exponential(op: &'static str, x: &Tensor, unit: Exponential) -> Result<Tensor
             if v < 0.0 { small } else { v * scale }
         })
     })?;
+    // Factors that are 1 are those that torch's `elu` has by itself.
+    let factor = |v: f64| if v == 1.0 { Scalar::Int(1) } else { Scalar::Float(v) };
+    let (alpha, scale, input_scale) = (unit.alpha, factor(unit.scale), factor(unit.input_scale));
+    let numbers = move || match op {
+        "celu" | "celu.1" => saves! { alpha }(),
+        _ => saves! { alpha, scale, input_scale }(),
+    };
     if op.ends_with(".1") {
-        return vjp!(op, y, { x: |g, y| exponential_backward_by_result(g, y, unit) });
+        return vjp!(op, y, { x: |g, y| exponential_backward_by_result(g, y, unit) }, saves { ..numbers });
     }
-    vjp!(op, y, { x: |g| exponential_backward(g, &x, unit) })
+    vjp!(op, y, { x: |g| exponential_backward(g, &x, unit) }, saves { ..numbers })
 }
 
 /// The same by the result y, as torch has it in place.
@@ -360,5 +375,5 @@ pub fn glu(input: &Tensor, dim: isize) -> Result<Tensor> {
         let (a, b) = halves(&x, dim)?;
         let s = b.sigmoid()?;
         Tensor::joined("cat", &[(g * &s)?, sigmoid_backward(&(g * a)?, &s)?], x.layout().dim("glu", dim)?)
-    } })
+    } }, saves { dim })
 }

@@ -14,6 +14,7 @@ use crate::kernels::quotient::{NearQuotient, Quotient};
 use crate::runtime_error;
 use crate::tape::held::Role;
 use crate::tape::mode::{has_tangents, is_forward};
+use crate::tape::numbers::One;
 use crate::tape::record::joint;
 use crate::tape::{Node, Recorder, is_recording, without_recording};
 use crate::tensor::Tensor;
@@ -51,14 +52,14 @@ impl Tensor {
     pub fn add(&self, other: &Tensor) -> Result<Tensor> {
         let (a, b) = promoted(self, other)?;
         let y = zip_map!("add", a, b, |u, v| u.add(v), or number)?;
-        vjp!("add", y, { a: |g| Ok(g.clone()), b: |g| Ok(g.clone()) })
+        vjp!("add", y, { a: |g| Ok(g.clone()), b: |g| Ok(g.clone()) }, saves { alpha: One })
     }
 
     /// `self - other`, for Rust callers.
     pub fn sub(&self, other: &Tensor) -> Result<Tensor> {
         check_difference(self, other)?;
         let (a, b) = promoted(self, other)?;
-        vjp!("sub", a.minus(&b)?, { a: |g| Ok(g.clone()), b: |g| g.neg() })
+        vjp!("sub", a.minus(&b)?, { a: |g| Ok(g.clone()), b: |g| g.neg() }, saves { alpha: One })
     }
 
     /// Its values.
@@ -73,7 +74,7 @@ impl Tensor {
         }
         check_difference(self, other)?;
         let (a, b) = promoted(self, other)?;
-        vjp!("rsub.1", a.minus(&b)?, { b: |g| g.neg() })
+        vjp!("rsub.1", a.minus(&b)?, { b: |g| g.neg() }, saves { alpha: One })
     }
 
     /// `self * other`, for Rust callers.
@@ -104,7 +105,7 @@ impl Tensor {
         let number = Operand::Number(factor).beside(self)?;
         let (a, b) = promoted(self, &number)?;
         let y = zip_map!("mul", a, b, |u, v| u.mul(v), or number)?;
-        vjp!("mul.1", y, { a: |g| g * factor.conj() })
+        vjp!("mul.1", y, { a: |g| g * factor.conj() }, saves { other: factor })
     }
 
     /// The same for `self / divisor`.
@@ -112,7 +113,7 @@ impl Tensor {
         let number = Operand::Number(divisor).beside(self)?;
         let (a, b) = promoted_float(self, &number)?;
         let y = float_zip_map!("div", a, b, |u, v| u / v, or number, complex complex::quotient)?;
-        vjp!("div.1", y, { a: |g| g / divisor.conj() })
+        vjp!("div.1", y, { a: |g| g / divisor.conj() }, saves { other: divisor })
     }
 
     /// `self / other`, for Rust callers.
@@ -208,7 +209,7 @@ impl Tensor {
                 super::kernel::binary::<T, T, T>("add", &a, &b, #[inline(always)] move |u, v| u.add(factor.mul(v)))
             }),
         }?;
-        vjp!("add", y, { a: |g| Ok(g.clone()), b: |g| g * alpha.conj() })
+        vjp!("add", y, { a: |g| Ok(g.clone()), b: |g| g * alpha.conj() }, saves { alpha })
     }
 
     /// Difference of two tensors, the second times `alpha`.
@@ -232,7 +233,7 @@ impl Tensor {
                 super::kernel::binary::<T, T, T>("sub", &a, &b, #[inline(always)] move |u, v| u.sub(factor.mul(v)))
             }),
         }?;
-        vjp!("sub", y, { a: |g| Ok(g.clone()), b: |g| g * -alpha.conj() })
+        vjp!("sub", y, { a: |g| Ok(g.clone()), b: |g| g * -alpha.conj() }, saves { alpha })
     }
 
     /// `other - alpha * self`; see `sub`.
@@ -243,9 +244,9 @@ impl Tensor {
         let (a, b) = (self, &other.beside(self)?);
         let y = without_recording(|| b.sub_scaled(a.into(), None, alpha))?;
         if is_number {
-            vjp!("rsub.1", y, { a: |g| g * -alpha.conj() })
+            vjp!("rsub.1", y, { a: |g| g * -alpha.conj() }, saves { alpha })
         } else {
-            vjp!("rsub", y, { a: |g| g * -alpha.conj(), b: |g| Ok(g.clone()) })
+            vjp!("rsub", y, { a: |g| g * -alpha.conj(), b: |g| Ok(g.clone()) }, saves { alpha })
         }
     }
 
@@ -270,15 +271,16 @@ impl Tensor {
             return self.true_divide(other);
         }
         let (a, b) = (self, other.beside(self)?);
-        let y = match rounding_mode {
-            Some("floor") => a.quotient_floor(&b)?,
-            Some("trunc") => a.quotient_trunc(&b)?,
+        let (y, mode) = match rounding_mode {
+            Some("floor") => (a.quotient_floor(&b)?, "floor"),
+            Some("trunc") => (a.quotient_trunc(&b)?, "trunc"),
             mode => {
                 let mode = mode.unwrap_or_default();
                 return runtime_error!("div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{mode}'");
             }
         };
-        Ok(vjp!("div.2", y, { a: |g| g.as_zeros(), b: |g| g.as_zeros() })?.watching(&[a, &b][!b.requires_grad() as usize..]))
+        Ok(vjp!("div.2", y, { a: |g| g.as_zeros(), b: |g| g.as_zeros() }, saves { rounding_mode: mode })?
+            .watching(&[a, &b][!b.requires_grad() as usize..]))
     }
 
     /// Quotient of two tensors; see `div`.

@@ -10,7 +10,7 @@ use crate::dtype::{DType, Element, Ordered, Scalar};
 use crate::error::{Error, Result};
 use crate::tape::mode::is_forward;
 use crate::tensor::Tensor;
-use crate::vjp;
+use crate::{saves, vjp};
 
 /// Names under which bounds are recorded: torch's overload for numbers, and for tensors.
 struct Names {
@@ -50,7 +50,10 @@ impl Tensor {
             }
         })?;
         let (from, to) = (low.map_or(f64::NEG_INFINITY, Scalar::to_f64), high.map_or(f64::INFINITY, Scalar::to_f64));
-        vjp!(op, y, { x: |g| kept_between(g, &x, from, to) })
+        vjp!(op, y, { x: |g| kept_between(g, &x, from, to) }, saves { ..move || {
+            let bounds = saves! { min: low, max: high }();
+            bounds.into_iter().filter(|(name, _)| op == "clamp.1" || op == "clamp" || op.ends_with(name)).collect()
+        } })
     }
 
     fn between_tensors(&self, op: &'static str, bounds: [Option<Operand>; 2]) -> Result<Tensor> {

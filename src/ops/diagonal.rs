@@ -10,9 +10,10 @@ use crate::kernels::without_interpreter;
 use crate::layout::{Layout, Shape, normalize_dim};
 use crate::runtime_error;
 use crate::storage::Access;
+use crate::tape::numbers::Named;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
-use crate::vjp;
+use crate::{saves, vjp};
 
 /// Which diagonal of which two dims.
 #[derive(Clone, Copy)]
@@ -20,18 +21,26 @@ pub struct Diagonal {
     offset: isize,
     dim1: usize,
     dim2: usize,
+    /// The dims as the user has given them.
+    given: [isize; 2],
 }
 
 impl Diagonal {
     /// The main diagonal of a matrix.
-    pub(crate) const MAIN: Diagonal = Diagonal { offset: 0, dim1: 0, dim2: 1 };
+    pub(crate) const MAIN: Diagonal = Diagonal { offset: 0, dim1: 0, dim2: 1, given: [0, 1] };
 
     fn new(op: &'static str, offset: isize, dim1: isize, dim2: isize, rank: usize) -> Result<Diagonal> {
         let (first, second) = (normalize_dim(op, dim1, rank)?, normalize_dim(op, dim2, rank)?);
         if first == second {
             return runtime_error!("{op}: diagonal dimensions cannot be identical {dim1}, {dim2}");
         }
-        Ok(Diagonal { offset, dim1: first, dim2: second })
+        Ok(Diagonal { offset, dim1: first, dim2: second, given: [dim1, dim2] })
+    }
+}
+
+impl Diagonal {
+    fn numbers(self) -> impl Fn() -> Named + Clone + Send + Sync + 'static {
+        saves! { offset: self.offset, dim1: self.given[0], dim2: self.given[1] }
     }
 }
 
@@ -39,7 +48,7 @@ impl Tensor {
     /// A diagonal as the last dim of a view.
     pub(crate) fn diagonal_of(&self, diagonal: Diagonal) -> Result<Tensor> {
         let x = self;
-        let Diagonal { offset, dim1, dim2 } = diagonal;
+        let Diagonal { offset, dim1, dim2, .. } = diagonal;
         let (rows, columns) = (x.shape()[dim1], x.shape()[dim2]);
         let (down, right) = ((-offset).max(0) as usize, offset.max(0) as usize);
         let length = rows.saturating_sub(down).min(columns.saturating_sub(right));
@@ -56,7 +65,8 @@ impl Tensor {
             layout.offset = layout.offset.wrapping_add_signed(start);
         }
         let shape: Shape = x.shape().into();
-        let y = vjp!("diagonal", x.with_layout(layout), { x: |g| g.in_diagonal(&shape, diagonal) })?;
+        let y =
+            vjp!("diagonal", x.with_layout(layout), { x: |g| g.in_diagonal(&shape, diagonal) }, saves { ..diagonal.numbers() })?;
         Ok(self.as_base_of(y, None))
     }
 
@@ -96,7 +106,7 @@ impl Tensor {
                 triangle::clear(start as *mut u8, &layout.shape, &layout.strides, y.dtype().size(), diagonal, lower);
             });
         }
-        vjp!(op, y, { x: |g| g.triangle(op, diagonal, lower) })
+        vjp!(op, y, { x: |g| g.triangle(op, diagonal, lower) }, saves { diagonal })
     }
 }
 
@@ -121,7 +131,7 @@ impl Tensor {
                 let (x, diagonal) = (self, Diagonal::new("diag", diagonal, 0, 1, 2)?);
                 let y = without_recording(|| x.diagonal_of(diagonal)?.clone_in(MemoryFormat::Contiguous))?;
                 let shape = Shape::from_slice(x.shape());
-                vjp!("diagonal_copy", y, { x: |g| g.in_diagonal(&shape, diagonal) })
+                vjp!("diagonal_copy", y, { x: |g| g.in_diagonal(&shape, diagonal) }, saves { ..diagonal.numbers() })
             }
             rank => runtime_error!("diag: Supports 1D or 2D tensors. Got {rank}D"),
         }

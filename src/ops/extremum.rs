@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 
 use super::arguments::{DimOrTensor, Dims, Extremum, Given, Pair};
-use super::linalg::{Backward, record};
+use super::linalg::{Backward, record_saving};
 use super::reduce::{Reduction, fold, fold_pair};
 use crate::dtype::{Bool, DType, Element};
 use crate::error::{Error, Result};
@@ -12,7 +12,7 @@ use crate::runtime_error;
 use crate::tape::mode::is_forward;
 use crate::tape::{engine, is_recording};
 use crate::tensor::Tensor;
-use crate::vjp;
+use crate::{saves, vjp};
 
 /// A reduction that needs at least one element for each result.
 fn check_not_empty(op: &str, r: &Reduction, dims_given: bool) -> Result<()> {
@@ -42,7 +42,8 @@ impl Tensor {
         let r = Reduction::new(op, x, Some(dim), keepdim)?;
         check_not_empty(op, &r, !dim.is_empty())?;
         let y = r.finish(x.extreme::<O>(op, &r)?);
-        vjp!(op, y, { x: |g, y| share_in_dims(g, &x, y, &r) })
+        let given = dim.0.clone();
+        vjp!(op, y, { x: |g, y| share_in_dims(g, &x, y, &r) }, saves { dim: given, keepdim })
     }
 
     /// `max()` or `min()`.
@@ -63,9 +64,11 @@ impl Tensor {
         let (values, indices) = crate::dispatch_wide_ordered!(wide.dtype(), op, T =>
             fold_pair(op, &wide, &r.dims, Best::<T, O>::default(), |best| (best.value, best.number)))?;
         let (values, indices) = (r.finish(values.to_dtype(x.dtype())?), r.finish(indices));
-        let dim = x.layout().dim(op, dim)?;
+        let (given, dim) = (dim, x.layout().dim(op, dim)?);
         let numbers = indices.save();
-        let values = vjp!(op, values, { x: |g| g.unselect(dim, &numbers, &r.full, r.keepdim) })?;
+        let values = vjp!(op, values, { x: |g| g.unselect(dim, &numbers, &r.full, r.keepdim) }, saves {
+            dim: given, keepdim
+        })?;
         Ok(Pair::new(op, values, indices))
     }
 
@@ -227,7 +230,7 @@ impl Tensor {
         check_dims_not_empty("aminmax", &r)?;
         let (low, high) = (x.extreme::<Smallest>("aminmax", &r)?, x.extreme::<Largest>("aminmax", &r)?);
         let outputs = [r.finish(low), r.finish(high)];
-        let [first, second] = record("aminmax", &[x], &[x], outputs, move |it: Backward<'_>| {
+        let [first, second] = record_saving("aminmax", &[x], &[x], outputs, saves! { dim, keepdim }, move |it: Backward<'_>| {
             let of = |i: usize| it.g(i).map(|g| share_in_dims(g, &it.saved[0], &it.y[i], &r)).transpose();
             Ok(vec![engine::sum(of(0)?, of(1)?, is_recording())?])
         })?;

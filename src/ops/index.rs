@@ -4,7 +4,7 @@ use super::expanded::{write_at_places, write_where};
 use super::places::Places;
 use super::power::check_in_range;
 use super::sample_values::check_shape;
-use super::window::{Step, Steps, resolve_slice};
+use super::window::{Part, Step, Steps, resolve_slice};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::runtime_error;
@@ -36,8 +36,8 @@ pub enum Item {
 /// An index expression made ready for a tensor: first a view, then places in it.
 struct Resolved {
     steps: Steps,
-    /// The node's name: the last step that changes something.
-    op: &'static str,
+    /// The last step that changes something, which the node is named after.
+    part: Part,
     places: Places,
     /// The mask, if one is all there is after the steps: where it starts, and the mask.
     mask: Option<(usize, Tensor)>,
@@ -69,7 +69,7 @@ impl Tensor {
         let named: usize = items.iter().map(Item::dims).sum();
         let too_many = || Error::Index(format!("too many indices for tensor of dimension {}", self.rank()));
         let left = self.rank().checked_sub(named).ok_or_else(too_many)?;
-        let mut out = Resolved { steps: Steps::new(), op: "alias", places: Places::default(), mask: None };
+        let mut out = Resolved { steps: Steps::new(), part: Part::Whole, places: Places::default(), mask: None };
         // The next dim of the tensor, and of the view.
         let (mut dim, mut at) = (0, 0);
         let mut indices = 0;
@@ -78,21 +78,23 @@ impl Tensor {
             match item {
                 Item::Int(index) => {
                     out.steps.push(Step::At(self.place("", dim, *index)?));
-                    out.op = "select";
+                    out.part = Part::Select { dim: at as isize, index: *index };
                     dim += 1;
                 }
                 Item::Slice(start, stop, step) => {
                     let size = self.shape()[dim];
+                    let slice =
+                        Part::Slice { dim: at as isize, start: start.unwrap_or(0), end: stop.unwrap_or(isize::MAX), step: *step };
                     let (start, len) = resolve_slice(*start, *stop, *step, size)?;
                     let keep = len == size && *step == 1;
                     out.steps.push(if keep { Step::Keep } else { Step::Range { start, len, step: *step as usize } });
-                    out.op = if keep && out.op != "alias" { out.op } else { "slice" };
+                    out.part = if keep && !matches!(out.part, Part::Whole) { out.part } else { slice };
                     dim += 1;
                     at += 1;
                 }
                 Item::New => {
                     out.steps.push(Step::New);
-                    out.op = "unsqueeze";
+                    out.part = Part::New { dim: at as isize };
                     at += 1;
                 }
                 Item::Ellipsis => {
@@ -154,14 +156,14 @@ impl Tensor {
 
     /// `x[items]`: a view if only integers, slices, `...` and `None` are given, else a copy.
     pub fn get(&self, items: &[Item]) -> Result<Tensor> {
-        let Resolved { steps, op, places, .. } = self.resolve(items)?;
+        let Resolved { steps, part, places, .. } = self.resolve(items)?;
         if places.is_empty() {
-            return self.stepped(op, steps);
+            return self.stepped(part, steps);
         }
         if steps.iter().all(|step| *step == Step::Keep) {
             return self.taken("index", &places);
         }
-        self.stepped(op, steps)?.taken("index", &places)
+        self.stepped(part, steps)?.taken("index", &places)
     }
 
     /// `x[items] = value`. A value of another dtype is converted, but not where places are listed.
@@ -172,12 +174,12 @@ impl Tensor {
             [Item::Flag(false)] => return Ok(()),
             _ => {}
         }
-        let Resolved { steps, op, places, mask } = self.resolve(items)?;
+        let Resolved { steps, part, places, mask } = self.resolve(items)?;
         // Without histories, a window on the memory needs none, either.
         let plain = !(self.requires_grad() || value.requires_grad() || self.is_view() || self.is_inference());
         let _unseen = plain.then(ModeGuard::without_views);
         let changes = steps.iter().any(|step| *step != Step::Keep);
-        let x = if changes { self.stepped(op, steps)? } else { self.clone() };
+        let x = if changes { self.stepped(part, steps)? } else { self.clone() };
         let surplus = value.shape().iter().take_while(|&&size| size == 1).count().min(value.rank());
         let sliced = || value.viewed("view", &value.shape()[surplus..]);
         if places.is_empty() {
@@ -236,9 +238,9 @@ impl Tensor {
         let one = if one_mask { Some(values.reshape_to(&[])?) } else { None };
         let values = one.as_ref().unwrap_or(values);
         let items: Vec<Item> = indices.iter().map(|index| Item::Tensor(index.clone())).collect();
-        let Resolved { steps, op, places, .. } = self.resolve(&items)?;
+        let Resolved { steps, part, places, .. } = self.resolve(&items)?;
         if steps.contains(&Step::New) {
-            let y = self.stepped(op, steps)?.with_places("index_put", &places, values, accumulate)?;
+            let y = self.stepped(part, steps)?.with_places("index_put", &places, values, accumulate)?;
             return y.reshape_to(self.shape());
         }
         self.with_places("index_put", &places, values, accumulate)

@@ -53,7 +53,7 @@ in_place_views! {
         |x| x.squeezed_as(["squeeze.3", "squeeze.4", "squeeze.5"], &dims.or_given(&dim, "squeeze_")?),
         ("squeeze_", dims.or_given(&dim, "squeeze_").and_then(|dim| x.dims_of_size_1(&dim)).unwrap_or_default().to_vec());
     /// `unsqueeze` in place.
-    unsqueeze_(dim)(dim: isize) |x| x.unsqueezed("unsqueeze.1", normalize_dim("unsqueeze_", dim, x.rank() + 1)?),
+    unsqueeze_(dim)(dim: isize) |x| x.unsqueezed("unsqueeze.1", normalize_dim("unsqueeze_", dim, x.rank() + 1)?, dim),
         ("unsqueeze_", normalize_dim("unsqueeze_", dim, x.rank() + 1).into_iter().collect());
     /// `as_strided` in place.
     as_strided_(size, stride, storage_offset=None)(size: Dims, stride: Dims, storage_offset: Option<isize>)

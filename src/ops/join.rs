@@ -10,8 +10,10 @@ use crate::interpreter::Once;
 use crate::kernels::{join, without_interpreter};
 use crate::layout::{Layout, Shape, normalize_dim};
 use crate::runtime_error;
+use crate::saves;
 use crate::storage::check_room;
 use crate::storage::{Access, Storage};
+use crate::tape::numbers::Saving;
 use crate::tape::record::Rule;
 use crate::tape::sample::made_of;
 use crate::tape::{Recorder, is_following, is_recording, without_recording};
@@ -21,6 +23,11 @@ impl Tensor {
     /// Tensors of equal shape but in `dim`, one after the other, in the dtype that they promote to.
     /// Among tensors of more dims, those of shape [0] count for the promotion only.
     pub(crate) fn joined(op: &'static str, parts: &[Tensor], dim: usize) -> Result<Tensor> {
+        Tensor::joined_as(op, parts, dim, dim as isize)
+    }
+
+    /// The same; the user has `given` the dim so.
+    fn joined_as(op: &'static str, parts: &[Tensor], dim: usize, given: isize) -> Result<Tensor> {
         let left_out = |x: &&Tensor| x.shape() == [0];
         let Some(first) = parts.iter().find(|x| !left_out(x)).or(parts.first()) else {
             return runtime_error!("{op}: expected a non-empty list of Tensors");
@@ -57,11 +64,16 @@ impl Tensor {
             }
         };
         let rules: Vec<Option<Rule>> = parts.iter().map(rule).collect();
-        recorder.finish(y, rules, false)
+        recorder.finish(y, Saving { rules, numbers: saves! { dim: given } }, false)
     }
 
     /// Tensors of equal shape along a new dim.
     pub(crate) fn stacked(parts: &[Tensor], dim: usize) -> Result<Tensor> {
+        Tensor::stacked_as(parts, dim, dim as isize)
+    }
+
+    /// The same; the user has `given` the dim so.
+    fn stacked_as(parts: &[Tensor], dim: usize, given: isize) -> Result<Tensor> {
         let Some(first) = parts.first() else {
             return runtime_error!("stack: expects a non-empty TensorList");
         };
@@ -84,7 +96,7 @@ impl Tensor {
             recorder.input(x).then(|| -> Rule { Box::new(move |g, _| g.select_at(dim, place)) })
         };
         let rules: Vec<Option<Rule>> = parts.iter().enumerate().map(rule).collect();
-        recorder.finish(y, rules, false)
+        recorder.finish(y, Saving { rules, numbers: saves! { dim: given } }, false)
     }
 }
 
@@ -165,7 +177,7 @@ pub fn cat(tensors: Tensors, dim: Given<Whole>, axis: Given<Whole>) -> Result<Te
         normalize_dim("cat", dim, 1)?;
         return Tensor::joined("cat", &tensors, 0);
     };
-    let dim = normalize_dim("cat", dim, first.rank())?;
+    let (given, dim) = (dim, normalize_dim("cat", dim, first.rank())?);
     for (place, x) in tensors.iter().enumerate().filter(|(_, x)| counts(x)) {
         if x.rank() != first.rank() {
             return runtime_error!("cat: Tensors must have same number of dimensions: got {} and {}", first.rank(), x.rank());
@@ -179,7 +191,7 @@ pub fn cat(tensors: Tensors, dim: Given<Whole>, axis: Given<Whole>) -> Result<Te
             );
         }
     }
-    Tensor::joined("cat", &tensors, dim)
+    Tensor::joined_as("cat", &tensors, dim, given)
 }
 
 /// Another name of `cat`.
@@ -201,7 +213,7 @@ pub fn stack(tensors: Tensors, dim: Given<Whole>, axis: Given<Whole>) -> Result<
     let Some(first) = tensors.first() else {
         return runtime_error!("stack: expects a non-empty TensorList");
     };
-    let dim = normalize_dim("stack", dim, first.rank() + 1)?;
+    let (given, dim) = (dim, normalize_dim("stack", dim, first.rank() + 1)?);
     if let Some((place, x)) = tensors.iter().enumerate().find(|(_, x)| x.shape() != first.shape()) {
         return runtime_error!(
             "stack: expects each tensor to be equal size, but got {:?} at entry 0 and {:?} at entry {place}",
@@ -209,7 +221,7 @@ pub fn stack(tensors: Tensors, dim: Given<Whole>, axis: Given<Whole>) -> Result<
             x.shape()
         );
     }
-    Tensor::stacked(&tensors, dim)
+    Tensor::stacked_as(&tensors, dim, given)
 }
 
 fn not_empty(op: &'static str, tensors: &[Tensor]) -> Result<()> {

@@ -413,7 +413,7 @@ impl Tensor {
             (1, 1) => a.dot(b),
             (2, 2) => a.mm(b),
             (2, 1) => a.mv(b),
-            (1, 2) => row(a)?.mm(b)?.unseen(|y| y.squeezed("squeeze.4", &[0])),
+            (1, 2) => row(a)?.mm(b)?.unseen(|y| y.squeezed("squeeze.4", &[0], smallvec::smallvec![0])),
             // One matrix for all rows of the batch: a single large product.
             (_, 1 | 2) => fold_batch(a, b),
             (1, _) if a.requires_grad() => fold_batch(&b.mt()?, a),

@@ -7,19 +7,20 @@ use pyo3::prelude::*;
 use super::arguments::{Dims, Order};
 use super::extremum::equal_mask;
 use super::flat::flat;
-use super::linalg::{Backward, record};
+use super::linalg::{Backward, record_saving};
 use super::power::powers;
 use super::reduce::{Reduction, fold};
 use crate::dtype::{DType, Number, Scalar};
 use crate::error::Result;
 use crate::kernels::folds::{CountNonzero, Extreme, Largest, Smallest, Sum, SumOf};
-use crate::layout::Shape;
+use crate::layout::{Shape, Strides};
 use crate::runtime_error;
 use crate::tape::mode::is_forward;
+use crate::tape::numbers::Saving;
 use crate::tape::record::Derivative;
 use crate::tape::{Node, Recorder, is_recording, without_recording};
 use crate::tensor::Tensor;
-use crate::vjp;
+use crate::{saves, vjp};
 
 impl Tensor {
     /// The sign of each element, 0 for 0 and NaN; its derivative is 0.
@@ -69,11 +70,24 @@ impl Tensor {
 
     /// The p-norm over dims, all if there are none.
     pub(crate) fn vector_norm(&self, p: f64, dims: Option<&[isize]>, keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
+        self.norm_as("linalg_vector_norm", Scalar::Float(p), dims, keepdim, dtype)
+    }
+
+    /// The same of an order as the user has given it.
+    pub(crate) fn norm_of_order(&self, p: Scalar, dims: Option<&[isize]>, keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
         self.norm_as("linalg_vector_norm", p, dims, keepdim, dtype)
     }
 
     /// The same, with a node of this name.
-    fn norm_as(&self, op: &'static str, p: f64, dims: Option<&[isize]>, keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
+    fn norm_as(
+        &self,
+        op: &'static str,
+        given: Scalar,
+        dims: Option<&[isize]>,
+        keepdim: bool,
+        dtype: Option<DType>,
+    ) -> Result<Tensor> {
+        let p = real_order(given)?;
         if !self.dtype().is_inexact() {
             return runtime_error!(
                 "linalg.vector_norm: Expected a floating point or complex tensor as input. Got {}",
@@ -85,20 +99,28 @@ impl Tensor {
         }
         let x = self.to_dtype(dtype.unwrap_or(self.dtype()))?;
         if x.dtype().is_complex() {
-            return x.abs()?.norm_as(op, p, dims, keepdim, None);
+            return x.abs()?.norm_as(op, given, dims, keepdim, None);
         }
         let r = Reduction::new("linalg.vector_norm", &x, dims, keepdim)?;
         check_norm_of_none(p, &r, dims.is_some_and(|dims| !dims.is_empty()))?;
         let y = r.finish(x.norm_values(p, &r)?);
+        let named = dims.map(Strides::from_slice);
+        let numbers = move || match op {
+            "norm.1" => saves! { p: given, dim: named.clone(), keepdim }(),
+            _ => saves! { ord: given, dim: named.clone(), keepdim }(),
+        };
         if p == 0.0 {
             if crate::tape::is_recording() && x.requires_grad() {
                 let mut recorder = Recorder::new(op);
                 recorder.input(&x);
-                return Ok(recorder.finish(y, Count(x.shape().into()), false)?.watching(&[&x]).watching_itself());
+                return Ok(recorder
+                    .finish(y, Saving { rules: Count(x.shape().into()), numbers }, false)?
+                    .watching(&[&x])
+                    .watching_itself());
             }
             return Ok(y);
         }
-        vjp!(op, y, { x: |g, y| norm_rule(&r.restore(g)?, &x, &r.restore(y)?, p, &r) })
+        vjp!(op, y, { x: |g, y| norm_rule(&r.restore(g)?, &x, &r.restore(y)?, p, &r) }, saves { ..numbers })
     }
 }
 
@@ -220,7 +242,7 @@ impl Factors {
 /// The p-norm over a dim, recorded as in torch's losses.
 #[pyfunction]
 pub fn _norm(input: &Tensor, p: Scalar, dim: isize, keepdim: bool) -> Result<Tensor> {
-    input.norm_as("norm.1", real_order(p)?, Some(&[dim]), keepdim, None)
+    input.norm_as("norm.1", p, Some(&[dim]), keepdim, None)
 }
 
 in_place! {
@@ -237,8 +259,8 @@ impl Tensor {
     #[pyo3(signature = (p=None, dim=None, keepdim=false, dtype=None))]
     pub fn norm(&self, p: Option<Order>, dim: Option<Dims>, keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
         let p = match p {
-            None => 2.0,
-            Some(Order::Number(p)) => real_order(p)?,
+            None => Scalar::Int(2),
+            Some(Order::Number(p)) => p,
             Some(Order::Name(name)) if name == "fro" => {
                 if dim.as_ref().is_some_and(|dim| dim.len() > 2) {
                     return runtime_error!(
@@ -246,7 +268,7 @@ impl Tensor {
                         dim.as_deref().unwrap_or_default()
                     );
                 }
-                2.0
+                Scalar::Int(2)
             }
             Some(Order::Name(name)) if name == "nuc" => {
                 let all = || Dims((0..self.rank() as isize).collect());
@@ -254,7 +276,7 @@ impl Tensor {
             }
             Some(Order::Name(name)) => return runtime_error!("linalg.matrix_norm: Order {name} not supported."),
         };
-        self.vector_norm(p, dim.as_deref(), keepdim, dtype)
+        self.norm_of_order(p, dim.as_deref(), keepdim, dtype)
     }
 
     /// The p-norm of the difference to another tensor, both broadcast.
@@ -269,10 +291,11 @@ impl Tensor {
                 d.dtype().type_word()
             );
         }
+        let given = p;
         let p = real_order(p)?;
         let y = without_recording(|| d.vector_norm(p, None, false, None))?;
         let r = Reduction::new("dist", &d, None, false)?;
-        let [y] = record("dist", &[self, other], &[self, other], [y], move |it: Backward<'_>| {
+        let [y] = record_saving("dist", &[self, other], &[self, other], [y], saves! { p: given }, move |it: Backward<'_>| {
             let Some(g) = it.g(0) else { return Ok(vec![None, None]) };
             if p == 0.0 {
                 let zeros = || is_forward().then(|| Tensor::zeroed("zeros_like", d.shape(), d.dtype())).transpose();
@@ -297,6 +320,7 @@ impl Tensor {
     /// Dtype: float.
     pub fn renorm(&self, p: Scalar, dim: isize, maxnorm: Scalar) -> Result<Tensor> {
         let x = self;
+        let (order, given) = (p, dim);
         let (p, limit) = (real_order(p)?, real_order(maxnorm)?);
         if p <= 0.0 {
             return runtime_error!("renorm: non-positive-norm not supported, got {p}");
@@ -322,6 +346,6 @@ impl Tensor {
                 norm_rule(&of_norm?, &x, &factors.norm, p, &r)
             };
             (g * &factors.of_x)? + through_norm
-        } })
+        } }, saves { p: order, dim: given, maxnorm })
     }
 }

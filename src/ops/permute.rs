@@ -7,8 +7,9 @@ use crate::error::Result;
 use crate::interpreter::Once;
 use crate::layout::{Layout, Shape, Strides, normalize_dim, normalize_dims};
 use crate::runtime_error;
+use crate::tape::numbers::Named;
 use crate::tensor::Tensor;
-use crate::vjp;
+use crate::{saves, vjp};
 
 /// What the names of the nodes of in-place forms end in.
 const IN_PLACE: &str = ".1";
@@ -16,6 +17,11 @@ const IN_PLACE: &str = ".1";
 impl Tensor {
     /// Two dims exchanged.
     pub(crate) fn transposed(&self, op: &'static str, a: usize, b: usize) -> Result<Tensor> {
+        self.transposed_of(op, [a, b], [a as isize, b as isize])
+    }
+
+    /// The same; the user has `given` the dims so.
+    fn transposed_of(&self, op: &'static str, [a, b]: [usize; 2], given: [isize; 2]) -> Result<Tensor> {
         let x = self;
         let mut layout = x.layout().clone();
         if a != b {
@@ -23,7 +29,10 @@ impl Tensor {
             layout.strides.swap(a, b);
         }
         let plain = op.strip_suffix(IN_PLACE).unwrap_or(op);
-        let y = vjp!(op, x.with_layout(layout), { x: |g| g.transposed(plain, a, b) })?;
+        let y = vjp!(op, x.with_layout(layout), { x: |g| g.transposed(plain, a, b) }, saves { ..move || match plain {
+            "transpose" => saves! { dim0: given[0], dim1: given[1] }(),
+            _ => Named::new(),
+        } })?;
         Ok(self.as_base_of(y, None))
     }
 
@@ -31,7 +40,7 @@ impl Tensor {
     pub(crate) fn transposed_as(&self, op: &'static str, dim0: isize, dim1: isize) -> Result<Tensor> {
         let a = normalize_dim("transpose", dim0, self.rank())?;
         let b = normalize_dim("transpose", dim1, self.rank())?;
-        self.transposed(op, a, b)
+        self.transposed_of(op, [a, b], [dim0, dim1])
     }
 
     /// See `t`; `op` names the node.
@@ -45,25 +54,30 @@ impl Tensor {
 
     /// Dim `i` of the result is dim `order[i]` of this.
     pub(crate) fn permuted(&self, order: &[usize]) -> Result<Tensor> {
+        self.permuted_as(order, order.iter().map(|&dim| dim as isize).collect())
+    }
+
+    /// The same; the user has `given` the dims so.
+    fn permuted_as(&self, order: &[usize], given: Strides) -> Result<Tensor> {
         let x = self;
         let shape: Shape = order.iter().map(|&d| x.shape()[d]).collect();
         let strides: Strides = order.iter().map(|&d| x.strides()[d]).collect();
         let y = x.with_layout(Layout { shape, strides, offset: x.layout().offset });
         let mut inverse = Shape::from_elem(0, order.len());
         order.iter().enumerate().for_each(|(i, &d)| inverse[d] = i);
-        let y = vjp!("permute", y, { x: |g| g.permuted(&inverse) })?;
+        let y = vjp!("permute", y, { x: |g| g.permuted(&inverse) }, saves { dims: given })?;
         Ok(self.as_base_of(y, None))
     }
 
     /// The last two dims exchanged, for rules.
     pub(crate) fn mt(&self) -> Result<Tensor> {
         if self.rank() == 0 {
-            return self.transposed("transpose", 0, 0);
+            return self.transposed_of("transpose", [0, 0], [-2, -1]);
         }
         if self.rank() < 2 {
             return runtime_error!("mT: only supported on matrices or batches of matrices, got a {}-d tensor", self.rank());
         }
-        self.transposed("transpose", self.rank() - 2, self.rank() - 1)
+        self.transposed_of("transpose", [self.rank() - 2, self.rank() - 1], [-2, -1])
     }
 
     /// The last two dims exchanged, and conjugated.
@@ -88,7 +102,7 @@ impl Tensor {
                 dims.len()
             );
         }
-        self.permuted(&normalize_dims("permute", &dims, self.rank())?)
+        self.permuted_as(&normalize_dims("permute", &dims, self.rank())?, dims.0)
     }
 
     /// Dims `dim0` and `dim1` exchanged.

@@ -53,7 +53,7 @@ impl Tensor {
             Scalar::Float(2.0) => square_backward(g, &x),
             n if n.truth() => g * (x.power_of_number(less)? * n)?.conj(),
             _ => g.as_zeros(),
-        } })
+        } }, saves { exponent })
     }
 
     /// Powers, element by element.

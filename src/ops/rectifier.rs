@@ -13,9 +13,10 @@ use crate::dtype::{DType, Element, Number, Scalar};
 use crate::error::{Error, Result};
 use crate::runtime_error;
 use crate::tape::mode::is_forward;
+use crate::tape::numbers::Named;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
-use crate::vjp;
+use crate::{saves, vjp};
 
 #[pymethods]
 impl Tensor {
@@ -44,9 +45,10 @@ impl Tensor {
     pub fn hardshrink(&self, lambd: Scalar) -> Result<Tensor> {
         let x = self;
         check_float("hardshrink_cpu", x)?;
+        let given = lambd;
         let lambd = Tensor::from_scalar(lambd.for_use_with("hardshrink", x.dtype())?, x.dtype())?;
         let y = rare_binary("hardshrink", x, &lambd, |v, lambd| if v >= -lambd && v <= lambd { 0.0 } else { v })?;
-        vjp!("hardshrink", y, { x: |g| shrink_backward("hardshrink_backward", g, &x, &lambd) })
+        vjp!("hardshrink", y, { x: |g| shrink_backward("hardshrink_backward", g, &x, &lambd) }, saves { lambd: given })
     }
 
     /// Each element, those below 0 times `weight`: a number, or one for each channel (the second dim; of 1-d tensors there is one).
@@ -92,7 +94,7 @@ pub(crate) fn threshold_backward(g: &Tensor, x: &Tensor, threshold: f64) -> Resu
     vjp!("threshold_backward", z, {
         g: |h| threshold_backward(h, &x, threshold),
         x: |h| flat("threshold_backward", h)
-    })
+    }, saves { threshold })
 }
 
 /// A function of straight pieces: where they meet, and their slopes. The ends belong to the outer ones, and what is not a number
@@ -144,11 +146,16 @@ fn saved_in_place(op: &str, y: Tensor) -> Tensor {
 }
 
 /// Each element, those below 0 times a slope.
-fn leaky(op: &'static str, x: &Tensor, slope: f64) -> Result<Tensor> {
+fn leaky(
+    op: &'static str,
+    x: &Tensor,
+    slope: f64,
+    numbers: impl Fn() -> Named + Clone + Send + Sync + 'static,
+) -> Result<Tensor> {
     check_float("leaky_relu_cpu", x)?;
     let y = float_map!(op, x, move |v: T| if v > 0.0 { v } else { v * slope as T })?;
     let pieces = Pieces { ends: [0.0, f64::INFINITY], slopes: [slope, 1.0, 1.0] };
-    Ok(saved_in_place(op, vjp!(op, y, { x: |g| sloped("leaky_relu_backward", g, &x, pieces) })?))
+    Ok(saved_in_place(op, vjp!(op, y, { x: |g| sloped("leaky_relu_backward", g, &x, pieces) }, saves { ..numbers })?))
 }
 
 /// Each element, no further than to the bounds.
@@ -167,7 +174,7 @@ fn bounded(x: &Tensor, min: Scalar, max: Scalar) -> Result<Tensor> {
     }
     let y = without_recording(|| x.clamp(Some(min.into()), Some(max.into())))?;
     let pieces = Pieces { ends: [min.to_f64(), max.to_f64()], slopes: [0.0, 1.0, 0.0] };
-    vjp!("hardtanh", y, { x: |g| sloped("hardtanh_backward", g, &x, pieces) })
+    vjp!("hardtanh", y, { x: |g| sloped("hardtanh_backward", g, &x, pieces) }, saves { min_val: min, max_val: max })
 }
 
 /// A value where x is at most a threshold, else x.
@@ -175,11 +182,12 @@ fn thresholded(op: &'static str, x: &Tensor, threshold: Scalar, value: Scalar) -
     if matches!(x.dtype(), DType::Bool | DType::C64 | DType::C128) {
         check_float("threshold_cpu", x)?;
     }
+    let given = threshold;
     let constant = |value: Scalar| Tensor::from_scalar(value.for_use_with("threshold", x.dtype())?, x.dtype());
     let (threshold, value) = (constant(threshold)?, constant(value)?);
     let y = without_recording(|| x.le((&threshold).into())?.where_of(&value, &x.kept()))?;
     let threshold = threshold.scalar()?.to_f64();
-    vjp!(op, y, { x: |g| threshold_backward(g, &x, threshold) })
+    vjp!(op, y, { x: |g| threshold_backward(g, &x, threshold) }, saves { threshold: given })
 }
 
 activation! {
@@ -214,7 +222,8 @@ activation! {
     leaky_relu leaky_relu_ (negative_slope=Scalar::Float(0.01),)(negative_slope: Scalar) |x, inplace| {
         check_float("leaky_relu_cpu", x)?;
         let op = if inplace { "leaky_relu.1" } else { "leaky_relu" };
-        leaky(op, x, negative_slope.for_use_with("leaky_relu", x.dtype())?.to_f64())
+        let slope = negative_slope.for_use_with("leaky_relu", x.dtype())?.to_f64();
+        leaky(op, x, slope, saves! { negative_slope })
     };
     /// `value` where an element is at most `threshold`, else the element.
     ///
@@ -290,17 +299,19 @@ pub fn softshrink(input: &Tensor, lambd: Scalar) -> Result<Tensor> {
     if !(0.0..f64::INFINITY).contains(&lambd.to_f64()) {
         return runtime_error!("softshrink: lambda must be finite and not negative, but found {lambd}");
     }
+    let given = lambd;
     let lambd = Tensor::from_scalar(lambd, x.dtype())?;
     let y = rare_binary("softshrink", x, &lambd, |v, lambd| match v {
         v if v > lambd => v - lambd,
         v if v < -lambd => v + lambd,
         v => v * 0.0 + 0.0,
     })?;
-    vjp!("softshrink", y, { x: |g| shrink_backward("softshrink_backward", g, &x, &lambd) })
+    vjp!("softshrink", y, { x: |g| shrink_backward("softshrink_backward", g, &x, &lambd) }, saves { lambd: given })
 }
 
 /// `rrelu` of torch's: slopes drawn from a range in training, else the middle of the range.
-fn randomized(op: &'static str, x: &Tensor, [lower, upper]: [Scalar; 2], training: bool, source: &Source) -> Result<Tensor> {
+fn randomized(op: &'static str, x: &Tensor, given: [Scalar; 2], training: bool, source: &Source) -> Result<Tensor> {
+    let [lower, upper] = given;
     let (lower, upper) = (lower.for_use_with("rrelu", x.dtype())?.to_f64(), upper.for_use_with("rrelu", x.dtype())?.to_f64());
     for (name, value) in [("lower", lower), ("upper", upper)] {
         if !value.is_finite() {
@@ -310,10 +321,11 @@ fn randomized(op: &'static str, x: &Tensor, [lower, upper]: [Scalar; 2], trainin
     if lower > upper {
         return runtime_error!("rrelu: lower bound {lower} should be less than or equal to the upper bound {upper}");
     }
+    let numbers = saves! { lower: given[0], upper: given[1], training };
     let saving = |y: Tensor| if op.ends_with(".1") { y } else { y.watching(&[x]) };
     let x = x.contiguous()?;
     if !training {
-        return leaky(op, &x, (lower + upper) / 2.0).map(saving);
+        return leaky(op, &x, (lower + upper) / 2.0, numbers).map(saving);
     }
     check_float("rrelu_with_noise_out_cpu", &x)?;
     let slopes = crate::dispatch_floats!(x.dtype(), "rrelu", T => {
@@ -321,7 +333,7 @@ fn randomized(op: &'static str, x: &Tensor, [lower, upper]: [Scalar; 2], trainin
         draw_from("rrelu", &x, source, |rng, v: T| if v <= 0.0 { rng.uniform(lower, upper) as T } else { 1.0 })
     })?;
     let y = without_recording(|| x.mul(&slopes))?;
-    let y = vjp!(op, y, { x: |g| (g * &slopes)?.flat_in("rrelu_with_noise_backward", &x) })?;
+    let y = vjp!(op, y, { x: |g| (g * &slopes)?.flat_in("rrelu_with_noise_backward", &x) }, saves { ..numbers })?;
     Ok(saving(saved_in_place(op, y)))
 }
 

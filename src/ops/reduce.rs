@@ -12,12 +12,13 @@ use crate::error::Result;
 use crate::kernels::folds::{All, Any, CountNonzero, NanSum, Sum};
 use crate::kernels::reduce::{self as kernels, Erased, Fold, Loop, Put};
 use crate::kernels::without_interpreter;
-use crate::layout::{Layout, Shape};
+use crate::layout::{Layout, Shape, Strides};
 use crate::runtime_error;
 use crate::storage::Access;
+use crate::tape::numbers::Named;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
-use crate::vjp;
+use crate::{saves, vjp};
 
 /// Which dims of a shape are reduced, and whether they stay with size 1.
 #[derive(Clone)]
@@ -75,6 +76,17 @@ impl Reduction {
     /// The gradient of a result, spread over the shape before.
     pub fn spread(&self, g: &Tensor) -> Result<Tensor> {
         self.restore(g)?.expand_to("expand", &self.full)
+    }
+}
+
+/// Dims as the user has given them.
+type Given = Option<Strides>;
+
+/// What a sum or a mean saves: nothing if it is over everything.
+fn over(name: &'static str, dims: Given, keepdim: bool) -> impl Fn() -> Named + Clone + Send + Sync + 'static {
+    move || match name {
+        "sum" | "mean" => Named::new(),
+        _ => saves! { dim: dims.clone(), keepdim }(),
     }
 }
 
@@ -156,7 +168,7 @@ fn fold_into(x: &Tensor, dims: &[usize], fold: &dyn Erased, outputs: &[&Tensor],
 
 impl Tensor {
     /// The sum of a reduction in a dtype that is the input's own, or int64 for integers.
-    fn sum_of(&self, r: &Reduction, name: &'static str) -> Result<Tensor> {
+    fn sum_of(&self, r: &Reduction, name: &'static str, dims: Given) -> Result<Tensor> {
         let x = self;
         let wide = x.wide()?;
         let y = if x.dtype().is_float() {
@@ -167,7 +179,7 @@ impl Tensor {
             crate::dispatch!(wide.dtype(), "sum", T in [i64, Bool] => fold("sum", &wide, &r.dims, Sum::<T, i64>::default(), |acc| acc))?
         };
         let r = r.clone();
-        vjp!(name, r.finish(y), { x: |g| r.spread(g) })
+        vjp!(name, r.finish(y), { x: |g| r.spread(g) }, saves { ..over(name, dims, r.keepdim) })
     }
 
     /// Sum over the dims by which this shape is larger than `shape`, which must broadcast to it.
@@ -181,8 +193,9 @@ impl Tensor {
         if shape.is_empty() {
             return self.sum(None, false, None);
         }
+        let given = Some(dims.iter().map(|&dim| dim as isize).collect());
         let r = Reduction { dims, keepdim: true, full: self.shape().into() };
-        self.sum_of(&r, "sum.1")?.view_as_shape(shape)
+        self.sum_of(&r, "sum.1", given)?.view_as_shape(shape)
     }
 
     /// The answer of "all" or "any": bytes stay bytes.
@@ -203,14 +216,15 @@ impl Tensor {
     pub fn sum(&self, dim: Option<Dims>, keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
         let r = Reduction::new("sum", self, dim.as_deref(), keepdim)?;
         let name = if dim.is_none() && !keepdim { "sum" } else { "sum.1" };
+        let given = dim.map(|dims| dims.0);
         match dtype {
             Some(dtype) if !dtype.is_inexact() => self.sum_of_ints(&r, dtype),
             Some(dtype) if dtype != self.dtype() => {
                 let x = self;
-                let y = without_recording(|| x.to_dtype(dtype)?.sum_of(&r, name))?;
-                vjp!(name, y, { x: |g| r.spread(g) })
+                let y = without_recording(|| x.to_dtype(dtype)?.sum_of(&r, name, None))?;
+                vjp!(name, y, { x: |g| r.spread(g) }, saves { ..over(name, given, keepdim) })
             }
-            _ => self.sum_of(&r, name),
+            _ => self.sum_of(&r, name, given),
         }
     }
 
@@ -231,7 +245,8 @@ impl Tensor {
                 fold("mean", &wide, &r.dims, Sum::<T, T>::default(), move |acc| acc / count as T))?
         };
         let name = if dim.is_none() && !keepdim { "mean" } else { "mean.1" };
-        vjp!(name, r.finish(y), { x: |g| r.spread(&(g / count)?) })
+        let given = dim.map(|dims| dims.0);
+        vjp!(name, r.finish(y), { x: |g| r.spread(&(g / count)?) }, saves { ..over(name, given, keepdim) })
     }
 }
 
@@ -282,7 +297,8 @@ impl Tensor {
         }
         let y =
             crate::dispatch_floats!(x.dtype(), "nansum", T => fold("nansum", &x, &r.dims, NanSum::<T, T>::default(), |acc| acc))?;
-        vjp!("nansum", r.finish(y), { x: |g| r.spread(g)?.zeroed_where(&x.nan_mask()?) })
+        let given = dim.map(|dims| dims.0);
+        vjp!("nansum", r.finish(y), { x: |g| r.spread(g)?.zeroed_where(&x.nan_mask()?) }, saves { dim: given, keepdim })
     }
 
     /// Mean over `dim` of what is not NaN, over everything if None.
@@ -358,7 +374,7 @@ impl Tensor {
             return Ok(r.finish(fold("sum", &x, &r.dims, Any::<Bool>::default(), Bool::from)?));
         }
         // Sums that wrap in 64 bits have the right lower bits.
-        x.sum_of(r, "sum")?.to_dtype(dtype)
+        x.sum_of(r, "sum", None)?.to_dtype(dtype)
     }
 
     /// Where the elements are NaN, off the tape.

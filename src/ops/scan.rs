@@ -19,8 +19,9 @@ use crate::kernels::{complex, math, without_interpreter};
 use crate::runtime_error;
 use crate::storage::Access;
 use crate::tape::mode::is_forward;
+use crate::tape::numbers::Named;
 use crate::tensor::Tensor;
-use crate::vjp;
+use crate::{saves, vjp};
 
 /// A type in which running results are kept: doubles for floats, 64 bits for integers, as torch.
 trait Wide: Number {
@@ -70,23 +71,35 @@ fn running<T: Element, U: Element, S: Copy + Send + Sync>(
 impl Tensor {
     /// Running sum from the start of a dim, or from its end.
     pub(crate) fn cumsum_along(&self, dim: usize, reverse: bool) -> Result<Tensor> {
+        self.cumsum_as(dim, dim as isize, reverse)
+    }
+
+    /// The same; the user has `given` the dim so.
+    fn cumsum_as(&self, dim: usize, given: isize, reverse: bool) -> Result<Tensor> {
         let x = self;
         let wide = x.wide()?;
         let y = crate::dispatch_wide!(wide.dtype(), "cumsum", T => running::<T, T, _>(
             "cumsum", &wide, dim, reverse, <T as Wide>::Type::ZERO, |sum, v, _| sum.add(v.cast()), |sum| sum.cast()))?
         .to_dtype(x.dtype())?;
-        vjp!("cumsum", y, { x: |g| g.cumsum_along(dim, !reverse) })
+        vjp!("cumsum", y, { x: |g| g.cumsum_along(dim, !reverse) }, saves { dim: given })
     }
 
     /// Running product from the start of a dim, or from its end.
     ///
     /// With L_k the product before k, and S_k = g_k + x_{k+1} S_{k+1}, the derivative is L S.
     pub(crate) fn cumprod_along(&self, dim: usize, reverse: bool) -> Result<Tensor> {
+        self.cumprod_as(dim, dim as isize, reverse)
+    }
+
+    /// The same; the user has `given` the dim so.
+    fn cumprod_as(&self, dim: usize, given: isize, reverse: bool) -> Result<Tensor> {
         let x = self;
         let wide = x.wide()?;
         let y = crate::dispatch_wide!(wide.dtype(), "cumprod", T => running::<T, T, _>(
             "cumprod", &wide, dim, reverse, <T as Wide>::Type::ONE, |product, v, _| product.mul(v.cast()), |product| product.cast()))?.to_dtype(x.dtype())?;
-        vjp!("cumprod", y, { x: |g, y| y.conj()?.shifted(dim, reverse, 1.0)? * x.conj()?.unrolled(g, dim, !reverse, false)? })
+        vjp!("cumprod", y, { x: |g, y| y.conj()?.shifted(dim, reverse, 1.0)? * x.conj()?.unrolled(g, dim, !reverse, false)? }, saves {
+            dim: given
+        })
     }
 
     /// The elements moved by one place along a dim, up (or down, if `reverse`), with `fill` where nothing comes from.
@@ -189,7 +202,7 @@ impl Tensor {
 
     fn cumulative_extreme<O: Order + 'static>(&self, op: &'static str, dim: isize) -> Result<Pair> {
         let x = self;
-        let dim = x.layout().dim(op, dim)?;
+        let (given, dim) = (dim, x.layout().dim(op, dim)?);
         if x.rank() == 0 && x.dtype().is_complex() {
             // One number needs no order.
             return Ok(Pair::new(op, x.clone_in(MemoryFormat::Preserve)?, Tensor::zeroed(op, &[], DType::I64)?));
@@ -219,7 +232,7 @@ impl Tensor {
         let numbers = indices.save();
         let size = x.shape().get(dim).copied().unwrap_or(1);
         let values = values.to_dtype(x.dtype())?;
-        let values = vjp!(op, values, { x: |g| g.add_along(dim, &numbers, size) })?.watching(&[x]);
+        let values = vjp!(op, values, { x: |g| g.add_along(dim, &numbers, size) }, saves { dim: given })?.watching(&[x]);
         Ok(Pair::new(op, values, indices))
     }
 
@@ -258,7 +271,7 @@ impl Tensor {
             let before = flat.cumprod_along(along, false)?.shifted(along, false, 1.0)?;
             let after = flat.cumprod_along(along, true)?.shifted(along, true, 1.0)?;
             g * (before * after)?.view_as_shape(x.shape())?.conj()
-        } })
+        } }, saves { ..move || dim.map_or_else(Named::new, |dim| saves! { dim, keepdim }()) })
     }
 }
 
@@ -319,9 +332,9 @@ impl Tensor {
     /// Dtype: integers and bools are summed as int64, unless `dtype`, which may not be bool, says otherwise.
     #[pyo3(signature = (dim, *, dtype=None))]
     pub fn cumsum(&self, dim: isize, dtype: Option<DType>) -> Result<Tensor> {
-        let dim = self.layout().dim("cumsum", dim)?;
+        let place = self.layout().dim("cumsum", dim)?;
         check_not_bool("cumsum", dtype)?;
-        self.to_running(dtype)?.cumsum_along(dim, false)
+        self.to_running(dtype)?.cumsum_as(place, dim, false)
     }
 
     /// Running product along `dim`.
@@ -330,9 +343,9 @@ impl Tensor {
     /// Derivative: exact with zeros in the input, too.
     #[pyo3(signature = (dim, *, dtype=None))]
     pub fn cumprod(&self, dim: isize, dtype: Option<DType>) -> Result<Tensor> {
-        let dim = self.layout().dim("cumprod", dim)?;
+        let place = self.layout().dim("cumprod", dim)?;
         check_not_bool("cumprod", dtype)?;
-        self.to_running(dtype)?.cumprod_along(dim, false)
+        self.to_running(dtype)?.cumprod_as(place, dim, false)
     }
 
     /// Logarithm of the running sum of exponentials along `dim`.

@@ -10,9 +10,10 @@ use crate::error::{Error, Result};
 use crate::interpreter::Once;
 use crate::runtime_error;
 use crate::tape::mode::is_forward;
+use crate::tape::numbers::Named;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
-use crate::vjp;
+use crate::{saves, vjp};
 
 impl Tensor {
     /// Elements of `a` where this bool tensor is true, else of `b`.
@@ -80,7 +81,7 @@ impl Tensor {
     #[pyo3(signature = (end, weight))]
     pub fn lerp(&self, end: &Tensor, weight: Operand) -> Result<Tensor> {
         let op = if matches!(weight, Operand::Number(_)) { "lerp" } else { "lerp.1" };
-        let wanted = self.dtype();
+        let (wanted, number) = (self.dtype(), weight.number());
         if let Operand::Number(value) = weight {
             check_in_range(value, wanted)?;
         }
@@ -98,7 +99,9 @@ impl Tensor {
                 if w.abs() < 0.5 { w.mul_add(v - u, u) } else { (w - 1.0).mul_add(v - u, v) }
             })?
         };
-        let y = vjp!(op, y, { a: |g| g * (1.0 - &w)?.conj(), b: |g| g * w.conj(), w: |g| g * (&b - &a)?.conj() })?;
+        let y = vjp!(op, y, { a: |g| g * (1.0 - &w)?.conj(), b: |g| g * w.conj(), w: |g| g * (&b - &a)?.conj() }, saves {
+            ..move || number.map_or_else(Named::new, |weight| saves! { weight }())
+        })?;
         Ok(if a.requires_grad() || b.requires_grad() { y } else { y.watching(&[&w]) })
     }
 
@@ -121,7 +124,9 @@ impl Tensor {
                 ternary::<T, T, T, T>("addcmul", &x, &a, &b, #[inline(always)] move |x, u, v| x.add(factor.mul(u).mul(v)))
             }),
         }?;
-        vjp!("addcmul", y, { x: |g| Ok(g.clone()), a: |g| g * (&b * value)?.conj(), b: |g| g * (&a * value)?.conj() })
+        vjp!("addcmul", y, { x: |g| Ok(g.clone()), a: |g| g * (&b * value)?.conj(), b: |g| g * (&a * value)?.conj() }, saves {
+            value
+        })
     }
 
     /// self + value · tensor1 / tensor2.
@@ -142,13 +147,14 @@ impl Tensor {
         if dtype.is_complex() {
             return x.add(&((&*a / &*b)? * value)?);
         }
+        let given = value;
         let value = value.for_use_with("addcdiv", dtype)?.to_f64();
         let y = float_zip3_map!("addcdiv", x, a, b, move |x: T, u: T, v: T| x + value as T * u / v)?;
         vjp!("addcdiv", y, {
             x: |g| Ok(g.clone()),
             a: |g| g * (value / &b),
             b: |g| -&(g * ((&a * value)? / (&b * &b)?))?,
-        })
+        }, saves { value: given })
         .map(|y| y.watching(&[&b]))
     }
 

@@ -12,9 +12,10 @@ use crate::error::{Error, Result};
 use crate::layout::{Layout, Shape, Strides, broadcast_shapes, checked_numel, infer_shape, normalize_dim, product};
 use crate::runtime_error;
 use crate::tape::mode::ModeGuard;
+use crate::tape::numbers::Named;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
-use crate::vjp;
+use crate::{saves, vjp};
 
 impl Tensor {
     /// A view with this shape; the strides must allow it.
@@ -101,10 +102,11 @@ impl Tensor {
 
     /// Without these dims, which have size 1.
     pub(crate) fn squeeze_dims(&self, dims: &[usize]) -> Result<Tensor> {
-        self.squeezed("squeeze.1", dims)
+        self.squeezed("squeeze.1", dims, dims.iter().map(|&dim| dim as isize).collect())
     }
 
-    pub(crate) fn squeezed(&self, op: &'static str, dims: &[usize]) -> Result<Tensor> {
+    /// The same as an op with this name; the user has `given` the dims so.
+    pub(crate) fn squeezed(&self, op: &'static str, dims: &[usize], given: Strides) -> Result<Tensor> {
         let x = self;
         let kept = || (0..x.rank()).filter(|d| !dims.contains(d));
         let layout = Layout {
@@ -113,7 +115,11 @@ impl Tensor {
             offset: x.layout().offset,
         };
         let old: Shape = x.shape().into();
-        let y = vjp!(op, x.with_layout(layout), { x: |g| g.reshape_to(&old) })?;
+        let y = vjp!(op, x.with_layout(layout), { x: |g| g.reshape_to(&old) }, saves { ..move || match op {
+            "squeeze" | "squeeze.3" => Named::new(),
+            "squeeze.1" | "squeeze.4" => saves! { dim: given.first().copied() }(),
+            _ => saves! { dim: given.clone() }(),
+        } })?;
         Ok(self.as_base_of(y, None))
     }
 
@@ -124,7 +130,8 @@ impl Tensor {
             Some(dims) if dims.len() == 1 => ops[1],
             Some(_) => ops[2],
         };
-        self.squeezed(op, &self.dims_of_size_1(dim)?)
+        let given = dim.0.as_ref().map_or_else(Strides::new, |dims| dims.0.clone());
+        self.squeezed(op, &self.dims_of_size_1(dim)?, given)
     }
 
     /// Those of these dims, or of all, that have size 1.
@@ -146,16 +153,17 @@ impl Tensor {
 
     /// With a dim of size 1 inserted at `dim`.
     pub(crate) fn unsqueeze_at(&self, dim: usize) -> Result<Tensor> {
-        self.unsqueezed("unsqueeze", dim)
+        self.unsqueezed("unsqueeze", dim, dim as isize)
     }
 
-    pub(crate) fn unsqueezed(&self, op: &'static str, dim: usize) -> Result<Tensor> {
+    /// The same as an op with this name; the user has `given` the dim so.
+    pub(crate) fn unsqueezed(&self, op: &'static str, dim: usize, given: isize) -> Result<Tensor> {
         let x = self;
         let mut layout = x.layout().clone();
         let stride = if dim < x.rank() { x.strides()[dim] * x.shape()[dim] as isize } else { 1 };
         layout.shape.insert(dim, 1);
         layout.strides.insert(dim, stride);
-        let y = vjp!(op, x.with_layout(layout), { x: |g| g.squeeze_dims(&[dim]) })?;
+        let y = vjp!(op, x.with_layout(layout), { x: |g| g.squeeze_dims(&[dim]) }, saves { dim: given })?;
         Ok(self.as_base_of(y, None))
     }
 
@@ -291,7 +299,7 @@ impl Tensor {
     ///
     /// Raises: IndexError if `dim` is out of range.
     pub fn unsqueeze(&self, dim: isize) -> Result<Tensor> {
-        self.unsqueeze_at(normalize_dim("unsqueeze", dim, self.rank() + 1)?)
+        self.unsqueezed("unsqueeze", normalize_dim("unsqueeze", dim, self.rank() + 1)?, dim)
     }
 }
 

@@ -56,7 +56,7 @@ impl Tensor {
         let place = self.layout().dim("softmax", dim)?;
         let x = self.softmax_input("softmax_kernel_impl", dtype)?;
         let y = x.softmax_values("softmax", place, false)?;
-        vjp!("softmax", y, { x: |g, y| softmax_backward(g, y, dim) })
+        vjp!("softmax", y, { x: |g, y| softmax_backward(g, y, dim) }, saves { dim })
     }
 
     /// The logarithm of `softmax`, without its rounding: x - logsumexp(x).
@@ -67,7 +67,7 @@ impl Tensor {
         let place = self.layout().dim("log_softmax", dim)?;
         let x = self.softmax_input("log_softmax_kernel_impl", dtype)?;
         let y = x.softmax_values("log_softmax", place, true)?;
-        vjp!("log_softmax", y, { x: |g, y| log_softmax_backward(g, y, dim) })
+        vjp!("log_softmax", y, { x: |g, y| log_softmax_backward(g, y, dim) }, saves { dim })
     }
 
     /// Logarithm of the sum of exponentials over `dim`, computed without overflow.
@@ -97,7 +97,9 @@ impl Tensor {
             let sum = fold("logsumexp", &terms, &r.dims, Sum::<T, T>::default(), |sum| sum)?;
             super::kernel::binary::<T, T, T>("logsumexp", &sum, &shift, #[inline(always)] |sum, m| math::ln(sum) + m)
         })?;
-        vjp!("logsumexp", r.finish(y), { x: |g, y| r.restore(g)? * (&x - r.restore(y)?)?.exp()? })
+        vjp!("logsumexp", r.finish(y), { x: |g, y| r.restore(g)? * (&x - r.restore(y)?)?.exp()? }, saves {
+            dim: dim.0, keepdim
+        })
     }
 }
 
@@ -174,7 +176,7 @@ pub(crate) fn softmax_backward(g: &Tensor, y: &Tensor, dim: isize) -> Result<Ten
     vjp!("softmax_backward_data", z, {
         g: |h| softmax_backward(h, &y, dim),
         y: |h| ((h * &g)? - (h * sum_along(&(&y * &g)?, dim)?)?)? - (&g * sum_along(&(&y * h)?, dim)?)?
-    })
+    }, saves { dim })
 }
 
 /// g - exp(y) sum(g), the derivative of `log_softmax` along `dim`.
@@ -183,7 +185,7 @@ fn log_softmax_backward(g: &Tensor, y: &Tensor, dim: isize) -> Result<Tensor> {
     vjp!("log_softmax_backward_data", z, {
         g: |h| h - sum_along(&(h * y.exp()?)?, dim)?,
         y: |h| (sum_along(&g, dim)?.neg()? * y.exp()?)? * h
-    })
+    }, saves { dim })
 }
 
 /// The arguments of the operators below, checked.
@@ -233,5 +235,5 @@ pub fn _safe_softmax(input: &Tensor, dim: isize, dtype: Option<DType>) -> Result
         let masked = x.isneginf()?.all(Some(Dims(smallvec::smallvec![dim])), true)?;
         masked.choose_or(0.0, &y)
     })?;
-    vjp!("_safe_softmax", y, { x: |g, y| softmax_backward(g, y, dim) })
+    vjp!("_safe_softmax", y, { x: |g, y| softmax_backward(g, y, dim) }, saves { dim })
 }

@@ -171,23 +171,26 @@ impl Tensor {
         let x = self;
         let r = Reduction::new(op, x, Some(&[dim]), keepdim)?;
         let (values, indices) = (r.finish(values.0), r.finish(values.1));
-        let dim = x.layout().dim(op, dim)?;
+        let (given, dim) = (dim, x.layout().dim(op, dim)?);
         let numbers = indices.save();
-        let values = vjp!(name, values, { x: |g| g.unselect(dim, &numbers, &r.full, r.keepdim) })?;
+        let values = vjp!(name, values, { x: |g| g.unselect(dim, &numbers, &r.full, r.keepdim) }, saves {
+            dim: given, keepdim
+        })?;
         Ok(Pair::new(op, values, indices))
     }
 
     /// Elements of each line along `dim`, with their indices, on the tape.
-    fn picked(&self, op: &'static str, name: &'static str, dim: usize, (values, indices): (Tensor, Tensor)) -> Result<Pair> {
+    fn picked(&self, op: &'static str, name: &'static str, dim: isize, (values, indices): (Tensor, Tensor)) -> Result<Pair> {
         let x = self;
+        let (given, dim) = (dim, x.layout().dim(op, dim)?);
         let numbers = indices.save();
         let size = x.shape().get(dim).copied().unwrap_or(1);
-        let values = vjp!(name, values, { x: |g| g.add_along(dim, &numbers, size) })?;
+        let values = vjp!(name, values, { x: |g| g.add_along(dim, &numbers, size) }, saves { dim: given })?;
         Ok(Pair::new(op, values, indices))
     }
 
     fn sorted(&self, dim: isize, descending: bool, stable: Option<bool>) -> Result<Pair> {
-        let dim = self.only_real_for("sort")?.layout().dim("sort", dim)?;
+        let (given, dim) = (dim, self.only_real_for("sort")?.layout().dim("sort", dim)?);
         let size = self.shape().get(dim).copied().unwrap_or(1);
         // Torch's choice: this is where it sorts by digits.
         let by_digits =
@@ -195,7 +198,7 @@ impl Tensor {
         let sort = if stable == Some(true) || by_digits { select::sort } else { select::sort_freely };
         let (values, indices) = arranged("sort", self, dim, size, |line| sort(line, descending))?;
         let pair = (values.in_order_of(self)?, indices.in_order_of(self)?);
-        self.picked("sort", if stable.is_some() { "sort.1" } else { "sort" }, dim, pair)
+        self.picked("sort", if stable.is_some() { "sort.1" } else { "sort" }, given, pair)
     }
 
     fn median_of_all(&self, op: &'static str, skip_nan: bool) -> Result<Tensor> {
@@ -267,7 +270,7 @@ impl Tensor {
     #[pyo3(signature = (k, dim=-1, largest=true, sorted=true))]
     pub fn topk(&self, k: isize, dim: isize, largest: bool, sorted: bool) -> Result<Pair> {
         let x = self;
-        let dim = x.only_real_for("topk")?.layout().dim("topk", dim)?;
+        let (given, dim) = (dim, x.only_real_for("topk")?.layout().dim("topk", dim)?);
         let size = x.shape().get(dim).copied().unwrap_or(1);
         if k < 0 || k as usize > size {
             return runtime_error!("topk: selected index k out of range: {k} of {size}");
@@ -278,7 +281,7 @@ impl Tensor {
         let k = k as usize;
         let pair =
             arranged("topk", x, dim, k, |line| put_top_first(line, k, sorted, if largest { descending } else { ascending }))?;
-        x.picked("topk", "topk", dim, pair)
+        x.picked("topk", "topk", given, pair)
     }
 
     /// The `k`-th smallest element along `dim`, counted from 1, and where it is: a pair (values, indices).

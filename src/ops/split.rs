@@ -8,16 +8,34 @@ use super::arguments::{IntOrInts, Several};
 use crate::error::{Error, Result};
 use crate::layout::{Shape, normalize_dim};
 use crate::runtime_error;
+use crate::saves;
 use crate::storage::check_room;
 use crate::tape::frozen::ONE_OF_SEVERAL;
+use crate::tape::numbers::Named;
+use crate::tape::record::joint_saving;
 use crate::tape::{Node, Recorder, is_recording};
 use crate::tensor::Tensor;
 
 use super::window::Step;
 
+/// A dim to cut along.
+#[derive(Clone, Copy)]
+struct Cut {
+    dim: usize,
+    /// As the user has given it.
+    given: isize,
+}
+
 impl Tensor {
     /// Views of the given lengths, one after the other; `op` names their common node.
-    fn cut(&self, op: &'static str, dim: usize, lengths: &[usize], safe: bool) -> Result<Vec<Tensor>> {
+    fn cut(
+        &self,
+        op: &'static str,
+        dim: usize,
+        lengths: &[usize],
+        safe: bool,
+        numbers: impl Fn() -> Named + Clone + Send + Sync + 'static,
+    ) -> Result<Vec<Tensor>> {
         let x = self;
         let part = |(start, len)| {
             let mut steps = super::window::Steps::from_elem(Step::Keep, dim);
@@ -50,7 +68,7 @@ impl Tensor {
             let pieces = grads.iter().zip(&lengths).map(piece).collect::<Result<Vec<_>>>()?;
             Ok(vec![Some(Tensor::joined("cat", &pieces, dim)?)])
         };
-        self.views_of(op, parts, Arc::new(rule), safe)
+        self.views_of(op, parts, joint_saving(rule, numbers), safe)
     }
 
     /// Records several views of this tensor as the outputs of one node.
@@ -74,14 +92,15 @@ impl Tensor {
         Ok(views.into_iter().map(|view| self.as_base_of(view, Some(ONE_OF_SEVERAL))).collect())
     }
 
-    fn dim_to_cut(&self, op: &'static str, dim: isize) -> Result<usize> {
+    fn dim_to_cut(&self, op: &'static str, dim: isize) -> Result<Cut> {
         if self.rank() == 0 {
             return runtime_error!("{op}: expects at least a 1-dimensional tensor");
         }
-        normalize_dim(op, dim, self.rank())
+        Ok(Cut { dim: normalize_dim(op, dim, self.rank())?, given: dim })
     }
 
-    fn split_evenly(&self, op: &'static str, size: isize, dim: usize, safe: bool) -> Result<Vec<Tensor>> {
+    fn split_evenly(&self, op: &'static str, size: isize, cut: Cut, safe: bool) -> Result<Vec<Tensor>> {
+        let Cut { dim, given } = cut;
         let full = self.shape()[dim];
         if size < 0 {
             return runtime_error!("split: expects split_size be non-negative, but got split_size={size}");
@@ -89,14 +108,16 @@ impl Tensor {
         if size == 0 && full != 0 {
             return runtime_error!("split: split_size can only be 0 if dimension size is 0, but got dimension size of {full}");
         }
+        let numbers = saves! { dim: given, split_size: size };
         let size = (size as usize).max(1);
         let count = full.div_ceil(size).max(1);
         check_room::<Tensor>(count)?;
         let lengths: Shape = (0..count).map(|i| size.min(full - i * size)).collect();
-        self.cut(op, dim, &lengths, safe)
+        self.cut(op, dim, &lengths, safe, numbers)
     }
 
-    fn split_by(&self, op: &'static str, sizes: &[isize], dim: usize, safe: bool) -> Result<Vec<Tensor>> {
+    fn split_by(&self, op: &'static str, sizes: &[isize], cut: Cut, safe: bool) -> Result<Vec<Tensor>> {
+        let Cut { dim, given } = cut;
         if sizes.iter().any(|&size| size < 0) {
             return runtime_error!("split_with_sizes: expects split_sizes have only non-negative entries, but got {sizes:?}");
         }
@@ -108,20 +129,21 @@ impl Tensor {
                  split_sizes={sizes:?}"
             );
         }
-        self.cut(op, dim, &sizes.iter().map(|&size| size as usize).collect::<Shape>(), safe)
+        let lengths: Shape = sizes.iter().map(|&size| size as usize).collect();
+        self.cut(op, dim, &lengths, safe, saves! { dim: given })
     }
 
     fn cut_in_chunks(&self, chunks: isize, dim: isize, safe: bool) -> Result<Several> {
-        let dim = self.dim_to_cut("chunk", dim)?;
+        let cut = self.dim_to_cut("chunk", dim)?;
         if chunks <= 0 {
             return runtime_error!("chunk: expects `chunks` to be greater than 0, got: {chunks}");
         }
         let (split, with_sizes) = if safe { ("split", "split_with_sizes") } else { ("unsafe_split", "unsafe_split_with_sizes") };
-        let full = self.shape()[dim];
+        let full = self.shape()[cut.dim];
         if full == 0 {
-            return Ok(Several(self.split_by(with_sizes, &vec![0; chunks as usize], dim, safe)?));
+            return Ok(Several(self.split_by(with_sizes, &vec![0; chunks as usize], cut, safe)?));
         }
-        Ok(Several(self.split_evenly(split, full.div_ceil(chunks as usize) as isize, dim, safe)?))
+        Ok(Several(self.split_evenly(split, full.div_ceil(chunks as usize) as isize, cut, safe)?))
     }
 
     /// Slices that end at `indices`, and the rest.
@@ -224,7 +246,7 @@ impl Tensor {
         indices: Option<IntOrInts>,
         sections: Option<IntOrInts>,
     ) -> Result<Several> {
-        let dim = self.dim_to_cut("tensor_split", dim)?;
+        let dim = self.dim_to_cut("tensor_split", dim)?.dim;
         match indices_or_sections.or(indices).or(sections) {
             Some(IntOrInts::Int(sections)) => self.split_in_sections(sections, dim),
             Some(IntOrInts::Ints(indices)) => self.split_at(&indices, dim),
@@ -256,7 +278,7 @@ impl Tensor {
         if x.rank() == 0 {
             return Err(Error::Index(format!("unbind: dimension specified as {dim} but tensor has no dimensions")));
         }
-        let dim = normalize_dim("unbind", dim, x.rank())?;
+        let (given, dim) = (dim, normalize_dim("unbind", dim, x.rank())?);
         let mut steps = super::window::Steps::from_elem(Step::Keep, dim + 1);
         let place = |i| {
             steps[dim] = Step::At(i);
@@ -274,6 +296,6 @@ impl Tensor {
             let pieces = grads.iter().map(piece).collect::<Result<Vec<_>>>()?;
             Ok(vec![Some(Tensor::stacked(&pieces, dim)?)])
         };
-        Ok(Several(self.views_of("unbind", places, Arc::new(rule), true)?))
+        Ok(Several(self.views_of("unbind", places, joint_saving(rule, saves! { dim: given }), true)?))
     }
 }

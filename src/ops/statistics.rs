@@ -5,15 +5,17 @@ use std::ffi::CString;
 use pyo3::prelude::*;
 
 use super::arguments::DimsOrFlag;
-use super::linalg::{Backward, record};
+use super::linalg::{Backward, record_saving};
 use super::reduce::{Reduction, fold_pair};
 use crate::dtype::Scalar;
 use crate::error::{Error, Result};
 use crate::kernels::folds::{Moments, Spread};
+use crate::layout::Strides;
 use crate::runtime_error;
+use crate::tape::numbers::Named;
 use crate::tape::{engine, is_recording};
 use crate::tensor::Tensor;
-use crate::vjp;
+use crate::{saves, vjp};
 
 /// What is wanted of the elements' squared deviations from their mean.
 #[derive(Clone)]
@@ -22,8 +24,10 @@ struct Deviation {
     r: Reduction,
     /// What the number of elements is lessened by before it divides.
     correction: f64,
-    /// Whether dims were named.
-    dims_given: bool,
+    /// The dims, if they were named.
+    dims: Option<Strides>,
+    /// The correction, if it was given.
+    given: Option<Scalar>,
     root: bool,
 }
 
@@ -46,11 +50,12 @@ impl Deviation {
             (None, unbiased) => (None, unbiased),
             (Some(DimsOrFlag::Flag(_)), Some(_)) => return Err(Error::Type(format!("{op}(): unbiased was given twice"))),
         };
-        let correction = match (unbiased, correction) {
+        let given = match (unbiased, correction) {
             (Some(_), Some(_)) => return Err(Error::Type(format!("{op}() takes unbiased or correction, not both"))),
-            (Some(unbiased), None) => unbiased as u8 as f64,
-            (None, correction) => correction.map_or(1.0, Scalar::to_f64),
+            (Some(unbiased), None) => Some(Scalar::Int(unbiased.into())),
+            (None, correction) => correction,
         };
+        let correction = given.map_or(1.0, Scalar::to_f64);
         let r = Reduction::new(op, x, dims.as_deref(), keepdim)?;
         let no_results = (0..x.rank()).any(|d| !r.dims.contains(&d) && x.shape()[d] == 0);
         let count = if no_results { 0 } else { r.count() };
@@ -61,7 +66,7 @@ impl Deviation {
             );
             crate::interpreter::warn(&CString::new(text).unwrap_or_default())?;
         }
-        Ok(Deviation { op, r, correction, dims_given: dims.is_some(), root: op.starts_with("std") })
+        Ok(Deviation { op, r, correction, dims: dims.map(|dims| dims.0), given, root: op.starts_with("std") })
     }
 
     fn of(&self, spread: Spread) -> f64 {
@@ -87,12 +92,16 @@ impl Deviation {
         Ok((self.r.finish(y), self.r.finish(mean)))
     }
 
+    fn numbers(&self) -> impl Fn() -> Named + Clone + Send + Sync + 'static {
+        saves! { dim: self.dims.clone(), correction: self.given, keepdim: self.r.keepdim }
+    }
+
     fn record(&self, x: &Tensor, y: Tensor) -> Result<Tensor> {
         let it = self.clone();
         if self.root {
-            vjp!(self.op, y, { x: |g, y| it.rule(g, &x, y) })
+            vjp!(self.op, y, { x: |g, y| it.rule(g, &x, y) }, saves { ..self.numbers() })
         } else {
-            vjp!(self.op, y, { x: |g| it.variance_rule(g, &x) })
+            vjp!(self.op, y, { x: |g| it.variance_rule(g, &x) }, saves { ..self.numbers() })
         }
     }
 
@@ -114,7 +123,7 @@ impl Deviation {
         if degrees <= 0.0 && x.dtype().is_complex() {
             return (&g * f64::INFINITY)? * deviation;
         }
-        if degrees <= 0.0 && (!self.dims_given || x.rank() == 0) {
+        if degrees <= 0.0 && (self.dims.is_none() || x.rank() == 0) {
             let slope = crate::dispatch_floats!(deviation.dtype(), self.op, T => super::kernel::unary::<T, T>(
                 self.op, &deviation.detached(false), #[inline(always)] |d: T| if d == 0.0 { T::NAN } else { T::INFINITY }))?;
             return &g * slope;
@@ -148,13 +157,14 @@ impl Tensor {
         let x = self;
         let deviation = Deviation::new(op, x, dim, unbiased, keepdim, correction)?;
         let (y, mean) = deviation.compute(&x.detached_read()?)?;
+        let numbers = deviation.numbers();
         let rule = move |it: Backward<'_>| {
             let x = &it.saved[0];
             let of_deviation = it.g[0].as_ref().map(|g| deviation.rule(g, x, &it.y[0])).transpose()?;
             let of_mean = it.g[1].as_ref().map(|g| deviation.r.spread(&(g / deviation.r.count() as f64)?)).transpose()?;
             Ok(vec![engine::sum(of_deviation, of_mean, is_recording())?])
         };
-        let [y, mean] = record(op, &[x], &[x], [y, mean], rule)?;
+        let [y, mean] = record_saving(op, &[x], &[x], [y, mean], numbers, rule)?;
         Ok((y, mean))
     }
 }

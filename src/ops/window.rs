@@ -10,9 +10,10 @@ use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
 use crate::layout::{Layout, Shape, Strides, checked_numel, normalize_dim};
 use crate::runtime_error;
+use crate::tape::numbers::Named;
 use crate::tape::{node::COPY_SLICES, without_recording};
 use crate::tensor::Tensor;
-use crate::vjp;
+use crate::{saves, vjp};
 
 /// What basic indexing does with one dim.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,6 +33,65 @@ pub enum Step {
     },
     /// Inserts a dim of size 1.
     New,
+}
+
+/// What the node of such a view is called after, with what its user gave.
+#[derive(Clone, Copy)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// A place of a dim.
+    Select {
+        /// The dim.
+        dim: isize,
+        /// The place.
+        index: isize,
+    },
+    /// Some places of a dim.
+    Slice {
+        /// The dim.
+        dim: isize,
+        /// The first.
+        start: isize,
+        /// The one after the last.
+        end: isize,
+        /// How far apart.
+        step: isize,
+    },
+    /// Everything, with a new dim.
+    New {
+        /// The dim.
+        dim: isize,
+    },
+}
+
+impl Part {
+    /// The op.
+    fn op(self) -> &'static str {
+        match self {
+            Part::Whole => "alias",
+            Part::Select { .. } => "select",
+            Part::Slice { .. } => "slice",
+            Part::New { .. } => "unsqueeze",
+        }
+    }
+
+    fn backward_op(self) -> &'static str {
+        match self {
+            Part::Select { .. } => "select_backward",
+            Part::New { .. } => "squeeze",
+            _ => "slice_backward",
+        }
+    }
+
+    fn numbers(self) -> Named {
+        match self {
+            Part::Whole => Named::new(),
+            Part::Select { dim, index } => saves! { dim, index }(),
+            Part::Slice { dim, start, end, step } => saves! { dim, start, end, step }(),
+            Part::New { dim } => saves! { dim }(),
+        }
+    }
 }
 
 /// One step for each dim of the input (and for each new one); dims left over are kept.
@@ -74,30 +134,42 @@ impl Layout {
 }
 
 impl Tensor {
-    /// The part that some steps leave; `op` names the node.
-    pub(crate) fn stepped(&self, op: &'static str, steps: Steps) -> Result<Tensor> {
+    /// The part that some steps leave; `part` names the node.
+    pub(crate) fn stepped(&self, part: Part, steps: Steps) -> Result<Tensor> {
         let x = self;
         let y = x.with_layout(x.layout().stepped(&steps));
         let shape: Shape = x.shape().into();
-        let y = vjp!(op, y, { x: |g| {
+        let y = vjp!(part.op(), y, { x: |g| {
             let steps = steps.clone();
-            g.embedded(backward_name(op), &shape, move |z| z.stepped(op, steps.clone()))
-        } })?;
+            g.embedded(part.backward_op(), &shape, move |z| z.stepped(part, steps.clone()))
+        } }, saves { ..move || part.numbers() })?;
         Ok(self.as_base_of(y, None))
     }
 
     /// One place of a dim.
     pub(crate) fn select_at(&self, dim: usize, place: usize) -> Result<Tensor> {
+        self.select_as(dim, place, Part::Select { dim: dim as isize, index: place as isize })
+    }
+
+    /// The same as `part` names it.
+    pub(crate) fn select_as(&self, dim: usize, place: usize, part: Part) -> Result<Tensor> {
         let mut steps = Steps::from_elem(Step::Keep, dim);
         steps.push(Step::At(place));
-        self.stepped("select", steps)
+        self.stepped(part, steps)
     }
 
     /// Some places of a dim.
     pub(crate) fn slice_at(&self, dim: usize, start: usize, len: usize, step: usize) -> Result<Tensor> {
+        self.slice_as(dim as isize, dim, start, len, step)
+    }
+
+    /// The same of a dim that the user has `given` in another way.
+    fn slice_as(&self, given: isize, dim: usize, start: usize, len: usize, step: usize) -> Result<Tensor> {
+        let end = (start + len.saturating_mul(step)) as isize;
+        let part = Part::Slice { dim: given, start: start as isize, end, step: step as isize };
         let mut steps = Steps::from_elem(Step::Keep, dim);
         steps.push(Step::Range { start, len, step });
-        self.stepped("slice", steps)
+        self.stepped(part, steps)
     }
 
     /// Zeros of a shape but for the view `window` of them, which holds this tensor.
@@ -121,14 +193,6 @@ impl Tensor {
     }
 }
 
-fn backward_name(op: &'static str) -> &'static str {
-    match op {
-        "select" => "select_backward",
-        "unsqueeze" => "squeeze",
-        _ => "slice_backward",
-    }
-}
-
 /// A Python slice of a dim of a given size: start and length.
 pub fn resolve_slice(start: Option<isize>, stop: Option<isize>, step: isize, size: usize) -> Result<(usize, usize)> {
     if step <= 0 {
@@ -149,8 +213,8 @@ impl Tensor {
         if self.rank() == 0 {
             return Err(Error::Index("select: cannot be applied to a 0-dim tensor".into()));
         }
-        let dim = normalize_dim("select", dim, self.rank())?;
-        self.select_at(dim, self.place("select: ", dim, index)?)
+        let place = normalize_dim("select", dim, self.rank())?;
+        self.select_as(place, self.place("select: ", place, index)?, Part::Select { dim, index })
     }
 
     /// A copy of what `narrow` views.
@@ -176,7 +240,7 @@ impl Tensor {
         if length < 0 {
             return runtime_error!("narrow: length must be non-negative, got {length}");
         }
-        let dim = normalize_dim("narrow", dim, self.rank())?;
+        let (given, dim) = (dim, normalize_dim("narrow", dim, self.rank())?);
         let size = self.shape()[dim] as isize;
         if !(-size..=size).contains(&start) {
             return Err(Error::Index(format!(
@@ -188,7 +252,7 @@ impl Tensor {
         if length > size - start {
             return runtime_error!("narrow: start ({start}) + length ({length}) exceeds dimension size ({size}).");
         }
-        self.slice_at(dim, start as usize, length as usize, 1)
+        self.slice_as(given, dim, start as usize, length as usize, 1)
     }
 
     /// All windows of `size` places of a dim, `step` apart; their places become a new last dim.
@@ -207,7 +271,7 @@ impl Tensor {
         if step <= 0 {
             return runtime_error!("unfold: step is {step} but must be > 0");
         }
-        self.unfolded(dim, size as usize, step as usize)
+        self.unfolded_as(dimension, dim, size as usize, step as usize)
     }
 
     /// A view of the same storage with any sizes, strides and offset (all in elements).
@@ -233,7 +297,7 @@ impl Tensor {
         let offset = storage_offset.map(|offset| offset.saturating_add_unsigned(samples::start_of(self)));
         let layout = self.strided_layout("as_strided", size, stride, offset)?;
         self.check_within_sample(&layout)?;
-        self.with_strides_as(op, layout)
+        self.with_strides_as(op, layout, storage_offset)
     }
 
     /// Fails, as torch, if this is a sample and the window shows more of its batch than lies between its first and its last element.
@@ -254,6 +318,11 @@ impl Tensor {
 
     /// See `unfold`.
     pub(crate) fn unfolded(&self, dim: usize, size: usize, step: usize) -> Result<Tensor> {
+        self.unfolded_as(dim as isize, dim, size, step)
+    }
+
+    /// The same of a dim that the user has `given` in another way.
+    fn unfolded_as(&self, given: isize, dim: usize, size: usize, step: usize) -> Result<Tensor> {
         let x = self;
         let mut layout = x.layout().clone();
         if x.rank() == 0 {
@@ -267,7 +336,9 @@ impl Tensor {
             layout.strides.push(stride);
         }
         let shape: Shape = x.shape().into();
-        let y = vjp!("unfold", x.with_layout(layout), { x: |g| g.unfold_backward(&shape, dim, size, step) })?;
+        let y = vjp!("unfold", x.with_layout(layout), { x: |g| g.unfold_backward(&shape, dim, size, step) }, saves {
+            dimension: given, size, step
+        })?;
         Ok(self.as_base_of(y, None))
     }
 
@@ -314,13 +385,17 @@ impl Tensor {
 
     /// A view with any layout within the storage.
     pub(crate) fn with_strides(&self, layout: Layout) -> Result<Tensor> {
-        self.with_strides_as("as_strided", layout)
+        let offset = layout.offset as isize;
+        self.with_strides_as("as_strided", layout, Some(offset))
     }
 
-    fn with_strides_as(&self, op: &'static str, layout: Layout) -> Result<Tensor> {
+    fn with_strides_as(&self, op: &'static str, layout: Layout, storage_offset: Option<isize>) -> Result<Tensor> {
         let x = self;
         let (input, window) = (x.layout().clone(), layout.clone());
-        let y = vjp!(op, x.with_layout(layout), { x: |g| g.window_backward(&input, &window) })?;
+        let Layout { shape, strides, .. } = layout.clone();
+        let y = vjp!(op, x.with_layout(layout), { x: |g| g.window_backward(&input, &window) }, saves {
+            size: shape, stride: strides, storage_offset
+        })?;
         Ok(self.as_base_of(y, None))
     }
 

@@ -13,6 +13,7 @@ use crate::ops::index::{BYTE_MASK, Item};
 use crate::ops::power::check_in_range;
 use crate::ops::sample_values::check_item;
 use crate::ops::samples;
+use crate::ops::window::Part;
 use crate::tensor::Tensor;
 
 type Items = SmallVec<[Item; 4]>;
@@ -273,7 +274,7 @@ fn get_item<'py>(slf: &Bound<'py, Tensor>, key: &Bound<'py, PyAny>) -> PyResult<
     if key.is_exact_instance_of::<PyInt>() {
         let index = integer(key)?;
         if x.rank() > 0 {
-            return Ok(Bound::new(py, x.select_at(0, x.place("", 0, index)?)?)?.into_any());
+            return Ok(Bound::new(py, x.select_as(0, x.place("", 0, index)?, Part::Select { dim: 0, index })?)?.into_any());
         }
         check_item(&x)?;
         // Torch would raise an IndexError; `loss.data[0]` of old programs goes on working.

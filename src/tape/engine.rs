@@ -320,10 +320,10 @@ impl Run {
         let keep = self.options.retain_graph || !node.saves || node.is_dual() && mode::follows_tangents();
         let rules = {
             let mut rules = node.rules.lock();
-            if keep { rules.clone() } else { std::mem::replace(&mut *rules, Rules::Freed) }
+            if keep { rules.clone() } else { rules.free() }
         };
         let rules = match unpacked {
-            Some(unpacked) if !matches!(rules, Rules::Freed) => unpacked,
+            Some(unpacked) if !matches!(rules, Rules::Freed(_)) => unpacked,
             _ => rules,
         };
         if !keep {
@@ -352,7 +352,7 @@ impl Run {
             return (0..node.inputs.len()).try_for_each(|i| send(self, i, None));
         }
         // Tangents are computed from what was there before writes.
-        if !matches!(rules, Rules::Freed) && !mode::is_forward() {
+        if !matches!(rules, Rules::Freed(_)) && !mode::is_forward() {
             node.check_watched()?;
         }
         match rules {
@@ -381,7 +381,7 @@ impl Run {
                 }
                 Ok(())
             }
-            Rules::Freed => Err(freed(node)),
+            Rules::Freed(_) => Err(freed(node)),
         }
     }
 

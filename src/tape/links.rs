@@ -12,6 +12,7 @@ use smallvec::smallvec;
 use super::engine::HashSet;
 use super::mode;
 use super::node::{EXACT_NAME, Edge, Input, Inputs, Node, Rules, unpacked};
+use super::numbers::{Numbers, One};
 use super::record::Derivative;
 use crate::dtype::Scalar;
 use crate::error::Result;
@@ -104,6 +105,10 @@ impl Derivative for Link {
 
     fn again(&self) -> Option<Arc<dyn Derivative>> {
         None
+    }
+
+    fn numbers(&self) -> Option<Numbers> {
+        Some(Arc::new(crate::saves! { alpha: One }))
     }
 }
 

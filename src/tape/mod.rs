@@ -17,6 +17,7 @@ pub mod links;
 pub mod meta;
 pub mod mode;
 pub mod node;
+pub mod numbers;
 pub mod reach;
 pub mod record;
 pub mod requests;

@@ -14,6 +14,7 @@ use super::held;
 use super::hooks::{Kept, NodeHooks};
 use super::meta::{Hook, Meta};
 use super::mode;
+use super::numbers::Numbers;
 use super::record::{Derivative, JointRule, Rule};
 use super::saved::{self, Packed};
 use crate::dtype::DType;
@@ -106,8 +107,8 @@ pub enum Rules {
     Each(Arc<dyn Derivative>),
     /// All inputs at once.
     Joint(JointRule),
-    /// Freed after its one use.
-    Freed,
+    /// Freed after its one use. Numbers stay.
+    Freed(Option<Numbers>),
 }
 
 impl Rules {
@@ -116,8 +117,23 @@ impl Rules {
         match self {
             Rules::Each(rules) => rules.again().map_or_else(|| self.clone(), Rules::Each),
             Rules::Joint(rule) => Rules::Joint(rule.again()),
-            Rules::Freed => Rules::Freed,
+            Rules::Freed(_) => self.clone(),
         }
+    }
+
+    /// The numbers that the op saved.
+    pub fn numbers(&self) -> Option<Numbers> {
+        match self {
+            Rules::Each(rules) => rules.numbers(),
+            Rules::Joint(rule) => rule.numbers(),
+            Rules::Freed(numbers) => numbers.clone(),
+        }
+    }
+
+    /// Takes the rules away, and leaves the numbers.
+    pub fn free(&mut self) -> Rules {
+        let freed = Rules::Freed(self.numbers());
+        std::mem::replace(self, freed)
     }
 }
 
@@ -425,11 +441,11 @@ pub fn short_name(name: &str) -> &str {
 impl Drop for Node {
     fn drop(&mut self) {
         let Some(level) = Level::enter() else {
-            let rules = std::mem::replace(self.rules.get_mut(), Rules::Freed);
+            let rules = std::mem::replace(self.rules.get_mut(), Rules::Freed(None));
             return chain::defer(Part::Node(std::mem::take(&mut self.inputs), rules, self.extras.take()));
         };
         self.inputs.clear();
-        *self.rules.get_mut() = Rules::Freed;
+        *self.rules.get_mut() = Rules::Freed(None);
         drop(self.extras.take());
         level.end();
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::held::Role;
 use super::mode::{self, Mode};
 use super::node::{Edge, Input, Inputs, Node, Rules, packed};
+use super::numbers::{Named, Numbers, Saving};
 use super::sample::Maps;
 use super::saved;
 use crate::dtype::DType;
@@ -19,6 +20,25 @@ pub trait Derivative: Send + Sync {
 
     /// The same over clones of the tensors that it holds; `None` if it holds none. See [`super::held`].
     fn again(&self) -> Option<Arc<dyn Derivative>>;
+
+    /// The numbers that the op saves.
+    fn numbers(&self) -> Option<Numbers> {
+        None
+    }
+}
+
+impl Derivative for Arc<dyn Derivative> {
+    fn of_input(&self, input: usize, g: &Tensor, node: &Arc<Node>) -> Option<Result<Tensor>> {
+        (**self).of_input(input, g, node)
+    }
+
+    fn again(&self) -> Option<Arc<dyn Derivative>> {
+        (**self).again()
+    }
+
+    fn numbers(&self) -> Option<Numbers> {
+        (**self).numbers()
+    }
 }
 
 /// From the gradient of the output (and the node, for rules that name the output) to that of one input. It holds no tensor.
@@ -80,6 +100,11 @@ pub trait JointDerivative: Send + Sync {
     fn written_by(&self) -> Option<&'static str> {
         None
     }
+
+    /// The numbers that the op saves.
+    fn numbers(&self) -> Option<Numbers> {
+        None
+    }
 }
 
 impl<F> JointDerivative for F
@@ -104,6 +129,15 @@ where
     F: Fn(&[Option<Tensor>], &[bool], &Arc<Node>) -> Result<Vec<Option<Tensor>>> + Clone + Send + Sync + 'static,
 {
     Arc::new(rule)
+}
+
+/// The same of an op that saves numbers; see [`saves!`](crate::saves).
+pub fn joint_saving<F, N>(rule: F, numbers: N) -> JointRule
+where
+    F: Fn(&[Option<Tensor>], &[bool], &Arc<Node>) -> Result<Vec<Option<Tensor>>> + Clone + Send + Sync + 'static,
+    N: Fn() -> Named + Clone + Send + Sync + 'static,
+{
+    Arc::new(Saving { rules: rule, numbers })
 }
 
 /// Collects the inputs of one op and makes its node.
@@ -265,22 +299,35 @@ impl SavedOutput {
 /// `vjp!("mul", y, { a: |g| g * &b, b: |g| g * &a })`: one closure per differentiable input, from the gradient
 /// of the output (and the output, if a second name is given) to that of the input. What a closure names is kept
 /// until it has run: the inputs among them with the check that nobody writes to them meanwhile.
+///
+/// `vjp!("cat", y, { .. }, saves { dim })`: what else torch shows of the op, `grad_fn._saved_dim`.
 #[macro_export]
 macro_rules! vjp {
-    ($op:expr, $y:expr, { $($x:ident : |$g:ident $(, $out:ident)?| $rule:expr),+ $(,)? }) => {
-        $crate::vjp!(@all [$($x)+] $op, $y, { $($x : |$g $(, $out)?| $rule),+ })
+    ($op:expr, $y:expr, { $($x:ident : |$g:ident $(, $out:ident)?| $rule:expr),+ $(,)? } $(, saves { $($number:tt)+ })? $(,)?) => {
+        $crate::vjp!(@all [$($x)+] $op, $y, { $($x : |$g $(, $out)?| $rule),+ }, [$($($number)+)?])
     };
-    (@all $names:tt $op:expr, $y:expr, { $($x:ident : |$g:ident $(, $out:ident)?| $rule:expr),+ }) => {{
+    (@all $names:tt $op:expr, $y:expr, { $($x:ident : |$g:ident $(, $out:ident)?| $rule:expr),+ }, $numbers:tt) => {{
         let y: $crate::tensor::Tensor = $y;
         if $crate::tape::is_following() && (false $(|| $x.is_followed())+) {
             let mut recorder = $crate::tape::Recorder::of($op, &y);
             let mut saves = false;
+            $crate::vjp!(@numbers $numbers numbers);
             let rules = ($($crate::vjp!(@one $names recorder, saves, y, $x, |$g $(, $out)?| $rule),)+);
-            recorder.finish(y, rules, saves)
+            recorder.finish(y, $crate::vjp!(@saving $numbers numbers, rules), saves)
         } else {
             Ok::<$crate::tensor::Tensor, $crate::error::Error>(y)
         }
     }};
+    (@numbers [] $numbers:ident) => {};
+    (@numbers [$($number:tt)+] $numbers:ident) => {
+        let $numbers = $crate::saves! { $($number)+ };
+    };
+    (@saving [] $numbers:ident, $rules:ident) => {
+        $rules
+    };
+    (@saving [$($number:tt)+] $numbers:ident, $rules:ident) => {
+        $crate::tape::numbers::Saving { rules: $rules, numbers: $numbers }
+    };
     (@one $names:tt $recorder:ident, $saves:ident, $y:ident, $x:ident, |$g:ident| $rule:expr) => {
         $crate::vjp!(@rule $names $recorder, $saves, $x, {}, |$g, _node| $rule)
     };

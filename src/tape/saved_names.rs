@@ -1,7 +1,9 @@
-//! Torch's names of the tensors that ops save: `grad_fn._saved_self`.
+//! Torch's names of the tensors that ops save, `grad_fn._saved_self`, and of the numbers that need not be kept.
 
 use super::held::Role;
 use super::node::{Node, short_name};
+use super::numbers::{Named, ToNumber};
+use crate::layout::product;
 use crate::tensor::Tensor;
 
 /// The names of what one op's rules may hold.
@@ -130,11 +132,20 @@ const SIZES_ONLY: &[&str] = &[
     "UnfoldBackward", "UnsafeSplitBackward", "UnsafeSplitWithSizesBackward", "UnsafeViewBackward", "Upsample", "ViewBackward",
 ];
 
-/// Those sizes.
-pub fn self_sizes(node: &Node) -> Option<&[usize]> {
+/// The numbers that a node saves: those that its op names, and what the shapes of its operands tell.
+pub fn numbers(node: &Node) -> Named {
+    let by_op = node.rules.lock().numbers();
+    let mut numbers = by_op.map_or_else(Vec::new, |list| list());
     let name = node.name();
-    let input = node.inputs.first().filter(|_| SIZES_ONLY.iter().any(|known| name.starts_with(known)))?;
-    Some(&input.shape)
+    if let Some(input) = node.inputs.first()
+        && SIZES_ONLY.iter().any(|known| name.starts_with(known))
+    {
+        numbers.push(("self_sym_sizes", input.shape.to_number()));
+        if name.starts_with("Mean") {
+            numbers.push(("self_sym_numel", product(&input.shape).to_number()));
+        }
+    }
+    numbers
 }
 
 fn names_of(node: &Node) -> &'static Names {

@@ -164,7 +164,7 @@ impl JointDerivative for Within {
                 wanted.iter().enumerate().map(of_input).collect::<Result<Vec<_>>>()?
             }
             Rules::Joint(rule) => rule.of_inputs(&[Some(part)], wanted, &result)?,
-            Rules::Freed => return Err(freed(node)),
+            Rules::Freed(_) => return Err(freed(node)),
         };
         if wanted[*place] && window.view.is_expanded() && !mode::is_forward() {
             return Err(Error::Undefined(places_coincide(&window.view)));

@@ -5,10 +5,11 @@ use crate::dtype::{DType, Kind, Scalar};
 use crate::error::{Error, Result};
 use crate::interpreter::Once;
 use crate::kernels::conv::Sizes;
-use crate::layout::checked_numel;
+use crate::layout::{Shape, checked_numel};
 use crate::runtime_error;
+use crate::tape::numbers::Named;
 use crate::tensor::Tensor;
-use crate::vjp;
+use crate::{saves, vjp};
 
 /// The arguments of a convolution but its tensors, checked; lower ranks have ones (and no padding) in front.
 pub(super) struct Arguments {
@@ -86,8 +87,20 @@ impl Arguments {
             self.check_dtype_is_implemented(x.dtype())?;
         }
         match self.output_padding {
-            None => form.output(name, x, w, bias),
-            Some(_) => form.input(name, w, x, bias),
+            None => form.output(name, x, w, bias, self.numbers(bias)),
+            Some(_) => form.input(name, w, x, bias, self.numbers(bias)),
+        }
+    }
+
+    /// What the node shows.
+    fn numbers(&self, bias: Option<&Tensor>) -> impl Fn() -> Named + Clone + Send + Sync + 'static {
+        let (first, channels) = (3 - self.rank, bias.map_or(0, Tensor::numel));
+        let Arguments { stride, padding, dilation, groups, output_padding, .. } = *self;
+        let of_dims = move |sizes: [usize; 3]| Shape::from_slice(&sizes[first..]);
+        let more = output_padding.unwrap_or_default();
+        saves! {
+            stride: of_dims(stride), padding: of_dims(padding), dilation: of_dims(dilation), groups,
+            transposed: output_padding.is_some(), output_padding: of_dims(more), bias_sym_sizes_opt: [channels]
         }
     }
 
@@ -208,7 +221,9 @@ impl Arguments {
         shape[1] = 0;
         let y = Tensor::uninitialized(self.op, &shape, x.dtype())?;
         let b = or_nothing(bias, x)?;
-        vjp!("convolution", y, { x: |_g| x.as_zeros(), w: |_g| w.as_zeros(), b: |_g| b.as_zeros() })
+        vjp!("convolution", y, { x: |_g| x.as_zeros(), w: |_g| w.as_zeros(), b: |_g| b.as_zeros() }, saves {
+            ..self.numbers(bias)
+        })
     }
 
     /// Torch has kernels for few dtypes.

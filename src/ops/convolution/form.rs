@@ -9,6 +9,7 @@ use crate::ops::arguments::{Dims, MemoryFormat};
 use crate::ops::join::has_channels_last;
 use crate::storage::Access;
 use crate::tape::kept;
+use crate::tape::numbers::Named;
 use crate::tensor::Tensor;
 use crate::vjp;
 
@@ -99,26 +100,40 @@ impl Form {
     }
 
     /// The sums of input and weight, plus a bias.
-    pub(super) fn output(&self, op: &'static str, x: &Tensor, w: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    pub(super) fn output(
+        &self,
+        op: &'static str,
+        x: &Tensor,
+        w: &Tensor,
+        bias: Option<&Tensor>,
+        numbers: impl Fn() -> Named + Clone + Send + Sync + 'static,
+    ) -> Result<Tensor> {
         let (form, b) = (*self, or_nothing(bias, x)?);
         let y = kept(op, [x, w, &b], || self.finished(Of::Output, x, w, bias))?;
         vjp!(op, y, {
-            x: |g| form.input(BACKWARD, &w.conj()?, g, None),
+            x: |g| form.input(BACKWARD, &w.conj()?, g, None, Named::new),
             w: |g| form.weight(&x.conj()?, g),
             b: |g| sum_of_channels(g),
-        })
+        }, saves { ..numbers })
         .map(|y| watching_both(y, x, w))
     }
 
     /// The sums of weight and output, plus a bias: the transposed convolution of the output.
-    pub(super) fn input(&self, op: &'static str, w: &Tensor, y: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    pub(super) fn input(
+        &self,
+        op: &'static str,
+        w: &Tensor,
+        y: &Tensor,
+        bias: Option<&Tensor>,
+        numbers: impl Fn() -> Named + Clone + Send + Sync + 'static,
+    ) -> Result<Tensor> {
         let (form, b) = (*self, or_nothing(bias, y)?);
         let x = kept(op, [y, w, &b], || self.finished(Of::Input, w, y, bias))?;
         vjp!(op, x, {
-            y: |g| form.output(BACKWARD, g, &w.conj()?, None),
+            y: |g| form.output(BACKWARD, g, &w.conj()?, None, Named::new),
             w: |g| form.weight(g, &y.conj()?),
             b: |g| sum_of_channels(g),
-        })
+        }, saves { ..numbers })
         .map(|x| watching_both(x, y, w))
     }
 
@@ -126,8 +141,8 @@ impl Form {
     pub(super) fn weight(&self, x: &Tensor, y: &Tensor) -> Result<Tensor> {
         let (form, w) = (*self, self.finished(Of::Weight, x, y, None)?);
         vjp!(BACKWARD, w, {
-            x: |g| form.input(BACKWARD, g, &y.conj()?, None),
-            y: |g| form.output(BACKWARD, &x.conj()?, g, None),
+            x: |g| form.input(BACKWARD, g, &y.conj()?, None, Named::new),
+            y: |g| form.output(BACKWARD, &x.conj()?, g, None, Named::new),
         })
     }
 }

@@ -15,6 +15,7 @@ use super::arguments::{Dims, IntList, Padding, Whole};
 use crate::error::Result;
 use crate::kernels::conv::Sizes;
 use crate::runtime_error;
+use crate::tape::numbers::Named;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -203,9 +204,9 @@ pub fn conv_tbc(input: &Tensor, weight: &Tensor, bias: &Tensor, pad: isize) -> R
         sequences(&y)?.contiguous()?.to_dtype(x.dtype())
     })?;
     vjp!(op, y, {
-        x: |g| sequences(&form.input(BACKWARD, &kernels(&w.conj()?)?, &images(g)?, None)?),
+        x: |g| sequences(&form.input(BACKWARD, &kernels(&w.conj()?)?, &images(g)?, None, Named::new)?),
         w: |g| kernels(&form.weight(&images(&x.conj()?)?, &images(g)?)?),
         bias: |g| g.sum(Some(Dims(smallvec::smallvec![0, 1])), false, None),
-    })
+    }, saves { pad })
     .map(|y| y.watching(&[x, w, bias]))
 }

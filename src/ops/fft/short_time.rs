@@ -167,7 +167,7 @@ impl Tensor {
         };
         // As in torch, named like the forms in place.
         let y = y.transposed("transpose.1", 1, 2)?;
-        let y = if x.rank() == 1 { y.squeezed("squeeze.4", &[0])? } else { y };
+        let y = if x.rank() == 1 { y.squeezed("squeeze.4", &[0], smallvec::smallvec![0])? } else { y };
         if as_complex { Ok(y) } else { y.view_as_real() }
     }
 

@@ -17,7 +17,7 @@ use crate::tensor::Tensor;
 #[pyfunction]
 #[pyo3(signature = (input, ord=Scalar::Int(2), dim=None, keepdim=false, *, dtype=None))]
 pub fn vector_norm(input: &Tensor, ord: Scalar, dim: Option<Dims>, keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
-    input.vector_norm(real_order(ord)?, dim.as_deref(), keepdim, dtype)
+    input.norm_of_order(ord, dim.as_deref(), keepdim, dtype)
 }
 
 /// The norm of matrices in two dims: "fro"; "nuc", the sum of the singular values; 2 and -2, the largest and the smallest of
@@ -47,7 +47,7 @@ pub fn matrix_norm(input: &Tensor, ord: Order, dim: Dims, keepdim: bool, dtype: 
     }
     let a = a.to_dtype(dtype.unwrap_or(a.dtype()))?;
     let y = match ord {
-        Order::Name(name) if name == "fro" => return a.vector_norm(2.0, Some(&dim), keepdim, None),
+        Order::Name(name) if name == "fro" => return a.norm_of_order(Scalar::Int(2), Some(&dim), keepdim, None),
         Order::Name(name) if name == "nuc" => values_last(&a, row, column)?.sum(Some(one_dim(-1)), false, None)?,
         Order::Name(name) => return runtime_error!("{OP}: Order {name} not supported."),
         Order::Number(p) => match real_order(p)? {
@@ -93,7 +93,7 @@ fn values_last(a: &Tensor, row: usize, column: usize) -> Result<Tensor> {
 pub fn norm(input: &Tensor, ord: Option<Order>, dim: Option<Dims>, keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
     let a = input;
     let Some(ord) = ord else {
-        return a.vector_norm(2.0, dim.as_deref(), keepdim, dtype);
+        return a.norm_of_order(Scalar::Int(2), dim.as_deref(), keepdim, dtype);
     };
     if let Some(dim) = &dim
         && !matches!(dim.len(), 1 | 2)
@@ -106,7 +106,7 @@ pub fn norm(input: &Tensor, ord: Option<Order>, dim: Option<Dims>, keepdim: bool
     let matrix = dim.as_ref().map_or(a.rank(), |dim| dim.len()) == 2;
     match ord {
         ord if matrix => matrix_norm(a, ord, dim.unwrap_or(Dims(smallvec::smallvec![0, 1])), keepdim, dtype),
-        Order::Number(p) => a.vector_norm(real_order(p)?, dim.as_deref(), keepdim, dtype),
+        Order::Number(p) => a.norm_of_order(p, dim.as_deref(), keepdim, dtype),
         Order::Name(_) => matrix_norm(a, ord, dim.unwrap_or(Dims(smallvec::smallvec![0])), keepdim, dtype),
     }
 }

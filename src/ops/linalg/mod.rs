@@ -12,6 +12,8 @@ use crate::layout::{Shape, broadcast_shapes};
 use crate::runtime_error;
 use crate::storage::Access;
 use crate::tape::held::Role;
+use crate::tape::numbers::Named;
+use crate::tape::record::joint_saving;
 use crate::tape::{Node, Recorder, SavedOutput, is_recording, without_recording};
 use crate::tensor::{SavedInput, Tensor};
 
@@ -280,6 +282,18 @@ pub(crate) fn record<const N: usize>(
     outputs: [Tensor; N],
     rule: impl Fn(Backward<'_>) -> Result<Vec<Option<Tensor>>> + Clone + Send + Sync + 'static,
 ) -> Result<[Tensor; N]> {
+    record_saving(op, inputs, saved, outputs, Named::new, rule)
+}
+
+/// The same of an op that saves numbers; see [`saves!`](crate::saves).
+pub(crate) fn record_saving<const N: usize>(
+    op: &'static str,
+    inputs: &[&Tensor],
+    saved: &[&Tensor],
+    outputs: [Tensor; N],
+    numbers: impl Fn() -> Named + Clone + Send + Sync + 'static,
+    rule: impl Fn(Backward<'_>) -> Result<Vec<Option<Tensor>>> + Clone + Send + Sync + 'static,
+) -> Result<[Tensor; N]> {
     inputs.iter().for_each(|x| outputs.iter().for_each(|y| y.note_sample_of(x.sample_of())));
     if !(is_recording() && inputs.iter().any(|x| x.requires_grad())) {
         return Ok(outputs);
@@ -296,7 +310,7 @@ pub(crate) fn record<const N: usize>(
         let y = kept.iter().zip(inexact).map(|(y, inexact)| if inexact { y.unpack(node) } else { y.values() }).collect();
         rule(Backward { saved: &saved, y, g, wanted })
     };
-    match <[Tensor; N]>::try_from(recorder.finish_joint(outputs.to_vec(), Arc::new(rule), true)?) {
+    match <[Tensor; N]>::try_from(recorder.finish_joint(outputs.to_vec(), joint_saving(rule, numbers), true)?) {
         Ok(outputs) => Ok(outputs),
         Err(_) => runtime_error!("{op}: lost an output"),
     }

@@ -218,7 +218,9 @@ pub fn nll_loss(
     })?;
     let slope = Slope::new(&classes, reduce, target, weight.as_deref())?;
     let back = if x.rank() <= 2 { "nll_loss_backward" } else { "nll_loss2d_backward" };
-    vjp!(name_of(x), classes.reduce(y, reduce)?, { x: |g| slope.at_classes(&slope.of_samples(g)?.neg()?)?.flat_in(back, &x) })
+    vjp!(name_of(x), classes.reduce(y, reduce)?, { x: |g| slope.at_classes(&slope.of_samples(g)?.neg()?)?.flat_in(back, &x) }, saves {
+        reduction, ignore_index
+    })
         .map(|y| y.watching(&[x]))
 }
 
@@ -257,7 +259,9 @@ fn class_cross_entropy(
     })?;
     let slope = Slope::new(&classes, reduce, target, weight)?;
     let (softmax, place) = (softmax.save_as(Role::Output(0)), x.edge());
-    vjp!(name_of(x), classes.reduce(y, reduce)?, { x: |g| class_backward(g, &softmax, &place, &slope) })
+    vjp!(name_of(x), classes.reduce(y, reduce)?, { x: |g| class_backward(g, &softmax, &place, &slope) }, saves {
+        reduction: reduce as i64, ignore_index
+    })
 }
 
 const OP: &str = "cross_entropy";

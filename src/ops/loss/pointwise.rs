@@ -15,7 +15,7 @@ use crate::tape::mode::{is_forward, mode};
 use crate::tape::sample::made_of;
 use crate::tape::{is_recording, without_recording};
 use crate::tensor::Tensor;
-use crate::vjp;
+use crate::{saves, vjp};
 
 /// The losses f(x, t) in floats, reduced.
 macro_rules! losses {
@@ -46,7 +46,7 @@ pub fn mse_loss(input: &Tensor, target: &Tensor, reduction: i64) -> Result<Tenso
     let (x, t) = promoted(input, target)?;
     let y = losses!(OP, reduce, x, t, |x: T, t: T| (x - t) * (x - t))?;
     let factor = 2.0 * reduce.share(count(OP, &x, &t)?);
-    vjp!(OP, y, { x: |g| mse_backward(g, &x, &t, factor), t: |g| mse_backward(g, &t, &x, factor) })
+    vjp!(OP, y, { x: |g| mse_backward(g, &x, &t, factor), t: |g| mse_backward(g, &t, &x, factor) }, saves { reduction })
 }
 
 /// factor g (x - t).
@@ -76,7 +76,12 @@ impl Bent {
             if d < self.bend as T { 0.5 * self.curve as T * d * d } else { self.slope as T * d - self.shift as T }
         })?;
         let factor = reduce.share(count(op, &x, &t)?);
-        vjp!(op, y, { x: |g| self.backward(g, &x, &t, factor), t: |g| self.backward(g, &t, &x, factor) })
+        vjp!(op, y, { x: |g| self.backward(g, &x, &t, factor), t: |g| self.backward(g, &t, &x, factor) }, saves {
+            ..move || match op {
+                "huber_loss" => saves! { reduction, delta: self.bend }(),
+                _ => saves! { reduction, beta: self.bend }(),
+            }
+        })
     }
 
     /// g times the derivative.
@@ -169,7 +174,7 @@ pub fn soft_margin_loss(input: &Tensor, target: &Tensor, reduction: i64) -> Resu
     vjp!(OP, y, { x: |g| {
         let z = (&x * &t)?.neg()?.sigmoid()?;
         g * ((z * &t)? * -factor)?
-    } })
+    } }, saves { reduction })
 }
 
 /// The weight of all elements where none are given.
@@ -228,7 +233,7 @@ pub fn binary_cross_entropy(
             if alone && is_forward() { grad + (g * (x.logit(None)? * 0.0)?)? } else { Ok(grad) }
         },
         t: |g| ((g * factor)? * &same)? * x.logit(None)?.neg()?
-    })
+    }, saves { reduction })
     .map(|y| y.watching_if_followed(t))
 }
 
@@ -301,7 +306,8 @@ pub fn binary_cross_entropy_with_logits(
     let rule =
         Logits { weight: weight.map(Tensor::save), pos_weight: pos_weight.map(Tensor::save), factor: reduce.share(t.numel()) };
     let same = rule.clone();
-    let y = vjp!(OP, y, { x: |g| rule.to_input(g, &x, &t), t: |g| same.to_target(g, &x) })?.watching_if_followed(&t);
+    let y = vjp!(OP, y, { x: |g| rule.to_input(g, &x, &t), t: |g| same.to_target(g, &x) }, saves { reduction })?
+        .watching_if_followed(&t);
     // As in torch, the result is of the dtype of the target.
     in_dtype_of(OP, y, target)
 }

@@ -1,15 +1,18 @@
-//! Saved tensors as the user sees them: `grad_fn._saved_self`, and hooks that keep them elsewhere.
+//! Saved tensors and numbers as the user sees them: `grad_fn._saved_self`, and hooks that keep them elsewhere.
 
 use std::sync::Arc;
 
+use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyComplex, PyTuple};
 
+use crate::dtype::Scalar;
 use crate::error::Result;
 use crate::tape::held::{Role, held_by};
 use crate::tape::mode::ModeGuard;
 use crate::tape::node::{Rules, freed};
+use crate::tape::numbers::Number;
 use crate::tape::saved::{self, Hooks, Kept, Pack};
 use crate::tape::{Edge, Node, saved_names};
 use crate::tensor::Tensor;
@@ -139,7 +142,7 @@ fn check_hooks(node: &Node, held: Option<&Tensor>) -> std::result::Result<(), &'
 }
 
 fn is_freed(node: &Node) -> bool {
-    matches!(*node.rules.lock(), Rules::Freed)
+    matches!(*node.rules.lock(), Rules::Freed(_))
 }
 
 /// What a function's context saved in a place.
@@ -148,9 +151,6 @@ pub fn _saved_by_function(context: Py<PyAny>, place: usize) -> SavedTensor {
     SavedTensor(Saved::ByFunction(context, place))
 }
 
-/// The name of the sizes of `self`, the only numbers of an op that its node knows.
-const SIZES: &str = "self_sym_sizes";
-
 /// The attribute of an op's node that is a saved tensor: itself, or what takes hooks for it.
 pub fn attribute<'py>(py: Python<'py>, node: &Arc<Node>, attribute: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
     let (raw, name) = match (attribute.strip_prefix("_raw_saved_"), attribute.strip_prefix("_saved_")) {
@@ -158,8 +158,8 @@ pub fn attribute<'py>(py: Python<'py>, node: &Arc<Node>, attribute: &str) -> PyR
         (None, Some(name)) => (false, name),
         (None, None) => return Ok(None),
     };
-    if let (SIZES, false, Some(sizes)) = (name, raw, saved_names::self_sizes(node)) {
-        return Ok(Some(PyTuple::new(py, sizes)?.into_any()));
+    if !raw && let Some((_, number)) = saved_names::numbers(node).into_iter().find(|(known, _)| *known == name) {
+        return object_of_number(py, number).map(Some);
     }
     let held = held_by(node).into_iter().find(|(known, _)| *known == name);
     let Some(name) = saved_names::known(node, name) else { return Ok(None) };
@@ -171,11 +171,28 @@ pub fn attribute<'py>(py: Python<'py>, node: &Arc<Node>, attribute: &str) -> PyR
     }
 }
 
-/// The names of the attributes of a node that are saved tensors, or sizes.
+/// A number as torch shows it.
+fn object_of_number(py: Python<'_>, number: Number) -> PyResult<Bound<'_, PyAny>> {
+    match number {
+        Number::None => Ok(py.None().into_bound(py)),
+        Number::Int(v) => (v as u64).into_bound_py_any(py),
+        Number::Ints(values) => Ok(PyTuple::new(py, values.into_iter().map(|v| v as u64))?.into_any()),
+        Number::Floats(values) => Ok(PyTuple::new(py, values)?.into_any()),
+        Number::Scalar(Scalar::Bool(v)) => v.into_bound_py_any(py),
+        Number::Scalar(Scalar::Int(v)) => v.into_bound_py_any(py),
+        Number::Scalar(Scalar::UInt(v)) => v.into_bound_py_any(py),
+        Number::Scalar(Scalar::Float(v)) => v.into_bound_py_any(py),
+        Number::Scalar(Scalar::Complex(v)) => Ok(PyComplex::from_doubles(py, v.re, v.im).into_any()),
+        Number::Text(text) => text.into_bound_py_any(py),
+        Number::DType(dtype) => dtype.into_bound_py_any(py),
+    }
+}
+
+/// The names of the attributes of a node that are saved tensors, or numbers.
 pub fn attributes(node: &Node) -> Vec<String> {
     let names = held_by(node).into_iter().filter_map(|(name, _)| saved_names::known(node, name));
-    let sizes = saved_names::self_sizes(node).map(|_| format!("_saved_{SIZES}"));
-    names.flat_map(|name| [format!("_raw_saved_{name}"), format!("_saved_{name}")]).chain(sizes).collect()
+    let numbers = saved_names::numbers(node).into_iter().map(|(name, _)| format!("_saved_{name}"));
+    names.flat_map(|name| [format!("_raw_saved_{name}"), format!("_saved_{name}")]).chain(numbers).collect()
 }
 
 /// A tensor that the rules of a node hold: the object that the user gave to the op, if it still exists.
