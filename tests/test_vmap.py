@@ -141,6 +141,18 @@ def test_masks_that_are_the_same_for_all_samples():
     assert vmap(lambda x: x[x.argmax()])(BATCH).tolist() == [3, 6]
 
 
+@pytest.mark.parametrize("shapes", [[(6,), (15,)], [(15,), (6,)], [(2, 3), (6,)], [(3,), (3, 1)], [(0,), (4,)], [(1,), ()]])
+@pytest.mark.parametrize("dim", [0, -1])
+def test_samples_of_other_shapes_do_not_make_a_batch(shapes, dim):
+    for make in (lambda x, shape: x.new_zeros(shape), lambda x, shape: ferrograd.zeros(shape)):
+        rest = iter(shapes)
+        with pytest.raises(RuntimeError, match="expects each tensor to be equal size"):
+            vmap(lambda x: make(x, next(rest)), out_dims=dim)(BATCH)
+    with pytest.raises(RuntimeError, match="expects each tensor to be equal size"):
+        vmap(lambda x: x.repeat_interleave(x.long()))(BATCH)
+    assert vmap(lambda x: x.repeat_interleave(x.long()))(BATCH[:1].expand(2, 3)).tolist() == [[1, 2, 2, 3, 3, 3]] * 2
+
+
 def test_rows_that_samples_name_are_shrunk():
     weights, rows = BATCH[..., None].expand(2, 3, 2).clone(), ferrograd.tensor([[2, 0, 2], [1, 1, 1]])
     want = weights.clone()

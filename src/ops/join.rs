@@ -77,6 +77,7 @@ impl Tensor {
         let Some(first) = parts.first() else {
             return runtime_error!("stack: expects a non-empty TensorList");
         };
+        check_to_stack(parts)?;
         let mut shape = Shape::from_slice(first.shape());
         shape.insert(dim, parts.len());
         let y = Tensor::uninitialized("stack", &shape, result_type(&parts.iter().collect::<Vec<_>>()))?;
@@ -214,14 +215,20 @@ pub fn stack(tensors: Tensors, dim: Given<Whole>, axis: Given<Whole>) -> Result<
         return runtime_error!("stack: expects a non-empty TensorList");
     };
     let (given, dim) = (dim, normalize_dim("stack", dim, first.rank() + 1)?);
-    if let Some((place, x)) = tensors.iter().enumerate().find(|(_, x)| x.shape() != first.shape()) {
-        return runtime_error!(
+    Tensor::stacked_as(&tensors, dim, given)
+}
+
+/// Fails if the shapes differ.
+pub(crate) fn check_to_stack(tensors: &[Tensor]) -> Result<()> {
+    let Some(first) = tensors.first() else { return Ok(()) };
+    match tensors.iter().enumerate().find(|(_, x)| x.shape() != first.shape()) {
+        Some((place, x)) => runtime_error!(
             "stack: expects each tensor to be equal size, but got {:?} at entry 0 and {:?} at entry {place}",
             first.shape(),
             x.shape()
-        );
+        ),
+        None => Ok(()),
     }
-    Tensor::stacked_as(&tensors, dim, given)
 }
 
 fn not_empty(op: &'static str, tensors: &[Tensor]) -> Result<()> {

@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::batch_order;
+use super::join::check_to_stack;
 use super::kernel::strides_like;
 use super::random::Source;
 use crate::dtype::DType;
@@ -382,6 +383,7 @@ pub fn of_sample(sample: &Tensor, stride: usize) -> Samples {
 /// What the samples of the map of this number have answered, along this dim, in memory as torch has it.
 pub fn joined(parts: &[Tensor], map: u64, dim: usize) -> Result<Tensor> {
     let Some(first) = parts.first() else { return Tensor::stacked(parts, dim) };
+    check_to_stack(parts)?;
     let (order, batches) = batch_order::joined(first, map, parts.len());
     // Nobody has seen what it is a view of.
     let _no_view = ModeGuard::without_views();
