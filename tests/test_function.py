@@ -991,3 +991,35 @@ def test_a_rule_for_batches_that_answers_too_few_samples():
 def test_the_variable_of_long_ago():
     with pytest.raises(RuntimeError, match="use torch.tensor"):
         ferrograd.autograd.variable(ferrograd.ones(1))
+
+
+def test_the_context_knows_the_node_while_forward_runs():
+    x, seen, known = leaf(1.0, 2.0), [], []
+
+    class Product(ferrograd.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, w, power):
+            known.append((ctx.name(), ctx.requires_grad, isinstance(ctx, ferrograd.autograd.graph.Node), ctx._input_metadata))
+            known.extend((ctx.next_functions, ctx.metadata))
+            ctx.metadata["key"] = 3
+            ctx.register_hook(lambda inputs, outputs: seen.append([g.tolist() for g in (*inputs, *outputs)]))
+            ctx.register_hook(lambda *grads: seen.append("removed")).remove()
+            ctx.register_hook(lambda inputs, outputs: (inputs[0] * 10, inputs[1]))
+            ctx.register_prehook(lambda outputs: (outputs[0] * 2,))
+            return x * w
+
+        @staticmethod
+        def backward(ctx, g):
+            seen.append(dict(ctx.metadata))
+            return g, g * 3, None
+
+    y = Product.apply(x, ferrograd.ones(2, dtype=ferrograd.float64), 2)
+    end = ferrograd.autograd.graph.get_gradient_edge(x).node
+    assert known == [("ProductBackward", True, True, ()), ((end, 0), (None, 0)), {"key": 3}]
+    assert y.grad_fn.metadata == {"key": 3} and y.grad_fn.next_functions == known[1] and "saved_tensors" in dir(y.grad_fn)
+    y.sum().backward()
+    # Hooks see gradients that go nowhere, too.
+    assert seen == [{"key": 3}, [[2.0, 2.0], [6.0, 6.0], [2.0, 2.0]]] and x.grad.tolist() == [20.0, 20.0]
+    plain = ferrograd.ones(2)
+    Product.apply(plain, plain, 2)
+    assert known[4] == ()

@@ -114,3 +114,15 @@ def test_a_matrix_of_one_number_is_its_determinant():
     for create_graph in (False, True):
         (grad,) = ferrograd.autograd.grad((x.det() * ferrograd.tensor([3.0, 4.0])).sum(), x, create_graph=create_graph)
         assert grad.tolist() == [[[3.0]], [[4.0]]]
+
+
+@pytest.mark.parametrize("name", ["eig", "lstsq", "matrix_rank", "solve", "symeig"])
+def test_removed_functions_say_what_took_their_place(name):
+    x = ferrograd.eye(2)
+    operands = (x, x)[: 2 if name in ("lstsq", "solve") else 1]
+    for call in [getattr(ferrograd, name)] + ([] if name == "matrix_rank" else [getattr(ferrograd.Tensor, name)]):
+        with pytest.raises(RuntimeError, match="^This function was deprecated since version 1.9 and is now removed. Use linalg"):
+            call(*operands)
+        with pytest.raises(TypeError, match=rf"^{name}\(\)"):
+            call(*operands, other=1)
+    assert hasattr(x, name) == (name != "matrix_rank")

@@ -45,7 +45,7 @@ use crate::ops::samples;
 use crate::tape::level;
 use crate::tape::mode::ModeGuard;
 use crate::tape::{Grad, GradObject, Meta};
-use crate::tensor::Tensor;
+use crate::tensor::{LeafHandle, Tensor};
 
 /// What a function in Python, an op in torch, has just answered: its backward fails if an operand, or unless told otherwise the
 /// result, has been written to, as torch saves them.
@@ -128,6 +128,18 @@ fn remembered<'py>(py: Python<'py>, meta: &Arc<Meta>) -> Option<Bound<'py, PyAny
     use pyo3::types::PyWeakrefMethods;
     let object = meta.lock().object.clone()?;
     object.downcast_ref::<Py<PyWeakrefReference>>()?.bind(py).upgrade()
+}
+
+/// The Python object of a leaf that a graph keeps: the user's if that still exists, else a new one.
+fn object_of_leaf<'py>(py: Python<'py>, leaf: &LeafHandle) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let Some(leaf) = leaf.tensor() else { return Ok(None) };
+    let meta = leaf.meta_or_new();
+    if let Some(known) = remembered(py, &meta) {
+        return Ok(Some(known));
+    }
+    let object = Bound::new(py, leaf)?;
+    remember(&object, &meta)?;
+    Ok(Some(object.into_any()))
 }
 
 #[pymethods]

@@ -141,22 +141,20 @@ impl PyNode {
         if let Some(dict) = self.leaf_metadata() {
             visit.call(dict)?;
         }
-        match self.place() {
-            Ok(node) if Arc::strong_count(node) == 1 => visit_node(node, &visit),
-            Err(meta) if Arc::strong_count(meta) == 1 => {
-                let Some(state) = meta.try_lock() else { return Ok(()) };
-                visit_shown_hooks(&state, &visit)?;
-                state.node_hooks.as_ref().map_or(Ok(()), |hooks| visit_hooks(hooks, &visit))
-            }
+        if let Some(state) = self.own_leaf().and_then(|meta| meta.try_lock()) {
+            visit_shown_hooks(&state, &visit)?;
+            state.node_hooks.as_ref().map_or(Ok(()), |hooks| visit_hooks(hooks, &visit))?;
+        }
+        match self.op() {
+            Some(node) if Arc::strong_count(node) == 1 => visit_node(node, &visit),
             _ => Ok(()),
         }
     }
 
     fn __clear__(&self) {
-        match self.place() {
-            Ok(node) if Arc::strong_count(node) == 1 => drop(take_hooks(node)),
-            Err(meta) if Arc::strong_count(meta) == 1 => drop(take_leaf_hooks(meta)),
-            _ => {}
+        if let Some(node) = self.op().filter(|node| Arc::strong_count(node) == 1) {
+            drop(take_hooks(node));
         }
+        drop(self.own_leaf().map(|meta| take_leaf_hooks(meta)));
     }
 }

@@ -16,7 +16,7 @@ use crate::dtype::DType;
 use crate::error::Result;
 use crate::layout::Shape;
 use crate::runtime_error;
-use crate::tensor::Tensor;
+use crate::tensor::{LeafHandle, Tensor};
 
 /// A node with a name and a rule of its own; `saves` as for [`Node`].
 pub fn custom_node(name: &str, inputs: &[Tensor], outputs: usize, saves: bool, rule: JointRule) -> Arc<Node> {
@@ -27,7 +27,7 @@ pub fn custom_node(name: &str, inputs: &[Tensor], outputs: usize, saves: bool, r
 /// The same tensors (or None), of which backward fails with this message.
 pub fn delayed_error(message: String, tensors: Vec<Option<Tensor>>) -> Vec<Option<Tensor>> {
     let input = |x: &Option<Tensor>| match x {
-        Some(x) => Input { edge: Edge::Leaf(Meta::leaf(true)), ..Input::of(x) },
+        Some(x) => Input { edge: Edge::Leaf(Meta::leaf(true), LeafHandle::default()), ..Input::of(x) },
         None => Input { edge: Edge::None, shape: Shape::new(), dtype: DType::F32 },
     };
     let rule = joint(move |_, _, _| runtime_error!("{message}"));

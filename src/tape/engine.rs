@@ -185,7 +185,7 @@ impl Run {
         for (place, x) in inputs.unwrap_or_default().iter().enumerate() {
             match if unseen || x.is_shown() { x.edge() } else { Edge::None } {
                 Edge::Node(node, output) => captures.entry((node.id, output)).or_default().push(place),
-                Edge::Leaf(meta) => leaves.ask_for(&meta),
+                Edge::Leaf(meta, _) => leaves.ask_for(&meta),
                 // Of what follows its base, nothing is a function.
                 Edge::None if x.is_shown() => {}
                 Edge::None => return runtime_error!("One of the differentiated Tensors does not require grad (input {place})"),
@@ -255,7 +255,7 @@ impl Run {
         for (id, node) in &nodes {
             let leads = node.inputs.iter().any(|input| match &input.edge {
                 Edge::Node(child, _) => wanted.contains(&child.id),
-                Edge::Leaf(meta) => self.leaves.knows(meta),
+                Edge::Leaf(meta, _) => self.leaves.knows(meta),
                 Edge::None => false,
             });
             if leads {
@@ -271,7 +271,7 @@ impl Run {
             _ if !(self.unseen || edge.is_shown()) => false,
             (_, None) => true,
             (Edge::Node(node, _), Some(wanted)) => wanted.contains(&node.id),
-            (Edge::Leaf(meta), Some(_)) => self.leaves.knows(meta),
+            (Edge::Leaf(meta, _), Some(_)) => self.leaves.knows(meta),
         }
     }
 
@@ -286,7 +286,7 @@ impl Run {
                 }
                 Ok(())
             }
-            Edge::Leaf(meta) => self.leaves.add(meta, grad),
+            Edge::Leaf(meta, leaf) => self.leaves.add(meta, leaf, grad),
         }
     }
 
@@ -336,7 +336,7 @@ impl Run {
                 Ok(())
             })?;
             hooks.run_after(&mut results, &grads)?;
-            for (i, (input, grad)) in node.inputs.iter().zip(results).enumerate() {
+            for (i, (input, grad)) in node.inputs.iter().zip(results).enumerate().filter(|(_, (input, _))| input.edge.is_some()) {
                 let grad = grad.map(|grad| fit(&node, i, grad)).transpose()?;
                 self.send(&input.edge, grad)?;
             }
@@ -376,6 +376,9 @@ impl Run {
                 for (i, grad) in results.into_iter().enumerate() {
                     if wanted.get(i).copied().unwrap_or(false) {
                         let grad = grad.map(|grad| fit(node, i, grad)).transpose()?;
+                        send(self, i, grad)?;
+                    } else if node.op.starts_with(EXACT_NAME) {
+                        // Hooks see what functions of the user's have made in vain.
                         send(self, i, grad)?;
                     }
                 }
@@ -435,7 +438,7 @@ pub(super) fn fitted(node: &Arc<Node>, i: usize, grad: Tensor) -> Result<Tensor>
         }
         grad = grad.sum_to_shape(&input.shape).map_err(|cause| rule_error(node, i, cause))?;
     }
-    let by_leaf = matches!(&input.edge, Edge::Leaf(meta) if meta.has_grad_dtype());
+    let by_leaf = matches!(&input.edge, Edge::Leaf(meta, _) if meta.has_grad_dtype());
     if grad.dtype() != input.dtype && !by_leaf {
         grad = grad.to_dtype(input.dtype)?;
     }

@@ -9,7 +9,7 @@ use super::record::Rule;
 use crate::error::Result;
 use crate::layout::Shape;
 use crate::runtime_error;
-use crate::tensor::Tensor;
+use crate::tensor::{LeafHandle, Tensor};
 
 /// Why the outputs of ops with several views may not be written to.
 pub const ONE_OF_SEVERAL: &str = "This view is the output of a function that returns multiple views, \
@@ -65,7 +65,7 @@ pub fn frozen_node(view: &Tensor, made_by: Option<(Arc<Node>, usize)>, reason: &
     let text = why.clone();
     let rule: Rule = Box::new(move |_, _| runtime_error!("{text}"));
     // It leads nowhere, but must be run to say so.
-    let edge = Edge::Leaf(Meta::leaf(true));
+    let edge = Edge::Leaf(Meta::leaf(true), LeafHandle::default());
     let input = Input { edge, shape: Shape::from_slice(view.shape()), dtype: view.dtype() };
     let node = node_between(FROZEN_VIEW, input, rule);
     let _ = node.extras().object.set(Arc::new(Frozen { why, made_by }));

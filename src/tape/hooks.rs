@@ -4,7 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::tensor::Tensor;
+use crate::tensor::{LeafHandle, Tensor};
 
 /// The gradients of a node's outputs, or of its inputs.
 pub type Grads = Vec<Option<Tensor>>;
@@ -15,8 +15,8 @@ pub type Before = Arc<dyn Fn(&[Option<Tensor>]) -> Result<Option<Grads>> + Send 
 /// Called with the gradients of a node's inputs and outputs after it has run; may replace the former.
 pub type After = Arc<dyn Fn(&[Option<Tensor>], &[Option<Tensor>]) -> Result<Option<Grads>> + Send + Sync>;
 
-/// Called when a leaf's gradient has been written.
-pub type Accumulated = Arc<dyn Fn() -> Result<()> + Send + Sync>;
+/// Called with a leaf when its gradient has been written.
+pub type Accumulated = Arc<dyn Fn(&LeafHandle) -> Result<()> + Send + Sync>;
 
 /// Functions of the user's that are called together, and the object in which the layer above keeps them.
 #[derive(Clone)]

@@ -13,7 +13,7 @@ use super::node::{Edge, Input, Node};
 use super::written::overwritten;
 use crate::error::Result;
 use crate::layout::{Layout, contiguous_strides};
-use crate::tensor::Tensor;
+use crate::tensor::{LeafHandle, Tensor};
 
 /// The place of a leaf that is asked for and that nothing has flowed to.
 const NO_GRADIENT_YET: usize = usize::MAX;
@@ -21,6 +21,8 @@ const NO_GRADIENT_YET: usize = usize::MAX;
 /// A leaf that the run has come to.
 struct Leaf {
     meta: Arc<Meta>,
+    /// For the hooks that are called with it.
+    handle: LeafHandle,
     grad: Option<Tensor>,
     hooks_called: bool,
     written: bool,
@@ -54,13 +56,13 @@ impl Leaves {
     }
 
     /// Adds to a gradient; None is that of an op that has none to give.
-    pub fn add(&mut self, meta: &Arc<Meta>, grad: Option<Tensor>) -> Result<()> {
+    pub fn add(&mut self, meta: &Arc<Meta>, handle: &LeafHandle, grad: Option<Tensor>) -> Result<()> {
         let grad = grad.map(|grad| in_dtype_of(meta, grad)).transpose()?;
         let next = self.list.len();
         let place = self.places.entry(Arc::as_ptr(meta)).or_insert(NO_GRADIENT_YET);
         if *place == NO_GRADIENT_YET {
             *place = next;
-            self.list.push(Leaf { meta: meta.clone(), grad, hooks_called: false, written: false });
+            self.list.push(Leaf { meta: meta.clone(), handle: handle.clone(), grad, hooks_called: false, written: false });
             return Ok(());
         }
         let slot = &mut self.list[*place].grad;
@@ -83,7 +85,7 @@ impl Leaves {
         let mut stack: Vec<Arc<Node>> = Vec::new();
         let mut visit = |edge: &Edge, from: u64, input: usize, stack: &mut Vec<Arc<Node>>| match edge {
             Edge::Node(node, _) if seen.insert(node.id) => stack.push(node.clone()),
-            Edge::Leaf(meta) if meta.is_hooked() => {
+            Edge::Leaf(meta, _) if meta.is_hooked() => {
                 let found = oldest.entry(Arc::as_ptr(meta)).or_insert_with(|| (from, input, meta.clone()));
                 if from < found.0 {
                     (found.0, found.1) = (from, input);
@@ -150,12 +152,12 @@ impl Leaves {
         let Some(leaf) = self.list.get_mut(place).filter(|leaf| !leaf.written) else { return Ok(()) };
         leaf.written = true;
         let grad = leaf.grad.take();
-        let meta = leaf.meta.clone();
+        let (meta, handle) = (leaf.meta.clone(), leaf.handle.clone());
         let hooks = if meta.is_watched() { meta.lock().node_hooks.clone() } else { None };
         let hooks = hooks.filter(|hooks| hooks.follow_a_write());
         let kept = grad.map(|grad| add_to_grad(&meta, grad, self.create_graph)).transpose()?;
         if let Some(hooks) = hooks {
-            hooks.accumulated.iter().try_for_each(|hooks| (hooks.call)())?;
+            hooks.accumulated.iter().try_for_each(|hooks| (hooks.call)(&handle))?;
             hooks.run_after(&mut [], &[kept])?;
         }
         Ok(())

@@ -156,6 +156,6 @@ fn number_of(place: &Edge) -> (u64, usize) {
     match place {
         Edge::None => (0, 0),
         Edge::Node(node, output) => (node.id, *output),
-        Edge::Leaf(meta) => (0, Arc::as_ptr(meta) as usize),
+        Edge::Leaf(meta, _) => (0, Arc::as_ptr(meta) as usize),
     }
 }

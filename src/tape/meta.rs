@@ -14,7 +14,7 @@ use super::view::Base;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::layout::Layout;
-use crate::tensor::Tensor;
+use crate::tensor::{LeafHandle, Tensor};
 
 /// Something called with a gradient, which it may replace; with None where an op had none to give.
 pub type Hook = Arc<dyn Fn(Option<&Tensor>) -> Result<Option<Tensor>> + Send + Sync>;
@@ -256,18 +256,22 @@ impl Meta {
         self.state.try_lock()
     }
 
+    fn end(self: &Arc<Meta>) -> Edge {
+        Edge::Leaf(self.clone(), LeafHandle::default())
+    }
+
     /// Where a gradient for this tensor goes.
     pub fn edge(self: &Arc<Meta>) -> Edge {
         if self.is(UNSEEN) && !mode::has_tangents() {
             return Edge::None;
         }
         if !self.is(COMPUTED | VIEW) {
-            return if self.is(REQUIRES_GRAD) { Edge::Leaf(self.clone()) } else { Edge::None };
+            return if self.is(REQUIRES_GRAD) { self.end() } else { Edge::None };
         }
         let state = self.lock();
         match &state.node {
             Some((node, output)) => Edge::Node(node.clone(), *output),
-            None if state.requires_grad => Edge::Leaf(self.clone()),
+            None if state.requires_grad => self.end(),
             None => Edge::None,
         }
     }

@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::layout::Shape;
 use crate::runtime_error;
 use crate::storage::{Storage, Watch};
-use crate::tensor::Tensor;
+use crate::tensor::{LeafHandle, Tensor};
 
 /// Where a gradient goes.
 #[derive(Clone)]
@@ -31,8 +31,8 @@ pub enum Edge {
     None,
     /// To an output of an op.
     Node(Arc<Node>, usize),
-    /// To a leaf's `grad`.
-    Leaf(Arc<Meta>),
+    /// To a leaf's `grad`, with the leaf for who comes there from the graph.
+    Leaf(Arc<Meta>, LeafHandle),
 }
 
 impl Edge {
@@ -52,8 +52,8 @@ impl Edge {
         match self {
             Edge::None => 0,
             Edge::Node(node, _) => node.leads_to.load(Ordering::Relaxed),
-            Edge::Leaf(meta) if meta.is_shown() => SHOWN,
-            Edge::Leaf(_) => DUAL,
+            Edge::Leaf(meta, _) if meta.is_shown() => SHOWN,
+            Edge::Leaf(..) => DUAL,
         }
     }
 

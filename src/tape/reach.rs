@@ -25,7 +25,7 @@ pub fn leads_to_others(tensors: &[Tensor], own: &[Tensor], transform: u64, shown
     let mut stack: Vec<(Arc<Node>, bool)> = Vec::new();
     let mut is_other = |edge: &Edge, unseen: bool, stack: &mut Vec<(Arc<Node>, bool)>| match edge {
         Edge::None => false,
-        Edge::Leaf(meta) => {
+        Edge::Leaf(meta, _) => {
             let counts = if edge.is_dual() { !shown } else { !unseen };
             counts && meta.level < transform && !own.contains(&Arc::as_ptr(meta))
         }
@@ -167,7 +167,7 @@ pub fn current_run(places: &[Edge]) -> (u64, Vec<bool>) {
 fn same(a: &Edge, b: &Edge) -> bool {
     match (a, b) {
         (Edge::Node(a, _), Edge::Node(b, _)) => Arc::ptr_eq(a, b),
-        (Edge::Leaf(a), Edge::Leaf(b)) => Arc::ptr_eq(a, b),
+        (Edge::Leaf(a, _), Edge::Leaf(b, _)) => Arc::ptr_eq(a, b),
         _ => false,
     }
 }

@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::runtime_error;
 use crate::tape;
-use crate::tensor::Tensor;
+use crate::tensor::{LeafHandle, Tensor};
 
 /// What a view knows of the tensor it is a view of.
 #[derive(Clone)]
@@ -327,7 +327,8 @@ pub fn in_place_memory(op: &'static str, x: &Tensor) -> Result<()> {
     x.bump_version();
     if recorded {
         let rule: Rule = Box::new(move |_, _| Err(Error::NoDerivative { op }));
-        let input = Input { edge: Edge::Leaf(Meta::leaf(true)), shape: x.shape().into(), dtype: x.dtype() };
+        let input =
+            Input { edge: Edge::Leaf(Meta::leaf(true), LeafHandle::default()), shape: x.shape().into(), dtype: x.dtype() };
         let lost = node("=NotImplemented", 1, smallvec![input], false, Rules::Each(Arc::new(vec![Some(rule)])));
         let meta = x.meta_or_new();
         meta.set_node(lost.clone(), 0);

@@ -133,9 +133,9 @@ fn follow_write(meta: &Arc<Meta>, node: Arc<Node>, output: usize, beside: impl F
             let op = old.op;
             meta.set_node(beside(Edge::Node(old, place), Edge::Node(node, output), op), 0);
         }
-        Edge::Leaf(leaf) if leaf.is_shown() => {
+        Edge::Leaf(leaf, handle) if leaf.is_shown() => {
             former::list_leaf(&leaf);
-            meta.set_node(beside(Edge::Leaf(leaf), Edge::Node(node, output), DUAL_LEAF), 0);
+            meta.set_node(beside(Edge::Leaf(leaf, handle), Edge::Node(node, output), DUAL_LEAF), 0);
         }
         _ => meta.set_node(node, output),
     }

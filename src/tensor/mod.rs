@@ -54,6 +54,23 @@ impl Clone for Tensor {
     }
 }
 
+/// Keeps a leaf, as torch's graphs do, that the user may have let go; of a leaf that is only a place to end at there is none.
+#[derive(Clone, Default)]
+pub struct LeafHandle(Option<Arc<Body>>);
+
+impl LeafHandle {
+    /// The leaf.
+    pub fn tensor(&self) -> Option<Tensor> {
+        let body = self.0.clone()?;
+        Some(Tensor { body, saved: None, is_number: false, reusable: false, fixed: false })
+    }
+
+    /// Whether nothing else holds the leaf.
+    pub fn is_only(&self) -> bool {
+        self.0.as_ref().is_some_and(|body| Arc::strong_count(body) == 1)
+    }
+}
+
 /// What the handles of a tensor share. Only its place on the tape ever changes.
 struct Body {
     storage: Storage,
@@ -395,7 +412,7 @@ impl Tensor {
     pub fn at_edge(self, place: &Edge) -> Tensor {
         match place {
             Edge::Node(node, output) => self.with_origin(node.clone(), *output),
-            Edge::Leaf(meta) => self.with_meta(meta.clone()),
+            Edge::Leaf(meta, _) => self.with_meta(meta.clone()),
             Edge::None => self,
         }
     }
@@ -468,10 +485,18 @@ impl Tensor {
         }
     }
 
+    /// Itself, a leaf, as graphs keep it.
+    pub fn handle(&self) -> LeafHandle {
+        LeafHandle(Some(self.body.clone()))
+    }
+
     /// Where a gradient for this tensor goes.
     pub fn edge(&self) -> Edge {
         match (self.moving_place(), &self.body.origin) {
-            (Some(meta), _) => meta.edge(),
+            (Some(meta), _) => match meta.edge() {
+                Edge::Leaf(meta, _) => Edge::Leaf(meta, self.handle()),
+                edge => edge,
+            },
             (None, Some((node, output))) if node.is_shown() || mode::has_tangents() => Edge::Node(node.clone(), *output),
             (None, _) => Edge::None,
         }

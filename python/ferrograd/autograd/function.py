@@ -2,6 +2,7 @@
 
 import functools
 import warnings
+from collections import OrderedDict
 
 from ferrograd._C import Tensor, is_tensor, zeros
 from ferrograd._C import _autograd
@@ -40,6 +41,11 @@ class FunctionCtx:
     _differentiated = ()
     _output_kinds = ()
     _output_roles = ()
+    # Answers the node, as long as there is one.
+    _node = None
+    _node_to_be = None
+    # Those of the call, while forward runs.
+    _arguments = ()
 
     def save_for_backward(self, *tensors):
         """Keeps inputs and outputs (or None) for ``saved_tensors``, with the check that nobody writes to them meanwhile."""
@@ -158,8 +164,11 @@ class FunctionCtx:
                 )
             if not (grad is None or isinstance(grad, Tensor)):
                 raise RuntimeError(f"expected Variable or None (got {type(grad).__name__})")
-            # Others are not looked at.
-            grad = grad if differentiated else None
+            # Others go nowhere, and only hooks look at them.
+            if not differentiated:
+                if shape is not None:
+                    grads.append(grad)
+                continue
             if grad is not None and not _sums_to(grad.shape, shape):
                 raise RuntimeError(
                     f"Function {name} returned an invalid gradient at index {len(grads)} - got {list(grad.shape)} "
@@ -184,14 +193,65 @@ def _sums_to(shape, target):
     return len(shape) >= len(target) and all(small in (1, large) for large, small in pairs)
 
 
-# What a context, which in torch is its own node, says of its node once there is one.
-_OF_THE_NODE = frozenset(
-    ("_input_metadata", "_sequence_nr", "metadata", "next_functions", "register_hook", "register_prehook", "requires_grad")
-)
+class _NodeToBe:
+    """What is asked of the node of a call before there is one, or where there is none."""
+
+    requires_grad = True
+    _input_metadata = ()
+
+    def __init__(self, ctx, inputs):
+        self._ctx = ctx
+        self.metadata = {}
+        self.next_functions = tuple(_next_function(x) for x in inputs if is_tensor(x)) if any(ctx.needs_input_grad) else ()
+        self._hooks = OrderedDict()
+        self._prehooks = OrderedDict()
+
+    def register_hook(self, fn):
+        return _registered(self._hooks, fn)
+
+    def register_prehook(self, fn):
+        return _registered(self._prehooks, fn)
+
+    def become(self, node):
+        """Gives the node what was to be its."""
+        node.metadata.update(self.metadata)
+        if self._hooks:
+            node.register_hook(self._run_hooks)
+        if self._prehooks:
+            node.register_prehook(self._run_prehooks)
+
+    def _run_hooks(self, grad_inputs, grad_outputs):
+        for hook in list(self._hooks.values()):
+            answer = hook(grad_inputs, grad_outputs)
+            grad_inputs = grad_inputs if answer is None else answer
+        return grad_inputs
+
+    def _run_prehooks(self, grad_outputs):
+        for hook in list(self._prehooks.values()):
+            answer = hook(grad_outputs)
+            grad_outputs = grad_outputs if answer is None else answer
+        return grad_outputs
+
+
+def _next_function(x):
+    node = x.grad_fn or (_autograd._end_of_leaf(x) if x.requires_grad else None)
+    return node, x.output_nr
+
+
+def _registered(hooks, fn):
+    handle = _autograd.RemovableHandle(hooks)
+    hooks[handle.id] = fn
+    return handle
 
 
 class BackwardCFunction(FunctionCtx):
-    """The context that a call of a ``Function`` makes."""
+    """The context that a call of a ``Function`` makes. In torch it is the node as well; here it knows what its node knows."""
+
+    def _as_node(self):
+        node = self._node and self._node()
+        if node is None and self._node_to_be is None:
+            self._node_to_be = _NodeToBe(self, self._arguments)
+        return self._node_to_be if node is None else node
 
     def name(self):
         """The name of the node."""
@@ -205,11 +265,35 @@ class BackwardCFunction(FunctionCtx):
         """What its ``jvp`` answers for these tangents, with no check."""
         return self._forward_cls.jvp(self, *args)
 
-    def __getattr__(self, name):
-        node = self._node() if name in _OF_THE_NODE and "_node" in vars(self) else None
-        if node is None:
-            raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
-        return getattr(node, name)
+    def register_hook(self, fn):
+        """Registers a function that is called with the gradients of the inputs and outputs after backward, and may return others."""
+        return self._as_node().register_hook(fn)
+
+    def register_prehook(self, fn):
+        """Registers a function that is called with the gradients of the outputs before backward, and may return others."""
+        return self._as_node().register_prehook(fn)
+
+    def _sequence_nr(self):
+        return self._as_node()._sequence_nr()
+
+    @property
+    def metadata(self):
+        """A dict for what the user wants to keep with the node."""
+        return self._as_node().metadata
+
+    @property
+    def next_functions(self):
+        """For each tensor among the inputs, the node that its gradient goes to and which of its outputs."""
+        return self._as_node().next_functions
+
+    @property
+    def requires_grad(self):
+        """True, as of all nodes."""
+        return True
+
+    @property
+    def _input_metadata(self):
+        return self._as_node()._input_metadata
 
 
 class FunctionMeta(type):
@@ -218,7 +302,6 @@ class FunctionMeta(type):
     def __init__(cls, name, bases, attrs):
         super().__init__(name, bases, attrs)
         cls._backward_cls = type(f"{name}Backward", (BackwardCFunction,), {"_forward_cls": cls})
-        cls._backward_cls.__module__ = cls.__module__
         Calls.are_possible |= "vmap" in attrs and cls.__mro__[1] is not FunctionCtx
 
 
@@ -416,12 +499,14 @@ def _apply(cls, ctx, inputs, kwargs={}, forward=None):
     ctx.needs_input_grad = tuple(is_tensor(x) and x.requires_grad for x in inputs)
     tangents = _jvp.tangents_of(inputs) if ACTIVE.forward else ()
     recorded = bool(tangents) or _autograd._is_recording() and any(ctx.needs_input_grad)
+    ctx._arguments = inputs
     with along_tangents(()), no_grad():
         if separate:
             output = (forward or cls.forward)(*inputs, **kwargs)
             cls.setup_context(ctx, inputs, output)
         else:
             output = cls.forward(ctx, *inputs)
+    ctx._arguments = ()
     outputs = output if isinstance(output, tuple) else (output,)
     outputs = _Recording(ctx, inputs, separate, recorded).record(outputs)
     if tangents:
@@ -473,6 +558,8 @@ class _Recording:
                 for_jvp = ctx.saved_for_forward or ()
             saves = any(x is not None for x in (*self._noted("to_save"), *for_jvp))
             node, ctx._node = _autograd._custom_node(ctx._node_name(), self.inputs, len(outputs), saves, ctx)
+            if ctx._node_to_be is not None:
+                ctx._node_to_be.become(node)
         several = sum(differentiable) > 1
         placed = tuple(
             self._placed(y, i, node, differentiable[i], several, len(outputs)) if is_tensor(y) else y

@@ -1,13 +1,15 @@
 """Nodes of the recorded graph, places in it, and hooks that watch several tensors."""
 
+import abc
 import weakref
 from collections import namedtuple
 from contextlib import contextmanager
 
 from ferrograd._C import _autograd
-from ferrograd._C._autograd import Node, increment_version, queue_callback
+from ferrograd._C._autograd import increment_version, queue_callback
 
 from ferrograd.autograd._saved import SETTINGS
+from ferrograd.autograd.function import BackwardCFunction
 
 __all__ = [
     "GradientEdge",
@@ -22,6 +24,35 @@ __all__ = [
     "saved_tensors_hooks",
     "set_warn_on_accumulate_grad_stream_mismatch",
 ]
+
+
+class Node(abc.ABC):
+    """What all nodes are instances of, and the contexts of functions of the user's."""
+
+    @abc.abstractmethod
+    def name(self):
+        """Torch's name of the op."""
+
+    @property
+    @abc.abstractmethod
+    def next_functions(self):
+        """For each input of the op, the node that its gradient goes to (None if none is wanted) and which of its outputs."""
+
+    @abc.abstractmethod
+    def metadata(self):
+        """A dict for what the user wants to keep with the op."""
+
+    @abc.abstractmethod
+    def register_hook(self, fn):
+        """Registers a function that is called with the gradients of the op's inputs and of its outputs, after it."""
+
+    @abc.abstractmethod
+    def register_prehook(self, fn):
+        """Registers a function that is called with the gradients of the op's outputs, before it."""
+
+
+Node.register(_autograd.Node)
+Node.register(BackwardCFunction)
 
 
 class saved_tensors_hooks:

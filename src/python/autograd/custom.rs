@@ -152,9 +152,10 @@ pub fn _leads_to(tensors: Vec<Bound<'_, Tensor>>, targets: Vec<Bound<'_, Tensor>
 /// The end of the tape at a leaf that requires a gradient.
 #[pyfunction]
 pub fn _end_of_leaf<'py>(tensor: &Bound<'py, Tensor>) -> PyResult<Bound<'py, PyAny>> {
-    let meta = tensor.borrow().meta_or_new();
+    let leaf = tensor.borrow().clone();
+    let meta = leaf.meta_or_new();
     super::remember(tensor, &meta)?;
-    node::of_leaf(tensor.py(), meta)
+    node::of_leaf(tensor.py(), meta, leaf.handle())
 }
 
 /// The number of the backward pass that is running (0 if none is), and for each node whether it will come there.

@@ -9,7 +9,7 @@ use pyo3::types::{PyDict, PyList, PyTuple, PyWeakrefReference};
 use crate::tape::hooks::{Accumulated, After, Before, Grads, Kept, NodeHooks};
 use crate::tape::node::next_id;
 use crate::tape::{Hook, Meta, Node};
-use crate::tensor::Tensor;
+use crate::tensor::{LeafHandle, Tensor};
 
 enum Place {
     Leaf(Weak<Meta>),
@@ -131,10 +131,10 @@ fn of_gradient(dict: Arc<Py<PyDict>>) -> Hook {
 }
 
 /// The same for hooks that are called when a leaf's gradient has been written.
-fn of_written_gradient(dict: Arc<Py<PyDict>>, leaf: Weak<Meta>) -> Accumulated {
-    Arc::new(move || {
+fn of_written_gradient(dict: Arc<Py<PyDict>>) -> Accumulated {
+    Arc::new(move |leaf: &LeafHandle| {
         Python::attach(|py| {
-            let Some(leaf) = leaf.upgrade().and_then(|meta| super::remembered(py, &meta)) else { return Ok(()) };
+            let Some(leaf) = super::object_of_leaf(py, leaf)? else { return Ok(()) };
             for function in dict.bind(py).values() {
                 let answer = function.call1((&leaf,))?;
                 // As from `lambda p: p.add_(p.grad, alpha=-lr)`.
@@ -255,7 +255,7 @@ impl Tensor {
         let dict = dict_or_none("_post_accumulate_grad_hooks", value)?;
         let meta = slf.borrow().meta_or_new();
         super::remember(slf, &meta)?;
-        let hooks = dict.map(|dict| Kept { call: of_written_gradient(dict.clone(), Arc::downgrade(&meta)), object: dict });
+        let hooks = dict.map(|dict| Kept { call: of_written_gradient(dict.clone()), object: dict });
         let _before = std::mem::replace(&mut meta.lock().node_hooks.get_or_insert_default().accumulated, hooks);
         Ok(())
     }
@@ -305,7 +305,7 @@ impl Tensor {
         let meta = x.meta_or_new();
         super::remember(slf, &meta)?;
         let dict = new_dict(py)?;
-        let new = Kept { call: of_written_gradient(dict.clone(), Arc::downgrade(&meta)), object: dict };
+        let new = Kept { call: of_written_gradient(dict.clone()), object: dict };
         let hooks = meta.lock().node_hooks.get_or_insert_default().accumulated.get_or_insert(new).clone();
         add_to(&dict_of(py, &hooks)?, hook)
     }

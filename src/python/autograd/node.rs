@@ -16,12 +16,12 @@ use crate::dtype::DType;
 use crate::layout::Shape;
 use crate::python::options::Device;
 use crate::tape::{Edge, Meta, Node, engine, leaves};
-use crate::tensor::Tensor;
+use crate::tensor::{LeafHandle, Tensor};
 
 #[derive(Clone)]
 enum Place {
     Op(Arc<Node>),
-    Leaf(Arc<Meta>),
+    Leaf(Arc<Meta>, LeafHandle),
 }
 
 /// What the constructor of a node's class takes; nobody else has one.
@@ -29,7 +29,7 @@ enum Place {
 struct Token(Place);
 
 /// A recorded op, or the end of the tape at a leaf.
-#[pyclass(name = "Node", module = "ferrograd.autograd.graph", subclass, weakref, frozen)]
+#[pyclass(name = "Node", module = "ferrograd._C._autograd", subclass, weakref, frozen)]
 pub struct PyNode(Place, OnceLock<Arc<dyn std::any::Any + Send + Sync>>);
 
 /// Nodes that torch names after the classes of its engine rather than after ops.
@@ -54,7 +54,7 @@ impl PyNode {
                 name if OF_THE_TAPE.contains(&name.as_str()) => format!("torch::autograd::{name}"),
                 name => name,
             },
-            Place::Leaf(_) => "torch::autograd::AccumulateGrad".to_string(),
+            Place::Leaf(..) => "torch::autograd::AccumulateGrad".to_string(),
         }
     }
 
@@ -68,16 +68,16 @@ impl PyNode {
                 node.note_output(*output, &input.shape, input.dtype);
                 Ok((Some(of_op(py, node.clone())?), *output))
             }
-            Edge::Leaf(meta) => Ok((Some(of_leaf(py, meta.clone())?), 0)),
+            Edge::Leaf(meta, leaf) => Ok((Some(of_leaf(py, meta.clone(), leaf.clone())?), 0)),
         });
         PyTuple::new(py, next.collect::<PyResult<Vec<_>>>()?)
     }
 
-    /// The leaf, at the end of the tape; None if it no longer exists.
+    /// The leaf, at the end of the tape.
     #[getter]
     fn variable<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         match &self.0 {
-            Place::Leaf(_) => Ok(self.leaf(py)),
+            Place::Leaf(..) => self.leaf(py),
             Place::Op(node) => {
                 let text = format!("'{}' object has no attribute 'variable'", node.name());
                 Err(PyAttributeError::new_err(text))
@@ -103,7 +103,7 @@ impl PyNode {
     fn metadata<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
         let cell = match &self.0 {
             Place::Op(node) => &node.extras().metadata,
-            Place::Leaf(_) => &self.1,
+            Place::Leaf(..) => &self.1,
         };
         let known = match cell.get() {
             Some(known) => known,
@@ -125,16 +125,16 @@ impl PyNode {
     /// they look like numbers, as in torch.
     #[getter]
     fn _input_metadata<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        let known: Vec<_> = match (&self.0, self.leaf(py)) {
+        let known: Vec<_> = match (&self.0, self.leaf(py)?) {
             (Place::Op(node), _) => {
                 (0..node.outputs).map(|output| Some(node.noted_output(output).unwrap_or((Shape::new(), DType::F32)))).collect()
             }
-            (Place::Leaf(_), Some(leaf)) => leaf
+            (Place::Leaf(..), Some(leaf)) => leaf
                 .cast::<Tensor>()
                 .into_iter()
                 .map(|leaf| Some((Shape::from_slice(leaf.borrow().shape()), leaf.borrow().dtype())))
                 .collect(),
-            (Place::Leaf(_), None) => vec![None],
+            (Place::Leaf(..), None) => vec![None],
         };
         let known = known.into_iter().map(|known| known.map(|(shape, dtype)| output_metadata(py, &shape, dtype)).transpose());
         PyTuple::new(py, known.collect::<PyResult<Vec<_>>>()?)
@@ -162,8 +162,11 @@ impl PyNode {
     }
 
     fn __dir__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        if let Some(context) = slf.get().context() {
+            return Ok(context.bind(slf.py()).dir()?.into_any());
+        }
         let names = slf.py().get_type::<PyAny>().call_method1("__dir__", (slf,))?;
-        if let (Some(op), None) = (slf.get().op(), slf.get().context()) {
+        if let Some(op) = slf.get().op() {
             names.call_method1("extend", (saved::attributes(op),))?;
             names.call_method1("remove", ("variable",))?;
         }
@@ -208,7 +211,7 @@ impl PyNode {
         let grads: Vec<_> = grads.into_iter().map(|grad| grad.map(|grad| grad.borrow().clone())).collect();
         let mut found = match &self.0 {
             Place::Op(node) => engine::apply(node, &grads)?,
-            Place::Leaf(meta) => {
+            Place::Leaf(meta, _) => {
                 grads.into_iter().flatten().try_for_each(|grad| leaves::accumulate(meta, grad))?;
                 return Ok(PyTuple::empty(py).into_any().unbind());
             }
@@ -248,15 +251,15 @@ impl PyNode {
     pub fn op(&self) -> Option<&Arc<Node>> {
         match &self.0 {
             Place::Op(node) => Some(node),
-            Place::Leaf(_) => None,
+            Place::Leaf(..) => None,
         }
     }
 
-    /// The leaf whose end of the tape this is, if it still exists.
-    pub fn leaf<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+    /// The leaf whose end of the tape this is.
+    pub fn leaf<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         match &self.0 {
-            Place::Op(_) => None,
-            Place::Leaf(meta) => super::remembered(py, meta),
+            Place::Op(_) => Ok(None),
+            Place::Leaf(_, leaf) => super::object_of_leaf(py, leaf),
         }
     }
 
@@ -264,8 +267,14 @@ impl PyNode {
     pub fn edge(&self, output: usize) -> Edge {
         match &self.0 {
             Place::Op(node) => Edge::Node(node.clone(), output),
-            Place::Leaf(meta) => Edge::Leaf(meta.clone()),
+            Place::Leaf(meta, leaf) => Edge::Leaf(meta.clone(), leaf.clone()),
         }
+    }
+
+    /// The leaf, if nothing but this object holds it.
+    pub fn own_leaf(&self) -> Option<&Arc<Meta>> {
+        let Place::Leaf(meta, leaf) = &self.0 else { return None };
+        (Arc::strong_count(meta) == 1 + usize::from(leaf.is_only())).then_some(meta)
     }
 
     /// What the user keeps with a leaf's end.
@@ -277,7 +286,7 @@ impl PyNode {
     pub fn place(&self) -> Result<&Arc<Node>, &Arc<Meta>> {
         match &self.0 {
             Place::Op(node) => Ok(node),
-            Place::Leaf(meta) => Err(meta),
+            Place::Leaf(meta, _) => Err(meta),
         }
     }
 
@@ -293,8 +302,8 @@ pub fn of_op<'py>(py: Python<'py>, node: Arc<Node>) -> PyResult<Bound<'py, PyAny
 }
 
 /// The Python object of a leaf's end of the tape.
-pub fn of_leaf(py: Python<'_>, meta: Arc<Meta>) -> PyResult<Bound<'_, PyAny>> {
-    object(py, Arc::as_ptr(&meta) as usize, "AccumulateGrad", Place::Leaf(meta))
+pub fn of_leaf(py: Python<'_>, meta: Arc<Meta>, leaf: LeafHandle) -> PyResult<Bound<'_, PyAny>> {
+    object(py, Arc::as_ptr(&meta) as usize, "AccumulateGrad", Place::Leaf(meta, leaf))
 }
 
 /// A lock of Python's, held until this is dropped.

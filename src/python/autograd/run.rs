@@ -111,7 +111,7 @@ fn of_edge(ob: &Bound<'_, PyAny>) -> PyResult<Option<Tensor>> {
         return Err(PyRuntimeError::new_err(text));
     };
     let node = node.get();
-    if let Some(leaf) = node.leaf(ob.py()) {
+    if let Some(leaf) = node.leaf(ob.py())? {
         return Ok(Some(leaf.cast::<Tensor>()?.borrow().clone()));
     }
     let Some(op) = node.op() else { return Ok(None) };

@@ -71,7 +71,7 @@ fn hooks(pack: Py<PyAny>, unpack: Py<PyAny>) -> Pack {
 /// The object of a leaf, if that still exists and shows the same, else a new one.
 fn leaf_or_new<'py>(py: Python<'py>, x: &Tensor) -> PyResult<Bound<'py, PyAny>> {
     let leaf = match x.edge() {
-        Edge::Leaf(meta) => super::remembered(py, &meta),
+        Edge::Leaf(meta, _) => super::remembered(py, &meta),
         _ => None,
     };
     let is_it = |leaf: &Bound<'py, PyAny>| leaf.cast::<Tensor>().is_ok_and(|leaf| leaf.borrow().shows_the_same_as(x));
