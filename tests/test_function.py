@@ -1023,3 +1023,10 @@ def test_the_context_knows_the_node_while_forward_runs():
     plain = ferrograd.ones(2)
     Product.apply(plain, plain, 2)
     assert known[4] == ()
+
+
+def test_what_is_saved_in_vain_is_not_looked_at():
+    F = function(lambda ctx, x: ctx.save_for_backward(x) or x * 2, None)
+    assert F.apply(3) == 6
+    with pytest.raises(TypeError, match="save_for_backward can only save variables, but argument 0 is of type str"):
+        function(lambda ctx, x: ctx.save_for_backward("a") or x * 2, None).apply(leaf(1.0))

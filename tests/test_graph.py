@@ -146,3 +146,37 @@ def test_the_nodes_of_quantiles():
     while lerp.name() != "LerpBackward1":
         ((lerp, _),) = lerp.next_functions
     assert [following and following.name() for following, _ in lerp.next_functions] == ["GatherBackward0", "GatherBackward0", None]
+
+
+def test_what_a_running_backward_comes_to():
+    C = ferrograd._C
+    x, w = ferrograd.ones(2, requires_grad=True), ferrograd.ones(2, requires_grad=True)
+    y = x * 2
+    z, aside = y * w, y.exp()
+    ends = [ferrograd.autograd.graph.get_gradient_edge(leaf).node for leaf in (x, w)]
+    seen, numbers = [], []
+
+    def look(g):
+        numbers.append(C._current_graph_task_id())
+        seen.append([C._will_engine_execute_node(node) for node in (y.grad_fn, aside.grad_fn, *ends)])
+        for other in (None, y):
+            with pytest.raises(RuntimeError, match="^_will_engine_execute_node expects an grad_fn, but got"):
+                C._will_engine_execute_node(other)
+
+    z.register_hook(look)
+    z.sum().backward(retain_graph=True)
+    z.sum().backward(inputs=[x], retain_graph=True)
+    assert seen == [[True, False, True, True], [True, False, True, False]] and 0 <= numbers[0] < numbers[1]
+    assert C._current_graph_task_id() == -1
+    with pytest.raises(RuntimeError, match="should only be called during the backward pass"):
+        C._will_engine_execute_node(y.grad_fn)
+
+
+def test_reshape_of_what_is_not_contiguous_has_a_node_of_its_own():
+    x = ferrograd.ones(2, 3, requires_grad=True)
+    y = x[:, :1].reshape(2)
+    assert y._is_view() and y.grad_fn.name() == "ReshapeAliasBackward0" and x.reshape(6).grad_fn.name() == "ViewBackward0"
+    (y * 3).sum().backward()
+    assert x.grad.tolist() == [[3.0, 0.0, 0.0]] * 2
+    (g,) = ferrograd.autograd.grad(x.cos().sum(), x, create_graph=True)
+    assert g.grad_fn.name() == "MulBackward0" and [type(n).__name__ for n, _ in g.grad_fn.next_functions] == ["NoneType", "NegBackward0"]

@@ -171,7 +171,7 @@ impl Tensor {
     pub fn reciprocal(&self) -> Result<Tensor> {
         let x = self;
         let y = float_map!("reciprocal", x, |v: T| 1.0 / v, complex complex::reciprocal)?;
-        vjp!("reciprocal", y, { x: |g, y| -&(g * (y * y)?.conj())? })
+        vjp!("reciprocal", y, { x: |g, y| (-g)? * (y * y)?.conj() })
     }
 
     /// self · 2^other.

@@ -65,7 +65,7 @@ impl Tensor {
     /// A new view if the strides allow it, else a copy.
     pub(crate) fn reshaped(&self, shape: &[usize]) -> Result<Tensor> {
         if self.layout().view_strides(shape).is_some() && !batch_order::is_apart(self, shape) {
-            return self.viewed("view", shape);
+            return self.viewed(if self.is_contiguous() { "view" } else { "reshape_alias" }, shape);
         }
         let x = self;
         let y = Tensor::uninitialized("reshape", x.shape(), x.dtype())?;

@@ -27,7 +27,7 @@ impl Tensor {
     pub fn cos(&self) -> Result<Tensor> {
         let x = self;
         let y = float_stretches!("cos", x, map::cos, complex complex::cos)?;
-        vjp!("cos", y, { x: |g| -&(g * x.sin()?.conj())? })
+        vjp!("cos", y, { x: |g| g * (-&x.sin()?)?.conj() })
     }
 
     /// Tangent of each element.
@@ -54,7 +54,7 @@ impl Tensor {
     pub fn acos(&self) -> Result<Tensor> {
         let x = self;
         let y = float_map!("acos", x, long |v| math::acos(v), complex complex::acos)?;
-        vjp!("acos", y, { x: |g| -&(g * (1.0 - &(&x * &x)?)?.rsqrt()?.conj())? })
+        vjp!("acos", y, { x: |g| g * (-&(1.0 - &(&x * &x)?)?.rsqrt()?)?.conj() })
     }
 
     /// The angle in (-π/2, π/2) with this tangent.

@@ -141,6 +141,8 @@ mod _C {
     #[pymodule_export]
     use crate::ops::trapezoid::{cumulative_trapezoid, trapezoid, trapz};
     #[pymodule_export]
+    use crate::python::autograd::{_current_graph_task_id, _will_engine_execute_node};
+    #[pymodule_export]
     use crate::tensor::Tensor;
 
     /// Differentiation; `ferrograd.autograd` is its public face.

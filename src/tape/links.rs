@@ -34,7 +34,7 @@ const LINEAR: &[&str] = &[
     "median", "min", "minimum", "mode", "mul.1", "nan_to_num", "nanmedian", "nansum", "native_dropout", "ne", "neg", "nextafter",
     "nll_loss", "nll_loss2d", "normal", "permute", "pixel_shuffle", "pixel_unshuffle", "poisson", "put", "rad2deg", "random",
     "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "remainder", "repeat", "replication_pad1d", "replication_pad2d",
-    "replication_pad3d", "roll", "rot90", "round", "rsub", "scatter", "scatter_add", "scatter_reduce", "scattered", "select",
+    "replication_pad3d", "reshape_alias", "roll", "rot90", "round", "rsub", "scatter", "scatter_add", "scatter_reduce", "scattered", "select",
     "select_scatter", "shift", "sign", "slice", "slice_scatter", "softshrink_backward", "sort", "split", "split_with_sizes",
     "squeeze", "stack", "sub", "sum", "t", "take", "to_copy", "topk", "trace", "transpose", "tril", "triu", "trunc", "unbind",
     "unfold", "uniform", "unsafe_split", "unsafe_split_with_sizes", "unsafe_view", "unsqueeze", "upsample_bicubic2d",

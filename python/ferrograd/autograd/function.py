@@ -623,12 +623,12 @@ class _Recording:
 
     def _save(self, placed, node, differentiable):
         ctx = self.ctx
-        for i, x in enumerate(self._noted("to_save")):
-            if not (x is None or is_tensor(x)):
-                raise TypeError(
-                    f"save_for_backward can only save variables, but argument {i} is of type {type(x).__name__}"
-                )
         if self.recorded:
+            for i, x in enumerate(self._noted("to_save")):
+                if not (x is None or is_tensor(x)):
+                    raise TypeError(
+                        f"save_for_backward can only save variables, but argument {i} is of type {type(x).__name__}"
+                    )
             # An input that is returned is not among them: the caller sees a view of it.
             places = {id(y): i for i, y in enumerate(placed) if differentiable[i]}
             ctx._saved, ctx._saved_for_jvp = (

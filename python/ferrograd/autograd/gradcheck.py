@@ -470,7 +470,7 @@ class _Check:
 
 def _warn_of_undefined():
     warnings.warn(
-        "New undefined gradient support checking feature is enabled by default: a backward that cannot do with gradients that are "
+        "Backwards compatibility: New undefined gradient support checking feature is enabled by default: a backward that cannot do with gradients that are "
         "None may need check_undefined_grad=False",
         stacklevel=3,
     )

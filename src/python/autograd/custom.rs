@@ -165,6 +165,31 @@ pub fn _current_run(places: Vec<(Bound<'_, PyNode>, usize)>) -> (u64, Vec<bool>)
     reach::current_run(&edges)
 }
 
+/// The number of the backward pass that is running on this thread, -1 if none is.
+#[pyfunction]
+pub fn _current_graph_task_id() -> i64 {
+    match reach::current_run(&[]) {
+        (0, _) => -1,
+        (number, _) => number as i64,
+    }
+}
+
+/// Whether the backward pass that is running on this thread comes to a node.
+#[pyfunction]
+pub fn _will_engine_execute_node(node: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let Ok(node) = node.cast::<PyNode>() else {
+        let got = node.get_type().name()?;
+        return Err(PyRuntimeError::new_err(format!("_will_engine_execute_node expects an grad_fn, but got {got}")));
+    };
+    let node = node.get();
+    let outputs = node.op().map_or(1, |op| op.outputs);
+    let places: Vec<_> = (0..outputs).map(|output| node.edge(output)).collect();
+    match reach::current_run(&places) {
+        (0, _) => Err(PyRuntimeError::new_err("_get_should_execute_nodes should only be called during the backward pass")),
+        (_, comes) => Ok(comes.contains(&true)),
+    }
+}
+
 /// Whether the backward pass that is running is to end at certain inputs.
 #[pyfunction]
 pub fn _run_has_inputs() -> bool {
