@@ -536,7 +536,7 @@ INDEX = ferrograd.tensor([[0, 1], [1, 0]])
         (lambda a, b: a.clamp(b, b + 1), "max min self"),
         (lambda a, b: F.linear(a, b, b[0]), "mat1 mat2"),
         (lambda a, b: F.conv1d(a, b.unsqueeze(2)), "input weight"),
-        (lambda a, b: F.layer_norm(a, (2,), b[0], b[1]), "input weight"),
+        (lambda a, b: F.layer_norm(a, (2,), b[0], b[1]), "bias input weight"),
         (lambda a, b: F.mse_loss(a, b), "self target"),
         (lambda a, b: F.nll_loss(a, INDEX[0], b[0].detach()), "self target weight"),
         (lambda a, b: F.prelu(a, b[0]), "self weight"),
@@ -582,6 +582,10 @@ def test_sizes_of_operands_are_shown():
 
 
 MINUS_1 = 2**64 - 1  # as torch shows it
+ADDMM = {"beta": 2, "alpha": 0.5, "mat1_sym_sizes": (2, 2), "mat1_sym_strides": (3, 1)}
+ADDMM |= {"mat2_sym_sizes": (2, 3), "mat2_sym_strides": (3, 1)}
+EMBEDDING = {"padding_idx": 1, "scale_grad_by_freq": False, "sparse": False, "weight_sym_argsize_0": 2}
+WINDOWS = {"kernel_size": (2, 1), "stride": (1, 1), "padding": (0, 0), "ceil_mode": False}
 
 
 # Arguments that ops save, as the user has given them, and sizes.
@@ -632,6 +636,29 @@ MINUS_1 = 2**64 - 1  # as torch shows it
         (lambda a, b: F.mse_loss(a, b, reduction="sum"), {"reduction": 2}),
         (lambda a, b: F.huber_loss(a, b, delta=0.5), {"reduction": 1, "delta": 0.5}),
         (lambda a, b: F.nll_loss(a, INDEX[0]), {"reduction": 1, "ignore_index": 2**64 - 100}),
+        (lambda a, b: a.addmm(a[:, :2], b, beta=2, alpha=0.5), ADDMM),
+        (lambda a, b: a.gather(-1, INDEX), {"dim": MINUS_1, "sparse_grad": False}),
+        (lambda a, b: a.scatter(0, INDEX, b), {"dim": 0}),
+        (lambda a, b: a.scatter_reduce(0, INDEX, b, "amax"), {"dim": 0, "reduce": "amax", "include_self": True}),
+        (lambda a, b: a.index_select(-1, INDEX[0]), {"dim": MINUS_1, "self_sym_sizes": (2, 3)}),
+        (lambda a, b: a.index_add(0, INDEX[0], b, alpha=2), {"dim": 0, "alpha": 2, "source_dim": 2}),
+        (lambda a, b: a.index_put((INDEX[0],), b, accumulate=True), {"accumulate": True}),
+        (lambda a, b: a.repeat(2, 1), {"repeats": (2, 1), "self_sym_sizes": (2, 3)}),
+        (lambda a, b: a.flip(-1), {"dims": (MINUS_1,)}),
+        (lambda a, b: a.roll(1, -1), {"shifts": (1,), "dims": (MINUS_1,)}),
+        (lambda a, b: F.pad(a, (1, 0)), {"pad": (1, 0)}),
+        (lambda a, b: F.embedding(INDEX, a, 1), EMBEDDING),
+        (lambda a, b: F.max_pool2d(a[None], (2, 1), 1), WINDOWS | {"dilation": (1, 1)}),
+        (lambda a, b: F.avg_pool2d(a[None], (2, 1), 1), WINDOWS | {"count_include_pad": True, "divisor_override": None}),
+        (lambda a, b: F.batch_norm(a, None, None, training=True, eps=1e-3), {"training": True, "eps": 1e-3}),
+        (lambda a, b: F.layer_norm(a, (3,)), {"normalized_shape": (3,)}),
+        (lambda a, b: F.group_norm(a, 3), {"N": 2, "C": 3, "HxW": 1, "group": 3, "eps": 1e-5}),
+        (
+            lambda a, b: F.interpolate(a[None], size=5, mode="linear"),
+            {"output_size": (5,), "align_corners": False, "scales": None, "self_sym_sizes": (1, 2, 3)},
+        ),
+        (lambda a, b: ferrograd.linalg.svd(a, False)[1], {"full_matrices": False, "S_sym_argsize_minus_1": 2}),
+        (lambda a, b: ferrograd.fft.rfft(a), {"dim": (1,), "normalization": 0, "onesided": True}),
         (
             lambda a, b: F.conv1d(a.t()[None], m(2, 3, 1), m(2).detach(), padding=1),
             {

@@ -108,7 +108,7 @@ impl Tensor {
             Ok(())
         })?;
         let index = index.save();
-        vjp!("gather", y, { x: |g| g.add_along(dim, &index, size) })
+        vjp!("gather", y, { x: |g| g.add_along(dim, &index, size) }, saves { dim, sparse_grad: false })
     }
 
     /// Zeros with `size` elements along `dim`, to which these elements are added at the numbers in `index`.
@@ -133,7 +133,7 @@ impl Tensor {
             Ok(())
         })?;
         let index = index.save();
-        vjp!("scatter_add", y, { x: |g| g.take_along(dim, &index) })
+        vjp!("scatter_add", y, { x: |g| g.take_along(dim, &index) }, saves { dim })
     }
 
     /// This tensor off the tape, after the check that it is as it was when saved.

@@ -14,10 +14,11 @@ use crate::layout::{Layout, Shape, Strides, contiguous_strides, normalize_dim, n
 use crate::runtime_error;
 use crate::storage::Access;
 use crate::tape::mode::{self, is_forward};
+use crate::tape::numbers::Named;
 use crate::tape::sample::made_of;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
-use crate::vjp;
+use crate::{saves, vjp};
 
 impl Tensor {
     /// The tensor itself if its elements lie in row-major order, else a copy that does.
@@ -68,7 +69,13 @@ impl Tensor {
     }
 
     /// A copy in which the view `window` holds `src` instead.
-    pub(crate) fn replaced<F>(&self, op: &'static str, src: &Tensor, window: F) -> Result<Tensor>
+    pub(crate) fn replaced<F>(
+        &self,
+        op: &'static str,
+        src: &Tensor,
+        window: F,
+        numbers: impl Fn() -> Named + Clone + Send + Sync + 'static,
+    ) -> Result<Tensor>
     where
         F: Fn(&Tensor) -> Result<Tensor> + Clone + Send + Sync + 'static,
     {
@@ -87,33 +94,39 @@ impl Tensor {
         let (shape, dtype): (Shape, DType) = (src.shape().into(), x.dtype());
         let other = window.clone();
         vjp!(op, y.without_meta(), {
-            x: |g| g.replaced(op, &Tensor::zeroed(op, &shape, dtype)?, window.clone()),
+            x: |g| g.replaced(op, &Tensor::zeroed(op, &shape, dtype)?, window.clone(), numbers.clone()),
             src: |g| other(g)
-        })
+        }, saves { ..numbers.clone() })
     }
 
     /// A copy with some dims backwards; each appears once.
     pub(crate) fn flipped(&self, dims: &[usize]) -> Result<Tensor> {
+        self.flipped_as(dims, dims.iter().map(|&dim| dim as isize).collect())
+    }
+
+    /// The same; the user has `given` the dims so.
+    fn flipped_as(&self, dims: &[usize], given: Strides) -> Result<Tensor> {
         let x = self;
         let y = x.empty_like(x.dtype(), MemoryFormat::Preserve)?;
         y.write(&x.with_layout(backwards(x.layout(), dims)))?;
         let dims = Shape::from_slice(dims);
-        vjp!("flip", y, { x: |g| g.flipped(&dims) })
+        vjp!("flip", y, { x: |g| g.flipped(&dims) }, saves { dims: given })
     }
 
     /// A copy moved along some dims by less than their sizes; what leaves at one end enters at the other.
-    fn rolled(&self, shifts: &[usize]) -> Result<Tensor> {
+    fn rolled(&self, shifts: &[usize], given: [Strides; 2]) -> Result<Tensor> {
         let x = self;
         let y = Tensor::uninitialized("roll", x.shape(), x.dtype())?;
         if x.numel() > 0 {
             roll_blocks(&y, x, shifts, 0)?;
         }
         let back: Shape = shifts.iter().zip(x.shape()).map(|(&shift, &size)| (size - shift) % size.max(1)).collect();
-        vjp!("roll", y, { x: |g| g.rolled(&back) })
+        let [of, dims] = given.clone();
+        vjp!("roll", y, { x: |g| g.rolled(&back, given.clone()) }, saves { shifts: of, dims })
     }
 
     /// A quarter turn, `turns` times (0 to 3), from dim `a` towards dim `b`.
-    fn turned(&self, turns: usize, a: usize, b: usize) -> Result<Tensor> {
+    fn turned(&self, turns: usize, a: usize, b: usize, k: isize, given: [isize; 2]) -> Result<Tensor> {
         let x = self;
         let mut layout = match turns {
             0 => x.layout().clone(),
@@ -131,7 +144,7 @@ impl Tensor {
             _ => x.transposed("rot90", a, b)?.empty_like(x.dtype(), MemoryFormat::Preserve)?,
         };
         y.write(&x.with_layout(layout))?;
-        vjp!("rot90", y, { x: |g| g.turned((4 - turns) % 4, a, b) })
+        vjp!("rot90", y, { x: |g| g.turned((4 - turns) % 4, a, b, -k, given) }, saves { k, dims: given })
     }
 
     /// Copies side by side: `counts[d]` along dim `d` of a tensor that has been given leading dims of size 1.
@@ -140,6 +153,7 @@ impl Tensor {
         let lead = counts.len() - x.rank();
         let sizes: Shape = std::iter::repeat_n(1, lead).chain(x.shape().iter().copied()).collect();
         let shape: Shape = counts.iter().zip(&sizes).map(|(&count, &size)| count * size).collect();
+        let repeats = Shape::from_slice(counts);
         let y = Tensor::uninitialized("repeat", &shape, x.dtype())?;
         let pairs: Shape = counts.iter().zip(&sizes).flat_map(|(&count, &size)| [count, size]).collect();
         let tile: Shape = sizes.iter().flat_map(|&size| [1, size]).collect();
@@ -147,7 +161,7 @@ impl Tensor {
         vjp!("repeat", y.without_meta(), { x: |g| {
             let copies = Dims((0..pairs.len() as isize).step_by(2).collect());
             if copies.is_empty() { Ok(g.clone()) } else { g.reshape_to(&pairs)?.sum(Some(copies), false, None)?.sum_to_shape(&sizes[lead..]) }
-        } })
+        } }, saves { repeats })
     }
 }
 
@@ -317,9 +331,10 @@ impl Tensor {
     /// Raises: RuntimeError if a dim appears twice, IndexError if one is out of range.
     #[pyo3(signature = (*sizes, dims=None))]
     pub fn flip(&self, sizes: Sizes, dims: Option<Dims>) -> Result<Tensor> {
-        let dims = normalize_dims("flip", &sizes.or(dims, "flip", "dims")?, self.rank())?;
+        let given = sizes.or(dims, "flip", "dims")?;
+        let dims = normalize_dims("flip", &given, self.rank())?;
         let dims: Shape = dims.into_iter().filter(|&d| d < self.rank()).collect();
-        self.flipped(&dims)
+        self.flipped_as(&dims, given.0)
     }
 
     /// A copy with the columns (the second dim) backwards.
@@ -346,9 +361,9 @@ impl Tensor {
             let (x, shift) = (self, shifts[0]);
             let y = without_recording(|| {
                 let flat = x.contiguous()?.view_as_shape(&[x.numel()])?;
-                flat.rolled(&[wrap(shift, x.numel())])?.view_as_shape(x.shape())
+                flat.rolled(&[wrap(shift, x.numel())], Default::default())?.view_as_shape(x.shape())
             })?;
-            return vjp!("roll", y.without_meta(), { x: |g| g.roll(Dims(smallvec::smallvec![-shift]), None) });
+            return vjp!("roll", y.without_meta(), { x: |g| g.roll(Dims(smallvec::smallvec![-shift]), None) }, saves { shifts: [shift], dims: Strides::new() });
         }
         if shifts.len() != dims.len() {
             return runtime_error!("roll: shifts and dimensions must align. shifts: {}, dims:{}", shifts.len(), dims.len());
@@ -362,7 +377,7 @@ impl Tensor {
             let size = self.shape()[d];
             total[d] = wrap((total[d] + wrap(shift, size)) as isize, size);
         }
-        self.rolled(&total)
+        self.rolled(&total, [shifts.0, dims.0])
     }
 
     /// A copy turned by 90 degrees, `k` times, from the first of two dims towards the second.
@@ -382,14 +397,14 @@ impl Tensor {
         }
         let a = normalize_dim("rot90", first, self.rank())?;
         let b = normalize_dim("rot90", second, self.rank())?;
-        self.turned(k.rem_euclid(4) as usize, a, b)
+        self.turned(k.rem_euclid(4) as usize, a, b, k, [first, second])
     }
 
     /// A copy in which the part of `dim` at `index` is replaced by `src`.
     pub fn select_scatter(&self, src: &Tensor, dim: isize, index: isize) -> Result<Tensor> {
         let d = normalize_dim("select_scatter", dim, self.rank())?;
         let place = self.place("select_scatter: ", d, index)?;
-        self.replaced("select_scatter", src, move |x| x.select_at(d, place))
+        self.replaced("select_scatter", src, move |x| x.select_at(d, place), saves! { dim, index })
     }
 
     /// A copy in which a slice of `dim` is replaced by `src`.
@@ -409,8 +424,9 @@ impl Tensor {
         if step <= 0 {
             return runtime_error!("slice_scatter: slice step must be positive");
         }
+        let given = saves! { dim, start, end, step };
         let (start, len) = super::window::resolve_slice(start, end, step, self.shape()[d])?;
-        self.replaced("slice_scatter", src, move |x| x.slice_at(d, start, len, step as usize))
+        self.replaced("slice_scatter", src, move |x| x.slice_at(d, start, len, step as usize), given)
     }
 
     /// A copy of this tensor with its strides in which the places of a strided view are replaced by `src`; see `as_strided`.
@@ -443,6 +459,7 @@ impl Tensor {
         }
         without_recording(|| window.write_in_order(&src.detached_read()?))?;
         let shape: Shape = x.shape().into();
+        let given = [size.0.clone(), stride.0.clone()];
         // A gradient lies otherwise in memory than the tensor may, and may be a part of what is there.
         let part = move |g: &Tensor| {
             let g = g.contiguous()?;
@@ -451,6 +468,7 @@ impl Tensor {
             g.with_strides(layout)
         };
         let part2 = part.clone();
+        let [sizes, strides] = given;
         vjp!(OP, y, {
             x: |g| {
                 let part = part.clone();
@@ -463,7 +481,7 @@ impl Tensor {
                 part(g)?.embedded("as_strided_scatter_backward", &shape, move |z| part(z))
             },
             src: |g| part2(g),
-        })
+        }, saves { size: sizes, stride: strides, storage_offset })
     }
 }
 

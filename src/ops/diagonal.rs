@@ -87,7 +87,8 @@ impl Tensor {
         let shape: Shape = (0..rank)
             .map(|d| if d == diagonal.dim1 || d == diagonal.dim2 { size } else { batch.next().copied().unwrap_or(1) })
             .collect();
-        x.embedded("diag_embed", &shape, move |z| z.diagonal_of(diagonal))
+        let numbers = saves! { offset, dim1, dim2 };
+        x.embedded_saving("diag_embed", &shape, move |z| z.diagonal_of(diagonal), numbers)
     }
 
     /// Zero on one side of a diagonal: what is kept has column - row at most (`lower`) or at least `diagonal`.
@@ -126,7 +127,7 @@ impl Tensor {
     #[pyo3(signature = (diagonal=0))]
     pub fn diag(&self, diagonal: isize) -> Result<Tensor> {
         match self.rank() {
-            1 => self.embedded_diagonal(diagonal, 0, 1),
+            1 => self.embedded_diagonal(diagonal, -2, -1),
             2 => {
                 let (x, diagonal) = (self, Diagonal::new("diag", diagonal, 0, 1, 2)?);
                 let y = without_recording(|| x.diagonal_of(diagonal)?.clone_in(MemoryFormat::Contiguous))?;
@@ -146,14 +147,14 @@ impl Tensor {
     /// The matrix with all elements, in row-major order, as its diagonal.
     #[pyo3(signature = (offset=0))]
     pub fn diagflat(&self, offset: isize) -> Result<Tensor> {
-        self.contiguous()?.view_as_shape(&[self.numel()])?.embedded_diagonal(offset, 0, 1)
+        self.contiguous()?.view_as_shape(&[self.numel()])?.embedded_diagonal(offset, -2, -1)
     }
 
     /// A copy in which a diagonal is replaced by `src`.
     #[pyo3(signature = (src, offset=0, dim1=0, dim2=1))]
     pub fn diagonal_scatter(&self, src: &Tensor, offset: isize, dim1: isize, dim2: isize) -> Result<Tensor> {
         let diagonal = Diagonal::new("diagonal_scatter", offset, dim1, dim2, self.rank())?;
-        self.replaced("diagonal_scatter", src, move |x| x.diagonal_of(diagonal))
+        self.replaced("diagonal_scatter", src, move |x| x.diagonal_of(diagonal), diagonal.numbers())
     }
 
     /// The lower triangle of each matrix, the rest zero; `diagonal` counts up from the main one.

@@ -102,5 +102,5 @@ pub fn cross_product(input: &Tensor, other: &Tensor, dim: isize) -> Result<Tenso
         let part = |i: usize| (at(&a, i + 1)? * at(&b, i + 2)?)? - (at(&a, i + 2)? * at(&b, i + 1)?)?;
         Tensor::stacked(&[part(0)?, part(1)?, part(2)?], d)
     })?;
-    vjp!("linalg_cross", y, { a: |g| cross_product(&b.conj()?, g, dim), b: |g| cross_product(g, &a.conj()?, dim) })
+    vjp!("linalg_cross", y, { a: |g| cross_product(&b.conj()?, g, dim), b: |g| cross_product(g, &a.conj()?, dim) }, saves { dim })
 }

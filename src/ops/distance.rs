@@ -12,9 +12,10 @@ use crate::kernels::distance::{Norm, Points};
 use crate::kernels::without_interpreter;
 use crate::layout::{Shape, broadcast_shapes};
 use crate::runtime_error;
+use crate::tape::numbers::Named;
 use crate::tape::{is_recording, without_recording};
 use crate::tensor::Tensor;
-use crate::vjp;
+use crate::{saves, vjp};
 
 fn norm_of(p: f64) -> Norm {
     match p {
@@ -171,10 +172,14 @@ pub fn cdist(x1: &Tensor, x2: &Tensor, p: f64, compute_mode: &str) -> Result<Ten
         let pair = Pair::new(OP, a, b)?;
         if by_products { pair.by_products() } else { pair.distances(p) }
     })?;
+    let numbers = move || match by_products {
+        true => Named::new(),
+        false => saves! { p }(),
+    };
     vjp!(if by_products { "euclidean_dist" } else { OP }, y, {
         a: |g, y| gradient(g, &a, &b, y, p, by_products),
         b: |g, y| gradient(&g.transpose(-2, -1)?, &b, &a, &y.transpose(-2, -1)?, p, by_products)
-    })
+    }, saves { ..numbers })
 }
 
 /// The p-norm distances of the rows of a matrix to those after them.
@@ -207,6 +212,6 @@ pub fn pdist(input: &Tensor, p: f64) -> Result<Tensor> {
         let (first, second) = (rows_of(&first)?, rows_of(&second)?);
         let slopes = of_differences(g, &(x.take_along(0, &first)? - x.take_along(0, &second)?)?, p)?;
         slopes.add_along(0, &first, rows)? - slopes.add_along(0, &second, rows)?
-    } })
+    } }, saves { p })
     .map(Tensor::watching_itself)
 }

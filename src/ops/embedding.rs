@@ -13,10 +13,11 @@ use crate::kernels::without_interpreter;
 use crate::runtime_error;
 use crate::storage::{Access, check_room};
 use crate::tape::mode::is_forward;
+use crate::tape::numbers::Named;
 use crate::tape::sample::made_of;
 use crate::tape::{is_recording, without_recording};
 use crate::tensor::Tensor;
-use crate::vjp;
+use crate::{saves, vjp};
 
 /// Which row of a matrix is added to which of another.
 #[derive(Clone, Default)]
@@ -163,7 +164,7 @@ pub fn embedding(weight: &Tensor, indices: &Tensor, padding_idx: i64, scale_grad
             }
             summed("embedding_dense_backward", h, &reversed, count, None)
         } })
-    } })
+    } }, saves { padding_idx, scale_grad_by_freq, sparse })
 }
 
 /// How the rows of a bag become one.
@@ -334,7 +335,9 @@ pub fn embedding_bag(
     let bags = Bags::new(indices, rows, offsets.to_vec()?, include_last_offset, padding, quick.then_some(mode))?;
     let bags = Arc::new(bags);
     let places = if mode == Mode::Max { Some(bags.largest(weight)?) } else { None };
-    let y = bagged(weight, per_sample_weights, [indices, offsets], &bags, places.as_ref(), mode, scale_grad_by_freq)?;
+    let padding_idx = padding.map_or(-1, |row| row as i64);
+    let numbers = saves! { mode: mode as i64, padding_idx, scale_grad_by_freq, sparse };
+    let y = bagged(weight, per_sample_weights, [indices, offsets], &bags, places.as_ref(), mode, scale_grad_by_freq, numbers)?;
     let zeros = || Tensor::zeroed("embedding_bag", &[offsets.numel()], DType::I64);
     let bag = index_of(if quick && mode == Mode::Sum { &[] } else { &bags.bag })?;
     let sizes = if mode == Mode::Sum { zeros()? } else { Tensor::from_slice(&[bags.sizes.len()], &bags.sizes)? };
@@ -369,6 +372,7 @@ fn check_bags(weight: &Tensor, indices: &Tensor, offsets: &Tensor, scales: Optio
 }
 
 /// What becomes of the bags, which were read from `sources`. `places` are those of the maxima.
+#[allow(clippy::too_many_arguments)] // what the op was called with, and what was made of it
 fn bagged(
     weight: &Tensor,
     scales: Option<&Tensor>,
@@ -377,6 +381,7 @@ fn bagged(
     places: Option<&Tensor>,
     mode: Mode,
     by_rarity: bool,
+    numbers: impl Fn() -> Named + Clone + Send + Sync + 'static,
 ) -> Result<Tensor> {
     let (dtype, rows, width, count) = (weight.dtype(), weight.shape()[0], weight.shape()[1], bags.sizes.len());
     let column = bags.column(dtype)?;
@@ -426,7 +431,7 @@ fn bagged(
             let found = products(g, &of_scales.routes.to, &weight, &of_scales.routes.from)?;
             Tensor::zeroed("embedding_bag_backward", &[of_scales.kept.len()], dtype)?.masked_scatter(&kept, &found)
         }
-    })
+    }, saves { ..numbers })
     .map(|y| match given {
         Some(scales) => y.watching_if_followed(scales),
         None => y,

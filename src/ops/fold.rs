@@ -11,8 +11,9 @@ use crate::kernels::without_interpreter;
 use crate::layout::{Shape, checked_numel};
 use crate::runtime_error;
 use crate::storage::Access;
+use crate::tape::numbers::Named;
 use crate::tensor::Tensor;
-use crate::vjp;
+use crate::{saves, vjp};
 
 /// The windows of an image.
 struct Windows {
@@ -101,7 +102,13 @@ fn unfolded(x: &Tensor, s: Sizes) -> Result<Tensor> {
             Ok(())
         })?;
     }
-    vjp!("im2_col", y, { x: |g| folded(g, s) })
+    vjp!("im2_col", y, { x: |g| folded(g, s) }, saves { ..windows_of(s) })
+}
+
+/// What the nodes of both save.
+fn windows_of(s: Sizes) -> impl Fn() -> Named + Clone + Send + Sync + 'static {
+    let pair = |[_, height, width]: [usize; 3]| [height, width];
+    saves! { kernel_size: pair(s.kernel), dilation: pair(s.dilation), padding: pair(s.padding), stride: pair(s.stride) }
 }
 
 /// The sums of windows as images.
@@ -124,7 +131,7 @@ fn folded(x: &Tensor, s: Sizes) -> Result<Tensor> {
         })?;
     }
     let y = y.to_dtype(x.dtype())?;
-    vjp!("col2_im", y, { x: |g| unfolded(g, s) })
+    vjp!("col2_im", y, { x: |g| unfolded(g, s) }, saves { ..windows_of(s) })
 }
 
 /// The windows of images, one after the other, as columns.

@@ -11,7 +11,7 @@ use crate::layout::Shape;
 use crate::runtime_error;
 use crate::storage::Access;
 use crate::tensor::Tensor;
-use crate::vjp;
+use crate::{saves, vjp};
 
 const NAMES: [(&str, &str); 2] =
     [("grid_sampler_2d", "grid_sampler_2d_backward"), ("grid_sampler_3d", "grid_sampler_3d_backward")];
@@ -49,7 +49,8 @@ fn sample(s: Sampler, x: &Tensor, grid: &Tensor) -> Result<Tensor> {
         Ok(())
     })?;
     let name = if s.orders == [0; 3] { op } else { back };
-    Ok(vjp!(name, y, { x: |g| spread(s, g, &grid), grid: |g| slopes(s, g, &x, &grid) })?.watching(&[x]))
+    let numbers = saves! { interpolation_mode: s.mode as i64, padding_mode: s.padding as i64, align_corners: s.align_corners };
+    Ok(vjp!(name, y, { x: |g| spread(s, g, &grid), grid: |g| slopes(s, g, &x, &grid) }, saves { ..numbers })?.watching(&[x]))
 }
 
 /// The gradient of the images: the adjoint of `sample`.
@@ -243,5 +244,5 @@ pub fn affine_grid_generator(theta: &Tensor, size: Dims, align_corners: bool) ->
     shape.insert(0, images);
     shape.push(rank);
     let y = flat.view_as_shape(&shape)?;
-    vjp!(OP, y, { theta: |g| g.reshape_to(&[images, places, rank])?.mt()?.bmm(&base()?) })
+    vjp!(OP, y, { theta: |g| g.reshape_to(&[images, places, rank])?.mt()?.bmm(&base()?) }, saves { size: size.0, align_corners })
 }

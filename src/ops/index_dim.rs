@@ -18,9 +18,14 @@ use crate::tensor::Tensor;
 impl Tensor {
     /// The places of a dim that a 0-d or 1-d index names.
     pub(crate) fn index_select_at(&self, dim: usize, index: &Tensor) -> Result<Tensor> {
+        self.index_select_as(dim, dim as isize, index)
+    }
+
+    /// The same; the user has `given` the dim so.
+    fn index_select_as(&self, dim: usize, given: isize, index: &Tensor) -> Result<Tensor> {
         // Torch's loop for the second dim raises another class than those for the others, as it does where there is nothing.
         let error = if dim == 1 || self.shape()[dim] == 0 { Error::Runtime } else { Error::Index };
-        let places = self.places_along("index_select", dim, index, error)?;
+        let places = self.places_along("index_select", dim, index, error)?.of_dim(given);
         self.taken("index_select", &places)
     }
 
@@ -116,9 +121,9 @@ impl Tensor {
             let mut places = Places::flat();
             let _of = made_of([index]);
             places.add_integers(0, 1, &Tensor::from_slice(&[], &list)?)?;
-            return self.taken("index_select", &places.read_from(index));
+            return self.taken("index_select", &places.read_from(index).of_dim(dim));
         }
-        self.index_select_at(d, index)
+        self.index_select_as(d, dim, index)
     }
 
     /// A copy with `alpha * source` added at the places of `dim` that `index` names.
@@ -136,7 +141,7 @@ impl Tensor {
         let d = self.dim_for_source("index_add", dim, index, source)?;
         self.check_source("index_add", d, index, source, Error::Runtime)?;
         super::arithmetic::check_alpha("index_add", alpha, self.dtype())?;
-        let places = self.places_along("index_add", d, index, Error::Runtime)?;
+        let places = self.places_along("index_add", d, index, Error::Runtime)?.of_dim(dim);
         self.with_multiple_at(&places, source, alpha)
     }
 
@@ -152,7 +157,7 @@ impl Tensor {
         }
         let d = self.dim_for_source("index_copy", dim, index, source)?;
         self.check_source("index_copy", d, index, source, Error::Index)?;
-        let places = self.places_along("index_copy", d, index, Error::Index)?;
+        let places = self.places_along("index_copy", d, index, Error::Index)?.of_dim(dim);
         self.with_places("index_copy", &places, source, false)
     }
 
@@ -191,7 +196,7 @@ impl Tensor {
         list.dedup();
         let _of = made_of([index]);
         places.add_integers(d, size, &Tensor::from_slice(&[list.len()], &list)?)?;
-        self.with_places(op, &places.read_from(index), &value, false)
+        self.with_places(op, &places.read_from(index).of_dim(dim), &value, false)
     }
 
     /// Writes `value`, which may be one of its own elements, at places of `dim`; see `index_fill`.
@@ -227,7 +232,7 @@ impl Tensor {
         self.check_source("index_reduce", d, index, source, Error::Runtime)?;
         let size = at_least_1d(self.shape())[d];
         let list = checked_places("index_reduce", d, size, index).map_err(|e| Error::Index(e.to_string()))?;
-        let along = Along::vector(d, &list, &at_least_1d(source.shape()), index);
+        let along = Along::vector(d, dim, &list, &at_least_1d(source.shape()), index);
         let _of = made_of([index]);
         self.reduced_along("index_reduce", &along, source, reduce, include_self)
     }

@@ -276,8 +276,8 @@ impl Tensor {
         match (self.rank(), rank) {
             (0, _) => self.viewed("view", &[1, 1, 1][..rank]),
             (1, 2) => self.unsqueeze_at(0),
-            (1, 3) => self.unsqueeze_at(0)?.unsqueeze_at(2),
-            (2, 3) => self.unsqueeze_at(2),
+            (1, 3) => self.unsqueeze_at(0)?.unsqueezed("unsqueeze", 2, -1),
+            (2, 3) => self.unsqueezed("unsqueeze", 2, -1),
             _ => Ok(self.clone()),
         }
     }

@@ -9,8 +9,10 @@ use super::normalize::{Affine, Normalized, Plan, check_float, check_same_dtype};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::kernels::normalize::{Groups, Statistics};
-use crate::layout::Shape;
+use crate::layout::{Shape, Strides};
 use crate::runtime_error;
+use crate::saves;
+use crate::tape::numbers::Named;
 use crate::tape::{view, without_recording};
 use crate::tensor::Tensor;
 
@@ -111,7 +113,12 @@ impl<'a> Batch<'a> {
             self.update(running, &values, groups.size() as f64)?;
         }
         let others: Vec<_> = self.running.iter().flat_map(|running| [running.mean, running.variance]).chain(reserve).collect();
-        let y = plan.record(x, self.affine, &values, vec![values.y.clone()], &others)?.swap_remove(0);
+        let (eps, training) = (self.eps, self.training);
+        let numbers = move || match op {
+            "batch_norm_with_update" => saves! { eps }(),
+            _ => saves! { eps, training }(),
+        };
+        let y = plan.record(x, self.affine, &values, vec![values.y.clone()], &others, numbers)?.swap_remove(0);
         for average in self.running.iter().flat_map(|running| [running.mean, running.variance]) {
             [&y, &values.mean, &values.rstd].iter().for_each(|made| made.note_sample_of(average.sample_of()));
         }
@@ -364,8 +371,9 @@ fn layer_norm_all(x: &Tensor, normalized_shape: &[isize], affine: Affine<'_>, ep
     shape[x.rank() - normalized_shape.len()..].fill(1);
     let plan = Plan { op: OP, backward: "native_layer_norm_backward", groups, statistics: Statistics::OfGroup, eps };
     let values = if x.numel() > 0 { plan.values(x, affine, None)? } else { plan.of_nothing(x, groups.outer)? };
+    let given = Strides::from_slice(normalized_shape);
     let bias: Vec<_> = affine.bias.into_iter().collect();
-    let mut outputs = plan.record(x, affine, &values, vec![values.y.clone()], &bias)?;
+    let mut outputs = plan.record(x, affine, &values, vec![values.y.clone()], &bias, saves! { normalized_shape: given })?;
     for statistic in [&values.mean, &values.rstd] {
         outputs.push(statistic.view_as_shape(&shape)?.without_meta());
     }
@@ -402,7 +410,7 @@ pub fn rms_norm(input: &Tensor, normalized_shape: Vec<isize>, weight: Option<&Te
     // Torch composes it, so that the last op is a product.
     let plan = Plan { op: "mul", backward: "rms_norm_backward", groups, statistics: Statistics::AroundZero, eps };
     let values = if x.numel() > 0 { plan.values(x, affine, None)? } else { plan.of_nothing(x, groups.outer)? };
-    Ok(plan.record(x, affine, &values, vec![values.y.clone()], &[])?.swap_remove(0))
+    Ok(plan.record(x, affine, &values, vec![values.y.clone()], &[], Named::new)?.swap_remove(0))
 }
 
 /// Each group of neighbouring channels of a sample less its mean, over its deviation, times a weight and plus a bias of the channel.
@@ -447,6 +455,7 @@ pub fn native_group_norm(
     group_norm_all(input, Affine { weight, bias }, [N, C, HxW], group, eps).map(Several)
 }
 
+#[allow(non_snake_case)] // torch's names of what is saved
 fn group_norm_all(x: &Tensor, affine: Affine<'_>, sizes: [usize; 3], groups: isize, eps: f64) -> Result<Vec<Tensor>> {
     const OP: &str = "native_group_norm";
     let [samples, channels, inner] = sizes;
@@ -482,5 +491,5 @@ fn group_norm_all(x: &Tensor, affine: Affine<'_>, sizes: [usize; 3], groups: isi
     let values = if x.numel() > 0 { plan.values(x, affine, None)? } else { plan.of_nothing(x, samples * groups)? };
     let of_groups = |statistic: &Tensor| statistic.view_as_shape(&shape).map(Tensor::without_meta);
     let outputs = vec![values.y.clone(), of_groups(&values.mean)?, of_groups(&values.rstd)?];
-    plan.record(x, affine, &values, outputs, &[])
+    plan.record(x, affine, &values, outputs, &[], saves! { N: samples, C: channels, HxW: inner, group: groups, eps })
 }

@@ -10,9 +10,10 @@ use crate::dtype::{Bool, DType, Element};
 use crate::error::{Error, Result};
 use crate::layout::{Layout, Shape, Strides, broadcast_shapes};
 use crate::runtime_error;
+use crate::tape::numbers::Named;
 use crate::tape::sample::made_of;
 use crate::tensor::Tensor;
-use crate::vjp;
+use crate::{saves, vjp};
 
 impl Tensor {
     /// `value`, 0-d and of the same dtype, where `mask` is true.
@@ -26,7 +27,10 @@ impl Tensor {
         vjp!(op, y, {
             x: |g| g.filled_where(op, &mask, &Tensor::zeroed(op, &[], dtype)?),
             value: |g| g.kept_where(&mask2)
-        })
+        }, saves { ..move || match op {
+            "index_put" => saves! { accumulate: false }(),
+            _ => Named::new(),
+        } })
     }
 
     /// Zero where `mask`, of a shape that broadcasts to this one, is false.

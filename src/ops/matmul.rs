@@ -10,7 +10,7 @@ use crate::dtype::{DType, Kind, Scalar};
 use crate::error::{Error, Result};
 use crate::kernels::matmul::{MatMut, MatRef, Product, gemm, gemm_batched};
 use crate::kernels::without_interpreter;
-use crate::layout::{Shape, broadcast_shapes};
+use crate::layout::{Shape, Strides, broadcast_shapes};
 use crate::runtime_error;
 use crate::storage::Access;
 use crate::tape::view::in_place;
@@ -201,7 +201,10 @@ impl Tensor {
         check_matrices("mm", a, b)?;
         check_dtypes("mm", a, b)?;
         let y = kept::result("mm", &[a, b], || multiply("mm", a, b, &[a.shape()[0], b.shape()[1]]))?;
-        vjp!("mm", y, { a: |g| g.mm(&b.mh()?), b: |g| a.mh()?.mm(g) })
+        let strides = |x: &Tensor| Strides::from_slice(x.strides());
+        vjp!("mm", y, { a: |g| g.mm(&b.mh()?), b: |g| a.mh()?.mm(g) }, saves {
+            self_sym_strides: strides(a), mat2_sym_strides: strides(b)
+        })
     }
 
     /// Products of equally many matrices.
@@ -288,12 +291,13 @@ impl Tensor {
             return Ok(y);
         }
         let shape = [a.shape()[0], b.shape()[1]];
+        let strides = |x: &Tensor| Strides::from_slice(x.strides());
         let y = kept::result("addmm", &[x, a, b], || add_multiply("addmm", x, a, b, alpha, beta, &shape))?;
         vjp!("addmm", y, {
             x: |g| scaled(g, beta.conj()),
             a: |g| scaled(&g.mm(&b.mh()?)?, alpha.conj()),
             b: |g| scaled(&a.mh()?.mm(g)?, alpha.conj()),
-        })
+        }, saves { beta, alpha, mat1_sym_strides: strides(a), mat2_sym_strides: strides(b) })
     }
 
     /// beta self + alpha mat vec; if beta is 0, `self` is not read.
@@ -320,7 +324,7 @@ impl Tensor {
             x: |g| scaled(g, beta.conj()),
             mat: |g| scaled(&g.outer(&vec.conj()?)?, alpha.conj()),
             vec: |g| scaled(&mat.mh()?.mv(g)?, alpha.conj()),
-        })
+        }, saves { beta, alpha })
     }
 
     /// beta self + alpha times the outer product of two vectors; if beta is 0, `self` is not read.
@@ -348,7 +352,7 @@ impl Tensor {
             x: |g| scaled(g, beta.conj()),
             a: |g| scaled(&g.mv(&b.conj()?.to_dtype(g.dtype())?)?, alpha.conj()),
             b: |g| scaled(&g.mt()?.mv(&a.conj()?.to_dtype(g.dtype())?)?, alpha.conj()),
-        })
+        }, saves { beta, alpha })
     }
 
     /// beta self + alpha batch1 batch2; if beta is 0, `self` is not read.
@@ -368,7 +372,7 @@ impl Tensor {
             x: |g| scaled(g, beta.conj()),
             a: |g| scaled(&g.bmm(&b.mh()?)?, alpha.conj()),
             b: |g| scaled(&a.mh()?.bmm(g)?, alpha.conj()),
-        })
+        }, saves { beta, alpha })
     }
 
     /// beta self + alpha times the sum of the products of a batch of matrices; if beta is 0, `self` is not read.
@@ -396,7 +400,7 @@ impl Tensor {
             x: |g| scaled(g, beta.conj()),
             a: |g| scaled(&for_all(g)?.bmm(&b.mh()?)?, alpha.conj()),
             b: |g| scaled(&a.mh()?.bmm(&for_all(g)?)?, alpha.conj()),
-        })
+        }, saves { beta, alpha })
     }
 
     /// Product of vectors, matrices or broadcast batches of matrices, as Python's `@`.

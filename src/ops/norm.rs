@@ -242,7 +242,7 @@ impl Factors {
 /// The p-norm over a dim, recorded as in torch's losses.
 #[pyfunction]
 pub fn _norm(input: &Tensor, p: Scalar, dim: isize, keepdim: bool) -> Result<Tensor> {
-    input.norm_as("norm.1", p, Some(&[dim]), keepdim, None)
+    input.norm_as("norm.1", Scalar::Float(real_order(p)?), Some(&[dim]), keepdim, None)
 }
 
 in_place! {

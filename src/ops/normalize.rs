@@ -11,6 +11,8 @@ use crate::layout::Shape;
 use crate::runtime_error;
 use crate::storage::Access;
 use crate::tape::held::Role;
+use crate::tape::numbers::Named;
+use crate::tape::record::joint_saving;
 use crate::tape::sample::made_of;
 use crate::tape::{Node, Recorder, is_recording};
 use crate::tensor::Tensor;
@@ -157,6 +159,7 @@ impl Plan {
         values: &Normalized,
         outputs: Vec<Tensor>,
         others: &[&Tensor],
+        numbers: impl Fn() -> Named + Clone + Send + Sync + 'static,
     ) -> Result<Vec<Tensor>> {
         let mut recorder = Recorder::new(self.op);
         // Torch's node has places for weights and biases that are not there, but of `rms_norm`, which it makes of other ops.
@@ -178,10 +181,11 @@ impl Plan {
             (affine.bias.map(|bias| Shape::from_slice(bias.shape())), values.mean.save(), values.rstd.save());
         let others: Vec<Tensor> = others.iter().map(|other| other.save()).collect();
         let rule = move |grads: &[Option<Tensor>], _: &[bool], _: &Arc<Node>| {
+            let (mean, rstd) = (&mean, &rstd);
             others.iter().try_for_each(Tensor::check_saved)?;
             let [g, g_mean, g_rstd] = [0, 1, 2].map(|i: usize| grads.get(i).and_then(Option::as_ref));
             let [mut gx, gw, gb] = match g {
-                Some(g) => plan.backward(g, &x, weight.as_deref(), &mean, &rstd)?.map(Some),
+                Some(g) => plan.backward(g, &x, weight.as_deref(), mean, rstd)?.map(Some),
                 None => [None, None, None],
             };
             if g_mean.is_some() || g_rstd.is_some() {
@@ -197,7 +201,7 @@ impl Plan {
             }
             Ok(all)
         };
-        recorder.finish_joint(outputs, Arc::new(rule), true)
+        recorder.finish_joint(outputs, joint_saving(rule, numbers), true)
     }
 
     /// The gradients of the elements, the weights and the biases: themselves recorded.

@@ -9,7 +9,7 @@ use super::convolution::is_channels_last;
 use super::window::{Step, Steps};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
-use crate::layout::{Shape, checked_numel};
+use crate::layout::{Shape, Strides, checked_numel};
 use crate::runtime_error;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
@@ -83,26 +83,29 @@ impl Tensor {
             y.with_layout(window).write(&kept)?;
             y
         };
+        let given = Strides::from_slice(pad);
         let back: Vec<isize> = pad.iter().map(|&more| -more).collect();
-        vjp!(op, y, { x: |g| g.padded_with(&back, Scalar::Int(0)) })
+        vjp!(op, y, { x: |g| g.padded_with(&back, Scalar::Int(0)) }, saves { pad: given })
     }
 
     /// The places that a mode of padding fills a result with.
-    fn shown_around(&self, mode: &'static Mode, maps: &Arc<Maps>) -> Result<Tensor> {
+    fn shown_around(&self, mode: &'static Mode, maps: &Arc<Maps>, pad: &[isize]) -> Result<Tensor> {
+        let given = Strides::from_slice(pad);
         let (x, maps) = (self, maps.clone());
         let y = without_recording(|| maps.iter().try_fold(x.detached_read()?, |y, (dim, index)| y.index_select_at(*dim, index)))?;
         let y = if mode.keeps_format && is_channels_last(x) { y.to_copy(x.dtype(), channels_last(x))? } else { y };
         let shape = Shape::from_slice(x.shape());
         let (name, back) = (mode.names[maps.len() - 1], mode.backward[maps.len() - 1]);
         if mode.keeps_format {
-            return Ok(vjp!(name, y, { x: |g| g.gathered_back(mode, &maps, &shape)?.flat_in(back, &x) })?.watching(&[x]));
+            return Ok(vjp!(name, y, { x: |g| g.gathered_back(mode, &maps, &shape, &given)?.flat_in(back, &x) }, saves { padding: given.clone() })?.watching(&[x]));
         }
         // Torch makes these of slices, whose gradients are not on the tape with the input.
-        vjp!(name, y, { x: |g| g.gathered_back(mode, &maps, &shape) })
+        vjp!(name, y, { x: |g| g.gathered_back(mode, &maps, &shape, &given) })
     }
 
     /// The sums of what [`Tensor::shown_around`] has made of each place.
-    fn gathered_back(&self, mode: &'static Mode, maps: &Arc<Maps>, shape: &Shape) -> Result<Tensor> {
+    fn gathered_back(&self, mode: &'static Mode, maps: &Arc<Maps>, shape: &Shape, pad: &[isize]) -> Result<Tensor> {
+        let given = Strides::from_slice(pad);
         let (g, maps) = (self, maps.clone());
         let y = without_recording(|| {
             maps.iter().rev().try_fold(g.detached_read()?, |g, (dim, index)| {
@@ -112,7 +115,7 @@ impl Tensor {
                 zeros.index_add(*dim as isize, index, &g, Scalar::Int(1))
             })
         })?;
-        vjp!(mode.backward[maps.len() - 1], y, { g: |h| h.shown_around(mode, &maps) })
+        vjp!(mode.backward[maps.len() - 1], y, { g: |h| h.shown_around(mode, &maps, &given) })
     }
 }
 
@@ -209,7 +212,7 @@ pub fn pad(input: &Tensor, pad: IntList, mode: &str, value: Option<f64>) -> Resu
         let source = |place: usize| (mode.source)(place as isize, size, left, right).clamp(0, last) as i64;
         maps.push((dim, Tensor::tabulate("pad", shape[dim], source)?));
     }
-    x.shown_around(mode, &Arc::new(maps))
+    x.shown_around(mode, &Arc::new(maps), pad)
 }
 
 /// Whether a mode can pad a dim by so much.

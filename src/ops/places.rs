@@ -11,10 +11,11 @@ use crate::kernels::{gather, without_interpreter};
 use crate::layout::{Shape, broadcast_shapes};
 use crate::storage::Access;
 use crate::tape::mode::is_forward;
+use crate::tape::numbers::Named;
 use crate::tape::sample::Maps;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
-use crate::vjp;
+use crate::{saves, vjp};
 
 /// One index: places in one dim, or in several dims counted as one (a mask's).
 #[derive(Clone)]
@@ -41,6 +42,8 @@ pub struct Places {
     sample_of: Maps,
     /// Whether they are those of the flattened tensor.
     flat: bool,
+    /// Of an op on one dim: this, as the user has given it.
+    given: isize,
 }
 
 impl Places {
@@ -98,6 +101,11 @@ impl Places {
         }
         self.list.push(index);
         Ok(())
+    }
+
+    /// Says that they are of a dim that the user has given so.
+    pub fn of_dim(self, given: isize) -> Places {
+        Places { given, ..self }
     }
 
     /// Says that the indices were read from this tensor of the user's.
@@ -259,8 +267,11 @@ impl Tensor {
         }
         let y = if op == "index" { places.in_order_of(x, y)? } else { y };
         y.note_sample_of(places.sample_of);
-        let (shape, places) = (Shape::from_slice(x.shape()), places.save());
-        vjp!(op, y, { x: |g| g.put_back(&shape, &places) })
+        let (shape, given, places) = (Shape::from_slice(x.shape()), places.given, places.save());
+        vjp!(op, y, { x: |g| g.put_back(&shape, &places) }, saves { ..move || match op {
+            "index_select" => saves! { dim: given }(),
+            _ => Named::new(),
+        } })
     }
 
     /// Zeros of a shape to which this tensor is added at the places.
@@ -280,7 +291,7 @@ impl Tensor {
         let y = if places.flat && !x.is_contiguous() { x.detached_read()?.contiguous()? } else { x.own_copy()? };
         y.put_places(places, values, accumulate)?;
         y.note_sample_of(places.sample_of);
-        let places = places.save();
+        let (given, rank, places) = (places.given, values.rank(), places.save());
         let (places2, dtype) = (places.clone(), x.dtype());
         // Of the flattened tensor, values may lie in another shape than the index.
         let other_shape = (places.flat && values.numel() == places.count()).then(|| Shape::from_slice(values.shape()));
@@ -303,7 +314,12 @@ impl Tensor {
                 }
                 other_shape.as_ref().map_or(Ok(part.clone()), |shape| part.reshape_to(shape))
             }
-        })
+        }, saves { ..move || match op {
+            "put" | "index_put" => saves! { accumulate }(),
+            "index_fill" | "index_fill.1" => saves! { dim: given }(),
+            "index_copy" => saves! { dim: given, source_dim: rank }(),
+            _ => Named::new(),
+        } })
         .map(|y| if ["index_copy", "put"].contains(&op) { y.watching_if_followed(values) } else { y })
     }
 
@@ -316,9 +332,11 @@ impl Tensor {
         let times = |values: &Tensor, alpha: Scalar| if alpha == Scalar::Int(1) { Ok(values.clone()) } else { values * alpha };
         y.put_places(places, &without_recording(|| times(values, alpha))?, true)?;
         y.note_sample_of(places.sample_of);
-        let places = places.save();
+        let (given, rank, places) = (places.given, values.rank(), places.save());
         // Torch's rule for x takes no index here, and may run again.
-        let y = vjp!(OP, y, { x: |g| Ok(g.clone()), values: |g| times(&g.taken("index", &places)?, alpha.conj()) })?;
+        let y = vjp!(OP, y, { x: |g| Ok(g.clone()), values: |g| times(&g.taken("index", &places)?, alpha.conj()) }, saves {
+            dim: given, alpha, source_dim: rank
+        })?;
         Ok(y.watching_if_followed(values))
     }
 

@@ -148,7 +148,7 @@ impl Tensor {
             let inside = x.between(low, high)?;
             let product = (&x * (1.0 - &x)?)?;
             if is_forward() { g * inside.choose(&product.reciprocal()?, outside)? } else { inside.choose(&(g / product)?, outside) }
-        } })
+        } }, saves { eps })
     }
 
     /// sin(πx) / (πx), and 1 at 0.
@@ -203,7 +203,7 @@ impl Tensor {
             return runtime_error!("polygamma: n must not be negative, got {n}");
         }
         let y = float_map!("polygamma", x, move |v: T| special::polygamma(n, v))?;
-        vjp!(op, y, { x: |g| g * x.polygamma_of(n + 1) })
+        vjp!(op, y, { x: |g| g * x.polygamma_of(n + 1) }, saves { n })
     }
 }
 

@@ -80,10 +80,11 @@ impl Reduction {
 }
 
 /// Dims as the user has given them.
-type Given = Option<Strides>;
+type Given<'a> = Option<&'a [isize]>;
 
 /// What a sum or a mean saves: nothing if it is over everything.
-fn over(name: &'static str, dims: Given, keepdim: bool) -> impl Fn() -> Named + Clone + Send + Sync + 'static {
+fn over(name: &'static str, dims: Given<'_>, keepdim: bool) -> impl Fn() -> Named + Clone + Send + Sync + use<> {
+    let dims = dims.map(Strides::from_slice);
     move || match name {
         "sum" | "mean" => Named::new(),
         _ => saves! { dim: dims.clone(), keepdim }(),
@@ -168,7 +169,7 @@ fn fold_into(x: &Tensor, dims: &[usize], fold: &dyn Erased, outputs: &[&Tensor],
 
 impl Tensor {
     /// The sum of a reduction in a dtype that is the input's own, or int64 for integers.
-    fn sum_of(&self, r: &Reduction, name: &'static str, dims: Given) -> Result<Tensor> {
+    fn sum_of(&self, r: &Reduction, name: &'static str, dims: Given<'_>) -> Result<Tensor> {
         let x = self;
         let wide = x.wide()?;
         let y = if x.dtype().is_float() {
@@ -193,9 +194,9 @@ impl Tensor {
         if shape.is_empty() {
             return self.sum(None, false, None);
         }
-        let given = Some(dims.iter().map(|&dim| dim as isize).collect());
+        let given: Strides = dims.iter().map(|&dim| dim as isize).collect();
         let r = Reduction { dims, keepdim: true, full: self.shape().into() };
-        self.sum_of(&r, "sum.1", given)?.view_as_shape(shape)
+        self.sum_of(&r, "sum.1", Some(&given))?.view_as_shape(shape)
     }
 
     /// The answer of "all" or "any": bytes stay bytes.
@@ -216,7 +217,7 @@ impl Tensor {
     pub fn sum(&self, dim: Option<Dims>, keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
         let r = Reduction::new("sum", self, dim.as_deref(), keepdim)?;
         let name = if dim.is_none() && !keepdim { "sum" } else { "sum.1" };
-        let given = dim.map(|dims| dims.0);
+        let given = dim.as_deref();
         match dtype {
             Some(dtype) if !dtype.is_inexact() => self.sum_of_ints(&r, dtype),
             Some(dtype) if dtype != self.dtype() => {
@@ -245,7 +246,7 @@ impl Tensor {
                 fold("mean", &wide, &r.dims, Sum::<T, T>::default(), move |acc| acc / count as T))?
         };
         let name = if dim.is_none() && !keepdim { "mean" } else { "mean.1" };
-        let given = dim.map(|dims| dims.0);
+        let given = dim.as_deref();
         vjp!(name, r.finish(y), { x: |g| r.spread(&(g / count)?) }, saves { ..over(name, given, keepdim) })
     }
 }

@@ -14,8 +14,9 @@ use crate::kernels::without_interpreter;
 use crate::layout::Shape;
 use crate::runtime_error;
 use crate::storage::{Access, check_room};
+use crate::tape::numbers::{Named, ToNumber};
 use crate::tensor::Tensor;
-use crate::vjp;
+use crate::{saves, vjp};
 
 /// How a value between the places of an input is made of its neighbours.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -218,6 +219,22 @@ impl Plan {
         if self.reversed { self.kind.4 } else { self.kind.3 }
     }
 
+    /// What the node shows.
+    fn numbers(&self) -> Named {
+        let output_size: Vec<usize> = self.dims.iter().map(|dim| dim.to).collect();
+        let scales: &[&'static str] = match self.dims.len() {
+            1 => &["scales"],
+            2 => &["scales_h", "scales_w"],
+            _ => &["scales_d", "scales_h", "scales_w"],
+        };
+        let mut all = saves! { output_size }();
+        if !matches!(self.kind.1, Mode::Nearest | Mode::NearestExact) {
+            all.push(("align_corners", self.align_corners.to_number()));
+        }
+        all.extend(scales.iter().zip(&self.dims).map(|(name, dim)| (*name, dim.scale.to_number())));
+        all
+    }
+
     fn reversed(&self) -> Plan {
         Plan { reversed: !self.reversed, ..self.clone() }
     }
@@ -233,7 +250,8 @@ impl Plan {
         let source = x.detached_read()?;
         let y = if is_copy { source.own_copy()? } else { self.resampled(&source)? };
         let plan = self.reversed();
-        vjp!(self.name(), y, { x: |g| plan.apply(g) })
+        let numbers = self.clone();
+        vjp!(self.name(), y, { x: |g| plan.apply(g) }, saves { ..move || numbers.numbers() })
     }
 
     /// Resamples all dims after the second, the last one first.

@@ -144,10 +144,10 @@ impl Tensor {
     }
 
     /// Running log of the sum of exponentials, from the start of a dim or from its end. `nested` in its own derivative.
-    fn logcumsumexp_along(&self, dim: usize, reverse: bool, nested: bool) -> Result<Tensor> {
+    fn logcumsumexp_along(&self, dim: usize, given: isize, reverse: bool, nested: bool) -> Result<Tensor> {
         let x = self;
         if x.dtype().is_complex() {
-            return x.complex_logcumsumexp_along(dim, reverse);
+            return x.complex_logcumsumexp_along(dim, given, reverse);
         }
         let y = crate::dispatch_floats!(x.dtype(), "logcumsumexp", T => running::<T, T, _>(
             "logcumsumexp", x, dim, reverse, f64::NEG_INFINITY, |sum, v, _| log_add_exp(sum, v as f64), |sum| sum as T))?;
@@ -166,14 +166,14 @@ impl Tensor {
                 // Where nothing flows nothing is added, also where y is minus infinity.
                 let lowest = Tensor::from_scalar(Scalar::Float(f64::NEG_INFINITY), g.dtype())?;
                 let logs = (g.log_or_lowest()? - y)?.filled_where("masked_fill", &g.not_positive()?, &lowest)?;
-                (logs.logcumsumexp_along(dim, !reverse, true)? + &x)?.exp()
+                (logs.logcumsumexp_along(dim, given, !reverse, true)? + &x)?.exp()
             };
             part(g)? - part(&g.neg()?)?
-        } })
+        } }, saves { dim: given })
     }
 
     /// The same of complex numbers, whose logarithms need no sign.
-    fn complex_logcumsumexp_along(&self, dim: usize, reverse: bool) -> Result<Tensor> {
+    fn complex_logcumsumexp_along(&self, dim: usize, given: isize, reverse: bool) -> Result<Tensor> {
         let x = self;
         let y = crate::dispatch!(x.dtype(), "logcumsumexp", T in [C64, C128] => {
             let lowest = C128::new(f64::NEG_INFINITY, 0.0);
@@ -183,8 +183,8 @@ impl Tensor {
             if x.rank() == 0 {
                 return Ok(g.clone());
             }
-            ((g.conj()?.log()? - y)?.complex_logcumsumexp_along(dim, !reverse)? + &x)?.exp()?.conj()
-        } })
+            ((g.conj()?.log()? - y)?.complex_logcumsumexp_along(dim, given, !reverse)? + &x)?.exp()?.conj()
+        } }, saves { dim: given })
     }
 
     /// The logarithm; the lowest finite number for what is not positive, there with derivative 0.
@@ -352,11 +352,11 @@ impl Tensor {
     ///
     /// Dtype: float or complex.
     pub fn logcumsumexp(&self, dim: isize) -> Result<Tensor> {
-        let dim = self.layout().dim("logcumsumexp", dim)?;
+        let place = self.layout().dim("logcumsumexp", dim)?;
         if !self.dtype().is_inexact() {
             return Err(Error::NotImplemented(format!("logcumsumexp: not implemented for '{}'", self.dtype().type_word())));
         }
-        self.logcumsumexp_along(dim, false, false)
+        self.logcumsumexp_along(place, dim, false, false)
     }
 
     /// Largest element so far along `dim`, and the number of the last one that has it: a pair (values, indices).

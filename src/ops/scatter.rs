@@ -28,6 +28,8 @@ pub(crate) struct Along {
     /// The shape of the index, with as many dims as the tensor (at least one).
     shape: Shape,
     places: Arc<[i64]>,
+    /// The dim as the user has given it.
+    given: isize,
     /// The user's tensor that they were read from.
     source: Tensor,
 }
@@ -54,6 +56,16 @@ impl Reduce {
         })
     }
 
+    fn name(self) -> &'static str {
+        match self {
+            Reduce::Sum => "sum",
+            Reduce::Prod => "prod",
+            Reduce::Mean => "mean",
+            Reduce::Max => "amax",
+            Reduce::Min => "amin",
+        }
+    }
+
     fn start<T: Ordered>(self) -> T {
         match self {
             Reduce::Sum | Reduce::Mean => T::ZERO,
@@ -67,9 +79,9 @@ impl Reduce {
 impl Along {
     /// Checks an index for `gather` and `scatter` against the tensor's shape.
     fn new(op: &str, x: &Tensor, dim: isize, index: &Tensor) -> Result<Along> {
-        let dim = normalize_dim("gather", dim, x.rank())?;
+        let (given, dim) = (dim, normalize_dim("gather", dim, x.rank())?);
         if index.numel() == 0 {
-            return Ok(Along { dim, shape: Shape::from_slice(&[0]), places: Arc::new([]), source: index.kept() });
+            return Ok(Along { dim, shape: Shape::from_slice(&[0]), places: Arc::new([]), given, source: index.kept() });
         }
         index.check_index(op)?;
         if index.rank().max(1) != x.rank().max(1) {
@@ -82,16 +94,16 @@ impl Along {
                  dimension {dim}"
             );
         }
-        Ok(Along { dim, places: checked_places(op, dim, sizes[dim], index)?.into(), shape, source: index.kept() })
+        Ok(Along { dim, places: checked_places(op, dim, sizes[dim], index)?.into(), shape, given, source: index.kept() })
     }
 
     /// One index vector, which was read from `source`, the same everywhere else.
-    pub(crate) fn vector(dim: usize, places: &[i64], shape: &[usize], source: &Tensor) -> Along {
+    pub(crate) fn vector(dim: usize, given: isize, places: &[i64], shape: &[usize], source: &Tensor) -> Along {
         let inner: usize = shape[dim + 1..].iter().product();
         let outer: usize = shape[..dim].iter().product();
         let block = places.iter().flat_map(|&place| std::iter::repeat_n(place, inner));
         let places = (0..outer).flat_map(|_| block.clone()).collect();
-        Along { dim, shape: shape.into(), places, source: source.kept() }
+        Along { dim, shape: shape.into(), places, given, source: source.kept() }
     }
 
     /// For a rule, which must fail if the index has been written to meanwhile.
@@ -135,11 +147,11 @@ impl Tensor {
                 by_size!(x.dtype(), W => gather::take_along::<W>(to as *mut W, from as *const W, &kernel));
             });
         }
-        let (along, shape) = (along.save(), Shape::from_slice(x.shape()));
+        let (along, shape, given) = (along.save(), Shape::from_slice(x.shape()), along.given);
         let dtype = x.dtype();
         let y = vjp!("gather", y, { x: |g| {
             Tensor::zeroed("gather", &shape, dtype)?.scattered_along("scatter_add", &along, g, true)
-        } })?;
+        } }, saves { dim: given, sparse_grad: false })?;
         Ok(y.watching(&[x]))
     }
 
@@ -171,9 +183,9 @@ impl Tensor {
         } else {
             y.put_along::<T>(along, values, |_, value| value)
         })?;
-        let along = along.save();
+        let (given, along) = (along.given, along.save());
         if add {
-            return vjp!(op, y, { x: |g| Ok(g.clone()), values: |g| g.gathered_along(&along) });
+            return vjp!(op, y, { x: |g| Ok(g.clone()), values: |g| g.gathered_along(&along) }, saves { dim: given });
         }
         let (along2, dtype) = (along.clone(), x.dtype());
         vjp!(op, y, {
@@ -189,7 +201,7 @@ impl Tensor {
                     y.scattered_along(op, &along2, numbers, false)?.gathered_along(&along2)
                 })
             }
-        })
+        }, saves { dim: given })
     }
 
     /// A copy with values of the index's shape joined to what is at the places of a checked index.
@@ -213,7 +225,7 @@ impl Tensor {
             return y.complex_reduced(op, along, values, reduce, include_self);
         }
         let y = crate::dispatch_ordered!(y.dtype(), op, T => y.reduce_into::<T>(along, values, reduce, include_self))?;
-        let along = along.save();
+        let (given, along) = (along.given, along.save());
         let along2 = along.clone();
         vjp!(op, y, {
             x: |g, y| {
@@ -222,7 +234,7 @@ impl Tensor {
                 if include_self { Ok(grad) } else { grad.scattered_along("scatter", &along, &zero, false) }
             },
             values: |g, y| Ok(reduced_backward(g, y, &x, &values, &along2, reduce, include_self)?.1)
-        })
+        }, saves { dim: given, reduce: reduce.name(), include_self })
         .map(|y| y.watching(&[x, values]).watching_itself())
     }
 
@@ -423,7 +435,7 @@ impl Tensor {
             return vjp!("gather", y, { x: |_g| {
                 along.source.check_saved()?;
                 Tensor::zeroed("gather", &shape, dtype)
-            } })
+            } }, saves { dim, sparse_grad })
             .map(|y| y.watching(&[x]));
         }
         if self.rank() > 0 {
@@ -437,7 +449,7 @@ impl Tensor {
         vjp!("gather", y.without_meta(), { x: |g| {
             along.source.check_saved()?;
             g.sum(None, false, None)
-        } })
+        } }, saves { dim, sparse_grad })
         .map(|y| y.watching(&[x]))
     }
 

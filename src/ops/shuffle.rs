@@ -57,7 +57,7 @@ pub fn pixel_shuffle(input: &Tensor, upscale_factor: i64) -> Result<Tensor> {
         return runtime_error!("pixel_shuffle: {height} x {width} pixels times {upscale_factor} are too many");
     };
     let y = rearranged(x, &split, &order, &[batch, &[c, height, width]].concat())?;
-    vjp!("pixel_shuffle", y, { x: |g| pixel_unshuffle(g, upscale_factor) })
+    vjp!("pixel_shuffle", y, { x: |g| pixel_unshuffle(g, upscale_factor) }, saves { upscale_factor })
 }
 
 /// Pixels become channels: the opposite of `pixel_shuffle`.
@@ -80,7 +80,7 @@ pub fn pixel_unshuffle(input: &Tensor, downscale_factor: i64) -> Result<Tensor> 
     let order: Vec<usize> = (0..b).chain([0, 2, 4, 1, 3].map(|dim| b + dim)).collect();
     let channels = c.checked_mul(r * r).ok_or_else(|| Error::Runtime("pixel_unshuffle: too many channels".into()))?;
     let y = rearranged(x, &split, &order, &[batch, &[channels, height / r, width / r]].concat())?;
-    vjp!("pixel_unshuffle", y, { x: |g| pixel_shuffle(g, downscale_factor) })
+    vjp!("pixel_unshuffle", y, { x: |g| pixel_shuffle(g, downscale_factor) }, saves { downscale_factor })
 }
 
 /// Channels in `groups`, dealt out one from each group in turn.
@@ -107,7 +107,7 @@ pub fn channel_shuffle(input: &Tensor, groups: i64) -> Result<Tensor> {
     let order: Vec<usize> = [0, 2, 1].into_iter().chain(3..rest.len() + 3).collect();
     let y = rearranged(x, &[&[samples, count, each], rest].concat(), &order, x.shape())?;
     // Dealt out to as many groups as each had members, they are back in order.
-    vjp!("channel_shuffle", y, { x: |g| if each == 0 { Ok(g.clone()) } else { channel_shuffle(g, each as i64) } })
+    vjp!("channel_shuffle", y, { x: |g| if each == 0 { Ok(g.clone()) } else { channel_shuffle(g, each as i64) } }, saves { groups })
 }
 
 /// Another name of `channel_shuffle`.

@@ -326,7 +326,7 @@ impl Tensor {
         let dims = p as f64;
         let constant = dims * (dims - 1.0) * PI.ln() / 4.0;
         let y = crate::tape::without_recording(|| x.below_in_halves(p)?.lgamma()?.sum(Some(last()), false, None)? + constant)?;
-        vjp!("mvlgamma", y, { x: |g| g * x.below_in_halves(p)?.digamma()?.sum(Some(last()), false, None)? })
+        vjp!("mvlgamma", y, { x: |g| g * x.below_in_halves(p)?.digamma()?.sum(Some(last()), false, None)? }, saves { p })
     }
 }
 

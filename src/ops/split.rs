@@ -130,7 +130,8 @@ impl Tensor {
             );
         }
         let lengths: Shape = sizes.iter().map(|&size| size as usize).collect();
-        self.cut(op, dim, &lengths, safe, saves! { dim: given })
+        let split_sizes = lengths.clone();
+        self.cut(op, dim, &lengths, safe, saves! { dim: given, split_sizes })
     }
 
     fn cut_in_chunks(&self, chunks: isize, dim: isize, safe: bool) -> Result<Several> {

@@ -56,6 +56,8 @@ impl Deviation {
             (None, correction) => correction,
         };
         let correction = given.map_or(1.0, Scalar::to_f64);
+        // As torch's function of dims has it.
+        let given = given.or(dims.as_ref().map(|_| Scalar::Int(1)));
         let r = Reduction::new(op, x, dims.as_deref(), keepdim)?;
         let no_results = (0..x.rank()).any(|d| !r.dims.contains(&d) && x.shape()[d] == 0);
         let count = if no_results { 0 } else { r.count() };

@@ -177,10 +177,24 @@ impl Tensor {
     where
         F: Fn(&Tensor) -> Result<Tensor> + Clone + Send + Sync + 'static,
     {
+        self.embedded_saving(op, shape, window, Named::new)
+    }
+
+    /// The same of an op that saves numbers.
+    pub(crate) fn embedded_saving<F>(
+        &self,
+        op: &'static str,
+        shape: &[usize],
+        window: F,
+        numbers: impl Fn() -> Named + Clone + Send + Sync + 'static,
+    ) -> Result<Tensor>
+    where
+        F: Fn(&Tensor) -> Result<Tensor> + Clone + Send + Sync + 'static,
+    {
         let x = self;
         let y = Tensor::zeroed(op, shape, x.dtype())?;
         without_recording(|| window(&y))?.write(x)?;
-        vjp!(op, y.without_meta(), { x: |g| window(g) })
+        vjp!(op, y.without_meta(), { x: |g| window(g) }, saves { ..numbers })
     }
 
     /// The place in `dim` that `index` counts, from the end if negative.
@@ -348,7 +362,7 @@ impl Tensor {
         let full = Tensor::zeroed("unfold_backward", shape, g.dtype())?;
         let windows = without_recording(|| full.unfolded(dim, size, step))?;
         windows.add_strided(g)?;
-        vjp!("unfold_backward", full.without_meta(), { g: |gg| gg.unfolded(dim, size, step) })
+        vjp!("unfold_backward", full.without_meta(), { g: |gg| gg.unfolded(dim, size, step) }, saves { dim, size, step })
     }
 
     /// Checks sizes, strides and offset against the storage.

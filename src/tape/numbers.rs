@@ -65,6 +65,7 @@ to_number! {
     &'static str: |text| Number::Text(text);
     DType: |dtype| Number::DType(*dtype);
     Vec<f64>: |values| Number::Floats(values.clone());
+    Vec<i64>: |values| Number::Ints(values.clone());
     Vec<usize>: |values| values[..].to_number();
     Vec<isize>: |values| values[..].to_number();
     [usize]: |values| Number::Ints(values.iter().map(|&v| v as i64).collect());

@@ -4,6 +4,7 @@ use super::held::Role;
 use super::node::{Node, short_name};
 use super::numbers::{Named, ToNumber};
 use crate::layout::product;
+use crate::saves;
 use crate::tensor::Tensor;
 
 /// The names of what one op's rules may hold.
@@ -38,7 +39,8 @@ const TABLE: &[Names] = &[
     names("Addmm", &["self", "mat1", "mat2"], &["result"], &[]),
     names("Addmv", &["self", "mat", "vec"], &["result"], &[]),
     names("Addr", &["self", "vec1", "vec2"], &["result"], &[]),
-    names("Aminmax", &["self"], &[], &[]),
+    names("Aminmax", &["self"], &["min", "max"], &[]),
+    names("BatchNormWithUpdate", &["input", "weight"], &[], &["~", "~", "running_mean", "running_var", "result3"]),
     names("Baddbmm", &["self", "batch1", "batch2"], &["result"], &[]),
     names("BinaryCrossEntropy", &["self", "target"], &["result"], &[]),
     names("BinaryCrossEntropyWithLogits", &["self", "target"], &["result"], &["weight", "pos_weight"]),
@@ -101,13 +103,15 @@ const TABLE: &[Names] = &[
     names("MultilabelMarginLoss", &["self"], &[], &["target"]),
     names("Mv", &["self", "vec"], &["result"], &[]),
     names("Nanmedian", &["self"], &["result"], &["indices"]),
-    names("NativeBatchNorm", &["input", "weight"], &[], &[]),
+    names("NativeBatchNorm", &["input", "weight"], &[], &["~", "~", "running_mean", "running_var"]),
+    names("NativeBatchNormLegit", &["input", "weight"], &[], &["~", "~", "running_mean", "running_var"]),
     names("NativeGroupNorm", &["input", "weight"], &[], &[]),
-    names("NativeLayerNorm", &["input", "weight"], &[], &[]),
+    names("NativeLayerNorm", &["input", "weight"], &[], &["~", "~", "bias"]),
     names("NllLoss", &["self"], &[], &["target", "weight"]),
     names("NllLoss2D", &["self"], &[], &["target", "weight"]),
     names("Ormqr", &["self", "input2", "input3"], &["result"], &[]),
     names("Pow", &["self", "exponent"], &["result"], &[]),
+    names("Polar", &[], &["result"], &[]),
     names("PreluKernel", &["self", "weight"], &["result"], &[]),
     names("Put", &["self", "source"], &[], &["index"]),
     names("Scatter", &["self", "src"], &[], &["index"]),
@@ -117,9 +121,11 @@ const TABLE: &[Names] = &[
     names("SoftMarginLoss", &["self"], &[], &["target"]),
     names("SoftmaxBackwardData", &["grad_output", "output"], &["result"], &[]),
     names("Sort", &["self"], &[], &["indices"]),
+    names("StdMean", &["self"], &["result0"], &[]),
     names("Take", &["self"], &[], &["index"]),
     names("Topk", &["self"], &[], &["indices"]),
     names("TriangularSolve", &["self", "A"], &["solution"], &[]),
+    names("VarMean", &["self"], &[], &[]),
     names("Where", &["self", "other"], &[], &["condition"]),
 ];
 
@@ -128,23 +134,38 @@ const TABLE: &[Names] = &[
 const SIZES_ONLY: &[&str] = &[
     "DiagonalBackward", "ExpandBackward", "IndexBackward", "IndexSelectBackward", "KthvalueBackward", "MaxBackward0", "MeanBackward",
     "MedianBackward1", "MinBackward0", "MmBackward", "ModeBackward", "NanmedianBackward1", "RepeatBackward", "SelectBackward",
-    "SliceBackward", "SortBackward", "SplitBackward", "SplitWithSizesBackward", "SqueezeBackward", "SumBackward", "TopkBackward",
+    "SliceBackward", "SortBackward", "SplitBackward", "SplitWithSizesBackward", "SqueezeBackward", "SumBackward", "TopkBackward", "TraceBackward",
     "UnfoldBackward", "UnsafeSplitBackward", "UnsafeSplitWithSizesBackward", "UnsafeViewBackward", "Upsample", "ViewBackward",
 ];
 
 /// The numbers that a node saves: those that its op names, and what the shapes of its operands tell.
+#[allow(non_snake_case)] // torch's names
 pub fn numbers(node: &Node) -> Named {
     let by_op = node.rules.lock().numbers();
     let mut numbers = by_op.map_or_else(Vec::new, |list| list());
     let name = node.name();
-    if let Some(input) = node.inputs.first()
-        && SIZES_ONLY.iter().any(|known| name.starts_with(known))
-    {
+    let Some(input) = node.inputs.first() else { return numbers };
+    if SIZES_ONLY.iter().any(|known| name.starts_with(known)) && !name.contains("BackwardBackward") {
         numbers.push(("self_sym_sizes", input.shape.to_number()));
-        if name.starts_with("Mean") {
-            numbers.push(("self_sym_numel", product(&input.shape).to_number()));
-        }
     }
+    let sizes_of = |i: usize| node.inputs.get(i).map(|input| input.shape.clone());
+    let from_end = |i: usize| input.shape.iter().rev().nth(i - 1).copied();
+    let of_shapes = match short_name(&name) {
+        "Addbmm" => saves! {
+            batch1_sym_argsize_0: sizes_of(1).map(|sizes| sizes[0]), batch1_sym_argsize_1: sizes_of(1).map(|sizes| sizes[1]),
+            batch2_sym_argsize_2: sizes_of(2).map(|sizes| sizes[2])
+        }(),
+        "Addmm" => saves! { mat1_sym_sizes: sizes_of(1), mat2_sym_sizes: sizes_of(2) }(),
+        "Embedding" | "EmbeddingBag" => saves! { weight_sym_argsize_0: input.shape.first().copied() }(),
+        "Im2Col" => saves! { self_sym_argsize_minus_1: from_end(1), self_sym_argsize_minus_2: from_end(2) }(),
+        "LinalgSvd" => saves! { S_sym_argsize_minus_1: from_end(1).min(from_end(2)) }(),
+        "LuUnpack" => saves! { LU_data_sym_argsize_minus_1: from_end(1), LU_data_sym_argsize_minus_2: from_end(2) }(),
+        "MaskedScatter" => saves! { source_sym_sizes: sizes_of(1) }(),
+        "Mean" => saves! { self_sym_numel: product(&input.shape) }(),
+        "Mm" => saves! { mat2_sym_sizes: sizes_of(1) }(),
+        _ => Named::new(),
+    };
+    numbers.extend(of_shapes);
     numbers
 }
 
@@ -169,10 +190,27 @@ pub fn is_plain_number(node: &Node, x: &Tensor) -> bool {
     x.is_number() && !matches!(node.op, "mul" | "div")
 }
 
+/// What torch shows of an op even if nothing is held of that: its node, and the names.
+#[rustfmt::skip]
+const ALWAYS: &[(&str, List)] = &[
+    ("ClampBackward0", &["max", "min"]), ("DivBackward0", &["other", "self"]), ("LerpBackward1", &["end", "self"]),
+    ("MulBackward0", &["other", "self"]), ("MultiMarginLossBackward0", &["weight"]), ("NativeBatchNormBackward0", &["running_mean", "running_var", "weight"]),
+    ("NativeBatchNormLegitBackward1", &["weight"]), ("BinaryCrossEntropyWithLogitsBackward0", &["pos_weight", "weight"]),
+    ("EmbeddingBagBackward0", &["weight"]),
+    ("NativeGroupNormBackward0", &["weight"]), ("NativeLayerNormBackward0", &["bias", "weight"]), ("NllLossBackward0", &["weight"]),
+    ("NllLoss2DBackward0", &["weight"]),
+];
+
+/// Those names.
+pub fn always(node: &Node) -> List {
+    let name = node.name();
+    ALWAYS.iter().find(|(op, _)| *op == name).map_or(&[], |(_, names)| names)
+}
+
 /// This name, if an op of this kind may save a tensor of it.
 pub fn known(node: &Node, name: &str) -> Option<&'static str> {
     let names = names_of(node);
     let operands = &names.operands[..names.operands.len().min(node.inputs.len())];
-    let all = [operands, names.outputs, names.others].concat();
-    all.into_iter().find(|known| node.saves && *known == name)
+    let all = [operands, names.outputs, names.others, always(node)].concat();
+    all.into_iter().find(|known| node.saves && *known == name && name != NAMELESS)
 }

@@ -98,9 +98,9 @@ impl Extent {
         if full == cut {
             return Ok(y);
         }
-        y.embedded("constant_pad_nd", &full, move |z| {
-            cut.iter().enumerate().try_fold(z.clone(), |z, (d, &size)| z.slice_at(d, 0, size, 1))
-        })
+        let pad: Vec<usize> = full.iter().zip(&cut).rev().flat_map(|(full, cut)| [0, full - cut]).collect();
+        let window = move |z: &Tensor| cut.iter().enumerate().try_fold(z.clone(), |z, (d, &size)| z.slice_at(d, 0, size, 1));
+        y.embedded_saving("constant_pad_nd", &full, window, crate::saves! { pad })
     }
 }
 

@@ -44,6 +44,15 @@ impl Norm {
         }
     }
 
+    /// Torch's number of it.
+    fn number(self) -> i64 {
+        match self {
+            Norm::One => 0,
+            Norm::Root => 1,
+            Norm::Size => 2,
+        }
+    }
+
     fn scale(self, n: usize) -> f64 {
         match self {
             Norm::One => 1.0,
@@ -141,7 +150,8 @@ impl Tensor {
             pass(if i == 0 { &read } else { &y }, &y, d, x.shape()[d], norm, forward)?;
         }
         let dims = Places::from_slice(dims);
-        vjp!("fft_c2_c", y, { x: |g| g.fft_c2c(&dims, norm, !forward) })
+        let given = dims.clone();
+        vjp!("fft_c2_c", y, { x: |g| g.fft_c2c(&dims, norm, !forward) }, saves { dim: given, normalization: norm.number(), forward })
     }
 
     /// The forward transform of real numbers over `dims`; if `onesided`, only the first half of the last one.
@@ -163,10 +173,11 @@ impl Tensor {
             pass(&y, &y, d, shape[d], norm, true)?;
         }
         let (full, dims) = (Shape::from_slice(x.shape()), Places::from_slice(dims));
+        let given = dims.clone();
         vjp!("fft_r2_c", y, { x: |g| {
             let whole = if half < n { g.embedded("slice_backward", &full, move |z| z.slice_at(last, 0, half, 1))? } else { g.clone() };
             whole.fft_c2c(&dims, norm, false)?.real()
-        } })
+        } }, saves { dim: given, normalization: norm.number(), onesided })
         .map(|y| y.watching(&[x]))
     }
 
@@ -181,6 +192,7 @@ impl Tensor {
         let y = transformed(x, &shape, &[last], x.dtype().to_real())?;
         pass(x, &y, last, n, norm, false)?;
         let (x, dims) = (self, Places::from_slice(dims));
+        let given = dims.clone();
         vjp!("fft_c2_r", y, { x: |g| {
             // All but the numbers in the middle, which are their own counterparts, stand for two.
             let half = g.fft_r2c(&dims, norm, true)?;
@@ -188,6 +200,6 @@ impl Tensor {
             let mut shape: Places = SmallVec::from_elem(1, half.rank());
             shape[last] = counts.len();
             half * Tensor::from_slice(&shape, &counts)?
-        } })
+        } }, saves { dim: given, normalization: norm.number() })
     }
 }

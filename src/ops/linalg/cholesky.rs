@@ -2,13 +2,14 @@
 
 use pyo3::prelude::*;
 
-use super::{batch, check_inexact, check_info, check_kernel, check_square, count, each, ints, minus, record, sides};
+use super::{batch, check_inexact, check_info, check_kernel, check_square, count, each, ints, minus, record_saving, sides};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::interpreter::Once;
 use crate::kernels::linalg::cholesky;
 use crate::ops::arguments::Named;
 use crate::runtime_error;
+use crate::saves;
 use crate::tape::mode::is_forward;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
@@ -26,7 +27,7 @@ fn factor(name: &'static str, a: &Tensor, upper: bool) -> Result<[Tensor; 2]> {
         let l = if upper { l.mh()?.with_columns()? } else { l };
         l.to_dtype(a.dtype())
     })?;
-    record(name, &[a], &[], [l, info], move |back| {
+    record_saving(name, &[a], &[], [l, info], saves! { upper }, move |back| {
         let Some(g) = back.g(0) else { return Ok(vec![None]) };
         let (l, g) = if upper { (back.y[0].mh()?, g.mh()?) } else { (back.y[0].clone(), g.clone()) };
         backward(&l, &g).map(|g| vec![Some(g)])
@@ -119,7 +120,7 @@ impl Tensor {
             let x = first.triangular_solved(&b, false, true, false)?;
             last.triangular_solved(&x, true, true, false)
         })?;
-        let [y] = record(OP, &[&b, &l], &[&l], [y], move |back| {
+        let [y] = record_saving(OP, &[&b, &l], &[&l], [y], saves! { upper }, move |back| {
             let ([l], [x], Some(g)) = (back.saved, &*back.y, back.g(0)) else { return Ok(vec![None, None]) };
             let of_b = g.cholesky_solve(l, upper)?;
             let of_l = back.wants(1).then(|| {
@@ -160,6 +161,6 @@ impl Tensor {
         vjp!(OP, y, { l: |g, y| {
             let common = y.matmul(&(g + &g.mh()?)?.matmul(y)?)?;
             minus(if upper { l.matmul(&common) } else { common.matmul(&l) })
-        } })
+        } }, saves { upper })
     }
 }

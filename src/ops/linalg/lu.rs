@@ -3,8 +3,8 @@
 use pyo3::prelude::*;
 
 use super::{
-    batch, broadcast_batch, check_inexact, check_info, check_kernel, check_same_dtype, count, each, ints, minus, record, sides,
-    with,
+    batch, broadcast_batch, check_inexact, check_info, check_kernel, check_same_dtype, count, each, ints, minus, record,
+    record_saving, sides, with,
 };
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
@@ -13,6 +13,7 @@ use crate::kernels::linalg::{lu, triangular};
 use crate::layout::Shape;
 use crate::ops::arguments::Named;
 use crate::runtime_error;
+use crate::saves;
 use crate::tape::sample::made_of;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
@@ -172,7 +173,7 @@ fn factored(op: &str, a: &Tensor, pivot: bool) -> Result<[Tensor; 3]> {
     check(op, a, pivot)?;
     let Factors { lu, pivots, info } = Factors::of(a)?;
     let lu = lu.to_dtype(a.dtype())?;
-    record("linalg_lu_factor_ex", &[a], &[], [lu, pivots, info], |back| {
+    record_saving("linalg_lu_factor_ex", &[a], &[], [lu, pivots, info], saves! { pivot }, |back| {
         let (Some(g), [lu, pivots, _]) = (back.g(0), &*back.y) else { return Ok(vec![None]) };
         let (l, u) = parts(lu)?;
         let p = permutations(pivots, sides(lu).0, lu.dtype())?;
@@ -237,7 +238,7 @@ pub fn linalg_lu(A: &Tensor, pivot: bool) -> Result<Named> {
         Ok::<_, Error>([permutations(&pivots, sides(A).0, A.dtype())?, rows(l)?, rows(u)?])
     })?;
     let kept = p.clone();
-    let [l, u] = record("linalg_lu", &[A], &[], [l, u], move |back| {
+    let [l, u] = record_saving("linalg_lu", &[A], &[], [l, u], saves! { pivot }, move |back| {
         let [l, u] = &*back.y else { return Ok(vec![None]) };
         Ok(vec![backward(back.g(0), back.g(1), &kept, l, u)?])
     })?;
@@ -279,7 +280,7 @@ fn solved(op: &str, lu: &Tensor, pivots: &Tensor, b: &Tensor, left: bool, adjoin
         let factors = Factors { lu: lu.by_columns()?, pivots: pivots.detached_read()?, info: pivots.clone() };
         factors.solve(&b.detached_read()?, left, adjoint)?.to_dtype(b.dtype())
     })?;
-    let [x] = record("linalg_lu_solve", &[lu, &b], &[lu, pivots], [x], move |back| {
+    let [x] = record_saving("linalg_lu_solve", &[lu, &b], &[lu, pivots], [x], saves! { left, adjoint }, move |back| {
         let ([lu, pivots], Some(x), Some(g)) = (back.saved, back.y.first(), back.g(0)) else { return Ok(vec![None, None]) };
         let of_b = solved("linalg.lu_solve", lu, pivots, g, left, !adjoint)?;
         if !back.wants(0) {

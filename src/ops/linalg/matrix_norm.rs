@@ -93,7 +93,7 @@ fn values_last(a: &Tensor, row: usize, column: usize) -> Result<Tensor> {
 pub fn norm(input: &Tensor, ord: Option<Order>, dim: Option<Dims>, keepdim: bool, dtype: Option<DType>) -> Result<Tensor> {
     let a = input;
     let Some(ord) = ord else {
-        return a.norm_of_order(Scalar::Int(2), dim.as_deref(), keepdim, dtype);
+        return a.norm_of_order(Scalar::Float(2.0), dim.as_deref(), keepdim, dtype);
     };
     if let Some(dim) = &dim
         && !matches!(dim.len(), 1 | 2)

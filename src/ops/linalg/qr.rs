@@ -3,8 +3,8 @@
 use pyo3::prelude::*;
 
 use super::{
-    batch, check_inexact, check_kernel, check_matrices, count, each, identity, minus, record, record_without_rule, sides, wide,
-    with,
+    batch, check_inexact, check_kernel, check_matrices, count, each, identity, minus, record, record_saving, record_without_rule,
+    sides, wide, with,
 };
 use crate::dtype::Scalar;
 use crate::error::{Error, Result};
@@ -12,6 +12,7 @@ use crate::interpreter::Once;
 use crate::kernels::linalg::qr;
 use crate::ops::arguments::Named;
 use crate::runtime_error;
+use crate::saves;
 use crate::tape::mode::is_forward;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
@@ -175,6 +176,16 @@ enum Mode {
     OnlyR,
 }
 
+impl Mode {
+    fn name(self) -> &'static str {
+        match self {
+            Mode::Reduced => "reduced",
+            Mode::Complete => "complete",
+            Mode::OnlyR => "r",
+        }
+    }
+}
+
 /// The gradient of A = Q R; Q is square, or R is.
 ///
 /// Source: torch's `linalg_qr_backward`; Walter and Lehmann, "Algorithmic differentiation of linear algebra functions", 2010.
@@ -230,7 +241,7 @@ fn factored(a: &Tensor, mode: Mode) -> Result<[Tensor; 2]> {
         let columns = if mode == Mode::Complete { m } else { k };
         Ok::<_, Error>((first_columns(&x, &taus, columns)?.to_dtype(a.dtype())?.with_columns()?, r))
     })?;
-    record("linalg_qr", &[a], &[], [q, r], move |back| {
+    record_saving("linalg_qr", &[a], &[], [q, r], saves! { mode: mode.name() }, move |back| {
         if mode == Mode::OnlyR {
             return Err(Error::Undefined(
                 "The derivative of linalg.qr depends on Q, which is not computed when mode='r'. Please use linalg.qr(A, \
@@ -328,14 +339,15 @@ impl Tensor {
             turned(&y)?.to_dtype(other.dtype())?.with_columns()
         })?;
         let columns = sides(input).1;
-        let [y] = record("ormqr", &[input, tau, other], &[input, tau, other], [y], move |back| {
-            let ([input, tau, other], Some(g)) = (back.saved, back.g(0)) else { return Ok(vec![None, None, None]) };
-            if input.numel() == 0 || tau.numel() == 0 {
-                return Ok(vec![None, None, Some(g.clone())]);
-            }
-            let [of_input, of_tau, of_other] = Product::new(input, tau)?.backward(&turned(other)?, &turned(g)?, adjoint)?;
-            Ok(vec![Some(padded(&of_input, columns)?), Some(of_tau), Some(turned(&of_other)?)])
-        })?;
+        let [y] =
+            record_saving("ormqr", &[input, tau, other], &[input, tau, other], [y], saves! { left, transpose }, move |back| {
+                let ([input, tau, other], Some(g)) = (back.saved, back.g(0)) else { return Ok(vec![None, None, None]) };
+                if input.numel() == 0 || tau.numel() == 0 {
+                    return Ok(vec![None, None, Some(g.clone())]);
+                }
+                let [of_input, of_tau, of_other] = Product::new(input, tau)?.backward(&turned(other)?, &turned(g)?, adjoint)?;
+                Ok(vec![Some(padded(&of_input, columns)?), Some(of_tau), Some(turned(&of_other)?)])
+            })?;
         Ok(y.watching(&[input, tau, other]).watching_itself())
     }
 }

@@ -3,11 +3,12 @@
 use pyo3::prelude::*;
 
 use super::lu::Factors;
-use super::{broadcast_batch, check_inexact, check_info, check_same_dtype, check_square, minus, record, sides};
+use super::{broadcast_batch, check_inexact, check_info, check_same_dtype, check_square, minus, record, record_saving, sides};
 use crate::error::Result;
 use crate::layout::{Shape, broadcast_shapes};
 use crate::ops::arguments::Named;
 use crate::runtime_error;
+use crate::saves;
 use crate::tape::{is_recording, without_recording};
 use crate::tensor::Tensor;
 
@@ -72,7 +73,7 @@ fn solved_matrices(a: &Tensor, b: &Tensor, left: bool, vector: bool) -> Result<[
         Ok::<_, crate::error::Error>((if vector && x.rank() > 1 { x.with_columns()? } else { x }, factors))
     })?;
     let (info, factors) = (factors.info.clone(), if is_recording() { Some(factors) } else { None });
-    record("linalg_solve_ex", &[a, b], &[a], [x, info], move |back| {
+    record_saving("linalg_solve_ex", &[a, b], &[a], [x, info], saves! { left }, move |back| {
         let ([a], Some(x), Some(g)) = (back.saved, back.y.first(), back.g(0)) else { return Ok(vec![None, None]) };
         let (x, g) = if vector { (x.unsqueeze(-1)?, g.unsqueeze(-1)?) } else { (x.clone(), g.clone()) };
         let of_b = match &factors {

@@ -2,13 +2,14 @@
 
 use pyo3::prelude::*;
 
-use super::{batch, check_inexact, check_matrices, count, each, identity, ints, real_of, record, sides, with};
+use super::{batch, check_inexact, check_matrices, count, each, identity, ints, real_of, record_saving, sides, with};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::kernels::linalg::Field;
 use crate::kernels::linalg::svd::Svd;
 use crate::ops::arguments::Named;
 use crate::runtime_error;
+use crate::saves;
 use crate::tape::{is_recording, without_recording};
 use crate::tensor::Tensor;
 
@@ -30,7 +31,7 @@ impl Tensor {
             let thin = a.factors_unrecorded()?;
             if full { thin.completed() } else { Ok(thin) }
         })?;
-        let [u, s, vh] = record("linalg_svd", &[a], &[], [u, s, vh], |back| {
+        let [u, s, vh] = record_saving("linalg_svd", &[a], &[], [u, s, vh], saves! { full_matrices: full }, |back| {
             let [u, s, vh] = &*back.y else { return Ok(vec![None]) };
             s.check_saved()?;
             let k = s.shape()[s.rank() - 1];

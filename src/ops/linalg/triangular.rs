@@ -2,12 +2,13 @@
 
 use pyo3::prelude::*;
 
-use super::{broadcast_batch, check_kernel, check_same_dtype, check_square, count, each, minus, record, sides};
+use super::{broadcast_batch, check_kernel, check_same_dtype, check_square, count, each, minus, record_saving, sides};
 use crate::error::Result;
 use crate::interpreter::Once;
 use crate::kernels::linalg::triangular::{Triangle, solve};
 use crate::ops::arguments::Named;
 use crate::runtime_error;
+use crate::saves;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
 
@@ -30,12 +31,19 @@ impl Tensor {
         let batch = broadcast_batch("linalg_solve_triangular", self, b)?;
         let (a, b) = (&self.with_batch("linalg_solve_triangular", &batch)?, &b.with_batch("linalg_solve_triangular", &batch)?);
         let y = without_recording(|| solved(a, b, upper, left, unit))?;
-        let [y] = record("linalg_solve_triangular", &[a, b], &[a], [y], move |back| {
-            let ([a], [x], Some(g)) = (back.saved, &*back.y, back.g(0)) else { return Ok(vec![None, None]) };
-            let of_b = a.mh()?.triangular_solved(g, !upper, left, unit)?;
-            let of_a = back.wants(0).then(|| of_a(&of_b, x, upper, left, unit)).transpose()?;
-            Ok(vec![of_a, Some(of_b)])
-        })?;
+        let [y] = record_saving(
+            "linalg_solve_triangular",
+            &[a, b],
+            &[a],
+            [y],
+            saves! { upper, left, unitriangular: unit },
+            move |back| {
+                let ([a], [x], Some(g)) = (back.saved, &*back.y, back.g(0)) else { return Ok(vec![None, None]) };
+                let of_b = a.mh()?.triangular_solved(g, !upper, left, unit)?;
+                let of_a = back.wants(0).then(|| of_a(&of_b, x, upper, left, unit)).transpose()?;
+                Ok(vec![of_a, Some(of_b)])
+            },
+        )?;
         Ok(y.watching_itself())
     }
 }
@@ -103,23 +111,24 @@ impl Tensor {
         };
         let (x, copy) =
             without_recording(|| Ok::<_, crate::error::Error>((solve(&a, &b)?, a.by_columns()?.to_dtype(a.dtype())?)))?;
-        let [x, copy] = record(OP, &[&b, &a], &[&a], [x, copy], move |back| {
-            let ([a], Some(x)) = (back.saved, back.y.first()) else { return Ok(vec![None, None]) };
-            let Some(g) = back.g(0) else { return Ok(vec![None, back.g(1).cloned()]) };
-            let (of_b, mut of_a) = if transpose {
-                let of_b = a.conj()?.triangular_solved(g, upper, true, unitriangular)?;
-                let of_a = of_a(&x.conj()?, &of_b.conj()?, upper, true, unitriangular)?;
-                (of_b, of_a)
-            } else {
-                let of_b = a.mh()?.triangular_solved(g, !upper, true, unitriangular)?;
-                let of_a = of_a(&of_b, x, upper, true, unitriangular)?;
-                (of_b, of_a)
-            };
-            if let Some(copy) = back.g(1) {
-                of_a = (of_a + copy)?;
-            }
-            Ok(vec![Some(of_b), Some(of_a)])
-        })?;
+        let [x, copy] =
+            record_saving(OP, &[&b, &a], &[&a], [x, copy], saves! { upper, transpose, unitriangular }, move |back| {
+                let ([a], Some(x)) = (back.saved, back.y.first()) else { return Ok(vec![None, None]) };
+                let Some(g) = back.g(0) else { return Ok(vec![None, back.g(1).cloned()]) };
+                let (of_b, mut of_a) = if transpose {
+                    let of_b = a.conj()?.triangular_solved(g, upper, true, unitriangular)?;
+                    let of_a = of_a(&x.conj()?, &of_b.conj()?, upper, true, unitriangular)?;
+                    (of_b, of_a)
+                } else {
+                    let of_b = a.mh()?.triangular_solved(g, !upper, true, unitriangular)?;
+                    let of_a = of_a(&of_b, x, upper, true, unitriangular)?;
+                    (of_b, of_a)
+                };
+                if let Some(copy) = back.g(1) {
+                    of_a = (of_a + copy)?;
+                }
+                Ok(vec![Some(of_b), Some(of_a)])
+            })?;
         Ok(Named::new(OP, [x.watching(&[self]), copy]))
     }
 }

@@ -216,7 +216,7 @@ pub fn ctc_loss(
     vjp!(OP, losses.to_dtype(x.dtype())?, { x: |g| {
         source.check_saved()?;
         spread(g, &slopes, &x)
-    } })
+    } }, saves { input_lengths, target_lengths, blank, zero_infinity })
     // Torch saves both, and answers another result where infinity is replaced.
     .map(|y| y.watching(&[x]))
     .map(|y| if zero_infinity { y } else { y.watching_itself() })

@@ -116,7 +116,7 @@ pub fn multi_margin_loss(
         let terms = ((g * factor)? * (slope * &share)?)?;
         let own = terms.sum(last(1), true, None)?.add_along(1, &index, classes)?;
         (terms - own)?.reshape_to(x.shape())
-    } })
+    } }, saves { p, margin, reduction })
 }
 
 /// The sum over targets t and other classes c of max(0, 1 - x_t + x_c), by the number of classes.
@@ -164,6 +164,6 @@ pub fn multilabel_margin_loss(input: &Tensor, target: &Tensor, reduction: i64) -
         source.check_saved()?;
         let g = if g.rank() == 1 { g.unsqueeze_at(1)? } else { g.clone() };
         ((g * factor)? * &slopes)?.reshape_to(&shape)
-    } })
+    } }, saves { reduction })
     .map(|y| y.watching(&[x]))
 }

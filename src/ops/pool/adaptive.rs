@@ -7,6 +7,7 @@ use super::{Average, as_planes, check_adaptive, check_sizes, flat, largest, name
 use crate::error::Result;
 use crate::ops::arguments::{Dims, Several};
 use crate::runtime_error;
+use crate::tape::numbers::Named;
 use crate::tensor::Tensor;
 
 fn adaptive_max(x: &Tensor, sizes: &[isize], n: usize) -> Result<[Tensor; 2]> {
@@ -18,7 +19,7 @@ fn adaptive_max(x: &Tensor, sizes: &[isize], n: usize) -> Result<[Tensor; 2]> {
     if !x.dtype().is_float() {
         return not_implemented(name_of(n, "adaptive_max_pool2d", "adaptive_max_pool3d_cpu"), x);
     }
-    largest(op, x, &layout, n)
+    largest(op, x, &layout, n, Named::new)
 }
 
 fn adaptive_average(x: &Tensor, sizes: &[isize], n: usize) -> Result<Tensor> {
@@ -40,7 +41,7 @@ fn adaptive_average(x: &Tensor, sizes: &[isize], n: usize) -> Result<Tensor> {
     if !(x.dtype().is_float() || n == 2 && layout.shape.contains(&0)) {
         return not_implemented(name_of(n, "adaptive_avg_pool2d", "adaptive_avg_pool3d_cpu"), x);
     }
-    Average::new(op, x, layout, None).of(x)
+    Average::new(op, x, layout, None).of(x, Named::new)
 }
 
 /// The averages of windows that share out lines evenly among `output_size` results: window i are the places from floor(i L / n) to

@@ -16,6 +16,7 @@ use crate::kernels::without_interpreter;
 use crate::layout::Shape;
 use crate::runtime_error;
 use crate::storage::Access;
+use crate::tape::numbers::Named;
 use crate::tape::sample::made_of;
 use crate::tensor::Tensor;
 use crate::vjp;
@@ -46,7 +47,13 @@ fn backward_of(op: &str) -> &'static str {
 }
 
 /// The largest of each window, recorded, and their places in the planes.
-pub(super) fn largest(op: &'static str, x: &Tensor, layout: &Layout, n: usize) -> Result<[Tensor; 2]> {
+pub(super) fn largest(
+    op: &'static str,
+    x: &Tensor,
+    layout: &Layout,
+    n: usize,
+    numbers: impl Fn() -> Named + Clone + Send + Sync + 'static,
+) -> Result<[Tensor; 2]> {
     let _of = made_of([x]);
     let y = Tensor::uninitialized(op, &layout.shape, x.wide()?.dtype())?;
     let index = Tensor::uninitialized(op, &layout.shape, DType::I64)?;
@@ -76,7 +83,7 @@ pub(super) fn largest(op: &'static str, x: &Tensor, layout: &Layout, n: usize) -
     let back = backward_of(op);
     let y = vjp!(op, y, { x: |g| {
         g.reshape_to(&[planes, results])?.add_along(1, &index, size)?.view_as_shape(&shape)?.flat_in(back, &x)
-    } })?;
+    } }, saves { ..numbers })?;
     Ok([y.watching(&[x]), shown])
 }
 
@@ -103,7 +110,7 @@ impl Average {
     }
 
     /// The average of each window.
-    pub fn of(&self, x: &Tensor) -> Result<Tensor> {
+    pub fn of(&self, x: &Tensor, numbers: impl Fn() -> Named + Clone + Send + Sync + 'static) -> Result<Tensor> {
         let y = Tensor::uninitialized(self.op, &self.shape, x.dtype())?;
         if y.numel() > 0 {
             let from = x.detached_read()?.contiguous()?;
@@ -121,7 +128,7 @@ impl Average {
         // As in torch, planes of three dims come out in row-major order.
         let y = if self.op.ends_with("2d") { y.in_format_of(x)? } else { y };
         let it = self.clone();
-        Ok(vjp!(self.op, y, { x: |g| it.spread(g, &x) })?.watching(&[x]))
+        Ok(vjp!(self.op, y, { x: |g| it.spread(g, &x) }, saves { ..numbers })?.watching(&[x]))
     }
 
     /// The gradient of the elements.
@@ -141,7 +148,7 @@ impl Average {
         }
         let it = self.clone();
         let back = backward_of(self.op);
-        vjp!(back, gx, { g: |gg| it.of(gg), x: |gg| crate::ops::flat::flat(back, gg) })
+        vjp!(back, gx, { g: |gg| it.of(gg, Named::new), x: |gg| crate::ops::flat::flat(back, gg) })
     }
 }
 
@@ -157,10 +164,10 @@ pub(super) fn flat_stride(op: &str, stride: Option<Dims>, kernel: [isize; 2]) ->
 
 /// Adds a dim before the last, for which `body` works, and takes it away again from what that answers.
 pub(super) fn as_planes<const N: usize>(x: &Tensor, body: impl FnOnce(&Tensor) -> Result<[Tensor; N]>) -> Result<[Tensor; N]> {
-    let outputs = body(&x.unsqueeze_at(x.rank() - 1)?)?;
+    let outputs = body(&x.unsqueezed("unsqueeze", x.rank() - 1, -2)?)?;
     let mut flat = outputs.clone();
     for (place, y) in flat.iter_mut().zip(&outputs) {
-        *place = y.squeeze_dims(&[y.rank() - 2])?;
+        *place = y.squeezed("squeeze.1", &[y.rank() - 2], smallvec::smallvec![-2])?;
     }
     Ok(flat)
 }

@@ -14,7 +14,7 @@ use crate::tape::mode::is_forward;
 use crate::tape::sample::made_of;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
-use crate::vjp;
+use crate::{saves, vjp};
 
 /// The starts of windows of `kernel` places that cut a dim of `size` into about even parts, as `sample` from 0 to 1 says; in the
 /// dtype of the elements, as in torch.
@@ -90,7 +90,7 @@ fn fractional_max(x: &Tensor, kernel: &[isize], sizes: &[isize], samples: &Tenso
     let _of = made_of([samples]);
     let [kernel, sizes] = [kernel, sizes].map(|list| list.iter().map(|&size| size as usize).collect::<Shape>());
     let layout = Layout::at(op, x.shape(), &kernel, &starts, &sizes)?;
-    largest(op, x, &layout, n)
+    largest(op, x, &layout, n, saves! { kernel_size: kernel, output_size: sizes })
 }
 
 /// Puts elements at their places in planes of zeros; the last of those that have one place stays.

@@ -6,13 +6,20 @@ use super::windows::{Layout, Slide, check_planes, each};
 use super::{Average, as_planes, flat, flat_stride, largest, name_of, not_implemented};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::layout::Strides;
 use crate::ops::arguments::{Dims, MemoryFormat, Several};
 use crate::runtime_error;
+use crate::saves;
 use crate::tensor::Tensor;
 
 /// Fails unless planes are of one dim, with or without a batch.
 fn check_lines(op: &str, x: &Tensor) -> Result<()> {
     check_planes(op, x.shape(), 1)
+}
+
+/// One number for all dims as one for each, as torch saves them; none for a stride that was not given.
+fn all(given: &[isize], n: usize) -> Strides {
+    if let [one] = given { Strides::from_elem(*one, n) } else { Strides::from_slice(given) }
 }
 
 fn max_pool(x: &Tensor, n: usize, slide: Slide<'_>) -> Result<[Tensor; 2]> {
@@ -26,7 +33,11 @@ fn max_pool(x: &Tensor, n: usize, slide: Slide<'_>) -> Result<[Tensor; 2]> {
     if x.dtype() == DType::Bool || x.dtype().is_complex() {
         return not_implemented(name, x);
     }
-    largest(op, x, &layout, n)
+    let numbers = saves! {
+        kernel_size: all(slide.kernel, n), stride: all(slide.stride, n), padding: all(slide.padding, n), dilation: all(slide.dilation, n),
+        ceil_mode: slide.ceil_mode
+    };
+    largest(op, x, &layout, n, numbers)
 }
 
 /// `max_pool1d` and the places in the input.
@@ -141,7 +152,11 @@ fn average_pool(x: &Tensor, n: usize, slide: Slide<'_>, divisor: Option<i64>) ->
     if !(x.dtype().is_float() || x.dtype() == DType::I64) {
         return not_implemented(name_of(n, "avg_pool2d", "avg_pool3d_out_frame"), x);
     }
-    Average::new(op, x, layout, divisor).of(x)
+    let numbers = saves! {
+        kernel_size: all(slide.kernel, n), stride: all(slide.stride, n), padding: all(slide.padding, n), ceil_mode: slide.ceil_mode,
+        count_include_pad: slide.include_pad, divisor_override: divisor
+    };
+    Average::new(op, x, layout, divisor).of(x, numbers)
 }
 
 /// The average of each window of lines.

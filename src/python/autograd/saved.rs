@@ -190,9 +190,17 @@ fn object_of_number(py: Python<'_>, number: Number) -> PyResult<Bound<'_, PyAny>
 
 /// The names of the attributes of a node that are saved tensors, or numbers.
 pub fn attributes(node: &Node) -> Vec<String> {
-    let names = held_by(node).into_iter().filter_map(|(name, _)| saved_names::known(node, name));
-    let numbers = saved_names::numbers(node).into_iter().map(|(name, _)| format!("_saved_{name}"));
-    names.flat_map(|name| [format!("_raw_saved_{name}"), format!("_saved_{name}")]).chain(numbers).collect()
+    let mut numbers: Vec<_> = saved_names::numbers(node).into_iter().map(|(name, _)| name).collect();
+    let (plain, held): (Vec<_>, Vec<_>) = held_by(node).into_iter().partition(|(_, x)| saved_names::is_plain_number(node, x));
+    let known = |(name, _): (&str, Tensor)| saved_names::known(node, name);
+    numbers.extend(plain.into_iter().filter_map(known));
+    let mut names: Vec<_> = held.into_iter().filter_map(known).collect();
+    if !is_freed(node) {
+        let others = saved_names::always(node).iter().filter(|name| !names.contains(name));
+        names.extend(others.copied().collect::<Vec<_>>());
+    }
+    let numbers = numbers.into_iter().map(|name| format!("_saved_{name}"));
+    names.into_iter().flat_map(|name| [format!("_raw_saved_{name}"), format!("_saved_{name}")]).chain(numbers).collect()
 }
 
 /// A tensor that the rules of a node hold: the object that the user gave to the op, if it still exists.
