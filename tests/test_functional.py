@@ -214,3 +214,16 @@ def test_a_sum_to_no_dims_at_all_is_a_sum():
     x, y = X.clone().requires_grad_(), tensor(2.0, grad=True).squeeze()
     (g,) = ferrograd.autograd.grad((x * y).sum(), y, create_graph=True)
     assert g.grad_fn.name() == "SumBackward0"
+
+
+def test_nothing_to_differentiate():
+    for f in (F.vjp, F.jacobian, F.hessian):
+        with pytest.raises(IndexError, match="there are no tensors to differentiate"):
+            f(lambda: X.sum(), ())
+    for f in (F.hvp, F.vhp):
+        with pytest.raises(IndexError, match="there are no tensors to differentiate"):
+            f(lambda: X.sum(), (), ())
+    with pytest.raises(IndexError):
+        F.jacobian(lambda x: (), X)
+    with pytest.raises(IndexError):
+        F.jvp(lambda x: (), X, X)

@@ -106,15 +106,13 @@ def _along(x, dim, spacing, edge_order):
 
     before, center, after = at(0, n - 2), at(1, n - 2), at(2, n - 2)
     if not isinstance(spacing, Tensor):
-        inner = (after - before) / (2 * spacing)
+        times, over = _C._nn._times, _C._nn._over
         if edge_order == 1:
-            ends = (at(1) - at(0)) / spacing, (at(-1) - at(-2)) / spacing
+            first, last = at(1) - at(0), at(-1) - at(-2)
         else:
-            ends = (
-                at(0) * (-1.5 / spacing) + at(1) * (2.0 / spacing) + at(2) * (-0.5 / spacing),
-                at(-1) * (1.5 / spacing) + at(-2) * (-2.0 / spacing) + at(-3) * (0.5 / spacing),
-            )
-        return _C.cat([ends[0], inner, ends[1]], dim)
+            first = times(at(0), -1.5) + times(at(1), 2) - times(at(2), 0.5)
+            last = times(at(-1), 1.5) - times(at(-2), 2) + times(at(-3), 0.5)
+        return _C.cat([over(first, spacing), over(over(after - before, spacing), 2), over(last, spacing)], dim)
     steps = spacing.diff()
     shape = [-1 if d == dim else 1 for d in range(x.dim())]
     left, right = steps[:-1].view(shape), steps[1:].view(shape)
@@ -127,12 +125,12 @@ def _along(x, dim, spacing, edge_order):
         ends = (at(1) - at(0)) / steps[0], (at(-1) - at(-2)) / steps[-1]
     else:
 
-        def end(first, second, sign, places):
-            u, v, w = (at(i) for i in places)
-            whole = first + second
-            return sign * (u * (-(2 * first + second) / (first * whole)) + v * (whole / (first * second)) - w * (first / (second * whole)))
+        def weights(near, far):
+            both = near + far
+            return -(2 * near + far) / (near * both), both / (near * far), -near / (far * both)
 
-        ends = end(steps[0], steps[1], 1, (0, 1, 2)), end(steps[-1], steps[-2], -1, (-1, -2, -3))
+        (u, v, w), (r, s, t) = weights(steps[0], steps[1]), weights(steps[-1], steps[-2])
+        ends = at(0) * u + at(1) * v + at(2) * w, at(-3) * -t + at(-2) * -s + at(-1) * -r
     return _C.cat([ends[0], inner, ends[1]], dim)
 
 

@@ -181,6 +181,12 @@ pub fn _times(input: &Tensor, factor: Scalar) -> Result<Tensor> {
     input.times(factor)
 }
 
+/// `input / divisor`, recorded as in torch's losses.
+#[pyfunction]
+pub fn _over(input: &Tensor, divisor: Scalar) -> Result<Tensor> {
+    input.over(divisor)
+}
+
 /// `number - input`, recorded as in torch's losses.
 #[pyfunction]
 pub fn _minus_from(input: &Tensor, number: Scalar) -> Result<Tensor> {

@@ -224,7 +224,7 @@ mod _C {
             celu, celu_, elu, elu_, gelu, glu, logsigmoid, mish, mish_, selu, selu_, silu, silu_, softplus,
         };
         #[pymodule_export]
-        use crate::ops::arithmetic::{_minus, _minus_from, _plus, _times};
+        use crate::ops::arithmetic::{_minus, _minus_from, _over, _plus, _times};
         #[pymodule_export]
         use crate::ops::convolution::{conv_tbc, conv_transpose1d, conv_transpose2d, conv_transpose3d, conv1d, conv2d, conv3d};
         #[pymodule_export]

@@ -81,8 +81,14 @@ class _Call:
         """Recording as the last step needs it."""
         return set_grad_enabled(self.create_graph or _autograd.is_grad_enabled())
 
+    def check_any(self, values):
+        """Fails, as torch does, if there is nothing."""
+        if not values:
+            raise IndexError(f"{self.name}: there are no tensors to differentiate, or none to differentiate by")
+
     def result(self, values, one):
         """As the user is to see it."""
+        self.check_any(values)
         values = values if self.create_graph else tuple(value.detach() for value in values)
         return values[0] if one else values
 
@@ -237,6 +243,7 @@ def jacobian(func, inputs, create_graph=False, strict=False, vectorize=False, st
                 raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {y.dtype}")
         rows = tuple(_rows(call, i, y) for i, y in enumerate(call.outputs))
     rows = tuple(call.result(row, call.one_input) for row in rows)
+    call.check_any(rows)
     return rows[0] if call.one_output else rows
 
 
