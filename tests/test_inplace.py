@@ -591,6 +591,9 @@ def test_views_that_may_no_longer_be_used():
         part * 1
     with pytest.raises(RuntimeError, match="Output 1 of Unbind is a view and its base"):
         part.topk(1)
+    with pytest.raises(RuntimeError, match="Output 1 of Unbind is a view and its base"):
+        part.retain_grad()
+    assert not part.retains_grad
     y = x * 1
     part = y.unbind()[0][:1]
     y.mul_(2)
@@ -678,10 +681,27 @@ def test_inference_tensors_are_refused_by_the_op_that_saves_them():
     for y in (x + constant, x - constant, ferrograd.cat([x, constant]), x.detach() * constant, x.masked_fill(constant > 1, 0)):
         assert not y.is_inference()
     assert values(ferrograd.autograd.grad((x + constant).exp().sum(), x)[0]) == np.exp([2.0, 4.0]).tolist()
-    with ferrograd.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x):
-        with pytest.raises(RuntimeError, match="^Inference tensors cannot be saved for backward"):
-            x * constant
-        assert (x * x).requires_grad
+    for pack in (lambda x: x, lambda x: x.clone()):
+        with ferrograd.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+            with pytest.raises(RuntimeError, match="^Inference tensors cannot be saved for backward"):
+                x * constant
+            assert (x * x).requires_grad
+    with pytest.raises(RuntimeError, match="Setting requires_grad=True on inference tensor"):
+        ferrograd.nn.Parameter(constant)
+    assert ferrograd.nn.Parameter(constant, requires_grad=False).is_inference()
+
+
+def test_the_node_of_an_op_on_another_dtype_is_that_op():
+    for op, want in (("add_", 1.0), ("mul_", 3.0), ("div_", 1 / 3)):
+        x = ferrograd.ones(2, requires_grad=True)
+        y = x * 1
+        getattr(y, op)(tensor([3.0, 3.0], grad=True))
+        assert y.dtype == ferrograd.float32 and y.grad_fn.name() == op.title()[:-1] + "Backward0"
+        (grad,) = ferrograd.autograd.grad(y.sum(), x, create_graph=True)
+        assert grad.dtype == ferrograd.float32 and grad.tolist() == pytest.approx([want, want])
+    x, k = ferrograd.ones(2, requires_grad=True), tensor([2.0, 3.0], grad=True)
+    ((x * 1).mul_(k)).sum().backward()
+    assert x.grad.tolist() == [2, 3] and k.grad.tolist() == [1, 1] and k.grad.dtype == ferrograd.float64
 
 
 def test_diagonals_are_filled():

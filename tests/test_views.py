@@ -361,6 +361,13 @@ def test_a_layer_transposes_its_weight():
     assert [node.name() for node, _ in y.grad_fn.next_functions] == ["torch::autograd::AccumulateGrad"] * 2 + ["TBackward0"]
 
 
+def test_what_changes_nothing_answers_the_tensor_itself():
+    x = ferrograd.ones(2, 3, requires_grad=True)
+    assert x.positive() is x and +x is x and ferrograd.positive(x) is x and x.sum_to_size(2, 3) is x
+    y = ferrograd.ones((), requires_grad=True).movedim(0, -1)
+    assert y.grad_fn.name() == "AliasBackward0" and y._is_view()
+
+
 def test_flattened_is_itself_where_there_is_nothing_to_do():
     x = ferrograd.ones(2, 3)
     assert x[0].flatten()._base is x and x.flatten(1) is x and x.flatten(0, -2) is x and ferrograd.flatten(x, 1) is x

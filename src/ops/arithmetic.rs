@@ -361,11 +361,11 @@ impl Tensor {
     /// The tensor itself.
     ///
     /// Raises: RuntimeError for bools.
-    pub fn positive(&self) -> Result<Tensor> {
-        if self.dtype() == DType::Bool {
+    pub fn positive(slf: Bound<'_, Self>) -> Result<Bound<'_, Self>> {
+        if slf.borrow().dtype() == DType::Bool {
             return runtime_error!("positive: the `+` operator on a bool tensor is not supported");
         }
-        Ok(self.clone())
+        Ok(slf)
     }
 }
 

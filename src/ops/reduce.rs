@@ -338,19 +338,23 @@ impl Tensor {
         self.truth(r.finish(fold("any", &truths, &r.dims, Any::<Bool>::default(), Bool::from)?))
     }
 
-    /// Sum over the dims by which this shape is larger than a shape that broadcasts to it.
+    /// Sum over the dims by which this shape is larger than a shape that broadcasts to it; the tensor itself if there are none.
     ///
     /// Raises: RuntimeError if `size` does not broadcast to the shape.
     #[pyo3(signature = (*size))]
-    pub fn sum_to_size(&self, size: Dims) -> Result<Tensor> {
+    fn sum_to_size<'py>(slf: Bound<'py, Self>, size: Dims) -> PyResult<Bound<'py, Self>> {
+        let x = slf.borrow().clone();
         let shape: Shape = size.iter().map(|&n| n.max(0) as usize).collect();
-        let broadcasts = shape.len() <= self.rank() && size.iter().all(|&n| n >= 0);
-        if !broadcasts || !crate::layout::broadcast_shapes("sum_to_size", &shape, self.shape()).is_ok_and(|s| *s == *self.shape())
-        {
-            return runtime_error!("sum_to_size: size {:?} is not expandable to size {:?}", &*size, self.shape());
+        let broadcasts = shape.len() <= x.rank() && size.iter().all(|&n| n >= 0);
+        if !broadcasts || !crate::layout::broadcast_shapes("sum_to_size", &shape, x.shape()).is_ok_and(|s| *s == *x.shape()) {
+            runtime_error!("sum_to_size: size {:?} is not expandable to size {:?}", &*size, x.shape())?;
         }
-        // Here no dims at all are a sum also of a single number.
-        if shape.is_empty() { self.sum(None, false, None) } else { self.sum_to_shape(&shape) }
+        match &*shape {
+            // Here no dims at all are a sum also of a single number.
+            [] => Bound::new(slf.py(), x.sum(None, false, None)?),
+            same if same == x.shape() => Ok(slf),
+            smaller => Bound::new(slf.py(), x.sum_to_shape(smaller)?),
+        }
     }
 
     /// How many elements are not zero over `dim`, over everything if None.

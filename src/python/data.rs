@@ -242,6 +242,7 @@ pub fn leaf(x: Tensor, requires_grad: bool) -> PyResult<Tensor> {
     if !x.dtype().is_inexact() {
         return Err(PyRuntimeError::new_err("Only Tensors of floating point and complex dtype can require gradients"));
     }
+    x.check_may_require()?;
     let x = x.with_meta(crate::tape::Meta::leaf(true));
     x.note_layout(false);
     Ok(x)

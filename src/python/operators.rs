@@ -259,7 +259,10 @@ impl Tensor {
     }
 
     fn __pos__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        unary("positive", slf, Tensor::positive)
+        match ask_method("positive", &[slf.as_any().as_borrowed()])? {
+            Some(answer) => Ok(answer),
+            None => Ok(Tensor::positive(slf.clone())?.into_any()),
+        }
     }
 
     fn __abs__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {

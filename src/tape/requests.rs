@@ -26,12 +26,20 @@ impl Tensor {
         if flag && !self.dtype().is_inexact() {
             return runtime_error!("only Tensors of floating point dtype can require gradients, this one is of {}", self.dtype());
         }
-        if flag && self.is_inference() && !super::mode::is_inference() {
-            return runtime_error!("Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.");
+        if flag {
+            self.check_may_require()?;
         }
         if !computed {
             self.set_leaf_flag(flag);
             self.note_layout(false);
+        }
+        Ok(())
+    }
+
+    /// Fails for an inference tensor outside of inference mode.
+    pub fn check_may_require(&self) -> Result<()> {
+        if self.is_inference() && !super::mode::is_inference() {
+            return runtime_error!("Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.");
         }
         Ok(())
     }
@@ -143,6 +151,7 @@ impl Tensor {
             return runtime_error!("can't retain_grad on Tensor that has requires_grad=False");
         }
         let Some((node, output)) = self.node() else { return Ok(()) };
+        node.check_usable()?;
         let meta = self.meta_or_new();
         let known = std::mem::replace(&mut meta.lock().retains_grad, true);
         if !known {

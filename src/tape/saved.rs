@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use super::held::{self, Role, held_by};
+use super::mode;
 use super::node::{Edge, Node, Rules};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -129,7 +130,11 @@ pub fn pack_for(node: &Arc<Node>) {
         Role::Output(place) if x.dtype().is_inexact() => x.unsaved().with_origin(node.clone(), place as usize),
         _ => x.unsaved(),
     };
-    let tensors = held_by(node).into_iter().filter(|(_, x)| !x.is_number());
+    let tensors: Vec<_> = held_by(node).into_iter().filter(|(_, x)| !x.is_number()).collect();
+    if !mode::is_inference() && tensors.iter().any(|(_, x)| x.is_inference()) {
+        return FAILED.set(Some(Error::Inference));
+    }
+    let tensors = tensors.into_iter();
     if let Err(error) = put_away(node, tensors.map(|(_, x)| (x.clone(), shown(&x))), &hooks.pack) {
         FAILED.set(Some(error));
     }
@@ -169,10 +174,11 @@ fn put_away(node: &Node, tensors: impl IntoIterator<Item = (Tensor, Tensor)>, pa
 pub fn check() -> Result<()> {
     let refused = REFUSED.take();
     HOOKS.fetch_sub(refused.len(), Ordering::Relaxed);
+    let failed = FAILED.take();
     if refused.iter().any(|tensor| tensor.strong_count() > 0) {
         return Err(Error::Inference);
     }
-    FAILED.take().map_or(Ok(()), Err)
+    failed.map_or(Ok(()), Err)
 }
 
 /// The rules of a node, over what has been unpacked for them to run.

@@ -60,6 +60,10 @@ impl Written {
                 let node = self::node(name_of(op), 1, smallvec![Input::of(operand)], false, rules);
                 Ok(Written { node, output: 0, dtype, place: 0 })
             }
+            // Gradients come in the dtype of `x`, and leave the node in those of its inputs.
+            (Some((node, output)), None) if !node.is_dual() && dtype.is_complex() == x.dtype().is_complex() => {
+                Ok(Written { node, output, dtype, place: 0 })
+            }
             (Some(_), None) if let Some((node, output)) = cast(result)?.edge().node() => {
                 Ok(Written { node, output, dtype, place: 0 })
             }

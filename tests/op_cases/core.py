@@ -380,7 +380,7 @@ not_differentiable(
 )
 not_differentiable("has a derivative in torch that is not the true one; see test_as_strided_scatter in test_views.py", "as_strided_scatter")
 not_differentiable("has no derivative in torch; see test_refused_derivatives", "floor_divide", "heaviside", "unique", "unique_consecutive")
-not_differentiable("only says what took its place", "eig", "lstsq", "solve", "symeig")
+not_differentiable("only says what took its place", "symeig")
 not_differentiable("loses precision that differences would need", "float", "bool", "byte", "char", "short", "int", "long")
 not_differentiable(
     "makes new tensors",
