@@ -940,3 +940,21 @@ def test_what_torch_has_no_derivative_for_says_so():
         assert y.grad_fn.name() == "torch::autograd::NotImplemented"
         with pytest.raises(RuntimeError, match="derivative for aten::.* is not implemented"):
             y.sum().backward()
+
+
+def test_counts_of_writes_that_are_to_be_forgotten():
+    forgotten = ferrograd.autograd._unsafe_preserve_version_counter
+    x = ferrograd.ones(2, requires_grad=True)
+    y = x * 1
+    z = y * y
+    with forgotten(y), ferrograd.no_grad():
+        y.mul_(3)
+    z.sum().backward()
+    assert y._version == 0 and x.grad.tolist() == [6.0, 6.0]
+    a, b = ferrograd.ones(1), ferrograd.ones(1)
+    with forgotten((a, b)):
+        a.add_(b.add_(1))
+        assert a._version == b._version == 1
+    assert a._version == b._version == 0
+    with pytest.raises(AssertionError, match="expected a tensor or a tuple of tensors, got int"):
+        forgotten(3)

@@ -21,8 +21,8 @@ use pyo3::types::{PyBool, PyWeakrefReference};
 pub use anomaly::{install, is_anomaly_check_nan_enabled, is_anomaly_enabled, set_anomaly_enabled};
 pub use custom::{
     _as_leaf, _as_output, _check_saved, _current_graph_task_id, _current_run, _custom_node, _delayed_error, _end_of_leaf,
-    _leads_to, _leads_to_others, _rebase_history, _run_has_inputs, _set_history, _will_engine_execute_node, WeakNode,
-    increment_version, queue_callback,
+    _leads_to, _leads_to_others, _rebase_history, _run_has_inputs, _set_history, _set_version, _will_engine_execute_node,
+    WeakNode, increment_version, queue_callback,
 };
 pub use hooks::RemovableHandle;
 pub use kept::{_pop_keeper, _push_keeper};

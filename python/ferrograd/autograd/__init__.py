@@ -8,6 +8,7 @@ from ferrograd.autograd.anomaly_mode import detect_anomaly, set_detect_anomaly
 from ferrograd.autograd.function import Function
 from ferrograd.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from ferrograd.autograd.grad_mode import (
+    _unsafe_preserve_version_counter,
     enable_grad,
     enforce_grad_layout_policy,
     inference_mode,

@@ -6,6 +6,7 @@ import warnings
 from _thread import _local
 from types import FunctionType
 
+from ferrograd._C import Tensor, _autograd
 from ferrograd._C._autograd import _mode, _set_grad_layout, _set_mode, _set_recording
 
 __all__ = ["enable_grad", "enforce_grad_layout_policy", "inference_mode", "no_grad", "set_grad_enabled", "set_multithreading_enabled"]
@@ -249,3 +250,21 @@ class enforce_grad_layout_policy(_Switch):
 def is_multithreading_enabled():
     """What `set_multithreading_enabled` has said."""
     return _MULTITHREADING.enabled
+
+
+class _unsafe_preserve_version_counter:
+    """A context after which the tensors have the counts of in-place writes that they had when it was made: backward does not notice
+    what has been written within. Torch's own code and programs that shard parameters know it; gradients may be wrong."""
+
+    def __init__(self, tensors):
+        self.tensors = (tensors,) if isinstance(tensors, Tensor) else tensors
+        if not isinstance(self.tensors, tuple):
+            raise AssertionError(f"expected a tensor or a tuple of tensors, got {type(tensors).__name__}")
+        self.versions = [x._version for x in self.tensors]
+
+    def __enter__(self):
+        pass
+
+    def __exit__(self, *exception):
+        for x, version in zip(self.tensors, self.versions):
+            _autograd._set_version(x, version)

@@ -128,6 +128,12 @@ pub fn increment_version(tensor: &Bound<'_, PyAny>) -> PyResult<()> {
     Ok(())
 }
 
+/// Sets the count of in-place writes to a tensor.
+#[pyfunction]
+pub fn _set_version(tensor: &Bound<'_, Tensor>, version: u32) {
+    tensor.borrow().set_version(version);
+}
+
 /// Whether gradients of some of the tensors flow to a leaf that is none of `own`, and was not made in the transform of this number.
 #[pyfunction]
 /// With `shown`, only leaves count that the user sees require a gradient.
