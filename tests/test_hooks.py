@@ -684,3 +684,17 @@ def test_graphs_keep_their_leaves():
     gone = weakref.ref(x)
     del x, y, end, other
     assert gone() is None
+
+
+def test_a_leaf_that_graphs_keep_is_as_it_was_last():
+    def end(write):
+        x = leaf(1.0)
+        y = x * 3
+        write(x)
+        return y, y.grad_fn.next_functions[0][0]
+
+    for write in (lambda x: setattr(x, "data", leaf(7.0).detach()), lambda x: ferrograd.no_grad()(x.add_)(6)):
+        y, node = end(write)
+        assert node.variable.tolist() == [7.0]
+        y.backward()
+        assert node.variable.grad.tolist() == [3.0]

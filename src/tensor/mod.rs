@@ -59,10 +59,10 @@ impl Clone for Tensor {
 pub struct LeafHandle(Option<Arc<Body>>);
 
 impl LeafHandle {
-    /// The leaf.
+    /// The leaf, as it is now.
     pub fn tensor(&self) -> Option<Tensor> {
         let body = self.0.clone()?;
-        Some(Tensor { body, saved: None, is_number: false, reusable: false, fixed: false })
+        Some(Tensor { body, saved: None, is_number: false, reusable: false, fixed: false }.current())
     }
 
     /// Whether nothing else holds the leaf.
