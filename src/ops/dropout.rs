@@ -169,7 +169,7 @@ pub fn native_dropout(input: &Tensor, p: f64, train: Option<bool>) -> Result<Sev
         }
     }
     let y = without_recording(|| if train { x.mul(&mask)? * scale } else { x.copied() })?;
-    let kept = mask.clone();
+    let kept = mask.save();
     let y = vjp!("native_dropout", y, { x: |g| g.mul(&kept)? * scale }, saves { p })?;
     Ok(Several(vec![y, mask]))
 }

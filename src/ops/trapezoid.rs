@@ -74,7 +74,7 @@ pub fn trapezoid(y: &Tensor, x: Option<PyRef<'_, Tensor>>, dx: Operand, dim: isi
         return y.sum(dims(), false, Some(y.dtype()));
     }
     // At even distances all samples count, the outer ones half, which is how torch rounds (and wraps integers).
-    let ends = (y.select_at(place, 0)? + y.select_at(place, n - 1)?)?;
+    let ends = (y.select(dim, 0)? + y.select(dim, -1)?)?;
     (y.sum(dims(), false, None)? - (ends * 0.5)?)? * dx
 }
 

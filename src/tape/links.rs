@@ -12,7 +12,7 @@ use smallvec::smallvec;
 use super::engine::HashSet;
 use super::mode;
 use super::node::{EXACT_NAME, Edge, Input, Inputs, Node, Rules, unpacked};
-use super::numbers::{Numbers, One};
+use super::numbers::{Named, One};
 use super::record::Derivative;
 use crate::dtype::Scalar;
 use crate::error::Result;
@@ -107,8 +107,8 @@ impl Derivative for Link {
         None
     }
 
-    fn numbers(&self) -> Option<Numbers> {
-        Some(Arc::new(crate::saves! { alpha: One }))
+    fn numbers(&self) -> Named {
+        crate::saves!(alpha: One)()
     }
 }
 

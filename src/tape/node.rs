@@ -14,7 +14,7 @@ use super::held;
 use super::hooks::{Kept, NodeHooks};
 use super::meta::{Hook, Meta};
 use super::mode;
-use super::numbers::Numbers;
+use super::numbers::Named;
 use super::record::{Derivative, JointRule, Rule};
 use super::saved::{self, Packed};
 use crate::dtype::DType;
@@ -108,7 +108,7 @@ pub enum Rules {
     /// All inputs at once.
     Joint(JointRule),
     /// Freed after its one use. Numbers stay.
-    Freed(Option<Numbers>),
+    Freed(Named),
 }
 
 impl Rules {
@@ -122,7 +122,7 @@ impl Rules {
     }
 
     /// The numbers that the op saved.
-    pub fn numbers(&self) -> Option<Numbers> {
+    pub fn numbers(&self) -> Named {
         match self {
             Rules::Each(rules) => rules.numbers(),
             Rules::Joint(rule) => rule.numbers(),
@@ -441,11 +441,11 @@ pub fn short_name(name: &str) -> &str {
 impl Drop for Node {
     fn drop(&mut self) {
         let Some(level) = Level::enter() else {
-            let rules = std::mem::replace(self.rules.get_mut(), Rules::Freed(None));
+            let rules = std::mem::replace(self.rules.get_mut(), Rules::Freed(Named::new()));
             return chain::defer(Part::Node(std::mem::take(&mut self.inputs), rules, self.extras.take()));
         };
         self.inputs.clear();
-        *self.rules.get_mut() = Rules::Freed(None);
+        *self.rules.get_mut() = Rules::Freed(Named::new());
         drop(self.extras.take());
         level.end();
     }

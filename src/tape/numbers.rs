@@ -1,7 +1,7 @@
 //! The numbers that ops save besides tensors: `grad_fn._saved_dim`.
 //!
 //! An op names them with its rules, `vjp!(.., saves { dim, keepdim })`, and they are kept as they are, in the same
-//! allocation. Only when somebody asks do they become a list.
+//! allocation. Only when somebody asks, or the rules are freed, do they become a list.
 
 use std::sync::Arc;
 
@@ -103,11 +103,8 @@ impl<T: ToNumber> ToNumber for Box<T> {
     }
 }
 
-/// Numbers by their names.
+/// Numbers by their names. They outlive the tensors, as in torch.
 pub type Named = Vec<(&'static str, Number)>;
-
-/// Lists what one op saves. It outlives the tensors, as in torch.
-pub type Numbers = Arc<dyn Fn() -> Named + Send + Sync>;
 
 /// The numbers of an op for [`Saving`]: `saves! { dim: -1, keepdim }`, or `saves! { ..list }` with a function that lists them.
 #[macro_export]
@@ -143,8 +140,8 @@ where
         Some(Arc::new(Saving { rules: self.rules.again()?, numbers: self.numbers.clone() }))
     }
 
-    fn numbers(&self) -> Option<Numbers> {
-        Some(Arc::new(self.numbers.clone()))
+    fn numbers(&self) -> Named {
+        (self.numbers)()
     }
 }
 
@@ -161,7 +158,7 @@ where
         Arc::new(self.clone())
     }
 
-    fn numbers(&self) -> Option<Numbers> {
-        Some(Arc::new(self.numbers.clone()))
+    fn numbers(&self) -> Named {
+        (self.numbers)()
     }
 }

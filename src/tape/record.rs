@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::held::Role;
 use super::mode::{self, Mode};
 use super::node::{Edge, Input, Inputs, Node, Rules, packed};
-use super::numbers::{Named, Numbers, Saving};
+use super::numbers::{Named, Saving};
 use super::sample::Maps;
 use super::saved;
 use crate::dtype::DType;
@@ -22,8 +22,8 @@ pub trait Derivative: Send + Sync {
     fn again(&self) -> Option<Arc<dyn Derivative>>;
 
     /// The numbers that the op saves.
-    fn numbers(&self) -> Option<Numbers> {
-        None
+    fn numbers(&self) -> Named {
+        Named::new()
     }
 }
 
@@ -36,7 +36,7 @@ impl Derivative for Arc<dyn Derivative> {
         (**self).again()
     }
 
-    fn numbers(&self) -> Option<Numbers> {
+    fn numbers(&self) -> Named {
         (**self).numbers()
     }
 }
@@ -102,8 +102,8 @@ pub trait JointDerivative: Send + Sync {
     }
 
     /// The numbers that the op saves.
-    fn numbers(&self) -> Option<Numbers> {
-        None
+    fn numbers(&self) -> Named {
+        Named::new()
     }
 }
 

@@ -80,7 +80,7 @@ const TABLE: &[Names] = &[
     names("LinalgHouseholderProduct", &["input", "tau"], &["result"], &[]),
     names("LinalgInvEx", &["A"], &["inverse"], &[]),
     names("LinalgLstsq", &["self", "b"], &["solution"], &[]),
-    names("LinalgLu", &["A"], &["L", "U"], &[]),
+    names("LinalgLu", &["A"], &["L", "U"], &["P"]),
     names("LinalgLuFactorEx", &["A"], &["LU", "pivots"], &[]),
     names("LinalgLuSolve", &["LU", "B"], &["result"], &["pivots"]),
     names("LinalgQr", &["A"], &["Q", "R"], &[]),
@@ -105,6 +105,7 @@ const TABLE: &[Names] = &[
     names("Nanmedian", &["self"], &["result"], &["indices"]),
     names("NativeBatchNorm", &["input", "weight"], &[], &["~", "~", "running_mean", "running_var"]),
     names("NativeBatchNormLegit", &["input", "weight"], &[], &["~", "~", "running_mean", "running_var"]),
+    names("NativeDropout", &["self"], &[], &["result1"]),
     names("NativeGroupNorm", &["input", "weight"], &[], &[]),
     names("NativeLayerNorm", &["input", "weight"], &[], &["~", "~", "bias"]),
     names("NllLoss", &["self"], &[], &["target", "weight"]),
@@ -133,7 +134,8 @@ const TABLE: &[Names] = &[
 #[rustfmt::skip]
 const SIZES_ONLY: &[&str] = &[
     "DiagonalBackward", "ExpandBackward", "IndexBackward", "IndexSelectBackward", "KthvalueBackward", "MaxBackward0", "MeanBackward",
-    "MedianBackward1", "MinBackward0", "MmBackward", "ModeBackward", "NanmedianBackward1", "RepeatBackward", "SelectBackward",
+    "MedianBackward1", "MinBackward0", "MmBackward", "ModeBackward", "NanmedianBackward1", "RepeatBackward", "ReshapeAliasBackward",
+    "SelectBackward",
     "SliceBackward", "SortBackward", "SplitBackward", "SplitWithSizesBackward", "SqueezeBackward", "SumBackward", "TopkBackward", "TraceBackward",
     "UnfoldBackward", "UnsafeSplitBackward", "UnsafeSplitWithSizesBackward", "UnsafeViewBackward", "Upsample", "ViewBackward",
 ];
@@ -141,8 +143,7 @@ const SIZES_ONLY: &[&str] = &[
 /// The numbers that a node saves: those that its op names, and what the shapes of its operands tell.
 #[allow(non_snake_case)] // torch's names
 pub fn numbers(node: &Node) -> Named {
-    let by_op = node.rules.lock().numbers();
-    let mut numbers = by_op.map_or_else(Vec::new, |list| list());
+    let mut numbers = node.rules.lock().numbers();
     let name = node.name();
     let Some(input) = node.inputs.first() else { return numbers };
     if SIZES_ONLY.iter().any(|known| name.starts_with(known)) && !name.contains("BackwardBackward") {

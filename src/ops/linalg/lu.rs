@@ -237,7 +237,7 @@ pub fn linalg_lu(A: &Tensor, pivot: bool) -> Result<Named> {
         let rows = |x: Tensor| x.to_dtype(A.dtype())?.contiguous();
         Ok::<_, Error>([permutations(&pivots, sides(A).0, A.dtype())?, rows(l)?, rows(u)?])
     })?;
-    let kept = p.clone();
+    let kept = p.save();
     let [l, u] = record_saving("linalg_lu", &[A], &[], [l, u], saves! { pivot }, move |back| {
         let [l, u] = &*back.y else { return Ok(vec![None]) };
         Ok(vec![backward(back.g(0), back.g(1), &kept, l, u)?])
