@@ -187,7 +187,7 @@ def test_what_does_not_fit_is_not_read():
 
 
 def test_memory_is_freed():
-    """Of the data given, the rule keeps what was there when the op ran, and the tensor what it was given last."""
+    """Of the data given, the graph keeps what was there when the op ran, and the tensor what it was given last."""
     arrays = [np.random.rand(10) for _ in range(4)]
     watched = [weakref.ref(array) for array in arrays]
     x = ferrograd.from_numpy(arrays[0]).requires_grad_()
@@ -202,9 +202,32 @@ def test_memory_is_freed():
 
     assert alive() == [True, False, False, True]
     y.backward()
+    del y
     assert alive() == [False, False, False, True]
-    del x, y
+    del x
     assert alive() == [False] * 4
+
+
+def test_graphs_that_are_kept_keep_the_first_data_only():
+    x = leaf(0, 0)
+    watched, ends = [], [(x * x).sum()]
+    for i in range(5):
+        array = np.full(2, i + 1.0)
+        watched.append(weakref.ref(array))
+        x.data = ferrograd.from_numpy(array)
+        del array
+        ends.append((x * x).sum())
+        ends[-1].backward()
+    gc.collect()
+    assert [ref() is not None for ref in watched] == [False] * 4 + [True]
+    assert x.grad.tolist() == [30, 30]
+    end = ends[0].grad_fn.next_functions[0][0].next_functions[0][0]
+    assert end.variable is x
+    del x
+    assert end.variable.tolist() == [5, 5] and end.variable.grad.tolist() == [30, 30]
+    del ends, end
+    gc.collect()
+    assert watched[-1]() is None
 
 
 def test_threads():

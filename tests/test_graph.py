@@ -180,3 +180,29 @@ def test_reshape_of_what_is_not_contiguous_has_a_node_of_its_own():
     assert x.grad.tolist() == [[3.0, 0.0, 0.0]] * 2
     (g,) = ferrograd.autograd.grad(x.cos().sum(), x, create_graph=True)
     assert g.grad_fn.name() == "MulBackward0" and [type(n).__name__ for n, _ in g.grad_fn.next_functions] == ["NoneType", "NegBackward0"]
+
+
+def test_what_torch_saves_can_be_differentiated_once():
+    x = ferrograd.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    ops = (
+        lambda x: x.angle(),
+        lambda x: ferrograd.complex(x, x).real,
+        lambda x: x.div(x, rounding_mode="floor"),
+        lambda x: ferrograd.fft.fft(x).real,
+        lambda x: ferrograd.linalg.vector_norm(x, 0),
+    )
+    for op in ops:
+        y = op(x).sum()
+        y.backward()
+        with pytest.raises(RuntimeError, match="second time"):
+            y.backward()
+    y = x.lerp(x.detach() + 1, 0.25).sum()
+    y.backward()
+    y.backward()
+
+
+def test_a_number_is_no_input_of_a_power():
+    x = ferrograd.tensor([1.0, 2.0], requires_grad=True)
+    node = (2**x).grad_fn
+    assert node.name() == "PowBackward2" and [end.variable is x for end, _ in node.next_functions] == [True]
+    assert node._saved_self == 2 and node._saved_exponent is x and node._saved_result.tolist() == [2, 4]

@@ -698,3 +698,21 @@ def test_a_leaf_that_graphs_keep_is_as_it_was_last():
         assert node.variable.tolist() == [7.0]
         y.backward()
         assert node.variable.grad.tolist() == [3.0]
+
+
+@pytest.mark.parametrize("view", [lambda x: x[:1], lambda x: x.expand(2, 2), lambda x: x.view(1, 2)])
+def test_views_of_leaves_written_to_lead_to_the_leaf(view):
+    """The history of the view is made anew: it must still come to the tensor with its hooks."""
+    x = leaf(1.0, 2.0)
+    y = view(x)
+    with ferrograd.no_grad():
+        x.mul_(2)
+    seen = []
+    x.register_post_accumulate_grad_hook(lambda p: seen.append(p is x))
+    x.register_hook(lambda g: g * 5)
+    assert y.grad_fn.name() == "AsStridedBackward0"
+    assert y.grad_fn.next_functions[0][0].variable is x
+    y.sum().backward()
+    plain = leaf(1.0, 2.0)
+    view(plain).sum().backward()
+    assert seen == [True] and x.grad.tolist() == [5 * g for g in plain.grad.tolist()]

@@ -958,3 +958,65 @@ def test_counts_of_writes_that_are_to_be_forgotten():
     assert a._version == b._version == 0
     with pytest.raises(AssertionError, match="expected a tensor or a tuple of tensors, got int"):
         forgotten(3)
+
+
+def test_a_leaf_that_has_become_a_result_takes_no_gradient():
+    x = ferrograd.ones(2, requires_grad=True)
+    y = x * 2
+    x.requires_grad_(False)
+    x.add_(ferrograd.ones(2, requires_grad=True))
+    with pytest.raises(RuntimeError, match="leaf variable has been moved into the graph interior"):
+        y.sum().backward()
+
+
+def test_what_is_taken_of_inference_tensors_may_be_written_to():
+    with ferrograd.inference_mode():
+        x = ferrograd.ones(2)
+        inside = x.detach()
+    for taken in (x.detach(), x.data, x.detach().detach()):
+        assert taken.is_inference() and taken._version == 0
+        taken.add_(1)
+        assert taken._version == 1
+        with pytest.raises(RuntimeError, match="outside InferenceMode"):
+            taken.requires_grad_()
+        with pytest.raises(RuntimeError, match="cannot be saved"):
+            taken * ferrograd.ones(2, requires_grad=True)
+    assert x.tolist() == [4, 4]
+    for tensor in (x, inside, x.view(2)):
+        with pytest.raises(RuntimeError, match="do not track version counter"):
+            tensor._version
+        with pytest.raises(RuntimeError, match="Inplace update to inference tensor"):
+            tensor.add_(1)
+    assert x.resize_(2) is x
+    with pytest.raises(RuntimeError, match="Inplace update to inference tensor"):
+        x.resize_(1)
+
+
+def test_values_written_by_index_lie_elsewhere():
+    x = ferrograd.ones(2, 2)
+    for write in (lambda: x.__setitem__(x > 0, x), lambda: x.__setitem__(ferrograd.tensor([0]), x[0])):
+        with pytest.raises(RuntimeError, match="some elements of the input tensor and the written-to tensor"):
+            write()
+    x[ferrograd.tensor([0])] = x[0].clone() * 3
+    assert x.tolist() == [[3, 3], [1, 1]]
+
+
+def test_set_to_what_requires_a_gradient():
+    x, y = ferrograd.ones(2), ferrograd.ones(2, requires_grad=True)
+    x.set_(y)
+    assert x.requires_grad and not x.is_leaf and x.grad_fn.name() == "torch::autograd::NotImplemented"
+    with pytest.raises(RuntimeError, match="derivative for aten::set_ is not implemented"):
+        x.sum().backward()
+    z = y * 1
+    z.set_(ferrograd.zeros(3))
+    names = [node and node.name() for node, _ in z.grad_fn.next_functions]
+    assert z.tolist() == [0, 0, 0] and names == ["MulBackward0", None]
+
+
+def test_inputs_that_are_views_of_what_was_written_are_refused():
+    x = ferrograd.ones(2, requires_grad=True) * 1
+    with ferrograd.no_grad():
+        view = x[:1]
+    x.mul_(2)
+    with pytest.raises(RuntimeError, match="created in no_grad mode"):
+        ferrograd.autograd.grad(x.sum(), view, allow_unused=True)

@@ -354,7 +354,7 @@ def test_hooks_that_another_object_needs_outlive_their_tensor():
     calls = []
     x = fg.ones(2, requires_grad=True)
     x.register_hook(lambda g: calls.append(g.tolist()))
-    other = fg.atleast_1d(x)
+    other = fg.cartesian_prod(x)
     assert other is not x
     cycle = [x]
     cycle.append(cycle)

@@ -1,5 +1,7 @@
 """Views share memory, and lie where numpy says they do."""
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -438,3 +440,23 @@ def test_resizing_to_a_memory_format():
     for sizes, form in (((6,), last), ((6,), ferrograd.preserve_format)):
         with pytest.raises(RuntimeError, match="memory.format|rank 4"):
             x.resize_(*sizes, memory_format=form)
+
+
+def test_what_has_its_shape_already_is_itself():
+    x, y = ferrograd.ones(1, 2, 3), ferrograd.ones(3)
+    for f in (ferrograd.atleast_1d, ferrograd.atleast_2d, ferrograd.atleast_3d):
+        assert f(x) is x and f(x, x) == (x, x) and f([x, y])[0] is x
+    assert ferrograd.atleast_1d() == ferrograd.atleast_1d([]) == ()
+    assert ferrograd.atleast_2d(y) is not y and ferrograd.atleast_2d(y).shape == (1, 3)
+    a, b = ferrograd.broadcast_tensors(x, y)
+    assert a is x and b.shape == x.shape and b._base is y
+    zero = ferrograd.tensor(2.0, requires_grad=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert zero.mT is zero and zero.mH is zero and zero.H is zero and zero.adjoint() is zero
+
+
+def test_slices_that_keep_all_make_no_node():
+    x = ferrograd.ones(1, 3, requires_grad=True)
+    names = [y.grad_fn.name() for y in (x[..., 0:3], x[0:1, :], x[0, 0:3], x[0:1])]
+    assert names == ["AliasBackward0", "AliasBackward0", "SelectBackward0", "SliceBackward0"]

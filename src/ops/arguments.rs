@@ -3,6 +3,8 @@
 use std::ffi::CString;
 use std::sync::atomic::AtomicBool;
 
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 use smallvec::SmallVec;
 
 use crate::dtype::{DType, Kind, Scalar};
@@ -303,6 +305,25 @@ pub enum IntOrInts {
 /// Some tensors, given one by one or as a sequence.
 #[derive(Clone)]
 pub struct Tensors(pub Vec<Tensor>, /** Whether they came as a sequence. */ pub bool);
+
+/// The same, for ops that may answer with the very tensors they are given.
+pub struct Objects<'py>(pub Vec<Bound<'py, Tensor>>, /** Whether they came as a sequence. */ pub bool);
+
+impl<'py> Objects<'py> {
+    /// The tensors.
+    pub fn tensors(&self) -> Tensors {
+        Tensors(self.0.iter().map(|object| object.borrow().clone()).collect(), self.1)
+    }
+
+    /// A tuple of the results: of one that is a given tensor, its object.
+    pub fn or_new(&self, py: Python<'py>, results: Vec<Tensor>) -> PyResult<Bound<'py, PyTuple>> {
+        let objects = self.0.iter().zip(results).map(|(object, result)| {
+            let same = object.borrow().is_handle_of(&result);
+            if same { Ok(object.clone()) } else { Bound::new(py, result) }
+        });
+        PyTuple::new(py, objects.collect::<PyResult<Vec<_>>>()?)
+    }
+}
 
 /// Some tensors as a result: a tuple in Python.
 pub struct Several(pub Vec<Tensor>);

@@ -4,10 +4,10 @@ use pyo3::prelude::*;
 
 use super::arguments::{Operand, Pair};
 use super::kernel::{promoted, rare_unary, unary};
+use super::power::check_in_range;
 use crate::dtype::Element;
 use crate::error::Result;
 use crate::runtime_error;
-use crate::tape::view;
 use crate::tensor::Tensor;
 use crate::vjp;
 
@@ -92,7 +92,8 @@ pub fn fill(input: &Tensor, value: Operand) -> Result<Tensor> {
     let y = x.detached_read()?.copied()?;
     let value = match value {
         Operand::Number(value) => {
-            view::overwrite_with("fill", &y, value)?;
+            check_in_range(value, y.dtype())?;
+            y.fill(value)?;
             return vjp!("fill", y, { x: |g| g * 0.0 });
         }
         Operand::Tensor(value) => value,

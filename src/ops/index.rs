@@ -88,7 +88,9 @@ impl Tensor {
                     let (start, len) = resolve_slice(*start, *stop, *step, size)?;
                     let keep = len == size && *step == 1;
                     out.steps.push(if keep { Step::Keep } else { Step::Range { start, len, step: *step as usize } });
-                    out.part = if keep && !matches!(out.part, Part::Whole) { out.part } else { slice };
+                    // Of several items those that keep a dim as it is are passed over.
+                    let passed = keep && (items.len() > 1 || !matches!(out.part, Part::Whole));
+                    out.part = if passed { out.part } else { slice };
                     dim += 1;
                     at += 1;
                 }
@@ -107,6 +109,7 @@ impl Tensor {
                 Item::Flag(flag) => {
                     indices += 1;
                     out.steps.push(Step::New);
+                    out.part = Part::New { dim: at as isize };
                     out.places.add_flag(at, *flag)?;
                     at += 1;
                 }
@@ -114,6 +117,7 @@ impl Tensor {
                     check_shape("indexing with a boolean mask", index)?;
                     indices += 1;
                     out.steps.push(Step::New);
+                    out.part = Part::New { dim: at as isize };
                     out.places.add_flag(at, index.to_vec::<u8>()?.first().is_some_and(|&flag| flag != 0))?;
                     at += 1;
                 }
@@ -211,6 +215,7 @@ impl Tensor {
                 value.dtype().type_word()
             );
         }
+        value.check_apart(&x)?;
         let value = value.to_dtype(x.dtype())?;
         let value = if value.storage().same(x.storage()) { value.copied()?.with_meta_of(&value) } else { value };
         write_at_places("index_put_", &x, value.requires_grad(), |x| x.with_places("index_put", &places, &value, false))

@@ -121,9 +121,11 @@ impl Tensor {
         kernel::fill(&self.with_layout(layout), value)
     }
 
-    fn check_resizable(&self, op: &'static str) -> Result<()> {
+    fn check_resizable(&self, op: &'static str, shape: &[usize]) -> Result<()> {
         before_write(op, self)?;
-        view::check_inference(op, self)?;
+        if self.shape() != shape {
+            view::check_inference(op, self)?;
+        }
         if self.requires_grad() && !is_inference() {
             return runtime_error!("{op}: cannot resize variables that require grad");
         }
@@ -133,7 +135,7 @@ impl Tensor {
     /// The first elements of this memory in another shape, one after the other; in new memory if there are not enough. Those that are new have
     /// arbitrary contents.
     fn resized(&self, op: &'static str, shape: &[usize], format: Option<MemoryFormat>) -> Result<Tensor> {
-        self.check_resizable(op)?;
+        self.check_resizable(op, shape)?;
         if self.shape() == shape && format.is_none() {
             return Ok(self.with_layout(self.layout().clone()));
         }
@@ -157,7 +159,7 @@ impl Tensor {
 
     /// The same for a sample of a batch: torch resizes the batch.
     fn resized_in_batch(&self, op: &'static str, shape: &[usize], format: Option<MemoryFormat>) -> Result<Tensor> {
-        self.check_resizable(op)?;
+        self.check_resizable(op, shape)?;
         if format.is_some_and(|format| format != MemoryFormat::Contiguous) {
             return runtime_error!("{op}: under vmap only None or torch.contiguous_format are supported for memory_format");
         }

@@ -1,8 +1,9 @@
 //! Putting tensors together: `cat`, `stack` and what is made of them.
 
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
-use super::arguments::{Given, MemoryFormat, OneOrSeveral, Several, Shapes, Tensors, Whole};
+use super::arguments::{Given, MemoryFormat, Objects, Several, Shapes, Tensors, Whole};
 use super::kernel::result_type;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -283,32 +284,34 @@ impl Tensor {
     }
 }
 
-fn at_least(tensors: Tensors, rank: usize) -> Result<OneOrSeveral> {
-    if let ([x], false) = (&tensors.0[..], tensors.1) {
-        return Ok(OneOrSeveral::One(x.at_least(rank)?));
+fn at_least<'py>(py: Python<'py>, given: Objects<'py>, rank: usize) -> PyResult<Bound<'py, PyAny>> {
+    let tensors = given.tensors();
+    let results = given.or_new(py, each(&tensors.0, |x| x.at_least(rank))?.0)?;
+    match (tensors.0.len(), tensors.1) {
+        (1, false) => results.get_item(0),
+        _ => Ok(results.into_any()),
     }
-    Ok(OneOrSeveral::Several(Several(each(&tensors.0, |x| x.at_least(rank))?.0)))
 }
 
-/// A tensor (or several) with at least one dim.
+/// A tensor (or several) with at least one dim: itself if it has.
 #[pyfunction]
 #[pyo3(signature = (*tensors))]
-pub fn atleast_1d(tensors: Tensors) -> Result<OneOrSeveral> {
-    at_least(tensors, 1)
+pub fn atleast_1d<'py>(py: Python<'py>, tensors: Objects<'py>) -> PyResult<Bound<'py, PyAny>> {
+    at_least(py, tensors, 1)
 }
 
-/// A tensor (or several) with at least two dims.
+/// A tensor (or several) with at least two dims: itself if it has.
 #[pyfunction]
 #[pyo3(signature = (*tensors))]
-pub fn atleast_2d(tensors: Tensors) -> Result<OneOrSeveral> {
-    at_least(tensors, 2)
+pub fn atleast_2d<'py>(py: Python<'py>, tensors: Objects<'py>) -> PyResult<Bound<'py, PyAny>> {
+    at_least(py, tensors, 2)
 }
 
-/// A tensor (or several) with at least three dims.
+/// A tensor (or several) with at least three dims: itself if it has.
 #[pyfunction]
 #[pyo3(signature = (*tensors))]
-pub fn atleast_3d(tensors: Tensors) -> Result<OneOrSeveral> {
-    at_least(tensors, 3)
+pub fn atleast_3d<'py>(py: Python<'py>, tensors: Objects<'py>) -> PyResult<Bound<'py, PyAny>> {
+    at_least(py, tensors, 3)
 }
 
 /// Fails if tensors came as a sequence, where torch takes them one by one only.
@@ -316,16 +319,18 @@ fn one_by_one(op: &str, tensors: &Tensors) -> Result<()> {
     if tensors.1 { Err(Error::Type(format!("{op}(): expected tensors one by one, not a sequence of them"))) } else { Ok(()) }
 }
 
-/// Views of all tensors in the shape that they broadcast to.
+/// Views of all tensors in the shape that they broadcast to; those that have it are themselves.
 #[pyfunction]
 #[pyo3(signature = (*tensors))]
-pub fn broadcast_tensors(tensors: Tensors) -> Result<Several> {
-    one_by_one("broadcast_tensors", &tensors)?;
+pub fn broadcast_tensors<'py>(py: Python<'py>, tensors: Objects<'py>) -> PyResult<Bound<'py, PyTuple>> {
+    let given = tensors.tensors();
+    one_by_one("broadcast_tensors", &given)?;
     let mut shape = Shape::new();
-    for x in &tensors.0 {
+    for x in &given.0 {
         shape = crate::layout::broadcast_shapes("broadcast_tensors", &shape, x.shape())?;
     }
-    tensors.0.iter().map(|x| x.expand_to("broadcast_tensors", &shape)).collect::<Result<_>>().map(Several)
+    let expand = |x: &Tensor| if x.shape() == &*shape { Ok(x.clone()) } else { x.expand_to("broadcast_tensors", &shape) };
+    tensors.or_new(py, given.0.iter().map(expand).collect::<Result<_>>()?)
 }
 
 /// The shape that some shapes broadcast to.

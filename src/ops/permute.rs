@@ -71,19 +71,38 @@ impl Tensor {
 
     /// The last two dims exchanged, for rules.
     pub(crate) fn mt(&self) -> Result<Tensor> {
-        if self.rank() == 0 {
-            return self.transposed_of("transpose", [0, 0], [-2, -1]);
-        }
         if self.rank() < 2 {
             return runtime_error!("mT: only supported on matrices or batches of matrices, got a {}-d tensor", self.rank());
         }
         self.transposed_of("transpose", [self.rank() - 2, self.rank() - 1], [-2, -1])
     }
 
-    /// The last two dims exchanged, and conjugated.
+    /// The same, and conjugated.
     pub(crate) fn mh(&self) -> Result<Tensor> {
         self.mt()?.conj()
     }
+
+    /// The same of a tensor with dims.
+    fn adjoint_of_dims(&self) -> Result<Tensor> {
+        if self.rank() == 1 {
+            return runtime_error!("adjoint: only supported on matrices or batches of matrices. Got 1-D tensor.");
+        }
+        self.mh()
+    }
+}
+
+/// A tensor without dims itself, with a warning; of others what `f` makes of them.
+fn itself_without_dims<'py>(
+    slf: Bound<'py, Tensor>,
+    warning: &Once,
+    f: impl FnOnce(&Tensor) -> Result<Tensor>,
+) -> PyResult<Bound<'py, Tensor>> {
+    if slf.borrow().rank() == 0 {
+        warning.warn()?;
+        return Ok(slf);
+    }
+    let y = f(&slf.borrow())?;
+    Bound::new(slf.py(), y)
 }
 
 #[pymethods]
@@ -145,57 +164,43 @@ impl Tensor {
         self.permuted(&(0..self.rank()).rev().collect::<Shape>())
     }
 
-    /// The last two dims exchanged; a 0-d tensor is kept.
+    /// The last two dims exchanged; of a 0-d tensor, itself.
     ///
     /// Raises: RuntimeError for one dim.
     #[getter(mT)]
-    pub fn matrix_transposed(&self) -> Result<Tensor> {
+    fn matrix_transposed<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
         static NO_DIMS: Once =
             Once::new(c"Tensor.mT is deprecated on 0-D tensors. This function is the identity in these cases.");
-        if self.rank() == 0 {
-            NO_DIMS.warn()?;
-        }
-        self.mt()
+        itself_without_dims(slf, &NO_DIMS, Tensor::mt)
     }
 
-    /// The last two dims exchanged, and conjugated: the same as `mT` for real numbers. A 0-d tensor is kept.
+    /// The last two dims exchanged, and conjugated: the same as `mT` for real numbers. Of a 0-d tensor, itself.
     #[getter(mH)]
-    pub fn matrix_adjoint(&self) -> Result<Tensor> {
+    fn matrix_adjoint<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
         static NO_DIMS: Once = Once::new(c"Tensor.mH is deprecated on 0-D tensors. Consider using x.conj().");
-        if self.rank() == 0 {
-            NO_DIMS.warn()?;
-            return Ok(self.clone());
-        }
-        self.adjoint()
+        itself_without_dims(slf, &NO_DIMS, Tensor::adjoint_of_dims)
     }
 
     /// The transposed and conjugated matrix.
     ///
     /// Raises: RuntimeError unless the tensor has 2 or 0 dims.
     #[getter(H)]
-    pub fn hermitian_transposed(&self) -> Result<Tensor> {
-        match self.rank() {
-            0 => {
-                static NO_DIMS: Once = Once::new(c"Tensor.H is deprecated on 0-D tensors. Consider using x.conj().");
-                NO_DIMS.warn()?;
-                self.conj()
-            }
-            2 => self.mh(),
-            rank => runtime_error!("H: only supported on matrices (2-D tensors). Got {rank}-D tensor."),
+    fn hermitian_transposed<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
+        static NO_DIMS: Once = Once::new(c"Tensor.H is deprecated on 0-D tensors. Consider using x.conj().");
+        if slf.borrow().rank() == 0 && slf.borrow().dtype().is_complex() {
+            NO_DIMS.warn()?;
+            return Bound::new(slf.py(), slf.borrow().conj()?);
         }
+        itself_without_dims(slf, &NO_DIMS, |x| match x.rank() {
+            2 => x.mh(),
+            rank => runtime_error!("H: only supported on matrices (2-D tensors). Got {rank}-D tensor."),
+        })
     }
 
-    /// The last two dims exchanged, and conjugated; see `mH`.
-    pub fn adjoint(&self) -> Result<Tensor> {
-        if self.rank() == 0 {
-            static NO_DIMS: Once = Once::new(c"adjoint() is deprecated on 0-D tensors. Consider using x.conj().");
-            NO_DIMS.warn()?;
-            return Ok(self.clone());
-        }
-        if self.rank() == 1 {
-            return runtime_error!("adjoint: only supported on matrices or batches of matrices. Got 1-D tensor.");
-        }
-        self.mh()
+    /// The last two dims exchanged, and conjugated. Of a 0-d tensor, itself.
+    fn adjoint<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
+        static NO_DIMS: Once = Once::new(c"adjoint() is deprecated on 0-D tensors. Consider using x.conj().");
+        itself_without_dims(slf, &NO_DIMS, Tensor::adjoint_of_dims)
     }
 
     /// Dims `source` moved to the places `destination`; the others keep their order.

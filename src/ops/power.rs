@@ -58,22 +58,28 @@ impl Tensor {
 
     /// Powers, element by element.
     fn power_of_tensor(&self, exponent: &Tensor) -> Result<Tensor> {
-        let op = if self.is_number() { "pow.2" } else { "pow.1" };
         let (a, b) = promoted(self, exponent)?;
         let y = if a.dtype().is_inexact() {
             float_zip_map!("pow", a, b, long |u, v| math::pow(u, v), complex complex::pow)
         } else {
             integer_power(&a, &b)
         }?;
-        vjp!(op, y, {
+        if self.is_number() {
+            let a = a.save();
+            return vjp!("pow.2", y, { b: |g, y| power_backward_exponent(g, &a, &b, y) });
+        }
+        vjp!("pow.1", y, {
             a: |g| b.equals(0.0)?.zero_or_product(g, &(a.power_of_tensor(&(&b - 1.0)?)? * &b)?.conj()?),
-            b: |g, y| {
-                let flat = a.equals(0.0)?.logical_and(&is_not_below_zero(&b)?)?;
-                g * flat.choose_or(0.0, &(y * a.log())?.conj()?)
-            },
+            b: |g, y| power_backward_exponent(g, &a, &b, y),
         })
         .map(|y| if b.requires_grad() { y } else { y.watching_itself() })
     }
+}
+
+/// The gradient of b for y = a^b.
+fn power_backward_exponent(g: &Tensor, a: &Tensor, b: &Tensor, y: &Tensor) -> Result<Tensor> {
+    let flat = a.equals(0.0)?.logical_and(&is_not_below_zero(b)?)?;
+    g * flat.choose_or(0.0, &(y * a.log())?.conj()?)
 }
 
 /// Whether numbers are real and not below zero.

@@ -10,10 +10,9 @@ use crate::error::{Error, Result};
 use crate::interpreter::Once;
 use crate::runtime_error;
 use crate::tape::mode::is_forward;
-use crate::tape::numbers::Named;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
-use crate::{saves, vjp};
+use crate::vjp;
 
 impl Tensor {
     /// Elements of `a` where this bool tensor is true, else of `b`.
@@ -80,7 +79,6 @@ impl Tensor {
     /// Raises: RuntimeError for different dtypes.
     #[pyo3(signature = (end, weight))]
     pub fn lerp(&self, end: &Tensor, weight: Operand) -> Result<Tensor> {
-        let op = if matches!(weight, Operand::Number(_)) { "lerp" } else { "lerp.1" };
         let (wanted, number) = (self.dtype(), weight.number());
         if let Operand::Number(value) = weight {
             check_in_range(value, wanted)?;
@@ -95,13 +93,18 @@ impl Tensor {
         let y = if wanted.is_complex() {
             without_recording(|| a.kept() + (&w * (b - &a.kept())?)?)?
         } else {
-            float_zip3_map!(op, a, b, w, |u: T, v: T, w: T| {
+            float_zip3_map!("lerp", a, b, w, |u: T, v: T, w: T| {
                 if w.abs() < 0.5 { w.mul_add(v - u, u) } else { (w - 1.0).mul_add(v - u, v) }
             })?
         };
-        let y = vjp!(op, y, { a: |g| g * (1.0 - &w)?.conj(), b: |g| g * w.conj(), w: |g| g * (&b - &a)?.conj() }, saves {
-            ..move || number.map_or_else(Named::new, |weight| saves! { weight }())
-        })?;
+        if let Some(weight) = number {
+            let (rest, part) = match weight {
+                Scalar::Complex(w) => (Scalar::Complex((1.0 - w).conj()), Scalar::Complex(w.conj())),
+                w => (Scalar::Float(1.0 - w.to_f64()), w),
+            };
+            return vjp!("lerp", y, { a: |g| g * rest, b: |g| g * part }, saves { weight });
+        }
+        let y = vjp!("lerp.1", y, { a: |g| g * (1.0 - &w)?.conj(), b: |g| g * w.conj(), w: |g| g * (&b - &a)?.conj() })?;
         Ok(if a.requires_grad() || b.requires_grad() { y } else { y.watching(&[&w]) })
     }
 

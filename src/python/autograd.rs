@@ -414,7 +414,7 @@ impl Tensor {
     /// How often the memory has been written to by in-place ops.
     #[getter]
     fn _version(&self) -> PyResult<u32> {
-        if self.is_inference() {
+        if !self.counts_writes() {
             return Err(PyRuntimeError::new_err("Inference tensors do not track version counter."));
         }
         Ok(self.version())

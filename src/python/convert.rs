@@ -366,6 +366,8 @@ impl Tensor {
             ));
         }
         let y = super::data::leaf(in_copied_memory(&x, memo)?, x.is_shown())?;
+        // As in torch, which writes to new tensors.
+        y.set_version(1);
         let copy = super::legacy::instance_of(&slf.get_type(), y)?;
         memo.set_item(key, &copy)?;
         let deep = |value| py.import("copy")?.call_method1("deepcopy", (value, memo));
@@ -458,6 +460,7 @@ pub fn _rebuild<'py>(
     // SAFETY: the memory is fresh and as large as `bytes`.
     unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), x.byte_ptr(), bytes.len()) };
     let x = super::data::leaf(x.with_layout(layout), requires_grad)?;
+    x.set_version(1);
     let object = super::legacy::instance_of(class, x)?;
     set_attributes(&object, attributes, Ok)?;
     Ok(object)

@@ -36,7 +36,7 @@ impl Tensor {
     /// Makes this tensor share the memory and shape of `source`; empty without one. A `source` may be a storage, too, and be shown in
     /// another way, as by `as_strided`: its elements from `storage_offset` on, in row-major order if there is no `stride`.
     ///
-    /// Derivative: none; differentiating through it is an error.
+    /// Derivative: none, neither for this tensor nor for `source`; differentiating through it is an error.
     /// Raises: RuntimeError for a leaf that requires a gradient, unless nothing is recorded, or if the dtypes differ.
     #[pyo3(signature = (source=None, storage_offset=0, size=None, stride=None))]
     fn set_<'py>(
@@ -47,6 +47,7 @@ impl Tensor {
         stride: Option<Dims>,
     ) -> PyResult<Bound<'py, Self>> {
         let dtype = slf.borrow().dtype();
+        let tensor = source.as_ref().and_then(|source| source.cast::<Tensor>().ok()).map(|source| source.borrow().clone());
         let source = match source {
             Some(source) => elements_of(&source, dtype)?,
             None => Tensor::uninitialized("set_", &[0], dtype)?,
@@ -64,7 +65,7 @@ impl Tensor {
                 source.with_layout(source.strided_layout("set_", &size, &stride, Some(offset))?)
             }
         };
-        view::in_place_memory("set_", &slf.borrow())?;
+        view::in_place_memory("set_", &slf.borrow(), tensor.as_ref())?;
         let _old = show(&slf, &source)?;
         Ok(slf)
     }

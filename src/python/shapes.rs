@@ -8,7 +8,9 @@ use pyo3::{Borrowed, FromPyObject, intern};
 use super::arguments::type_name;
 use super::function::ask_for_method;
 use crate::dtype::DType;
-use crate::ops::arguments::{Dims, IntList, IntOrInts, IntPair, Padding, Several, Shapes, Sizes, Tensors, ViewAs, Whole};
+use crate::ops::arguments::{
+    Dims, IntList, IntOrInts, IntPair, Objects, Padding, Several, Shapes, Sizes, Tensors, ViewAs, Whole,
+};
 use crate::tensor::Tensor;
 
 impl<'a, 'py> FromPyObject<'a, 'py> for Sizes {
@@ -64,34 +66,49 @@ impl<'a, 'py> FromPyObject<'a, 'py> for IntOrInts {
     }
 }
 
+impl<'a, 'py> FromPyObject<'a, 'py> for Objects<'py> {
+    type Error = PyErr;
+
+    fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<Objects<'py>> {
+        let (tensors, sequence) = tensors(&ob, |object| object)?;
+        Ok(Objects(tensors, sequence))
+    }
+}
+
 impl<'a, 'py> FromPyObject<'a, 'py> for Tensors {
     type Error = PyErr;
 
     fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<Tensors> {
-        if let Ok(tuple) = ob.cast::<PyTuple>()
-            && tuple.len() == 1
-        {
-            let first = tuple.get_item(0)?;
-            if first.is_instance_of::<PyTuple>() || first.is_instance_of::<PyList>() {
-                return Ok(Tensors(tensors(&first)?, true));
-            }
-        }
-        let from_list = ob.is_instance_of::<PyList>();
-        Ok(Tensors(tensors(&ob)?, from_list))
+        let (tensors, sequence) = tensors(&ob, |object| object.borrow().clone())?;
+        Ok(Tensors(tensors, sequence))
     }
 }
 
-fn tensors(ob: &Bound<'_, PyAny>) -> PyResult<Vec<Tensor>> {
+/// Tensors given one by one or as a sequence, and whether as one.
+fn tensors<'py, T>(ob: &Bound<'py, PyAny>, take: impl Fn(Bound<'py, Tensor>) -> T) -> PyResult<(Vec<T>, bool)> {
+    if let Ok(tuple) = ob.cast::<PyTuple>()
+        && tuple.len() == 1
+    {
+        let first = tuple.get_item(0)?;
+        if first.is_instance_of::<PyTuple>() || first.is_instance_of::<PyList>() {
+            return Ok((tensors_of(&first, take)?, true));
+        }
+    }
+    Ok((tensors_of(ob, take)?, ob.is_instance_of::<PyList>()))
+}
+
+fn tensors_of<'py, T>(ob: &Bound<'py, PyAny>, take: impl Fn(Bound<'py, Tensor>) -> T) -> PyResult<Vec<T>> {
     if !ob.is_instance_of::<PyTuple>() && !ob.is_instance_of::<PyList>() {
         return Err(PyTypeError::new_err(format!("expected a tuple or a list of Tensors, got {}", type_name(ob))));
     }
-    let element = |(place, item): (usize, PyResult<Bound<'_, PyAny>>)| {
+    let element = |(place, item): (usize, PyResult<Bound<'py, PyAny>>)| {
         let item = item?;
         ask_for_method(item.as_borrowed(), intern!(item.py(), "as_subclass").as_any().as_borrowed())?;
-        match item.cast::<Tensor>() {
-            Ok(tensor) => Ok(tensor.borrow().clone()),
-            Err(_) => Err(PyTypeError::new_err(format!("expected Tensor as element {place}, but got {}", type_name(&item)))),
-        }
+        let tensor = item.cast_into::<Tensor>().map_err(|error| {
+            let found = type_name(&error.into_inner());
+            PyTypeError::new_err(format!("expected Tensor as element {place}, but got {found}"))
+        })?;
+        Ok(take(tensor))
     };
     ob.try_iter()?.enumerate().map(element).collect()
 }

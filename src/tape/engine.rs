@@ -184,7 +184,10 @@ impl Run {
         let unseen = mode::is_forward();
         for (place, x) in inputs.unwrap_or_default().iter().enumerate() {
             match if unseen || x.is_shown() { x.edge() } else { Edge::None } {
-                Edge::Node(node, output) => captures.entry((node.id, output)).or_default().push(place),
+                Edge::Node(node, output) => {
+                    node.check_usable()?;
+                    captures.entry((node.id, output)).or_default().push(place);
+                }
                 Edge::Leaf(meta, _) => leaves.ask_for(&meta),
                 // Of what follows its base, nothing is a function.
                 Edge::None if x.is_shown() => {}
@@ -317,7 +320,7 @@ impl Run {
             }
             unpacked = Some(saved::unpacked_rules(&node)?);
         }
-        let keep = self.options.retain_graph || !node.saves || node.is_dual() && mode::follows_tangents();
+        let keep = self.options.retain_graph || !node.saves && !node.is_watching() || node.is_dual() && mode::follows_tangents();
         let rules = {
             let mut rules = node.rules.lock();
             if keep { rules.clone() } else { rules.free() }

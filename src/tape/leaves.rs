@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use super::engine::{HashMap, HashSet, sum};
 use super::meta::{Grad, Meta, any_hooked_leaf};
-use super::mode::{ModeGuard, follows_tangents, mode};
+use super::mode::{ModeGuard, follows_tangents, has_tangents, mode};
 use super::node::{Edge, Input, Node};
 use super::written::overwritten;
 use crate::error::Result;
 use crate::layout::{Layout, contiguous_strides};
+use crate::runtime_error;
 use crate::tensor::{LeafHandle, Tensor};
 
 /// The place of a leaf that is asked for and that nothing has flowed to.
@@ -57,6 +58,9 @@ impl Leaves {
 
     /// Adds to a gradient; None is that of an op that has none to give.
     pub fn add(&mut self, meta: &Arc<Meta>, handle: &LeafHandle, grad: Option<Tensor>) -> Result<()> {
+        if grad.is_some() && meta.node().is_some() && !has_tangents() {
+            return runtime_error!("leaf variable has been moved into the graph interior: it was written to in place");
+        }
         let grad = grad.map(|grad| in_dtype_of(meta, grad)).transpose()?;
         let next = self.list.len();
         let place = self.places.entry(Arc::as_ptr(meta)).or_insert(NO_GRADIENT_YET);

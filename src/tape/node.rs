@@ -301,6 +301,11 @@ impl Node {
         self.extras.get().is_some_and(|extras| extras.watched.lock().iter().any(|watched| watched.watch.is_of(memory)))
     }
 
+    /// Whether torch saves something that the rules here do not hold.
+    pub fn is_watching(&self) -> bool {
+        self.extras.get().is_some_and(|extras| !extras.watched.lock().is_empty())
+    }
+
     /// Fails if something that is watched has been written to.
     pub fn check_watched(&self) -> Result<()> {
         let Some(extras) = self.extras.get() else { return Ok(()) };
@@ -377,6 +382,9 @@ pub const COPY_SLICES: &str = "copy_slices";
 /// The op of a view that must no longer be differentiated.
 pub const FROZEN_VIEW: &str = "frozen_view";
 
+/// The op of tensors that have been given other data; see [`of_other_data`].
+const OTHER_DATA: &str = "data";
+
 /// The op of tensors that must not be differentiated.
 pub const DELAYED_ERROR: &str = "=Error";
 
@@ -406,6 +414,12 @@ impl Node {
             COPY_SLICES => return "CopySlices".to_string(),
             "copy" => return "CopyBackwards".to_string(),
             "diagonal_copy" => return "DiagonalBackward0_copy".to_string(),
+            OTHER_DATA => {
+                // To the user it is the tensor's own op.
+                if let [Input { edge: Edge::Node(node, _), .. }] = &self.inputs[..] {
+                    return node.name();
+                }
+            }
             _ => {}
         }
         let (op, overload) = self.op.split_once('.').unwrap_or((self.op, "0"));
@@ -546,5 +560,5 @@ pub fn apart(op: &'static str, gradient: Edge, tangent: Edge, shape: &[usize], d
 /// gradients do not fit, where the rules of the tensor's op would trust them.
 pub fn of_other_data(x: &Tensor) -> Arc<Node> {
     let rule: Rule = Box::new(|g, _| Ok(g.clone()));
-    node_between("data", Input::of(x), rule)
+    node_between(OTHER_DATA, Input::of(x), rule)
 }

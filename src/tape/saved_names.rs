@@ -9,7 +9,7 @@ use crate::tensor::Tensor;
 
 /// The names of what one op's rules may hold.
 struct Names {
-    /// The op, as torch's name of the node has it.
+    /// The op, as torch's name of the node has it, or that name.
     op: &'static str,
     /// The operands that are differentiated.
     operands: List,
@@ -111,6 +111,7 @@ const TABLE: &[Names] = &[
     names("NllLoss", &["self"], &[], &["target", "weight"]),
     names("NllLoss2D", &["self"], &[], &["target", "weight"]),
     names("Ormqr", &["self", "input2", "input3"], &["result"], &[]),
+    names("PowBackward2", &["exponent"], &["result"], &["self"]),
     names("Pow", &["self", "exponent"], &["result"], &[]),
     names("Polar", &[], &["result"], &[]),
     names("PreluKernel", &["self", "weight"], &["result"], &[]),
@@ -172,7 +173,7 @@ pub fn numbers(node: &Node) -> Named {
 
 fn names_of(node: &Node) -> &'static Names {
     let name = node.name();
-    TABLE.iter().find(|names| names.op == short_name(&name)).unwrap_or(&USUAL)
+    TABLE.iter().find(|names| names.op == name || names.op == short_name(&name)).unwrap_or(&USUAL)
 }
 
 /// The name of a tensor that a node saves; `other` counts those that are neither operands nor results.

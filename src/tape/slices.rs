@@ -124,7 +124,7 @@ struct Within {
 /// the view's.
 pub(super) fn written_by(op: Arc<Node>, place: usize, dtype: DType, base: &Base, x: &Tensor) -> Arc<Node> {
     let input = |(i, input): (usize, &Input)| match i == place {
-        true => base.as_input(base.meta.edge()),
+        true => base.as_input(base.edge(x)),
         false => Input { edge: input.edge.clone(), shape: input.shape.clone(), dtype: input.dtype },
     };
     let (inputs, hidden) = (op.inputs.iter().enumerate().map(input).collect(), !op.is_shown());

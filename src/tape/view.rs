@@ -7,14 +7,12 @@
 
 use std::sync::Arc;
 
-use smallvec::smallvec;
-
 use super::former;
 use super::frozen::{MADE_IN_INFERENCE, MADE_UNRECORDED, frozen_node, maker, refusal};
 use super::level::{before_output, before_value, before_write, is_captured_by_map};
 use super::meta::Meta;
 use super::mode::{self, Mode, ModeGuard};
-use super::node::{DUAL_LEAF, Edge, Input, Node, PRIMAL, Rules, apart, next_id, node};
+use super::node::{DUAL_LEAF, Edge, Input, Inputs, Node, PRIMAL, Rules, apart, next_id, node};
 use super::record::Rule;
 use super::slices::window_node;
 use super::written::Written;
@@ -23,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::runtime_error;
 use crate::tape;
-use crate::tensor::{LeafHandle, Tensor};
+use crate::tensor::Tensor;
 
 /// What a view knows of the tensor it is a view of.
 #[derive(Clone)]
@@ -48,6 +46,20 @@ impl Base {
     /// The base's shape and strides.
     pub(super) fn layout(&self) -> Layout {
         self.meta.lock().shown_as.as_deref().unwrap_or(&self.layout).clone()
+    }
+
+    /// The base of this view.
+    fn shown_by(&self, view: &Tensor) -> Tensor {
+        let apart = self.apart.as_deref().cloned();
+        apart.unwrap_or_else(|| view.reinterpreted(self.layout(), self.dtype)).with_meta(self.meta.clone())
+    }
+
+    /// Where the gradient for the base of this view goes.
+    pub(super) fn edge(&self, view: &Tensor) -> Edge {
+        match self.meta.edge() {
+            Edge::Leaf(meta, _) => Edge::Leaf(meta, self.shown_by(view).handle()),
+            edge => edge,
+        }
     }
 
     /// The base as an input of a node whose gradient goes there.
@@ -97,10 +109,7 @@ impl Tensor {
     /// The tensor that this is a view of, if the tape knows one.
     pub fn base(&self) -> Option<Tensor> {
         let base = self.meta()?.lock().base.clone()?;
-        let layout = base.layout();
-        let Base { meta, dtype, apart, .. } = *base;
-        let memory = apart.map_or_else(|| self.reinterpreted(layout, dtype), |base| *base);
-        Some(memory.with_meta(meta))
+        Some(base.shown_by(self))
     }
 
     /// As a view, before it shows other memory (`x.data = y`): its base does not.
@@ -149,7 +158,7 @@ impl Tensor {
         };
         // What only carries tangents may be written to.
         let shown = !mode::has_tangents() || made_by.as_ref().is_some_and(|(node, _)| node.is_shown());
-        let new = match (base.meta.edge(), base.frozen) {
+        let new = match (base.edge(self), base.frozen) {
             (edge, Some(reason)) if edge.is_shown() || shown => Some(frozen_node(self, made_by, reason)),
             (Edge::None, _) => None,
             (edge, _) if base.dual => {
@@ -289,7 +298,7 @@ fn before_write_to(x: &Tensor) -> Result<Tensor> {
     let base = x.meta().and_then(|meta| meta.lock().base.clone());
     Ok(match (x.node(), base) {
         (Some((node, output)), _) => values.with_origin(node, output),
-        (None, Some(base)) if base.meta.edge().is_some() => values.with_origin(window_node(base.meta.edge(), &base, x), 0),
+        (None, Some(base)) if base.meta.edge().is_some() => values.with_origin(window_node(base.edge(x), &base, x), 0),
         _ => values,
     })
 }
@@ -321,15 +330,17 @@ pub fn in_place_view(op: &'static str, x: &Tensor, f: impl FnOnce(&Tensor) -> Re
     Ok(view.layout().clone())
 }
 
-/// Prepares `x` for getting other memory in place: what was computed of it can no longer be differentiated, nor can it be.
-pub fn in_place_memory(op: &'static str, x: &Tensor) -> Result<()> {
-    let recorded = begin(op, x, false)? && (mode::mode().grad || !x.is_shown());
+/// Prepares `x` for getting other memory in place, that of `source` if it is a tensor's: no gradient flows to either through `x`, nor
+/// to what `x` was computed of.
+pub fn in_place_memory(op: &'static str, x: &Tensor, source: Option<&Tensor>) -> Result<()> {
+    let others = source.is_some_and(Tensor::requires_grad);
+    let recorded = begin(op, x, others)? && (mode::mode().grad || !x.is_shown());
     x.bump_version();
     if recorded {
-        let rule: Rule = Box::new(move |_, _| Err(Error::NoDerivative { op }));
-        let input =
-            Input { edge: Edge::Leaf(Meta::leaf(true), LeafHandle::default()), shape: x.shape().into(), dtype: x.dtype() };
-        let lost = node("=NotImplemented", 1, smallvec![input], false, Rules::Each(Arc::new(vec![Some(rule)])));
+        let inputs: Inputs = std::iter::once(x).chain(source).map(Input::of).collect();
+        let rule = || -> Option<Rule> { Some(Box::new(move |_, _| Err(Error::NoDerivative { op }))) };
+        let rules = inputs.iter().map(|_| rule()).collect::<Vec<_>>();
+        let lost = node("=NotImplemented", 1, inputs, false, Rules::Each(Arc::new(rules)));
         let meta = x.meta_or_new();
         meta.set_node(lost.clone(), 0);
         // A view leaves its base, whose history is lost, too.
@@ -411,7 +422,7 @@ pub(super) fn places_coincide(layout: &Layout) -> String {
 
 /// Fails if `x` is an inference tensor, which only inference mode may write to.
 pub fn check_inference(op: &str, x: &Tensor) -> Result<()> {
-    if x.is_inference() && !mode::is_inference() {
+    if !x.counts_writes() && !mode::is_inference() {
         return runtime_error!(
             "{op}: Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone to get a normal \
              tensor before doing inplace update."

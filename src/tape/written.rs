@@ -74,7 +74,7 @@ impl Written {
                 // The first of several nodes gets its gradients to the base.
                 let result = match old {
                     Some(old) => {
-                        let window = Edge::Node(overwritten_node(base.meta.edge(), &base, x), 0);
+                        let window = Edge::Node(overwritten_node(base.edge(x), &base, x), 0);
                         result.clone().with_origin(node.redirected(began, &old, &window), output)
                     }
                     None => result.clone(),

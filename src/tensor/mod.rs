@@ -54,20 +54,43 @@ impl Clone for Tensor {
     }
 }
 
-/// Keeps a leaf, as torch's graphs do, that the user may have let go; of a leaf that is only a place to end at there is none.
+/// Keeps a leaf, as torch's graphs do, that the user may have let go.
 #[derive(Clone, Default)]
-pub struct LeafHandle(Option<Arc<Body>>);
+pub struct LeafHandle(KeptLeaf);
+
+#[derive(Clone, Default)]
+enum KeptLeaf {
+    /// It is only a place to end at.
+    #[default]
+    None,
+    /// As it was at first, with the memory of then.
+    First(Arc<Body>),
+    /// Of a leaf that has been given other data: what it shows now.
+    Given(Arc<Given>),
+}
 
 impl LeafHandle {
+    fn body(&self) -> Option<Arc<Body>> {
+        match &self.0 {
+            KeptLeaf::None => None,
+            KeptLeaf::First(body) => Some(body.clone()),
+            KeptLeaf::Given(given) => Some(given.lock().clone()),
+        }
+    }
+
     /// The leaf, as it is now.
     pub fn tensor(&self) -> Option<Tensor> {
-        let body = self.0.clone()?;
+        let body = self.body()?;
         Some(Tensor { body, saved: None, is_number: false, reusable: false, fixed: false }.current())
     }
 
     /// Whether nothing else holds the leaf.
     pub fn is_only(&self) -> bool {
-        self.0.as_ref().is_some_and(|body| Arc::strong_count(body) == 1)
+        match &self.0 {
+            KeptLeaf::None => false,
+            KeptLeaf::First(body) => Arc::strong_count(body) == 1,
+            KeptLeaf::Given(given) => Arc::strong_count(given) == 1 && Arc::strong_count(&given.lock()) == 1,
+        }
     }
 }
 
@@ -486,8 +509,12 @@ impl Tensor {
     }
 
     /// Itself, a leaf, as graphs keep it.
+    #[inline]
     pub fn handle(&self) -> LeafHandle {
-        LeafHandle(Some(self.body.clone()))
+        match self.body.found_by.upgrade() {
+            None => LeafHandle(KeptLeaf::First(self.body.clone())),
+            Some(given) => LeafHandle(KeptLeaf::Given(given)),
+        }
     }
 
     /// Where a gradient for this tensor goes.
@@ -517,6 +544,11 @@ impl Tensor {
             Counts::Own(own) | Counts::OfSample(own, _) => own.load(Ordering::Acquire),
             Counts::OfOperand(memory) => memory.version(),
         }
+    }
+
+    /// Whether writes to it are counted: not of what was made in inference mode, but for what was taken of that outside.
+    pub fn counts_writes(&self) -> bool {
+        !self.is_inference() || matches!(self.body.counts, Counts::Own(_))
     }
 
     /// Counts one in-place write.
@@ -557,13 +589,15 @@ impl Tensor {
         }
     }
 
-    /// The same elements off the tape: `detach` shares the version counter, `data` does not.
+    /// The same elements off the tape: `detach` shares the version counter, `data` does not. Of what was made in inference mode and is
+    /// taken outside both have a counter.
     pub fn detached(&self, own_version: bool) -> Tensor {
         let mut y = self.sharing(self.layout().clone(), self.dtype());
         y.is_number = self.is_number;
         // What a rule takes of a saved tensor fails as that would; `data` is not looked after.
         y.saved = self.saved.filter(|_| !own_version);
-        if own_version && let Some(body) = Arc::get_mut(&mut y.body) {
+        let counts = if self.is_inference() { !mode::is_inference() } else { own_version };
+        if counts && let Some(body) = Arc::get_mut(&mut y.body) {
             body.counts = Counts::Own(Arc::new(AtomicU32::new(0)));
         }
         y
