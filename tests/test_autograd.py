@@ -1011,3 +1011,34 @@ def test_private_names_of_grad_and_grad_fn():
         del y._grad_fn
     y._grad_fn = None
     assert y.grad_fn is None and not y.requires_grad
+
+
+def test_what_was_detached_in_place_is_a_leaf_like_others():
+    """Truncated backpropagation: the state goes on, its history does not."""
+    h, w = ones(2), ones(2, grad=True)
+    for _ in range(3):
+        h = h * w * 2
+        h.sum().backward()
+        h.detach_()
+    assert values(w.grad) == [2 + 4 + 8] * 2
+    x = ones(2, grad=True)
+    y = x * 3
+    z = y * y
+    y.detach_().requires_grad_()
+    (y * y).sum().backward()
+    assert values(y.grad) == [6, 6] and x.grad is None
+    with pytest.raises(RuntimeError, match="detached in-place"):
+        z.sum().backward()
+
+
+def test_ops_are_run_also_for_leaves_that_are_frozen():
+    x = ones(2, grad=True)
+    y, z = x.exp(), x.exp()
+    x.requires_grad_(False)
+    y.sum().backward()
+    assert x.grad is None
+    with pytest.raises(RuntimeError, match="second time"):
+        y.sum().backward()
+    z.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        z.sum().backward()

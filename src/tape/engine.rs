@@ -271,6 +271,8 @@ impl Run {
     fn is_wanted(&self, edge: &Edge) -> bool {
         match (edge, &self.wanted) {
             (Edge::None, _) => false,
+            // As in torch, ops are run also for a leaf that takes no gradients any more.
+            (Edge::Leaf(meta, _), None) if meta.is_frozen() => true,
             _ if !(self.unseen || edge.is_shown()) => false,
             (_, None) => true,
             (Edge::Node(node, _), Some(wanted)) => wanted.contains(&node.id),

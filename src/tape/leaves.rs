@@ -61,6 +61,9 @@ impl Leaves {
         if grad.is_some() && meta.node().is_some() && !has_tangents() {
             return runtime_error!("leaf variable has been moved into the graph interior: it was written to in place");
         }
+        if meta.is_frozen() {
+            return Ok(());
+        }
         let grad = grad.map(|grad| in_dtype_of(meta, grad)).transpose()?;
         let next = self.list.len();
         let place = self.places.entry(Arc::as_ptr(meta)).or_insert(NO_GRADIENT_YET);

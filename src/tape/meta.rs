@@ -221,6 +221,11 @@ impl Meta {
         self.summary.load(Ordering::Acquire) & (REQUIRES_GRAD | UNSEEN) == REQUIRES_GRAD
     }
 
+    /// Whether a leaf that required a gradient when it was recorded no longer does.
+    pub fn is_frozen(&self) -> bool {
+        self.summary.load(Ordering::Acquire) & (REQUIRES_GRAD | UNSEEN) == 0
+    }
+
     /// Whether this tensor is a view that the tape knows of.
     pub fn is_view(&self) -> bool {
         self.is(VIEW)

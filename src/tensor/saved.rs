@@ -90,10 +90,12 @@ impl Tensor {
             y.saved = Some(Saved { version, role, outgrown: false, former });
         }
         // A place on the tape may change by in-place ops: keep the one of now.
-        let y = match (self.body.meta.get().and_then(|meta| meta.node()), &self.body.origin) {
-            (Some((node, output)), Some((origin, place))) if Arc::ptr_eq(&node, origin) && output == *place => y,
-            (Some((node, output)), _) => y.with_origin(node, output),
-            (None, _) => y,
+        let y = match (self.body.meta.get().map(|meta| (meta, meta.node())), &self.body.origin) {
+            (Some((_, Some((node, output)))), Some((origin, place))) if Arc::ptr_eq(&node, origin) && output == *place => y,
+            (Some((_, Some((node, output)))), _) => y.with_origin(node, output),
+            // It has been detached in place.
+            (Some((meta, None)), Some(_)) if self.saved.is_none() => y.with_meta(meta.clone()),
+            _ => y,
         };
         // In inference mode only functions are differentiated, which are over before anybody writes to what they saved.
         let refused = self.is_inference() && mode::is_recording() && self.saved.is_none() && !mode::is_inference();
