@@ -40,7 +40,19 @@ pub struct Watch {
 #[derive(Clone)]
 enum Counter {
     Memory(Weak<Buffer>),
-    Apart(Weak<AtomicU32>),
+    Apart(Weak<dyn Count>),
+}
+
+/// A counter of writes.
+pub trait Count: Send + Sync + 'static {
+    /// How many there have been.
+    fn version(&self) -> u32;
+}
+
+impl Count for AtomicU32 {
+    fn version(&self) -> u32 {
+        self.load(Ordering::Acquire)
+    }
 }
 
 impl Watch {
@@ -50,15 +62,15 @@ impl Watch {
     }
 
     /// Of a counter apart from the memory.
-    pub fn of_counter(counter: &Arc<AtomicU32>) -> Watch {
-        Watch { counter: Counter::Apart(Arc::downgrade(counter)), version: counter.load(Ordering::Acquire) }
+    pub fn of(counter: Arc<dyn Count>) -> Watch {
+        Watch { counter: Counter::Apart(Arc::downgrade(&counter)), version: counter.version() }
     }
 
     /// The version now, if it is another.
     pub fn changed(&self) -> Option<u32> {
         let version = match &self.counter {
             Counter::Memory(memory) => Storage(memory.upgrade()?).version(),
-            Counter::Apart(counter) => counter.upgrade()?.load(Ordering::Acquire),
+            Counter::Apart(counter) => counter.upgrade()?.version(),
         };
         (version != self.version).then_some(version)
     }

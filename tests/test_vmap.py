@@ -403,3 +403,28 @@ def test_a_dim_of_a_number_that_is_out_of_range():
     assert vmap(lambda x: x.squeeze(-1))(BATCH[0]).equal(BATCH[0])
     with pytest.raises(RuntimeError):
         vmap(lambda x: x.squeeze(1))(BATCH[0])
+
+
+def test_writes_to_a_batch_after_the_map_are_noticed():
+    x = ferrograd.ones(2, 2, requires_grad=True)
+    for write in (lambda b: b.mul_(3), lambda b: b[0].add_(1), lambda b: vmap(lambda row: row.mul_(2))(b)):
+        for square in (vmap(lambda row: row * row), vmap(vmap(lambda value: value * value))):
+            batch = x * 2
+            y = square(batch)
+            write(batch)
+            with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+                y.sum().backward()
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_writes_to_samples_count_once_for_the_batch(nested):
+    def f(row):
+        row.mul_(2).add_(1)
+        return row * row
+
+    x = ferrograd.ones(3, 2, requires_grad=True)
+    batch = x * 2
+    y = vmap(vmap(f))(batch) if nested else vmap(f)(batch)
+    assert batch._version == 2 and batch.tolist() == [[5, 5]] * 3
+    y.sum().backward()
+    assert x.grad.tolist() == [[40, 40]] * 3

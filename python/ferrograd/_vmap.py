@@ -98,6 +98,7 @@ class _Batch:
 
     def take_apart(self):
         """One op for all samples where they are recorded; elsewhere they are views that may be written to."""
+        self.writes = [None if dim is None else _autograd._writes_to_batch(x) for x, dim in zip(self.leaves, self.dims)]
         self.split = [x.unbind(dim) if dim is not None and _autograd._is_followed(x) else None for x, dim in zip(self.leaves, self.dims)]
 
     def has_other_integers(self):
@@ -116,8 +117,8 @@ class _Batch:
     def sample(self, i):
         """The leaves of the arguments of a call, as the function's own."""
         return [
-            x if dim is None else _autograd._sample(parts[i] if parts else x.select(dim, i), stride)
-            for x, dim, parts, stride in zip(self.leaves, self.dims, self.split, self.strides)
+            x if dim is None else _autograd._sample(parts[i] if parts else x.select(dim, i), stride, writes)
+            for x, dim, parts, stride, writes in zip(self.leaves, self.dims, self.split, self.strides, self.writes)
         ]
 
     def call(self, func, kwargs, randomness, chunk_size):

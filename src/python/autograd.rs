@@ -36,7 +36,7 @@ pub use tangents::{
 };
 pub use transforms::{
     _again, _depends_on, _end_of_sample, _enter_transform, _forget_sample, _is_captured, _joined, _keep_batch, _leave_transform,
-    _of_all_samples, _of_transform, _sample, _step_in, _step_out, _values, _view_of_parts, _views_in_place,
+    _of_all_samples, _of_transform, _sample, _step_in, _step_out, _values, _view_of_parts, _views_in_place, _writes_to_batch,
 };
 
 use super::dtype::DTypeObject;

@@ -154,9 +154,9 @@ mod _C {
             _end_of_sample, _enter_transform, _exchange, _forget_sample, _is_captured, _is_recording, _joined, _keep_batch,
             _leads_to, _leads_to_others, _leave_transform, _mode, _of_all_samples, _of_transform, _pop_saved_hooks,
             _push_saved_hooks, _rebase_history, _run_has_inputs, _sample, _saving, _set_grad_layout, _set_history, _set_mode,
-            _set_recording, _set_version, _step_in, _step_out, _values, _variable, _view_of_parts, _views_in_place, PyNode,
-            RemovableHandle, WeakNode, backward, grad, increment_version, is_anomaly_check_nan_enabled, is_anomaly_enabled,
-            is_grad_enabled, is_inference_mode_enabled, queue_callback, set_anomaly_enabled,
+            _set_recording, _set_version, _step_in, _step_out, _values, _variable, _view_of_parts, _views_in_place,
+            _writes_to_batch, PyNode, RemovableHandle, WeakNode, backward, grad, increment_version, is_anomaly_check_nan_enabled,
+            is_anomaly_enabled, is_grad_enabled, is_inference_mode_enabled, queue_callback, set_anomaly_enabled,
         };
         #[pymodule_export]
         use crate::python::autograd::{_as_leaf, _saved_by_function, _saved_hooks, SavedTensor};

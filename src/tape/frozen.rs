@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::meta::Meta;
-use super::node::{Edge, FROZEN_VIEW, Input, Node, node_between, short_name};
+use super::node::{Edge, FROZEN_VIEW, Input, Node, OTHER_DATA, node_between, short_name};
 use super::record::Rule;
 use crate::error::Result;
 use crate::layout::Shape;
@@ -79,9 +79,10 @@ impl Node {
 
     /// Fails if this is the history of a view that must not be used any more.
     pub fn check_usable(&self) -> Result<()> {
-        match self.frozen() {
-            Some(frozen) => runtime_error!("{}", frozen.why),
-            None => Ok(()),
+        match (self.frozen(), &self.inputs[..]) {
+            (Some(frozen), _) => runtime_error!("{}", frozen.why),
+            (None, [Input { edge: Edge::Node(view, _), .. }]) if self.op == OTHER_DATA => view.check_usable(),
+            _ => Ok(()),
         }
     }
 

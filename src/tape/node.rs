@@ -383,7 +383,7 @@ pub const COPY_SLICES: &str = "copy_slices";
 pub const FROZEN_VIEW: &str = "frozen_view";
 
 /// The op of tensors that have been given other data; see [`of_other_data`].
-const OTHER_DATA: &str = "data";
+pub const OTHER_DATA: &str = "data";
 
 /// The op of tensors that must not be differentiated.
 pub const DELAYED_ERROR: &str = "=Error";

@@ -1,7 +1,6 @@
 //! The tensor: storage, layout and place on the tape. Cloning a handle is cheap and copies no element.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use pyo3::prelude::*;
@@ -17,8 +16,11 @@ use crate::tape::node::{DUAL_LEAF, PRIMAL, apart};
 use crate::tape::sample::{Maps, Samples};
 use crate::tape::{Edge, Meta, Node, mode};
 
+mod counts;
 mod saved;
 
+pub use counts::BatchCount;
+use counts::Counts;
 pub use saved::SavedInput;
 use saved::{Given, Saved};
 
@@ -116,34 +118,6 @@ struct Body {
     given: OnceLock<Arc<Given>>,
     /// Where those find this that hold what the tensor showed before.
     found_by: Weak<Given>,
-}
-
-/// What counts the writes to a tensor.
-#[derive(Clone)]
-enum Counts {
-    /// Its memory.
-    Memory,
-    /// A counter of its own: that of `x.data`, and of an `x` that has been given other data.
-    Own(Arc<AtomicU32>),
-    /// The memory of the operand that it is the conversion of: written to is that.
-    OfOperand(Storage),
-    /// A counter of its own, as other samples of the batch are not written to with it, and that of the batch.
-    OfSample(Arc<AtomicU32>, Arc<Counts>),
-}
-
-impl Counts {
-    /// Counts a write of memory.
-    fn bump(&self, storage: &Storage) {
-        if let Counts::OfSample(_, batch) = self {
-            batch.bump(storage);
-        }
-        match self {
-            Counts::Own(own) | Counts::OfSample(own, _) => {
-                own.fetch_add(1, Ordering::AcqRel);
-            }
-            _ => storage.bump_version(),
-        }
-    }
 }
 
 impl Tensor {
@@ -360,11 +334,15 @@ impl Tensor {
         })
     }
 
-    /// This tensor, which no other handle shows, as a sample of a batch that has been taken apart at this version.
-    pub(crate) fn with_own_count(mut self, version: u32) -> Tensor {
+    /// What counts the writes to this batch while its samples are written to one by one.
+    pub(crate) fn batch_count(&self) -> Arc<BatchCount> {
+        Arc::new(BatchCount::new(&self.body.counts, self.storage()))
+    }
+
+    /// This tensor, which no other handle shows, as a sample of a batch, taken from it at this version.
+    pub(crate) fn with_count_of_sample(mut self, batch: &Arc<BatchCount>, version: u32) -> Tensor {
         if let Some(body) = Arc::get_mut(&mut self.body) {
-            let batch = std::mem::replace(&mut body.counts, Counts::Memory);
-            body.counts = Counts::OfSample(Arc::new(AtomicU32::new(version)), Arc::new(batch));
+            body.counts = Counts::of_sample(batch, version);
         }
         self
     }
@@ -539,11 +517,7 @@ impl Tensor {
 
     /// How often the memory has been written to by in-place ops.
     pub fn version(&self) -> u32 {
-        match &self.body.counts {
-            Counts::Memory => self.body.storage.version(),
-            Counts::Own(own) | Counts::OfSample(own, _) => own.load(Ordering::Acquire),
-            Counts::OfOperand(memory) => memory.version(),
-        }
+        self.body.counts.version(&self.body.storage)
     }
 
     /// Whether writes to it are counted: not of what was made in inference mode, but for what was taken of that outside.
@@ -558,19 +532,12 @@ impl Tensor {
 
     /// Goes back to an earlier count, for writes that were undone.
     pub(crate) fn set_version(&self, version: u32) {
-        match &self.body.counts {
-            Counts::Own(own) | Counts::OfSample(own, _) => own.store(version, Ordering::Release),
-            _ => self.body.storage.set_version(version),
-        }
+        self.body.counts.set(&self.body.storage, version);
     }
 
     /// To find out later whether this has been written to, without keeping it.
     pub(crate) fn watch(&self) -> Watch {
-        match &self.body.counts {
-            Counts::Memory => self.body.storage.watch(),
-            Counts::Own(own) | Counts::OfSample(own, _) => Watch::of_counter(own),
-            Counts::OfOperand(memory) => memory.watch(),
-        }
+        self.body.counts.watch(&self.body.storage)
     }
 
     /// This fresh conversion of an operand: saved in its place, it fails to be read if the operand has been written to.
@@ -598,7 +565,7 @@ impl Tensor {
         y.saved = self.saved.filter(|_| !own_version);
         let counts = if self.is_inference() { !mode::is_inference() } else { own_version };
         if counts && let Some(body) = Arc::get_mut(&mut y.body) {
-            body.counts = Counts::Own(Arc::new(AtomicU32::new(0)));
+            body.counts = Counts::own(0);
         }
         y
     }

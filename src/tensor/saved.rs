@@ -1,7 +1,6 @@
 //! Tensors that derivative rules hold: at which version they were saved, and what they show if their tensor has been given other data.
 
 use std::any::Any;
-use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
@@ -253,7 +252,7 @@ impl Tensor {
         }
         // The count of the tensor goes on, with that of the other it has nothing to do.
         let counts = match &self.body.counts {
-            Counts::Memory if !storage.same(&self.body.storage) => Counts::Own(Arc::new(AtomicU32::new(self.version()))),
+            Counts::Memory | Counts::OfSample(_) if !storage.same(&self.body.storage) => Counts::own(self.version()),
             counts => counts.clone(),
         };
         let given = self.body.found_by.upgrade().unwrap_or_else(|| Arc::new(Mutex::new(self.body.clone())));

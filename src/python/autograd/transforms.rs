@@ -1,5 +1,7 @@
 //! Transforms of functions: samples of maps, and the levels that tensors belong to.
 
+use std::sync::Arc;
+
 use pyo3::prelude::*;
 
 use crate::ops::arguments::Tensors;
@@ -8,7 +10,7 @@ use crate::tape::frozen::ONE_OF_SEVERAL;
 use crate::tape::level::{self, Level, Transform};
 use crate::tape::mode;
 use crate::tape::sample::Samples;
-use crate::tensor::Tensor;
+use crate::tensor::{BatchCount, Tensor};
 
 /// Begins a transform of a function on this thread: one that differentiates, or one that maps it over so many samples, with
 /// "different" random numbers, the "same" ones, or none. Answers what ends it, and its number.
@@ -108,12 +110,23 @@ fn of_transform(tensor: &Tensor, samples: Samples) -> Tensor {
     x
 }
 
-/// The same as an argument of the function that the innermost transform maps: a part of a batch, the samples of which lie `stride`
+/// What counts the writes to a batch while its samples are written to one by one.
+#[pyclass(frozen)]
+pub struct WritesToBatch(Arc<BatchCount>);
+
+/// The same for a batch that is about to be taken apart.
+#[pyfunction]
+pub fn _writes_to_batch(tensor: &Tensor) -> WritesToBatch {
+    WritesToBatch(tensor.batch_count())
+}
+
+/// A tensor as an argument of the function that the innermost transform maps: a part of a batch, the samples of which lie `stride`
 /// elements apart.
 #[pyfunction]
-pub fn _sample(tensor: &Tensor, stride: usize) -> Tensor {
+pub fn _sample(tensor: &Tensor, stride: usize, writes: &WritesToBatch) -> Tensor {
     let base = tensor.meta().and_then(|meta| meta.lock().base.as_ref().and_then(|base| base.version));
-    of_transform(tensor, samples::of_sample(tensor, stride)).with_own_count(base.unwrap_or_else(|| tensor.version()))
+    let version = base.unwrap_or_else(|| tensor.version());
+    of_transform(tensor, samples::of_sample(tensor, stride)).with_count_of_sample(&writes.0, version)
 }
 
 /// The methods, with their dims, by which the first sample has changed in place how its argument shows its memory.
