@@ -1314,3 +1314,16 @@ def test_weights_of_logits_have_gradients_within_transforms(reduction):
     _, along = jvp(loss, (w, p), (t, x))
     by_gradients = sum((g * v).sum() for g, v in zip(grad(loss, argnums=(0, 1))(w, p), (t, x)))
     assert along.item() == pytest.approx(by_gradients.item(), rel=1e-12)
+
+
+def test_derivatives_of_linear_functions_require_a_gradient_where_their_formulas_read_values():
+    """As torch's formula of ``x * w`` reads x, also where what it is multiplied with is zero."""
+    x, v = ferrograd.tensor([1.0, 2.0], requires_grad=True), ferrograd.tensor([3.0, 4.0])
+    for f, reads in ((lambda a: a * v, True), (lambda a: a / v, True), (lambda a: a * 2, True), (lambda a: a.flip(0) + v, False)):
+        results = [func.jvp(f, (x,), (v,))[1], func.jacfwd(f)(x), func.linearize(f, x)[1](v)]
+        assert [y.requires_grad for y in results[:2]] == [reads, reads]
+        plain = [func.jvp(f, (x.detach(),), (v,))[1], func.jacfwd(f)(x.detach()), func.linearize(f, x.detach())[1](v)]
+        assert all(y.equal(z) and not z.requires_grad for y, z in zip(results, plain))
+        if reads:
+            assert [ferrograd.autograd.grad(y.sum(), x)[0].tolist() for y in results[:2]] == [[0, 0]] * 2
+    assert func.hessian(lambda a: (a * a).sum())(x).requires_grad

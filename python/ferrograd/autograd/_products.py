@@ -104,7 +104,7 @@ class Carriers:
             with recording():
                 (tangent,) = products.along(self.tangents, create_graph=is_recorded)
                 tangent = zeros_like(tensors[i]) if tangent is None else self._of_its_own(tensors[i], tangent)
-                if self.alone and is_recorded and tensors[i].requires_grad:
+                if is_recorded and tensors[i].requires_grad:
                     tangent = _autograd._linked(tangent, tensors[i])
             if self.alone and tangent.requires_grad and not any(t is tangent for t in self.tangents):
                 tangent = _autograd._without_tangent(tangent, False)
@@ -242,9 +242,10 @@ def by_columns(outputs, carriers, create_graph=False):
             directions = tuple(unit if j == i else zeros_like(other) for j, other in enumerate(inputs))
             parts = tangents.along(directions, create_graph, retain_graph=True)
             columns.append([zeros_like(y) if part is None else part for part, y in zip(parts, outputs)])
-        jacobians.append(
-            [_last(column, x.shape, y) for y, column in zip(outputs, _columns(columns, outputs))]
-        )
+        found = [_last(column, x.shape, y) for y, column in zip(outputs, _columns(columns, outputs))]
+        # As tangents do, they lead to what torch's formulas read.
+        is_linked = [create_graph and y.requires_grad for y in outputs]
+        jacobians.append([_autograd._linked(j, y) if linked else j for j, y, linked in zip(found, outputs, is_linked)])
     return tuple(tuple(by_input[o] for by_input in jacobians) for o in range(len(outputs)))
 
 
