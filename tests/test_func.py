@@ -1320,10 +1320,10 @@ def test_derivatives_of_linear_functions_require_a_gradient_where_their_formulas
     """As torch's formula of ``x * w`` reads x, also where what it is multiplied with is zero."""
     x, v = ferrograd.tensor([1.0, 2.0], requires_grad=True), ferrograd.tensor([3.0, 4.0])
     for f, reads in ((lambda a: a * v, True), (lambda a: a / v, True), (lambda a: a * 2, True), (lambda a: a.flip(0) + v, False)):
-        results = [ferrograd.func.jvp(f, (x,), (v,))[1], ferrograd.func.jacfwd(f)(x), ferrograd.func.linearize(f, x)[1](v)]
+        results = [jvp(f, (x,), (v,))[1], jacfwd(f)(x), linearize(f, x)[1](v)]
         assert [y.requires_grad for y in results[:2]] == [reads, reads]
-        plain = [ferrograd.func.jvp(f, (x.detach(),), (v,))[1], ferrograd.func.jacfwd(f)(x.detach()), ferrograd.func.linearize(f, x.detach())[1](v)]
+        plain = [jvp(f, (x.detach(),), (v,))[1], jacfwd(f)(x.detach()), linearize(f, x.detach())[1](v)]
         assert all(y.equal(z) and not z.requires_grad for y, z in zip(results, plain))
         if reads:
             assert [ferrograd.autograd.grad(y.sum(), x)[0].tolist() for y in results[:2]] == [[0, 0]] * 2
-    assert ferrograd.func.hessian(lambda a: (a * a).sum())(x).requires_grad
+    assert hessian(lambda a: (a * a).sum())(x).requires_grad

@@ -126,7 +126,7 @@ class _Answer:
 
     def part(self, place, leaves):
         """What is for one sample, whose arguments these are."""
-        for i, (parts, _) in self.written:
+        for i, (parts, *_) in self.written:
             leaves[i].copy_(parts[place])
         return tree_unflatten([self.output(place, leaves, *output) for output in self.outputs], self.spec)
 
@@ -134,14 +134,14 @@ class _Answer:
     def output(place, leaves, argument, parts, constant):
         if argument is not None:
             return leaves[argument]
-        return constant if parts is None else _autograd._sample(parts[0][place], parts[1])
+        return constant if parts is None else _autograd._sample(parts[0][place], *parts[1:])
 
 
 def _parts(x, dim):
-    """The samples of a batch, and how far apart they lie. An empty batch has one all the same."""
+    """The samples of a batch, how far apart they lie, and what counts the writes to it. An empty batch has one all the same."""
     if x.size(dim) == 0:
         x = x.new_zeros([1 if d == dim % x.dim() else size for d, size in enumerate(x.shape)])
-    return x.unbind(dim), x.stride(dim)
+    return x.unbind(dim), x.stride(dim), _autograd._writes_to_batch(x)
 
 
 def _checked(answer):
