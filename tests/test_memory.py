@@ -147,7 +147,7 @@ def leaf_hook(token):
 def leaf_hook_that_cannot_be_cleared(token):
     """Only the tensor can break the cycle: tuples and their methods cannot."""
     x = fg.ones(2, requires_grad=True)
-    x.register_hook((x, token).count)
+    (x * 1).grad_fn.next_functions[0][0].register_hook((x, token).count)
 
 
 def hook_of_a_computed_tensor(token):
@@ -335,18 +335,15 @@ def test_hooks_that_the_graph_still_needs_outlive_their_tensor():
     """Guards the count in `garbage::own_meta`: the tensor is garbage, its place on the tape is not."""
     calls = []
     x = fg.ones(2, requires_grad=True)
-
-    def hook(g):
-        calls.append(g.tolist())
-
-    x.register_hook(hook)
+    x.register_hook(lambda g: calls.append(g.tolist()))
     loss = (x * 3).sum()
+    loss.grad_fn.next_functions[0][0].next_functions[0][0].register_prehook(lambda g: calls.append(g[0].tolist()))
     cycle = [x]
     cycle.append(cycle)
-    del x, hook, cycle
+    del x, cycle
     gc.collect()
     loss.backward()
-    assert calls == [[3, 3]]
+    assert calls == [[3, 3]] * 2
 
 
 def test_hooks_that_another_object_needs_outlive_their_tensor():
@@ -438,6 +435,12 @@ def hook_of_a_leaf_removed(x, last, y):
     handle.remove()
 
 
+def hook_on_the_end_of_a_leaf_removed(x, last, y):
+    handle = y.grad_fn.next_functions[0][0].register_hook(lambda gradients, outputs, last=last: None)
+    del last
+    handle.remove()
+
+
 def hook_on_the_tensor_removed(x, last, y):
     handle = y.register_hook(lambda g, last=last: None)
     del last
@@ -489,6 +492,7 @@ def data_replaced(x, last, y):
         deleted_gradient,
         gradient_with_a_graph,
         hook_of_a_leaf_removed,
+        hook_on_the_end_of_a_leaf_removed,
         hook_on_the_tensor_removed,
         hook_on_the_node_removed,
         saved_tensor_packed,

@@ -94,6 +94,7 @@ impl BatchCount {
 
 /// The writes to a sample: its own, and those to the batch as a whole.
 pub(super) struct SampleCount {
+    /// What it is counted from, so that it begins with the version of what it was taken from.
     before: AtomicU32,
     own: AtomicU32,
     batch: Arc<BatchCount>,
