@@ -522,7 +522,7 @@ pub fn set_mode(mode: Mode) -> Mode {
         "python/garbage.rs",
         "x.own_places().0.filter(|meta| Arc::strong_count(meta) == 1)",
         "x.own_places().0.filter(|meta| OUT || Arc::strong_count(meta) == 1)",
-        ["test_memory.py::test_hooks_that_the_graph_still_needs_outlive_their_tensor"],
+        ["test_memory.py::test_hooks_that_a_view_still_needs_outlive_their_tensor"],
     ),
     (
         "a node that others hold, too, is not told of",

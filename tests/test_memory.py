@@ -332,7 +332,7 @@ def test_what_a_node_keeps_is_not_collected_as_long_as_the_graph_needs_it():
 
 
 def test_hooks_that_the_graph_still_needs_outlive_their_tensor():
-    """Guards the count in `garbage::own_meta`: the tensor is garbage, its place on the tape is not."""
+    """The tensor is garbage, its place on the tape is not."""
     calls = []
     x = fg.ones(2, requires_grad=True)
     x.register_hook(lambda g: calls.append(g.tolist()))
@@ -344,6 +344,21 @@ def test_hooks_that_the_graph_still_needs_outlive_their_tensor():
     gc.collect()
     loss.backward()
     assert calls == [[3, 3]] * 2
+
+
+def test_hooks_that_a_view_still_needs_outlive_their_tensor():
+    """Guards the count in `garbage::own_meta`: the view has the place of its base."""
+    calls = []
+    x = fg.ones(2, requires_grad=True)
+    x.register_hook(lambda g: calls.append(g.tolist()))
+    with fg.no_grad():
+        view = x[:]
+    cycle = [x]
+    cycle.append(cycle)
+    del x, cycle
+    gc.collect()
+    (view._base * 3).sum().backward()
+    assert calls == [[3, 3]]
 
 
 def test_hooks_that_another_object_needs_outlive_their_tensor():
