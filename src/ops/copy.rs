@@ -363,7 +363,9 @@ impl Tensor {
                 let flat = x.contiguous()?.view_as_shape(&[x.numel()])?;
                 flat.rolled(&[wrap(shift, x.numel())], Default::default())?.view_as_shape(x.shape())
             })?;
-            return vjp!("roll", y.without_meta(), { x: |g| g.roll(Dims(smallvec::smallvec![-shift]), None) }, saves { shifts: [shift], dims: Strides::new() });
+            let back = Dims(smallvec::smallvec![-shift]);
+            let numbers = saves! { shifts: [shift], dims: Strides::new() };
+            return vjp!("roll", y.without_meta(), { x: |g| g.roll(back.clone(), None) }, saves { ..numbers });
         }
         if shifts.len() != dims.len() {
             return runtime_error!("roll: shifts and dimensions must align. shifts: {}, dims:{}", shifts.len(), dims.len());

@@ -13,7 +13,7 @@ use crate::layout::{Shape, Strides, checked_numel};
 use crate::runtime_error;
 use crate::tape::without_recording;
 use crate::tensor::Tensor;
-use crate::vjp;
+use crate::{saves, vjp};
 
 /// The dim that pair `i` of a padding is for (the last ones come first), and the pair.
 fn pairs(pad: &[isize], rank: usize) -> impl Iterator<Item = (usize, isize, isize)> {
@@ -97,7 +97,10 @@ impl Tensor {
         let shape = Shape::from_slice(x.shape());
         let (name, back) = (mode.names[maps.len() - 1], mode.backward[maps.len() - 1]);
         if mode.keeps_format {
-            return Ok(vjp!(name, y, { x: |g| g.gathered_back(mode, &maps, &shape, &given)?.flat_in(back, &x) }, saves { padding: given.clone() })?.watching(&[x]));
+            let numbers = saves! { padding: given.clone() };
+            let y =
+                vjp!(name, y, { x: |g| g.gathered_back(mode, &maps, &shape, &given)?.flat_in(back, &x) }, saves { ..numbers })?;
+            return Ok(y.watching(&[x]));
         }
         // Torch makes these of slices, whose gradients are not on the tape with the input.
         vjp!(name, y, { x: |g| g.gathered_back(mode, &maps, &shape, &given) })

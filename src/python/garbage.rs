@@ -87,8 +87,8 @@ fn visit_node(node: &Node, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
     Ok(())
 }
 
-/// Takes a node's hooks out, and what others keep; what is answered is dropped when nothing is locked: it may run Python code. Whatever else takes part
-/// in a cycle is cleared by itself.
+/// Takes a node's hooks out, and what others keep; what is answered is dropped when nothing is locked: it may run Python code.
+/// Whatever else takes part in a cycle is cleared by itself.
 fn take_hooks(node: &Node) -> impl Sized + use<> {
     let packed = |extras: &Extras| std::mem::take(&mut *extras.packed.lock());
     let hooks = |extras: &Extras| std::mem::take(&mut *extras.node_hooks.lock());

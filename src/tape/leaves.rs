@@ -58,8 +58,13 @@ impl Leaves {
 
     /// Adds to a gradient; None is that of an op that has none to give.
     pub fn add(&mut self, meta: &Arc<Meta>, handle: &LeafHandle, grad: Option<Tensor>) -> Result<()> {
-        if grad.is_some() && meta.node().is_some() && !has_tangents() {
-            return runtime_error!("leaf variable has been moved into the graph interior: it was written to in place");
+        if let (Some(grad), Some((node, _)), false) = (&grad, meta.node(), has_tangents()) {
+            return runtime_error!(
+                "leaf variable has been moved into the graph interior: it was written to in place and is now a result of {}, so the \
+                 gradient of shape {:?} has nowhere to go",
+                node.name(),
+                grad.shape()
+            );
         }
         if meta.is_frozen() {
             return Ok(());

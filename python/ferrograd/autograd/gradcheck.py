@@ -470,8 +470,8 @@ class _Check:
 
 def _warn_of_undefined():
     warnings.warn(
-        "Backwards compatibility: New undefined gradient support checking feature is enabled by default: a backward that cannot do with gradients that are "
-        "None may need check_undefined_grad=False",
+        "Backwards compatibility: New undefined gradient support checking feature is enabled by default: a backward that cannot do "
+        "with gradients that are None may need check_undefined_grad=False",
         stacklevel=3,
     )
 
